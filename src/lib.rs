@@ -1,0 +1,1 @@
+//! MnemoCore: a tiered memory engine for AI agents.
