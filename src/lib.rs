@@ -1,1 +1,3 @@
 //! MnemoCore: a tiered memory engine for AI agents.
+
+pub mod hdv;
