@@ -1,3 +1,17 @@
 //! MnemoCore: a tiered memory engine for AI agents.
 
+pub mod config;
+pub mod encoder;
+pub mod engine;
+pub mod error;
 pub mod hdv;
+pub mod index;
+pub mod log;
+pub mod memory;
+pub mod tier;
+
+pub use config::{Config, Durability};
+pub use engine::{Consolidation, Engine, Fragment, Hit, Query, Recall, Stats, Synthesis, SynthesisKind};
+pub use error::Error;
+pub use memory::{Memory, MemoryId, Metadata, Namespace, NewMemory, Timestamp};
+pub use tier::{Method, TierKind};

@@ -1,0 +1,97 @@
+//! Settings of an engine, each default with its reason.
+
+use crate::error::Error;
+use crate::hdv::Dimension;
+use crate::index::{cascade, terms};
+use crate::tier::Band;
+
+/// What `store` waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The operating system has it: it survives the death of the process, and a
+    /// power loss costs at most the last moments.
+    #[default]
+    Buffered,
+    /// The disk has it: it survives a power loss. Concurrent stores share one
+    /// flush.
+    Synced,
+}
+
+/// Settings of an [`Engine`](crate::Engine).
+///
+/// ```
+/// use mnemocore::{Config, Durability};
+///
+/// let config = Config { hot_capacity: 1_000, durability: Durability::Synced, ..Config::default() };
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Bits of a hypervector. 16,384 keeps the noise of a score below a tenth
+    /// of one term's share; 4,096 loses about one recalled memory in a hundred
+    /// for a quarter of the size.
+    pub dimension: Dimension,
+    /// Memories in HOT, at about 2.6 KB each; the default takes 130 MB.
+    pub hot_capacity: usize,
+    /// Memories in WARM, at about 0.25 KB of RAM and 2 KB of disk each; the
+    /// default takes 250 MB of RAM.
+    pub warm_capacity: usize,
+    /// What `store` waits for.
+    pub durability: Durability,
+    /// Strengths at which a memory enters and leaves HOT. A new memory of
+    /// importance 1 has 0.69, so it may stay for some months unasked.
+    pub hot_band: Band,
+    /// Strengths at which a memory enters and leaves WARM.
+    pub warm_band: Band,
+    /// Lambda of the [`strength`](crate::tier::strength), per day: at 0.01 a
+    /// memory loses half its strength in 69 days.
+    pub decay_per_day: f64,
+    /// Whether a thread of the engine moves memories, merges segments and
+    /// persists access counts as needed. Without it that happens in
+    /// [`Engine::consolidate`](crate::Engine::consolidate) alone.
+    pub background: bool,
+    /// Bytes of token vectors that are kept for encoding; the default holds
+    /// the 16,000 most used words, 96 % of English text.
+    pub token_cache_bytes: usize,
+    /// Bytes that the embedded store may use for its caches.
+    pub log_cache_bytes: u64,
+    /// How far a search by terms goes.
+    pub term_limits: terms::Limits,
+    /// How far a search by sketches goes.
+    pub cascade_limits: cascade::Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dimension: Dimension::default(),
+            hot_capacity: 50_000,
+            warm_capacity: 1_000_000,
+            durability: Durability::default(),
+            hot_band: Band { leave: 0.3, enter: 0.6 },
+            warm_band: Band { leave: 0.1, enter: 0.25 },
+            decay_per_day: 0.01,
+            background: true,
+            token_cache_bytes: 32 << 20,
+            log_cache_bytes: 8 << 20,
+            term_limits: terms::Limits::default(),
+            cascade_limits: cascade::Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with these settings, if anything is.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for (name, band) in [("hot_band", self.hot_band), ("warm_band", self.warm_band)] {
+            if !(band.leave <= band.enter) {
+                let received = format!("{band:?}");
+                return Err(Error::Setting { name, expected: "leave at or below enter", received });
+            }
+        }
+        if !(self.decay_per_day >= 0.0 && self.decay_per_day.is_finite()) {
+            let received = self.decay_per_day.to_string();
+            return Err(Error::Setting { name: "decay_per_day", expected: "a finite number, not negative", received });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! The engine: opens and owns everything; one writer, many readers.
+//!
+//! A store goes to the log first, then into a tier, and is published as a new
+//! view of its namespace; a recall takes the view that is published when it
+//! begins and waits for nobody. Concurrent stores are committed together by
+//! whichever of their threads gets to the writer first.
+
+mod forget;
+mod movement;
+mod open;
+mod recall;
+mod store;
+mod synthesize;
+mod upkeep;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use arc_swap::ArcSwap;
+
+pub use recall::{Hit, Query, Recall};
+pub use synthesize::{Fragment, Synthesis, SynthesisKind};
+pub use upkeep::Consolidation;
+
+use self::upkeep::Background;
+use self::writer::{Request, Writer};
+use crate::config::Config;
+use crate::encoder::{Encoder, Term, TermStatistics};
+use crate::error::Error;
+use crate::log::{Log, NamespaceId, Record};
+use crate::memory::{Memory, MemoryId, Namespace};
+use crate::tier::{TierBytes, TierKind, TierView};
+
+/// A tiered memory for agents.
+///
+/// ```
+/// use mnemocore::{Config, Engine, Query};
+///
+/// let engine = Engine::in_memory(Config::default())?;
+/// engine.store("Anna is allergic to peanuts")?;
+/// engine.store("Ben's flight to Lisbon leaves at nine")?;
+///
+/// let recall = engine.recall(&Query::text("What is Anna allergic to?"))?;
+/// assert_eq!(recall.hits[0].memory.text, "Anna is allergic to peanuts");
+/// # Ok::<(), mnemocore::Error>(())
+/// ```
+///
+/// It is shared between threads by reference or in an [`Arc`]. Dropping it
+/// closes the store.
+pub struct Engine {
+    // Ends before `shared` does: the thread holds a reference to it.
+    background: Option<Background>,
+    shared: Arc<Shared>,
+}
+
+/// What the engine's threads share.
+struct Shared {
+    config: Config,
+    encoder: Arc<Encoder>,
+    log: Arc<dyn Log>,
+    /// Where the store is; a temporary folder for one in memory.
+    path: PathBuf,
+    spaces: RwLock<Spaces>,
+    /// Requests that wait for whoever commits next.
+    queue: Mutex<Vec<Request>>,
+    writer: Mutex<Writer>,
+    /// Held by whoever moves memories or merges segments.
+    upkeep: Mutex<()>,
+    /// Recalled memories whose accesses are still to be counted.
+    touched: Mutex<Vec<(NamespaceId, MemoryId)>>,
+    /// Deleted with the last reference; empty for a store on disk.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// All namespaces.
+#[derive(Default)]
+struct Spaces {
+    by_name: HashMap<Namespace, Arc<Space>>,
+    by_id: HashMap<NamespaceId, Arc<Space>>,
+}
+
+/// One namespace.
+struct Space {
+    id: NamespaceId,
+    name: Namespace,
+    view: ArcSwap<View>,
+}
+
+/// What recalls of one namespace see: the three tiers at one moment.
+struct View {
+    tiers: [Arc<dyn TierView>; 3],
+}
+
+impl View {
+    fn len(&self) -> usize {
+        self.tiers.iter().map(|tier| tier.len()).sum()
+    }
+
+    /// Where memory `id` is.
+    fn tier_of(&self, id: MemoryId) -> Option<TierKind> {
+        TierKind::ALL.into_iter().find(|kind| self.tiers[kind.index()].contains(id))
+    }
+}
+
+impl Default for View {
+    /// What there is to see of a namespace that nobody has stored into.
+    fn default() -> Self {
+        let empty: Arc<dyn TierView> = Arc::new(crate::tier::EmptyView);
+        Self { tiers: [empty.clone(), empty.clone(), empty] }
+    }
+}
+
+impl TermStatistics for View {
+    fn documents(&self) -> usize {
+        self.len()
+    }
+
+    fn document_frequency(&self, term: Term) -> usize {
+        self.tiers.iter().map(|tier| tier.document_frequency(term)).sum()
+    }
+}
+
+/// Counts and sizes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Memories in HOT, WARM and COLD.
+    pub memories: [usize; 3],
+    /// Bytes of HOT, WARM and COLD, by their own count.
+    pub bytes: [TierBytes; 3],
+    /// Namespaces, each with its number of memories, in the order of names.
+    pub namespaces: Vec<(Namespace, usize)>,
+}
+
+impl Stats {
+    /// Memories in one tier.
+    pub fn memories_in(&self, tier: TierKind) -> usize {
+        self.memories[tier.index()]
+    }
+
+    /// Memories in all tiers.
+    pub fn total(&self) -> usize {
+        self.memories.iter().sum()
+    }
+}
+
+impl Engine {
+    /// The memory with this id, wherever it is; `None` if there is none.
+    ///
+    /// # Errors
+    /// Whatever reading it reports.
+    pub fn get(&self, id: MemoryId) -> Result<Option<Memory>, Error> {
+        let Some(record) = self.shared.log.record(id)? else { return Ok(None) };
+        let record = Record::decode(&record)?;
+        let Some(space) = self.shared.space_by_id(record.namespace) else { return Ok(None) };
+        let tier = space.view.load().tier_of(id);
+        Ok(tier.map(|tier| to_memory(id, record, &space.name, tier)))
+    }
+
+    /// How many memories are where, and what they take.
+    pub fn stats(&self) -> Stats {
+        let spaces: Vec<Arc<Space>> = self.shared.spaces().by_id.values().cloned().collect();
+        let mut stats = Stats { memories: [0; 3], bytes: [TierBytes::default(); 3], namespaces: Vec::new() };
+        for space in spaces {
+            let view = space.view.load_full();
+            for ((tier, memories), bytes) in view.tiers.iter().zip(&mut stats.memories).zip(&mut stats.bytes) {
+                *memories += tier.len();
+                bytes.ram += tier.bytes().ram;
+                bytes.mapped += tier.bytes().mapped;
+            }
+            stats.namespaces.push((space.name.clone(), view.len()));
+        }
+        stats.namespaces.sort();
+        stats
+    }
+
+    /// The settings that it was opened with.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The encoder, for who wants to make hypervectors of the engine's own kind.
+    pub fn encoder(&self) -> &Encoder {
+        &self.shared.encoder
+    }
+}
+
+impl Shared {
+    fn space(&self, name: &Namespace) -> Option<Arc<Space>> {
+        self.spaces().by_name.get(name).cloned()
+    }
+
+    fn space_by_id(&self, id: NamespaceId) -> Option<Arc<Space>> {
+        self.spaces().by_id.get(&id).cloned()
+    }
+
+    fn spaces(&self) -> RwLockReadGuard<'_, Spaces> {
+        self.spaces.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        lock(&self.writer)
+    }
+}
+
+/// Locks, also after another thread has panicked while it held the lock: what
+/// is behind these locks is consistent between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn to_memory(id: MemoryId, record: Record, namespace: &Namespace, tier: TierKind) -> Memory {
+    Memory {
+        id,
+        namespace: namespace.clone(),
+        text: record.text,
+        metadata: record.metadata,
+        roles: record.roles,
+        created: record.created,
+        importance: record.importance,
+        tier,
+    }
+}

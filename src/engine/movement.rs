@@ -1,0 +1,226 @@
+//! Moving memories between tiers: down when they are weak or a tier is full,
+//! up when they are recalled and strong.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::writer::{Entry, Writer};
+use super::{Shared, lock};
+use crate::config::Durability;
+use crate::error::Error;
+use crate::log::{Batch, NamespaceId, Record, Standing};
+use crate::memory::{MemoryId, Timestamp};
+use crate::tier::{Admission, Band, TierKind, strength};
+
+/// Memories that are moved in one go. For COLD it is the size of a new segment:
+/// large enough that few are merged, small enough that a move takes little
+/// memory (40 MB) on the way.
+const MOVED_AT_ONCE: usize = 16_384;
+
+/// WARM may hold so many more than its capacity before a segment of COLD is
+/// made for them, unless a thorough pass was asked for.
+const SLACK: usize = 1_024;
+
+/// Recalled memories whose accesses are counted within one hold of the lock.
+const COUNTED_AT_ONCE: usize = 256;
+
+impl Shared {
+    /// Counts the accesses of recalls so far, and moves up what has become
+    /// strong enough; the number that was moved.
+    pub(super) fn promote(&self, now: Timestamp) -> Result<usize, Error> {
+        let touched = std::mem::take(&mut *lock(&self.touched));
+        let mut counts: BTreeMap<(MemoryId, NamespaceId), u32> = BTreeMap::new();
+        for (namespace, id) in touched {
+            *counts.entry((id, namespace)).or_default() += 1;
+        }
+        let counts: Vec<_> = counts.into_iter().map(|((id, _), count)| (id, count)).collect();
+        let mut moved = 0;
+        for some in counts.chunks(COUNTED_AT_ONCE) {
+            for ((from, to), rising) in self.count(some, now)? {
+                moved += self.move_all(rising, from, to)?;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Adds accesses to memories; those that should rise, by where from and to.
+    fn count(&self, counts: &[(MemoryId, u32)], now: Timestamp) -> Result<Rising, Error> {
+        let mut writer = self.lock_writer();
+        let (mut batch, mut rising) = (Batch::default(), Rising::new());
+        for &(id, count) in counts {
+            let Some(mut entry) = self.entry(&writer, id)? else { continue };
+            entry.accesses = entry.accesses.saturating_add(count);
+            batch.put_standing(id, entry.standing());
+            if entry.tier != TierKind::Cold {
+                writer.catalogue.insert(id, entry);
+            }
+            if let Some(to) = self.rises_to(&mut writer, &entry, now) {
+                rising.entry((entry.tier, to)).or_default().push((id, entry));
+            }
+        }
+        if !batch.is_empty() {
+            self.log.commit(&batch, Durability::Buffered)?;
+        }
+        Ok(rising)
+    }
+
+    /// What is known of a memory, in whatever tier; `None` if it is forgotten.
+    fn entry(&self, writer: &Writer, id: MemoryId) -> Result<Option<Entry>, Error> {
+        if let Some(&entry) = writer.catalogue.get(&id) {
+            return Ok(Some(entry));
+        }
+        let Some(record) = self.log.record(id)? else { return Ok(None) };
+        let record = Record::decode(&record)?;
+        let standing = self.log.standing(id)?.unwrap_or(Standing { tier: TierKind::Cold, accesses: 1 });
+        Ok(Some(Entry {
+            namespace: record.namespace,
+            tier: TierKind::Cold,
+            accesses: standing.accesses,
+            importance: record.importance,
+            created: record.created,
+        }))
+    }
+
+    /// The tier above that a memory is strong enough for, if there is one with
+    /// room or with a weaker memory in it.
+    fn rises_to(&self, writer: &mut Writer, entry: &Entry, now: Timestamp) -> Option<TierKind> {
+        let strength = self.strength(entry, now);
+        let above = [
+            (TierKind::Hot, self.config.hot_band, self.config.hot_capacity),
+            (TierKind::Warm, self.config.warm_band, self.config.warm_capacity),
+        ];
+        let fits = above.into_iter().find(|&(tier, Band { enter, .. }, capacity)| {
+            tier < entry.tier
+                && strength >= enter
+                && capacity > 0
+                && (writer.tiers[tier.index()].len() < capacity
+                    || writer.weakest(tier).is_some_and(|(_, weakest)| self.strength(&weakest, now) < strength))
+        });
+        fits.map(|(tier, ..)| tier)
+    }
+
+    fn strength(&self, entry: &Entry, now: Timestamp) -> f64 {
+        let age = now.days_since(entry.created);
+        strength(entry.importance, entry.accesses, age, self.config.decay_per_day)
+    }
+
+    /// Moves down what is too weak for its tier, or too much; the number moved.
+    pub(super) fn demote(&self, now: Timestamp, thorough: bool) -> Result<usize, Error> {
+        let hot = (TierKind::Hot, TierKind::Warm, self.config.hot_capacity, self.config.hot_band, 0);
+        let slack = if thorough { 0 } else { SLACK };
+        let warm = (TierKind::Warm, TierKind::Cold, self.config.warm_capacity, self.config.warm_band, slack);
+        let mut moved = 0;
+        for (from, to, capacity, band, slack) in [hot, warm] {
+            loop {
+                let sinking = self.sinking(from, capacity, band, slack, now);
+                if sinking.is_empty() {
+                    break;
+                }
+                moved += self.move_all(sinking, from, to)?;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// What has to leave a tier next; it is off the list of the weakest.
+    fn sinking(&self, from: TierKind, capacity: usize, band: Band, slack: usize, now: Timestamp) -> Vec<(MemoryId, Entry)> {
+        let mut writer = self.lock_writer();
+        let over = writer.tiers[from.index()].len().saturating_sub(capacity);
+        let over = if over > slack { over.min(MOVED_AT_ONCE) } else { 0 };
+        let mut sinking = writer.take_weakest(from, over);
+        while sinking.len() < MOVED_AT_ONCE
+            && writer.weakest(from).is_some_and(|(_, weakest)| self.strength(&weakest, now) < band.leave)
+        {
+            sinking.extend(writer.take_weakest(from, 1));
+        }
+        sinking
+    }
+
+    /// Moves memories from one tier to another. Reading and encoding them, and
+    /// writing a segment, happen without the writer's lock; what was forgotten
+    /// meanwhile stays forgotten.
+    fn move_all(&self, memories: Vec<(MemoryId, Entry)>, from: TierKind, to: TierKind) -> Result<usize, Error> {
+        let mut by_namespace: HashMap<NamespaceId, Vec<(MemoryId, Entry)>> = HashMap::new();
+        for memory in memories {
+            by_namespace.entry(memory.1.namespace).or_default().push(memory);
+        }
+        let (mut moved, mut failed) = (0, None);
+        for (namespace, mut memories) in by_namespace {
+            memories.sort_by_key(|&(id, _)| id);
+            let result = if failed.is_none() { self.move_some(namespace, &memories, from, to) } else { Ok(0) };
+            match result {
+                Ok(count) if failed.is_none() => moved += count,
+                Ok(_) => self.put_back(&memories, from),
+                Err(error) => {
+                    self.put_back(&memories, from);
+                    failed = Some(error);
+                }
+            }
+        }
+        failed.map_or(Ok(moved), Err)
+    }
+
+    /// Lists memories again that were to leave `tier` and could not.
+    fn put_back(&self, memories: &[(MemoryId, Entry)], tier: TierKind) {
+        let mut writer = self.lock_writer();
+        for (id, entry) in memories {
+            if tier != TierKind::Cold && writer.catalogue.contains_key(id) {
+                writer.note(*id, *entry);
+            }
+        }
+    }
+
+    fn move_some(
+        &self,
+        namespace: NamespaceId,
+        memories: &[(MemoryId, Entry)],
+        from: TierKind,
+        to: TierKind,
+    ) -> Result<usize, Error> {
+        let mut admissions: Vec<Admission> = Vec::with_capacity(memories.len());
+        for (id, _) in memories {
+            if let Some(record) = self.log.record(*id)? {
+                admissions.push(self.admission(*id, record.into())?);
+            }
+        }
+        if admissions.is_empty() {
+            return Ok(0);
+        }
+        let work = self.lock_writer().tiers[to.index()].stage(namespace, admissions);
+        let done = work()?;
+
+        let mut writer = self.lock_writer();
+        let mut batch = Batch::default();
+        writer.tiers[to.index()].apply(done, &mut batch)?;
+        let mut moved = Vec::with_capacity(memories.len());
+        for &(id, entry) in memories {
+            if writer.tiers[from.index()].removal(namespace, id, &mut batch) {
+                // Accesses may have been counted since the memory was chosen.
+                let accesses = writer.catalogue.get(&id).map_or(entry.accesses, |now| now.accesses);
+                let entry = Entry { tier: to, accesses, ..entry };
+                batch.put_standing(id, entry.standing());
+                moved.push((id, entry));
+            } else if writer.tiers[to.index()].removal(namespace, id, &mut batch) {
+                writer.tiers[to.index()].remove(namespace, id);
+            }
+        }
+        if let Err(error) = self.log.commit(&batch, Durability::Buffered) {
+            for (id, _) in moved {
+                writer.tiers[to.index()].remove(namespace, id);
+            }
+            return Err(error);
+        }
+        for &(id, entry) in &moved {
+            writer.tiers[from.index()].remove(namespace, id);
+            if to == TierKind::Cold {
+                writer.catalogue.remove(&id);
+            } else {
+                writer.note(id, entry);
+            }
+        }
+        self.publish(&mut writer, [namespace]);
+        Ok(moved.len())
+    }
+}
+
+/// Memories that rise, by where from and where to.
+type Rising = HashMap<(TierKind, TierKind), Vec<(MemoryId, Entry)>>;

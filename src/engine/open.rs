@@ -1,0 +1,211 @@
+//! Opening an engine: finds the store, restores the tiers from the log.
+
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+use rayon::prelude::*;
+use tempfile::TempDir;
+
+use super::upkeep::Background;
+use super::writer::{Entry, NEXT_ID, Writer, apply};
+use super::{Engine, Shared, Spaces};
+use crate::config::{Config, Durability};
+use crate::encoder::Encoder;
+use crate::error::Error;
+use crate::log::{Batch, DiskLog, Log, NamespaceId, Record, Standing, Table, VolatileLog};
+use crate::memory::{MemoryId, Namespace};
+use crate::tier::cold::ColdTier;
+use crate::tier::hot::HotTier;
+use crate::tier::warm::WarmTier;
+use crate::tier::{Admission, TierKind};
+
+/// Version of the store's layout as a whole.
+const FORMAT: u64 = 1;
+
+/// Memories that are restored at a time: enough to keep all cores busy, few
+/// enough that their texts take little room on the way.
+const RESTORED_AT_ONCE: usize = 8_192;
+
+const LOG: &str = "log";
+const WARM: &str = "warm.vectors";
+const COLD: &str = "cold";
+
+impl Engine {
+    /// Opens the store in the folder `path`, or makes one if there is none.
+    ///
+    /// Everything that was acknowledged is there again, however the last engine
+    /// ended.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open already; [`Error::Foreign`] if the folder
+    /// holds something else; [`Error::Incompatible`] if it was made with another
+    /// dimension or a newer version; [`Error::Corrupt`] if the log cannot be
+    /// read; [`Error::Setting`] for a setting that cannot be; [`Error::Io`] or
+    /// [`Error::NoSpace`].
+    pub fn open(path: impl AsRef<Path>, config: Config) -> Result<Self, Error> {
+        let path = path.as_ref();
+        config.check()?;
+        check_folder(path)?;
+        let log = DiskLog::open(&path.join(LOG), config.log_cache_bytes)?;
+        Self::start(path.into(), config, Arc::new(log), None)
+    }
+
+    /// An engine whose memories end with it. Its WARM and COLD files are in a
+    /// temporary folder.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a setting that cannot be, [`Error::Io`] if the
+    /// folder cannot be made.
+    pub fn in_memory(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let folder = TempDir::with_prefix("mnemocore-").map_err(|error| Error::io(Path::new("temporary folder"), error))?;
+        let path = folder.path().to_path_buf();
+        Self::start(path, config, Arc::new(VolatileLog::default()), Some(folder))
+    }
+
+    fn start(path: PathBuf, config: Config, log: Arc<dyn Log>, temporary: Option<TempDir>) -> Result<Self, Error> {
+        let mut batch = Batch::default();
+        check_settings(&path, &config, &*log, &mut batch)?;
+        let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
+        let (cold, damaged) = ColdTier::open(&path.join(COLD), encoder.clone(), &log, &mut batch)?;
+        let lost = if damaged { lost_memories(&*log, &cold)? } else { Vec::new() };
+        let warm = WarmTier::create(&path.join(WARM), config.dimension, encoder.clone(), log.clone())?;
+        let reserved = log.setting(NEXT_ID)?.unwrap_or_default();
+        let writer = Writer {
+            tiers: [Box::new(HotTier::new(encoder.clone())), Box::new(warm), Box::new(cold)],
+            catalogue: HashMap::new(),
+            weakest: [BinaryHeap::new(), BinaryHeap::new()],
+            next_id: reserved,
+            reserved,
+            next_namespace: 0,
+            decay_per_day: config.decay_per_day,
+        };
+        let background = config.background;
+        let shared = Arc::new(Shared {
+            config,
+            encoder,
+            log,
+            path,
+            spaces: RwLock::new(Spaces::default()),
+            queue: Mutex::default(),
+            writer: Mutex::new(writer),
+            upkeep: Mutex::default(),
+            touched: Mutex::default(),
+            _temporary: temporary,
+        });
+        shared.restore(&lost, batch)?;
+        let start = || Background::start(shared.clone()).map_err(|error| Error::io(&shared.path, error));
+        let background = if background { Some(start()?) } else { None };
+        Ok(Self { background, shared })
+    }
+}
+
+/// Refuses a folder that holds something else than a store.
+fn check_folder(path: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;
+    let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
+    let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    if !names.is_empty() && !names.iter().any(|name| name == LOG) {
+        let found = names.into_iter().min().unwrap_or_default();
+        return Err(Error::Foreign { path: path.into(), found });
+    }
+    Ok(())
+}
+
+/// Compares the settings that the data depends on, and notes those of a new
+/// store.
+fn check_settings(path: &Path, config: &Config, log: &dyn Log, batch: &mut Batch) -> Result<(), Error> {
+    let settings = [
+        ("format", FORMAT),
+        ("dimension", config.dimension.bits() as u64),
+        ("encoder version", u64::from(Encoder::VERSION)),
+    ];
+    for (what, received) in settings {
+        match log.setting(what)? {
+            None => batch.put_setting(what, received),
+            Some(expected) if expected == received => {}
+            Some(expected) => return Err(Error::Incompatible { path: path.into(), what, expected, received }),
+        }
+    }
+    Ok(())
+}
+
+/// Memories of the log that are in no tier, because a segment was damaged.
+fn lost_memories(log: &dyn Log, cold: &ColdTier) -> Result<Vec<MemoryId>, Error> {
+    let mut known: HashSet<MemoryId> = cold.ids().collect();
+    log.standings(&mut |id, standing| {
+        if standing.tier != TierKind::Cold {
+            known.insert(id);
+        }
+    })?;
+    let mut lost = Vec::new();
+    log.scan(Table::Records, &[], &mut |key, _| {
+        let id = key.try_into().map(u64::from_be_bytes).map(MemoryId);
+        lost.extend(id.ok().filter(|id| !known.contains(id)));
+        Ok(())
+    })?;
+    Ok(lost)
+}
+
+impl Shared {
+    /// Fills HOT and WARM from the log. What a damaged segment has lost goes to
+    /// WARM, and from there to COLD again.
+    fn restore(&self, lost: &[MemoryId], mut batch: Batch) -> Result<(), Error> {
+        let mut writer = self.lock_writer();
+        let writer = &mut *writer;
+        let namespaces = self.log.namespaces()?;
+        writer.next_namespace = namespaces.iter().map(|(id, _)| id.0 + 1).max().unwrap_or_default();
+        let mut standings: Vec<(MemoryId, Standing)> = Vec::new();
+        self.log.standings(&mut |id, standing| {
+            if standing.tier != TierKind::Cold {
+                standings.push((id, standing));
+            }
+        })?;
+        for &id in lost {
+            let accesses = self.log.standing(id)?.map_or(1, |standing| standing.accesses);
+            let standing = Standing { tier: TierKind::Warm, accesses };
+            batch.put_standing(id, standing);
+            standings.push((id, standing));
+        }
+        standings.sort_unstable_by_key(|&(id, _)| id);
+        for some in standings.chunks(RESTORED_AT_ONCE) {
+            self.restore_some(writer, some, &mut batch)?;
+        }
+        self.log.commit(&batch, Durability::Buffered)?;
+        for (id, name) in namespaces {
+            self.add_space(writer, id, Namespace::new(name)?);
+        }
+        Ok(())
+    }
+
+    fn restore_some(
+        &self,
+        writer: &mut Writer,
+        standings: &[(MemoryId, Standing)],
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let restore = |&(id, standing): &(MemoryId, Standing)| -> Result<Option<(Entry, Admission)>, Error> {
+            let Some(bytes) = self.log.record(id)? else { return Ok(None) };
+            let record = Record::decode(&bytes)?;
+            let entry = Entry {
+                namespace: record.namespace,
+                tier: standing.tier,
+                accesses: standing.accesses,
+                importance: record.importance,
+                created: record.created,
+            };
+            Ok(Some((entry, self.admission(id, bytes.into())?)))
+        };
+        let restored: Result<Vec<_>, Error> = standings.par_iter().filter_map(|standing| restore(standing).transpose()).collect();
+        let mut by_place: HashMap<(TierKind, NamespaceId), Vec<Admission>> = HashMap::new();
+        for (entry, admission) in restored? {
+            writer.note(admission.row.id, entry);
+            by_place.entry((entry.tier, entry.namespace)).or_default().push(admission);
+        }
+        for ((tier, namespace), memories) in by_place {
+            apply(writer, tier, namespace, memories, batch)?;
+        }
+        Ok(())
+    }
+}

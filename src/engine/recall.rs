@@ -1,0 +1,280 @@
+//! `recall`: the most relevant memories of one namespace, over all tiers.
+
+use std::ops::Range;
+
+use super::store::check_text;
+use super::{Engine, Shared, Space, View, lock, to_memory};
+use crate::encoder::QueryVector;
+use crate::error::Error;
+use crate::hdv::Hypervector;
+use crate::index::terms::RowFilter;
+use crate::index::{Scored, TopK};
+use crate::log::Record;
+use crate::memory::{Memory, Metadata, Namespace, Timestamp};
+use crate::tier::{Method, Search, Target, TierKind};
+
+/// Hits that the confidence of a [`Recall`] looks at.
+const CONFIDENCE_HITS: usize = 5;
+
+/// What to recall, and among which memories.
+///
+/// ```
+/// use mnemocore::{Query, TierKind};
+///
+/// let query = Query::text("Where does Anna live now?").limit(5).metadata("source", "chat").tiers(&[TierKind::Hot]);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    target: Asked,
+    roles: Vec<(String, String)>,
+    namespace: Namespace,
+    limit: usize,
+    tiers: Vec<TierKind>,
+    metadata: Metadata,
+    created: Option<Range<i64>>,
+    method: Method,
+    touch: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Asked {
+    Text(String),
+    Embedding(Vec<f32>),
+    Vector { vector: Hypervector, supplied: bool },
+}
+
+impl Query {
+    fn new(target: Asked) -> Self {
+        Self {
+            target,
+            roles: Vec::new(),
+            namespace: Namespace::default(),
+            limit: 10,
+            tiers: TierKind::ALL.into(),
+            metadata: Metadata::new(),
+            created: None,
+            method: Method::default(),
+            touch: true,
+        }
+    }
+
+    /// Memories that share words with `text`.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::new(Asked::Text(text.into()))
+    }
+
+    /// Memories whose own embedding is near to this one.
+    pub fn embedding(embedding: Vec<f32>) -> Self {
+        Self::new(Asked::Embedding(embedding))
+    }
+
+    /// Memories whose own vector is near to this one.
+    pub fn vector(vector: Hypervector) -> Self {
+        Self::new(Asked::Vector { vector, supplied: true })
+    }
+
+    /// Memories whose text's hypervector is near to this one: a bundle of
+    /// encoded texts, say.
+    pub fn like(vector: Hypervector) -> Self {
+        Self::new(Asked::Vector { vector, supplied: false })
+    }
+
+    /// Also asks for `filler` in `role`; of a query by text only.
+    pub fn role(mut self, role: impl Into<String>, filler: impl Into<String>) -> Self {
+        self.roles.push((role.into(), filler.into()));
+        self
+    }
+
+    /// Asks another namespace than the default one.
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    /// At most this many hits; 10 by default.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Only memories in these tiers; all by default.
+    pub fn tiers(mut self, tiers: &[TierKind]) -> Self {
+        self.tiers = tiers.into();
+        self
+    }
+
+    /// Only memories with this pair in their metadata; of several pairs, all.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Only memories from this time on and before its end.
+    pub fn created(mut self, range: Range<Timestamp>) -> Self {
+        self.created = Some(range.start.0..range.end.0);
+        self
+    }
+
+    /// By inverted lists or sketches, as by default, or by scoring every memory.
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Whether the hits count as accessed, which strengthens them; they do by
+    /// default.
+    pub fn touch(mut self, touch: bool) -> Self {
+        self.touch = touch;
+        self
+    }
+
+    pub(super) fn namespace_asked(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(super) fn touches(&self) -> bool {
+        self.touch
+    }
+}
+
+impl From<&str> for Query {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+/// A recalled memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// The memory.
+    pub memory: Memory,
+    /// For a text: the weighted overlap of words, as the vectors have it; for a
+    /// vector: the similarity, 1 for equal and 0 for unrelated. Comparable
+    /// within one recall only.
+    pub score: f32,
+}
+
+/// What a recall found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recall {
+    /// The hits, the best first; of equal ones the newest.
+    pub hits: Vec<Hit>,
+    /// How far the best of the first five hits covers the query, from 0 to 1.
+    ///
+    /// For a text it is the mean of two shares: of the query's weight, and of its
+    /// number of terms. Below about 0.4 the memories probably hold no answer. For
+    /// a vector it is the best similarity.
+    pub confidence: f32,
+}
+
+impl Recall {
+    /// Whether the memories probably hold an answer: whether the confidence
+    /// reaches [`Recall::ANSWERABLE`].
+    pub fn is_answerable(&self) -> bool {
+        self.confidence >= Self::ANSWERABLE
+    }
+
+    /// The confidence that separates questions with an answer from those
+    /// without. On the questions of LoCoMo it keeps nine of ten that have an
+    /// answer, and refuses nine of ten that were put to the wrong conversation.
+    pub const ANSWERABLE: f32 = 0.4;
+}
+
+impl Engine {
+    /// The memories that fit `query` best.
+    ///
+    /// # Errors
+    /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::Projection`] or
+    /// [`Error::Hdv`] for a query that cannot be asked; [`Error::Io`],
+    /// [`Error::Log`] or [`Error::Corrupt`] when a memory cannot be read.
+    pub fn recall(&self, query: &Query) -> Result<Recall, Error> {
+        let space = self.shared.space(&query.namespace);
+        let view = space.as_ref().map(|space| space.view.load_full());
+        let probe = self.shared.probe(query, view.as_deref())?;
+        let (Some(space), Some(view)) = (space, view) else {
+            return Ok(Recall { hits: Vec::new(), confidence: 0.0 });
+        };
+        let hits = self.shared.search(query, &probe, &space, &view)?;
+        if query.touch && !hits.is_empty() {
+            lock(&self.shared.touched).extend(hits.iter().map(|hit| (space.id, hit.memory.id)));
+        }
+        let confidence = self.shared.confidence(&probe, &hits);
+        Ok(Recall { hits, confidence })
+    }
+}
+
+/// A query, encoded.
+pub(super) enum Probe {
+    Text(QueryVector),
+    Vector { vector: Hypervector, supplied: bool },
+}
+
+impl Probe {
+    fn target(&self) -> Target<'_> {
+        match self {
+            Probe::Text(query) => Target::Text(query),
+            Probe::Vector { vector, supplied } => Target::Vector { vector, supplied: *supplied },
+        }
+    }
+}
+
+impl Shared {
+    /// Checks and encodes a query; a text with the statistics of `view`.
+    pub(super) fn probe(&self, query: &Query, view: Option<&View>) -> Result<Probe, Error> {
+        Ok(match &query.target {
+            Asked::Text(text) => {
+                if query.roles.is_empty() || !text.is_empty() {
+                    check_text(text)?;
+                }
+                let nothing = View::default();
+                Probe::Text(self.encoder.query(text, &query.roles, view.unwrap_or(&nothing)))
+            }
+            Asked::Embedding(values) => Probe::Vector { vector: self.encoder.project(values)?, supplied: true },
+            Asked::Vector { vector, supplied } => {
+                Probe::Vector { vector: self.fitting(vector.clone())?, supplied: *supplied }
+            }
+        })
+    }
+
+    /// Searches the tiers that are asked for and fetches what they find.
+    pub(super) fn search(&self, query: &Query, probe: &Probe, space: &Space, view: &View) -> Result<Vec<Hit>, Error> {
+        let holding = query.metadata.iter().map(|(key, value)| self.encoder.metadata_term(key, value));
+        let filter = RowFilter { holding: holding.collect(), created: query.created.clone() };
+        let search = Search {
+            target: probe.target(),
+            method: query.method,
+            filter: &filter,
+            term_limits: self.config.term_limits,
+            cascade_limits: self.config.cascade_limits,
+        };
+        let mut top = TopK::new(query.limit.min(view.len()));
+        for (kind, tier) in TierKind::ALL.iter().zip(&view.tiers) {
+            if query.tiers.contains(kind) {
+                tier.search(&search, &mut top)?;
+            }
+        }
+        let mut hits = Vec::with_capacity(top.len());
+        for Scored { score, id, tier } in top.into_sorted() {
+            // A memory that was forgotten since the view was taken is left out.
+            if let Some(record) = view.tiers[tier.index()].record(id)? {
+                let record = Record::decode(&record)?;
+                hits.push(Hit { memory: to_memory(id, record, &space.name, tier), score });
+            }
+        }
+        Ok(hits)
+    }
+
+    fn confidence(&self, probe: &Probe, hits: &[Hit]) -> f32 {
+        let best = hits.iter().take(CONFIDENCE_HITS);
+        match probe {
+            Probe::Vector { .. } => best.map(|hit| hit.score).fold(0.0, f32::max),
+            Probe::Text(query) => best.map(|hit| self.coverage(query, &hit.memory)).fold(0.0, f32::max),
+        }
+    }
+
+    /// How far a memory covers a query, from 0 to 1.
+    pub(super) fn coverage(&self, query: &QueryVector, memory: &Memory) -> f32 {
+        let document = self.encoder.analyze_memory(&memory.text, &memory.roles);
+        query.coverage(|term| document.contains(term))
+    }
+}

@@ -1,0 +1,155 @@
+//! `store`: check, encode, commit.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::writer::{Prepared, Work};
+use super::{Engine, Shared};
+use crate::config::Durability;
+use crate::error::Error;
+use crate::hdv::Hypervector;
+use crate::index::Row;
+use crate::index::postings::MAX_WEIGHT;
+use crate::log::{NamespaceId, Record};
+use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, MemoryId, NewMemory, Supplied, Timestamp};
+use crate::tier::Admission;
+
+/// Words of a vector that the sketches hold: 512 bits.
+const SKETCH_WORDS: usize = 8;
+
+/// Batches at least this large are encoded by several threads.
+const PARALLEL: usize = 64;
+
+impl Engine {
+    /// Stores a memory and returns its id once it is visible to every recall
+    /// and as durable as [`Config::durability`](crate::Config::durability) says.
+    ///
+    /// # Errors
+    /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::TooLarge`],
+    /// [`Error::Importance`], [`Error::Projection`] or [`Error::Hdv`] for what
+    /// cannot be stored; [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] when
+    /// the disk refuses it. Nothing is stored then.
+    pub fn store(&self, memory: impl Into<NewMemory>) -> Result<MemoryId, Error> {
+        self.store_with(memory, self.shared.config.durability)
+    }
+
+    /// As [`Engine::store`], with a durability of its own.
+    ///
+    /// # Errors
+    /// As [`Engine::store`].
+    pub fn store_with(&self, memory: impl Into<NewMemory>, durability: Durability) -> Result<MemoryId, Error> {
+        let prepared = self.shared.prepare(memory.into(), Timestamp::now())?;
+        let ids = self.shared.submit(Work::Store(vec![prepared]), durability)?;
+        Ok(ids.into_iter().next().unwrap_or_default())
+    }
+
+    /// Stores many memories at once, all or none; their ids ascend in the order
+    /// given.
+    ///
+    /// # Errors
+    /// As [`Engine::store`], for the first that cannot be stored.
+    pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<MemoryId>, Error> {
+        let now = Timestamp::now();
+        let prepare = |memory| self.shared.prepare(memory, now);
+        let prepared: Result<Vec<Prepared>, Error> = if memories.len() < PARALLEL {
+            memories.into_iter().map(prepare).collect()
+        } else {
+            memories.into_par_iter().map(prepare).collect()
+        };
+        match prepared? {
+            none if none.is_empty() => Ok(Vec::new()),
+            prepared => self.shared.submit(Work::Store(prepared), self.shared.config.durability),
+        }
+    }
+}
+
+impl Shared {
+    /// Checks and encodes a memory.
+    fn prepare(&self, memory: NewMemory, now: Timestamp) -> Result<Prepared, Error> {
+        let NewMemory { text, namespace, metadata, roles, created, importance, vector } = memory;
+        check_text(&text)?;
+        check_size("metadata", metadata.iter())?;
+        check_size("roles", roles.iter().map(|(role, filler)| (role, filler)))?;
+        if !(importance > 0.0 && importance.is_finite()) {
+            return Err(Error::Importance { received: importance });
+        }
+        let supplied = match vector {
+            Supplied::Nothing => None,
+            Supplied::Embedding(values) => Some(self.encoder.project(&values)?),
+            Supplied::Hypervector(vector) => Some(self.fitting(vector)?),
+        };
+        let record = Record {
+            // Given by the writer, which knows the numbers of the namespaces.
+            namespace: NamespaceId::default(),
+            created: created.unwrap_or(now),
+            importance,
+            supplied: supplied.is_some(),
+            text,
+            metadata,
+            roles,
+        };
+        let (row, vector) = self.encode(MemoryId::default(), &record, supplied.as_ref().map(Hypervector::words));
+        Ok(Prepared { namespace, record, row, vector })
+    }
+
+    /// The vector, if it has the engine's dimension.
+    pub(super) fn fitting(&self, vector: Hypervector) -> Result<Hypervector, Error> {
+        let (expected, received) = (self.config.dimension.bits(), vector.dimension().bits());
+        if expected == received {
+            Ok(vector)
+        } else {
+            Err(crate::hdv::HdvError::DimensionMismatch { expected, received }.into())
+        }
+    }
+
+    /// What the index has to know of a record, and its vector.
+    fn encode(&self, id: MemoryId, record: &Record, supplied: Option<&[u64]>) -> (Row, Arc<[u64]>) {
+        let document = self.encoder.analyze_memory(&record.text, &record.roles);
+        let vector: Arc<[u64]> = match supplied {
+            Some(words) => words.into(),
+            None => self.encoder.encode(&document).words().into(),
+        };
+        let weight = |weight: f32| (weight * f32::from(MAX_WEIGHT)).round().clamp(1.0, f32::from(MAX_WEIGHT)) as u16;
+        let text = document.weights().map(|(term, share)| (term, weight(share)));
+        let pairs = record.metadata.iter().map(|(key, value)| (self.encoder.metadata_term(key, value), 1));
+        let row = Row {
+            id,
+            created: record.created.0,
+            norm: document.norm(),
+            supplied: record.supplied,
+            terms: text.chain(pairs).collect(),
+            sketch: vector.iter().take(SKETCH_WORDS).copied().collect(),
+        };
+        (row, vector)
+    }
+
+    /// Makes what a tier takes in out of a record in the log.
+    pub(super) fn admission(&self, id: MemoryId, record: Arc<[u8]>) -> Result<Admission, Error> {
+        let decoded = Record::decode(&record)?;
+        let supplied = if decoded.supplied { self.log.supplied_vector(id)? } else { None };
+        let (row, vector) = self.encode(id, &decoded, supplied.as_deref());
+        Ok(Admission { row, vector, record })
+    }
+}
+
+/// Refuses a text without a visible character, or a longer one than is taken.
+pub(super) fn check_text(text: &str) -> Result<(), Error> {
+    // No text of this many bytes has more characters.
+    let length = if text.len() <= MAX_CHARS { text.len() } else { text.chars().count() };
+    if length > MAX_CHARS {
+        return Err(Error::TextTooLong { received: length, max: MAX_CHARS });
+    }
+    if text.chars().all(|c| c.is_whitespace() || c.is_control()) {
+        return Err(Error::EmptyText { received: text.chars().count() });
+    }
+    Ok(())
+}
+
+fn check_size<'a>(what: &'static str, pairs: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), Error> {
+    let received = pairs.map(|(key, value)| key.len() + value.len()).sum();
+    if received > MAX_METADATA_BYTES {
+        return Err(Error::TooLarge { what, received, max: MAX_METADATA_BYTES });
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! `synthesize`: an answer from fragments where no single memory fits.
+
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::recall::{Hit, Probe, Query, Recall};
+use super::{Engine, Shared, lock};
+use crate::encoder::{QueryVector, TermVector};
+use crate::error::Error;
+use crate::hdv::Hypervector;
+use crate::memory::Memory;
+
+/// Fragments that one synthesis is made of at most.
+const MOST_FRAGMENTS: usize = 5;
+
+/// A further fragment must add this share of the query, or it is left out: less
+/// is one more common word.
+const LEAST_SHARE: f32 = 0.1;
+
+/// Vectors less similar to a query than this share of the best are left out.
+const NEAR_THE_BEST: f32 = 0.5;
+
+/// Texts of at most this many sentences are quoted whole.
+const QUOTED_SENTENCES: usize = 2;
+
+/// How a synthesis came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SynthesisKind {
+    /// The memories have nothing to say.
+    Nothing,
+    /// One memory answers alone.
+    Extracted,
+    /// Two memories complete one another.
+    Interpolated,
+    /// Three or more do.
+    Combined,
+}
+
+/// A part of a synthesis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fragment {
+    /// The memory it is from.
+    pub memory: Memory,
+    /// What of its text was taken.
+    pub excerpt: String,
+    /// What it adds to the answer: its share of the query that the fragments
+    /// before it do not cover, or for a vector its similarity.
+    pub share: f32,
+}
+
+/// An answer made of memories.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Synthesis {
+    /// How it came about.
+    pub kind: SynthesisKind,
+    /// The excerpts in the order of time, one a line; empty if there is nothing
+    /// to say.
+    pub text: String,
+    /// The fragments, the one that adds most first.
+    pub fragments: Vec<Fragment>,
+    /// How well the fragments belong together: the mean similarity of their
+    /// hypervectors in pairs, from 0 (unrelated) to 1; 1 for a single one.
+    pub coherence: f32,
+    /// How far the answer can be trusted, from 0 to 1.
+    ///
+    /// What the fragments cover of the query together (for a vector, their
+    /// share-weighted similarity), less up to half of it when several fragments
+    /// do not belong together: s (1 - (1 - c)(1 - 1/n) / 2) for similarity s,
+    /// coherence c and n fragments.
+    pub confidence: f32,
+    /// The fragments' hypervectors, bundled by their shares.
+    pub vector: Option<Hypervector>,
+}
+
+impl Engine {
+    /// Answers a query from the fewest memories that cover it.
+    ///
+    /// Among the hits of a recall, fragments are chosen greedily by what each
+    /// adds (as in maximal marginal relevance, Carbonell & Goldstein 1998, with
+    /// coverage in the place of similarity). If they do not cover
+    /// [`Recall::ANSWERABLE`] of the query, there is nothing to say.
+    ///
+    /// # Errors
+    /// As [`Engine::recall`].
+    pub fn synthesize(&self, query: &Query) -> Result<Synthesis, Error> {
+        let shared = &self.shared;
+        let space = shared.space(query.namespace_asked());
+        let view = space.as_ref().map(|space| space.view.load_full());
+        let probe = shared.probe(query, view.as_deref())?;
+        let (Some(space), Some(view)) = (space, view) else { return Ok(Synthesis::nothing()) };
+        let hits = shared.search(query, &probe, &space, &view)?;
+        let chosen = match &probe {
+            Probe::Text(asked) => shared.covering(asked, hits),
+            Probe::Vector { .. } => nearest(hits),
+        };
+        if query.touches() {
+            lock(&shared.touched).extend(chosen.iter().map(|chosen| (space.id, chosen.memory.id)));
+        }
+        shared.combine(&probe, chosen)
+    }
+}
+
+impl Synthesis {
+    /// What is said when there is nothing to say.
+    fn nothing() -> Self {
+        Self {
+            kind: SynthesisKind::Nothing,
+            text: String::new(),
+            fragments: Vec::new(),
+            coherence: 0.0,
+            confidence: 0.0,
+            vector: None,
+        }
+    }
+}
+
+impl Shared {
+    /// The fragments that cover a query, the one that adds most first.
+    fn covering(&self, query: &QueryVector, hits: Vec<Hit>) -> Vec<Fragment> {
+        let analyze = |hit: Hit| (self.encoder.analyze_memory(&hit.memory.text, &hit.memory.roles), hit.memory);
+        let mut left: Vec<(TermVector, Memory)> = hits.into_iter().map(analyze).collect();
+        let (mut chosen, mut documents, mut covered) = (Vec::new(), Vec::<TermVector>::new(), 0.0);
+        while chosen.len() < MOST_FRAGMENTS {
+            let with = |document: &TermVector| {
+                query.coverage(|term| document.contains(term) || documents.iter().any(|known| known.contains(term)))
+            };
+            // Of equal ones the first: it has the better score.
+            let best = left.iter().map(|(document, _)| with(document)).enumerate().reduce(|best, next| {
+                if next.1 > best.1 { next } else { best }
+            });
+            let Some((at, coverage)) = best.filter(|&(_, coverage)| coverage - covered >= LEAST_SHARE) else { break };
+            let (document, memory) = left.remove(at);
+            let excerpt = self.excerpt(query, &memory.text);
+            chosen.push(Fragment { memory, excerpt, share: coverage - covered });
+            documents.push(document);
+            covered = coverage;
+        }
+        chosen
+    }
+
+    /// The sentence of a text that covers a query best; a short text whole.
+    fn excerpt(&self, query: &QueryVector, text: &str) -> String {
+        let sentences: Vec<&str> = text.unicode_sentences().map(str::trim).filter(|text| !text.is_empty()).collect();
+        if sentences.len() <= QUOTED_SENTENCES {
+            return text.trim().to_owned();
+        }
+        let coverage = |sentence: &&str| {
+            let document = self.encoder.analyze_memory(sentence, &[]);
+            query.coverage(|term| document.contains(term))
+        };
+        let best = sentences.iter().map(|sentence| (coverage(sentence), sentence)).reduce(|best, next| {
+            if next.0 > best.0 { next } else { best }
+        });
+        best.map_or_else(String::new, |(_, sentence)| (*sentence).to_owned())
+    }
+
+    fn combine(&self, probe: &Probe, fragments: Vec<Fragment>) -> Result<Synthesis, Error> {
+        let total: f32 = fragments.iter().map(|fragment| fragment.share).sum();
+        let similarity = match probe {
+            Probe::Text(_) => total,
+            Probe::Vector { .. } => {
+                let squares: f32 = fragments.iter().map(|fragment| fragment.share.powi(2)).sum();
+                if total > 0.0 { squares / total } else { 0.0 }
+            }
+        };
+        if fragments.is_empty() || similarity < Recall::ANSWERABLE {
+            return Ok(Synthesis::nothing());
+        }
+        let vectors = self.vectors(probe, &fragments)?;
+        let coherence = coherence(&vectors)?;
+        let count = fragments.len() as f32;
+        let weighted: Vec<(&Hypervector, u8)> = vectors
+            .iter()
+            .zip(&fragments)
+            .map(|(vector, fragment)| (vector, (fragment.share / total * 255.0).round().max(1.0) as u8))
+            .collect();
+        Ok(Synthesis {
+            kind: match fragments.len() {
+                1 => SynthesisKind::Extracted,
+                2 => SynthesisKind::Interpolated,
+                _ => SynthesisKind::Combined,
+            },
+            text: in_order_of_time(&fragments),
+            coherence,
+            confidence: similarity * (1.0 - (1.0 - coherence) * (1.0 - 1.0 / count) / 2.0),
+            vector: Some(Hypervector::weighted_bundle(&weighted)?),
+            fragments,
+        })
+    }
+
+    /// The fragments' vectors, of the kind that was asked for.
+    fn vectors(&self, probe: &Probe, fragments: &[Fragment]) -> Result<Vec<Hypervector>, Error> {
+        let supplied = matches!(probe, Probe::Vector { supplied: true, .. });
+        let vector = |fragment: &Fragment| {
+            if supplied && let Some(words) = self.log.supplied_vector(fragment.memory.id)? {
+                return Ok(Hypervector::from_words(words)?);
+            }
+            Ok(self.encoder.encode_memory(&fragment.memory.text, &fragment.memory.roles))
+        };
+        fragments.iter().map(vector).collect()
+    }
+}
+
+/// The hits that are about as near to a vector as the best.
+fn nearest(hits: Vec<Hit>) -> Vec<Fragment> {
+    let best = hits.first().map_or(0.0, |hit| hit.score);
+    let near = hits.into_iter().take(MOST_FRAGMENTS).filter(|hit| hit.score >= best * NEAR_THE_BEST && hit.score > 0.0);
+    near.map(|hit| Fragment { excerpt: hit.memory.text.trim().to_owned(), share: hit.score, memory: hit.memory }).collect()
+}
+
+/// The mean similarity of all pairs, cut off at 0; 1 for a single vector.
+fn coherence(vectors: &[Hypervector]) -> Result<f32, Error> {
+    let (mut sum, mut pairs) = (0.0, 0u32);
+    for (at, a) in vectors.iter().enumerate() {
+        for b in vectors.iter().skip(at + 1) {
+            sum += a.similarity(b)?;
+            pairs += 1;
+        }
+    }
+    Ok(if pairs == 0 { 1.0 } else { (sum / f64::from(pairs)).max(0.0) as f32 })
+}
+
+fn in_order_of_time(fragments: &[Fragment]) -> String {
+    let mut ordered: Vec<&Fragment> = fragments.iter().collect();
+    ordered.sort_by_key(|fragment| (fragment.memory.created, fragment.memory.id));
+    let lines: Vec<&str> = ordered.iter().map(|fragment| fragment.excerpt.as_str()).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,157 @@
+//! What the engine does in the background: moves, merges, compaction.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::{Engine, Shared, lock};
+use crate::config::Durability;
+use crate::error::Error;
+use crate::log::Batch;
+use crate::memory::Timestamp;
+use crate::tier::TierKind;
+
+/// How often the background thread looks for something to do; so much of the
+/// access counts is lost at most when the process dies.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// A merge is given up after so many stores got in its way; a later pass tries
+/// again.
+const MERGE_ATTEMPTS: usize = 8;
+
+/// What a consolidation did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Consolidation {
+    /// Memories that moved to a quicker tier.
+    pub promoted: usize,
+    /// Memories that moved to a slower tier.
+    pub demoted: usize,
+    /// Merges of segments.
+    pub merged: usize,
+}
+
+impl Engine {
+    /// Moves every memory to the tier where it belongs now, and merges segments
+    /// until nothing is left to do. The background thread does the same bit by
+    /// bit; this does it all before it returns.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], [`Error::Io`], [`Error::Log`] or [`Error::Corrupt`];
+    /// what was not moved is where it was.
+    pub fn consolidate(&self) -> Result<Consolidation, Error> {
+        self.consolidate_at(Timestamp::now())
+    }
+
+    /// As [`Engine::consolidate`], as if the time were `now`: what a year of
+    /// silence would do to the memories, say.
+    ///
+    /// # Errors
+    /// As [`Engine::consolidate`].
+    pub fn consolidate_at(&self, now: Timestamp) -> Result<Consolidation, Error> {
+        self.shared.upkeep(now, true)
+    }
+
+    /// Removes the texts of forgotten memories from the disk: rewrites COLD
+    /// segments that hold some, and the log. Meanwhile stores, and recalls that
+    /// read the log, wait.
+    ///
+    /// # Errors
+    /// As [`Engine::consolidate`].
+    pub fn compact(&self) -> Result<(), Error> {
+        self.consolidate()?;
+        let _writer = self.shared.lock_writer();
+        self.shared.log.compact()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.background.take());
+        // An error has nowhere to go, and loses nothing but access counts: what
+        // was acknowledged is in the log already.
+        let _ = self.shared.promote(Timestamp::now());
+        let _ = self.shared.log.close();
+    }
+}
+
+impl Shared {
+    /// One pass of upkeep; a `thorough` one leaves nothing to do.
+    fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
+        let _alone = lock(&self.upkeep);
+        let promoted = self.promote(now)?;
+        let demoted = self.demote(now, thorough)?;
+        let mut merged = 0;
+        for tier in TierKind::ALL {
+            let mut attempts = 0;
+            while attempts < MERGE_ATTEMPTS {
+                match self.merge(tier, thorough)? {
+                    Some(true) => merged += 1,
+                    Some(false) => attempts += 1,
+                    None => break,
+                }
+            }
+        }
+        Ok(Consolidation { promoted, demoted, merged })
+    }
+
+    /// The next merge of a tier: whether it could be put in place, or `None` if
+    /// there is none to do.
+    fn merge(&self, tier: TierKind, thorough: bool) -> Result<Option<bool>, Error> {
+        let Some(work) = self.lock_writer().tiers[tier.index()].upkeep(thorough) else { return Ok(None) };
+        let done = work()?;
+        let mut writer = self.lock_writer();
+        let mut batch = Batch::default();
+        let changed = writer.tiers[tier.index()].apply(done, &mut batch)?;
+        if let Err(error) = self.log.commit(&batch, Durability::Buffered) {
+            writer.tiers[tier.index()].revert();
+            return Err(error);
+        }
+        // One that cannot be deleted now is deleted when the engine opens.
+        batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        self.publish(&mut writer, changed);
+        Ok(Some(changed.is_some()))
+    }
+}
+
+/// The background thread.
+pub(super) struct Background {
+    stop: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Starts it.
+    pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<Self> {
+        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let stopped = stop.clone();
+        let run = move || {
+            let (flag, signal) = &*stopped;
+            let mut stop = lock(flag);
+            while !*stop {
+                (stop, _) =
+                    signal.wait_timeout(stop, INTERVAL).unwrap_or_else(std::sync::PoisonError::into_inner);
+                if *stop {
+                    break;
+                }
+                drop(stop);
+                // Tried again at the next pass; `consolidate` reports what it is.
+                let _ = shared.upkeep(Timestamp::now(), false);
+                stop = lock(flag);
+            }
+        };
+        let thread = std::thread::Builder::new().name("mnemocore-upkeep".into()).spawn(run)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        *lock(&self.stop.0) = true;
+        self.stop.1.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to report; had it panicked, its work is done again
+            // by the next pass.
+            let _ = thread.join();
+        }
+    }
+}

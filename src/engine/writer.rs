@@ -1,0 +1,395 @@
+//! The writer: commits requests in groups and publishes what they changed.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use arc_swap::ArcSwap;
+
+use super::{Shared, Space, View, lock};
+use crate::config::Durability;
+use crate::error::Error;
+use crate::index::Row;
+use crate::log::{Batch, NamespaceId, Record, Standing};
+use crate::memory::{MemoryId, Namespace, Timestamp};
+use crate::tier::{Admission, Tier, TierKind};
+
+/// Ids are reserved in the log so many at a time, so that none is given twice,
+/// also when the newest memories are forgotten.
+const RESERVED_IDS: u64 = 1_024;
+
+/// The name under which the log keeps the end of the reserved ids.
+pub(super) const NEXT_ID: &str = "next_id";
+
+/// What a caller asks of the writer.
+pub(super) struct Request {
+    pub work: Work,
+    pub durability: Durability,
+    pub reply: SyncSender<Result<Vec<MemoryId>, Error>>,
+}
+
+pub(super) enum Work {
+    /// Store these; answers with their ids.
+    Store(Vec<Prepared>),
+    /// Forget these; answers with those that were there.
+    Forget(Vec<MemoryId>),
+}
+
+/// A memory that is encoded and only lacks its id.
+pub(super) struct Prepared {
+    pub namespace: Namespace,
+    pub record: Record,
+    pub row: Row,
+    pub vector: Arc<[u64]>,
+}
+
+/// What the writer knows of a memory in HOT or WARM.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub namespace: NamespaceId,
+    pub tier: TierKind,
+    pub accesses: u32,
+    pub importance: f32,
+    pub created: Timestamp,
+}
+
+/// The state behind the writer's lock.
+pub(super) struct Writer {
+    pub tiers: [Box<dyn Tier>; 3],
+    pub catalogue: HashMap<MemoryId, Entry>,
+    /// Of HOT and WARM: all memories, the weakest on top. An entry may be older
+    /// than the memory's last access; then it is weaker than the truth, and is
+    /// put right when it comes up.
+    pub weakest: [BinaryHeap<Reverse<Weakness>>; 2],
+    pub next_id: u64,
+    pub reserved: u64,
+    pub next_namespace: u32,
+    pub decay_per_day: f64,
+}
+
+/// The logarithm of a memory's strength, up to a summand that is the same for
+/// all: ln(I ln(1 + accesses)) + lambda t, with the time t in days. As all decay
+/// alike, the order of two memories changes by accesses only, not by time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Weakness {
+    pub key: f64,
+    pub id: MemoryId,
+}
+
+impl Eq for Weakness {}
+
+impl PartialOrd for Weakness {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Weakness {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.total_cmp(&other.key).then(self.id.cmp(&other.id))
+    }
+}
+
+impl Entry {
+    fn key(&self, decay_per_day: f64) -> f64 {
+        let potential = f64::from(self.importance) * f64::from(self.accesses).ln_1p();
+        potential.ln() + decay_per_day * self.created.days_since(Timestamp(0))
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing { tier: self.tier, accesses: self.accesses }
+    }
+}
+
+impl Writer {
+    /// The tier that new memories enter.
+    pub(super) fn entry_tier(hot_capacity: usize) -> TierKind {
+        if hot_capacity == 0 { TierKind::Warm } else { TierKind::Hot }
+    }
+
+    /// Notes that memory `id` is in HOT or WARM now, or has become stronger.
+    pub(super) fn note(&mut self, id: MemoryId, entry: Entry) {
+        self.catalogue.insert(id, entry);
+        if let Some(heap) = self.weakest.get_mut(entry.tier.index()) {
+            heap.push(Reverse(Weakness { key: entry.key(self.decay_per_day), id }));
+        }
+    }
+
+    /// The weakest memory of HOT or WARM, which stays there.
+    pub(super) fn weakest(&mut self, tier: TierKind) -> Option<(MemoryId, Entry)> {
+        let heap = self.weakest.get_mut(tier.index())?;
+        loop {
+            let mut top = heap.peek_mut()?;
+            let Weakness { key, id } = top.0;
+            let now = self.catalogue.get(&id).filter(|entry| entry.tier == tier);
+            match now.map(|entry| (*entry, entry.key(self.decay_per_day))) {
+                Some((_, stronger)) if stronger > key => top.0.key = stronger,
+                Some((entry, _)) => return Some((id, entry)),
+                None => drop(std::collections::binary_heap::PeekMut::pop(top)),
+            }
+        }
+    }
+
+    /// The `count` weakest memories of HOT or WARM; they are no longer listed as
+    /// such, so each has to be [noted](Self::note) again or leave the tier.
+    pub(super) fn take_weakest(&mut self, tier: TierKind, count: usize) -> Vec<(MemoryId, Entry)> {
+        let mut taken = Vec::with_capacity(count.min(1 << 16));
+        while taken.len() < count
+            && let Some(weakest) = self.weakest(tier)
+        {
+            if let Some(heap) = self.weakest.get_mut(tier.index()) {
+                heap.pop();
+            }
+            taken.push(weakest);
+        }
+        taken
+    }
+}
+
+impl Shared {
+    /// Hands `work` to the writer and waits until it is done.
+    pub(super) fn submit(&self, work: Work, durability: Durability) -> Result<Vec<MemoryId>, Error> {
+        let (reply, answer) = sync_channel(1);
+        lock(&self.queue).push(Request { work, durability, reply });
+        let mut writer = self.lock_writer();
+        // Another thread may have committed the request while this one waited.
+        if let Ok(answer) = answer.try_recv() {
+            return answer;
+        }
+        let requests = std::mem::take(&mut *lock(&self.queue));
+        self.commit_group(&mut writer, requests);
+        drop(writer);
+        answer.recv().unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    fn ended(&self) -> Error {
+        Error::Log { path: self.path.clone(), action: "commit", message: "the writer has ended".into() }
+    }
+
+    /// Commits requests together; when that fails, each on its own.
+    fn commit_group(&self, writer: &mut Writer, requests: Vec<Request>) {
+        let durability = if requests.iter().any(|request| request.durability == Durability::Synced) {
+            Durability::Synced
+        } else {
+            Durability::Buffered
+        };
+        let alone = requests.len() == 1;
+        match self.commit(writer, &requests, durability) {
+            Ok(answers) => {
+                for (request, answer) in requests.into_iter().zip(answers) {
+                    // Nobody waits any more: the request is done all the same.
+                    let _ = request.reply.send(Ok(answer));
+                }
+            }
+            Err(error) if alone => {
+                for request in requests {
+                    let _ = request.reply.send(Err(error));
+                    return;
+                }
+            }
+            Err(_) => requests.into_iter().for_each(|request| self.commit_group(writer, vec![request])),
+        }
+    }
+
+    /// Commits all requests or none.
+    fn commit(
+        &self,
+        writer: &mut Writer,
+        requests: &[Request],
+        durability: Durability,
+    ) -> Result<Vec<Vec<MemoryId>>, Error> {
+        let mut group = Group::default();
+        let reserved = writer.reserved;
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            answers.push(match &request.work {
+                Work::Store(memories) => self.plan_stores(writer, memories, &mut group),
+                Work::Forget(ids) => self.plan_removals(writer, ids, &mut group)?,
+            });
+        }
+        let admitted = self.admit(writer, &mut group);
+        let committed = admitted.and_then(|()| self.log.commit(&group.batch, durability));
+        if let Err(error) = committed {
+            for (tier, namespace, id) in group.admitted {
+                writer.tiers[tier.index()].remove(namespace, id);
+            }
+            group.evicted.into_iter().for_each(|(id, entry)| writer.note(id, entry));
+            for (id, _) in group.entries {
+                writer.catalogue.remove(&id);
+            }
+            writer.reserved = reserved;
+            return Err(error);
+        }
+        self.settle(writer, group);
+        Ok(answers)
+    }
+
+    /// Gives ids to new memories and adds them to the group.
+    fn plan_stores(&self, writer: &mut Writer, memories: &[Prepared], group: &mut Group) -> Vec<MemoryId> {
+        let tier = Writer::entry_tier(self.config.hot_capacity);
+        let mut ids = Vec::with_capacity(memories.len());
+        for memory in memories {
+            let id = MemoryId(writer.next_id);
+            writer.next_id += 1;
+            if writer.next_id > writer.reserved {
+                writer.reserved = writer.next_id + RESERVED_IDS;
+                group.batch.put_setting(NEXT_ID, writer.reserved);
+            }
+            let namespace = self.namespace_id(writer, &memory.namespace, group);
+            let record: Arc<[u8]> = Record { namespace, ..memory.record.clone() }.encode().into();
+            group.batch.put_record(id, &record, memory.record.supplied.then_some(&*memory.vector));
+            let entry = Entry {
+                namespace,
+                tier,
+                accesses: 1,
+                importance: memory.record.importance,
+                created: memory.record.created,
+            };
+            group.batch.put_standing(id, entry.standing());
+            let admission = Admission { row: Row { id, ..memory.row.clone() }, vector: memory.vector.clone(), record };
+            group.stores.entry(namespace).or_default().push(admission);
+            group.entries.push((id, entry));
+            ids.push(id);
+        }
+        ids
+    }
+
+    fn namespace_id(&self, writer: &mut Writer, name: &Namespace, group: &mut Group) -> NamespaceId {
+        if let Some(space) = self.space(name) {
+            return space.id;
+        }
+        *group.namespaces.entry(name.clone()).or_insert_with(|| {
+            let id = NamespaceId(writer.next_namespace);
+            writer.next_namespace += 1;
+            group.batch.put_namespace(id, name.as_str());
+            id
+        })
+    }
+
+    /// Adds the removal of what is there of `ids` to the group.
+    fn plan_removals(&self, writer: &Writer, ids: &[MemoryId], group: &mut Group) -> Result<Vec<MemoryId>, Error> {
+        let mut found = Vec::new();
+        for &id in ids {
+            if group.removed.contains_key(&id) {
+                continue;
+            }
+            let Some(record) = self.log.record(id)? else { continue };
+            let record = Record::decode(&record)?;
+            let holds = |kind: &TierKind| writer.tiers[kind.index()].removal(record.namespace, id, &mut group.batch);
+            if let Some(tier) = TierKind::ALL.into_iter().find(holds) {
+                group.batch.remove_record(id, record.supplied);
+                group.removed.insert(id, (tier, record.namespace));
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes the new memories in, and the weakest of HOT into WARM instead.
+    fn admit(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Error> {
+        let tier = Writer::entry_tier(self.config.hot_capacity);
+        for (namespace, memories) in std::mem::take(&mut group.stores) {
+            let ids: Vec<MemoryId> = memories.iter().map(|memory| memory.row.id).collect();
+            apply(writer, tier, namespace, memories, &mut group.batch)?;
+            group.admitted.extend(ids.into_iter().map(|id| (tier, namespace, id)));
+        }
+        // Noted before the weakest are chosen: a new one may be among them.
+        for &(id, entry) in &group.entries {
+            writer.note(id, entry);
+        }
+        let over = writer.tiers[TierKind::Hot.index()].len().saturating_sub(self.config.hot_capacity);
+        if tier == TierKind::Hot && over > 0 {
+            self.evict(writer, over, group)?;
+        }
+        Ok(())
+    }
+
+    fn evict(&self, writer: &mut Writer, count: usize, group: &mut Group) -> Result<(), Error> {
+        group.evicted = writer.take_weakest(TierKind::Hot, count);
+        let mut by_namespace: HashMap<NamespaceId, Vec<Admission>> = HashMap::new();
+        for (id, entry) in &group.evicted {
+            let view = writer.tiers[TierKind::Hot.index()].view(entry.namespace);
+            if let Some(record) = view.record(*id)? {
+                by_namespace.entry(entry.namespace).or_default().push(self.admission(*id, record.into())?);
+            }
+            let standing = Standing { tier: TierKind::Warm, accesses: entry.accesses };
+            group.batch.put_standing(*id, standing);
+        }
+        for (namespace, mut memories) in by_namespace {
+            memories.sort_by_key(|memory| memory.row.id);
+            let ids: Vec<MemoryId> = memories.iter().map(|memory| memory.row.id).collect();
+            apply(writer, TierKind::Warm, namespace, memories, &mut group.batch)?;
+            group.admitted.extend(ids.into_iter().map(|id| (TierKind::Warm, namespace, id)));
+        }
+        Ok(())
+    }
+
+    /// After the commit: what could not fail any more, and the new views.
+    fn settle(&self, writer: &mut Writer, group: Group) {
+        let mut changed: BTreeSet<NamespaceId> = group.admitted.iter().map(|&(_, namespace, _)| namespace).collect();
+        for (id, entry) in group.evicted {
+            writer.tiers[TierKind::Hot.index()].remove(entry.namespace, id);
+            writer.note(id, Entry { tier: TierKind::Warm, ..entry });
+        }
+        for (id, (tier, namespace)) in group.removed {
+            writer.tiers[tier.index()].remove(namespace, id);
+            writer.catalogue.remove(&id);
+            changed.insert(namespace);
+        }
+        for (name, id) in group.namespaces {
+            self.add_space(writer, id, name);
+        }
+        self.publish(writer, changed);
+    }
+
+    /// Makes a namespace known to recalls.
+    pub(super) fn add_space(&self, writer: &mut Writer, id: NamespaceId, name: Namespace) {
+        let view = ArcSwap::from_pointee(view_of(writer, id));
+        let space = Arc::new(Space { id, name: name.clone(), view });
+        let mut spaces = self.spaces.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        spaces.by_id.insert(id, space.clone());
+        spaces.by_name.insert(name, space);
+    }
+
+    /// Shows recalls what the tiers hold now.
+    pub(super) fn publish(&self, writer: &mut Writer, changed: impl IntoIterator<Item = NamespaceId>) {
+        for id in changed {
+            if let Some(space) = self.space_by_id(id) {
+                space.view.store(Arc::new(view_of(writer, id)));
+            }
+        }
+    }
+}
+
+fn view_of(writer: &mut Writer, namespace: NamespaceId) -> View {
+    let [hot, warm, cold] = &mut writer.tiers;
+    View { tiers: [hot.view(namespace), warm.view(namespace), cold.view(namespace)] }
+}
+
+/// Takes memories into a tier within the writer's lock.
+pub(super) fn apply(
+    writer: &mut Writer,
+    tier: TierKind,
+    namespace: NamespaceId,
+    memories: Vec<Admission>,
+    batch: &mut Batch,
+) -> Result<(), Error> {
+    let tier = &mut writer.tiers[tier.index()];
+    let done = tier.stage(namespace, memories)()?;
+    tier.apply(done, batch).map(drop)
+}
+
+/// Requests on their way through a commit.
+#[derive(Default)]
+struct Group {
+    batch: Batch,
+    stores: HashMap<NamespaceId, Vec<Admission>>,
+    entries: Vec<(MemoryId, Entry)>,
+    namespaces: HashMap<Namespace, NamespaceId>,
+    removed: HashMap<MemoryId, (TierKind, NamespaceId)>,
+    /// What is in a tier already, to be taken out again if the commit fails.
+    admitted: Vec<(TierKind, NamespaceId, MemoryId)>,
+    /// The weakest of HOT, as they were there.
+    evicted: Vec<(MemoryId, Entry)>,
+}

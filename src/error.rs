@@ -1,0 +1,143 @@
+//! What can go wrong, and what to do then.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::encoder::ProjectionError;
+use crate::hdv::HdvError;
+
+/// An error of the engine. None of them loses a memory that was acknowledged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text of a memory or a query has no visible character.
+    #[error("expected a text, received {received} characters of white space only")]
+    EmptyText {
+        /// Characters received.
+        received: usize,
+    },
+    /// The text is too long.
+    #[error("expected a text of at most {max} characters, received {received}; store it in parts")]
+    TextTooLong {
+        /// Characters received.
+        received: usize,
+        /// Characters allowed.
+        max: usize,
+    },
+    /// Metadata or roles are too large.
+    #[error("expected at most {max} bytes of {what}, received {received}; keep large values elsewhere and store a key")]
+    TooLarge {
+        /// `metadata` or `roles`.
+        what: &'static str,
+        /// Bytes received.
+        received: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The name of a namespace is empty or too long.
+    #[error("expected a namespace's name of 1 to {max} bytes, received {received}")]
+    Namespace {
+        /// Bytes received.
+        received: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The importance of a memory is not a positive number.
+    #[error("expected a positive importance, received {received}")]
+    Importance {
+        /// The value received.
+        received: f32,
+    },
+    /// A query asks for nothing: it has neither a text, a role nor a vector.
+    #[error("expected a query with a text, a role, an embedding or a vector, received none of them")]
+    EmptyQuery,
+    /// A setting is outside of what it may be.
+    #[error("setting {name}: expected {expected}, received {received}")]
+    Setting {
+        /// Its name in [`Config`](crate::Config).
+        name: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it was.
+        received: String,
+    },
+    /// The store at this path was made with other settings that its data
+    /// depends on.
+    #[error(
+        "{path}: made with {what} {expected}, opened with {received}; open it with {expected}, or store into a new path"
+    )]
+    Incompatible {
+        /// The store.
+        path: PathBuf,
+        /// The setting.
+        what: &'static str,
+        /// Its value in the store.
+        expected: u64,
+        /// Its value now.
+        received: u64,
+    },
+    /// Another process, or another engine of this one, has the store open.
+    #[error("{path}: already open; close the other engine or wait until its process has ended")]
+    Locked {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The path holds something else than a store.
+    #[error("{path}: expected an empty folder or a MnemoCore store, found {found}; choose another path")]
+    Foreign {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// Something in the store does not read as it was written.
+    #[error("{path}: {what} is damaged; restore the folder from a backup")]
+    Corrupt {
+        /// The file or the store.
+        path: PathBuf,
+        /// What could not be read.
+        what: String,
+    },
+    /// The disk is full. Nothing of what was being stored is kept, everything
+    /// stored before is; storing works again once there is space.
+    #[error("{path}: no space left on the device; make room and try again")]
+    NoSpace {
+        /// The file or the store.
+        path: PathBuf,
+    },
+    /// The operating system refused something.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or the folder.
+        path: PathBuf,
+        /// Its answer.
+        source: io::Error,
+    },
+    /// The embedded store refused something.
+    #[error("{path}: the log could not {action}: {message}")]
+    Log {
+        /// The store.
+        path: PathBuf,
+        /// What it was asked to do.
+        action: &'static str,
+        /// Its answer.
+        message: String,
+    },
+    /// A hypervector does not fit.
+    #[error(transparent)]
+    Hdv(#[from] HdvError),
+    /// An embedding cannot be projected.
+    #[error(transparent)]
+    Projection(#[from] ProjectionError),
+}
+
+impl Error {
+    /// An operating system's error at `path`.
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace { path },
+            _ => Error::Io { path, source },
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Top-k search over a tier's memories.
+//!
+//! A tier keeps its memories in immutable [`Segment`]s: columns of ids, times
+//! and norms, inverted lists of terms, and sketches (the first bits of every
+//! vector). New memories enter as tiny segments that are merged like the digits
+//! of a binary counter, so that adding one costs amortised O(log n) copies of
+//! its postings and readers never see a structure change under them (the
+//! logarithmic method of Bentley & Saxe, 1980).
+//!
+//! Two generators propose candidates, [`terms`] for text and [`cascade`] for
+//! vectors without terms; both rank them by the same score as the [`exact`]
+//! scan, which is their oracle.
+
+pub mod cascade;
+pub mod column;
+pub mod exact;
+pub mod live;
+pub mod postings;
+pub mod segment;
+pub mod shard;
+pub mod terms;
+pub mod top;
+
+pub use column::Column;
+pub use live::Live;
+pub use postings::Postings;
+pub use segment::{Row, Segment};
+pub use shard::{Part, Shard};
+pub use top::{Scored, TopK};

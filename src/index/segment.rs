@@ -1,0 +1,219 @@
+//! An immutable run of memories: what a search has to know of each, by column.
+
+use super::column::Column;
+use super::live::Live;
+use super::postings::{DROPPED, Posting, Postings};
+use crate::encoder::Term;
+use crate::memory::MemoryId;
+
+/// Rows that share one block of the sketch column.
+pub const LANES: usize = 16;
+
+/// What the index has to know of one memory, besides its payload.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its id.
+    pub id: MemoryId,
+    /// When it happened, in milliseconds since 1970.
+    pub created: i64,
+    /// The norm that its text's score is multiplied by.
+    pub norm: f32,
+    /// Whether its vector was supplied by the caller, rather than derived from
+    /// its text: the two kinds are never compared.
+    pub supplied: bool,
+    /// Terms of its text and of its metadata, each with its weight.
+    pub terms: Vec<(Term, u16)>,
+    /// The first words of its vector.
+    pub sketch: Box<[u64]>,
+}
+
+/// Memories in ascending order of ids, by column; `R` is what the tier itself
+/// keeps of them.
+pub struct Segment<R> {
+    /// Ids, ascending.
+    pub ids: Column<u64>,
+    /// Times, in milliseconds since 1970.
+    pub created: Column<i64>,
+    /// Norms of the texts.
+    pub norms: Column<f32>,
+    /// A bit per row: its vector was supplied by the caller.
+    pub supplied: Column<u64>,
+    /// The first bits of every vector, in blocks of [`LANES`] rows: word `w` of
+    /// all rows of a block stand together.
+    pub sketches: Column<u64>,
+    /// Inverted lists.
+    pub postings: Postings,
+    /// The tier's own column.
+    pub rows: R,
+}
+
+impl<R> Segment<R> {
+    /// A segment of `rows`, which must ascend by id, beside `payload`.
+    pub fn build(rows: &[Row], payload: R) -> Self {
+        debug_assert!(rows.is_sorted_by_key(|row| row.id));
+        let words = rows.first().map_or(0, |row| row.sketch.len());
+        let mut sketches = vec![0; rows.len().div_ceil(LANES) * LANES * words];
+        let mut supplied = vec![0u64; rows.len().div_ceil(64)];
+        for (at, row) in rows.iter().enumerate() {
+            scatter(&mut sketches, words, at, row.sketch.iter().copied());
+            set(&mut supplied, at, row.supplied);
+        }
+        Self {
+            ids: rows.iter().map(|row| row.id.0).collect(),
+            created: rows.iter().map(|row| row.created).collect(),
+            norms: rows.iter().map(|row| row.norm).collect(),
+            supplied: supplied.into(),
+            sketches: sketches.into(),
+            postings: Postings::build(rows.iter().map(|row| row.terms.as_slice())),
+            rows: payload,
+        }
+    }
+
+    /// Number of rows, live or not.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The row of memory `id`.
+    pub fn find(&self, id: MemoryId) -> Option<u32> {
+        self.ids.binary_search(&id.0).ok().map(|row| row as u32)
+    }
+
+    /// The id in `row`, if there is such a row.
+    pub fn id(&self, row: u32) -> Option<MemoryId> {
+        self.ids.get(row as usize).copied().map(MemoryId)
+    }
+
+    /// The norm in `row`; 0, which no score survives, if there is no such row.
+    pub fn norm(&self, row: u32) -> f32 {
+        self.norms.get(row as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether the vector in `row` was supplied by the caller.
+    pub fn is_supplied(&self, row: u32) -> bool {
+        self.supplied.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    /// Number of 64-bit words of a sketch.
+    pub fn sketch_words(&self) -> usize {
+        self.sketches.len().checked_div(self.len().div_ceil(LANES) * LANES).unwrap_or_default()
+    }
+
+    /// The words of the sketch in `row`.
+    pub fn sketch(&self, row: usize) -> impl Iterator<Item = u64> + '_ {
+        let words = self.sketch_words();
+        let start = row / LANES * LANES * words + row % LANES;
+        self.sketches.get(start..).unwrap_or_default().iter().step_by(LANES).take(words).copied()
+    }
+
+    /// What the index knows of `row`, whose terms are given.
+    pub fn row(&self, row: u32, terms: Vec<(Term, u16)>) -> Row {
+        let at = row as usize;
+        Row {
+            id: self.id(row).unwrap_or_default(),
+            created: self.created.get(at).copied().unwrap_or_default(),
+            norm: self.norm(row),
+            supplied: self.is_supplied(row),
+            terms,
+            sketch: self.sketch(at).collect(),
+        }
+    }
+
+    /// The rows that hold every one of `terms`.
+    pub fn holding(&self, terms: &[Term]) -> Live {
+        let mut rows = Live::all(self.len());
+        for &term in terms {
+            let mut with = Live::none(self.len());
+            self.postings.list(term).for_each(|posting| with.insert(posting.row()));
+            rows.intersect(&with);
+        }
+        rows
+    }
+
+    /// Bytes of anonymous memory, without the payload.
+    pub fn heap_bytes(&self) -> usize {
+        self.ids.heap_bytes()
+            + self.created.heap_bytes()
+            + self.norms.heap_bytes()
+            + self.supplied.heap_bytes()
+            + self.sketches.heap_bytes()
+            + self.postings.heap_bytes()
+    }
+
+    /// The terms of every row, found by inverting the lists: a forward index
+    /// for work that goes through all rows at once.
+    pub fn terms_by_row(&self) -> Vec<Vec<(Term, u16)>> {
+        let mut rows = vec![Vec::new(); self.len()];
+        for (term, entries) in self.postings.iter() {
+            for posting in entries.iter().map(|&entry| Posting::unpack(entry)) {
+                if let Some(terms) = rows.get_mut(posting.row() as usize) {
+                    terms.push((term, posting.weight()));
+                }
+            }
+        }
+        rows
+    }
+}
+
+impl<T: Clone> Segment<Vec<T>> {
+    /// One segment of the live rows of `parts`.
+    pub fn merge(parts: &[(&Segment<Vec<T>>, &Live)]) -> Self {
+        let (order, remaps) = interleave(parts);
+        let words = parts.iter().map(|(segment, _)| segment.sketch_words()).max().unwrap_or_default();
+        let mut sketches = vec![0; order.len().div_ceil(LANES) * LANES * words];
+        let mut supplied = vec![0u64; order.len().div_ceil(64)];
+        let mut payload = Vec::with_capacity(order.len());
+        for (at, &(part, row)) in order.iter().enumerate() {
+            let segment = parts[part].0;
+            scatter(&mut sketches, words, at, segment.sketch(row));
+            set(&mut supplied, at, segment.is_supplied(row as u32));
+            payload.push(segment.rows[row].clone());
+        }
+        let lists: Vec<(&Postings, &[u32])> =
+            parts.iter().zip(&remaps).map(|((segment, _), remap)| (&segment.postings, remap.as_slice())).collect();
+        Self {
+            ids: order.iter().map(|&(part, row)| parts[part].0.ids[row]).collect(),
+            created: order.iter().map(|&(part, row)| parts[part].0.created[row]).collect(),
+            norms: order.iter().map(|&(part, row)| parts[part].0.norms[row]).collect(),
+            supplied: supplied.into(),
+            sketches: sketches.into(),
+            postings: Postings::merge(&lists),
+            rows: payload,
+        }
+    }
+}
+
+/// The live rows of all parts in ascending order of ids, as (part, row), and
+/// for each part the new row of every old one.
+fn interleave<R>(parts: &[(&Segment<R>, &Live)]) -> (Vec<(usize, usize)>, Vec<Vec<u32>>) {
+    let total = parts.iter().map(|(_, live)| live.len()).sum();
+    let mut keyed: Vec<(u64, usize, usize)> = Vec::with_capacity(total);
+    for (part, (segment, live)) in parts.iter().enumerate() {
+        keyed.extend(live.iter().map(|row| (segment.ids[row as usize], part, row as usize)));
+    }
+    // Runs that are sorted already: the merge sort of the standard library
+    // finds them and merges in one pass.
+    keyed.sort();
+    let mut remaps: Vec<Vec<u32>> = parts.iter().map(|(segment, _)| vec![DROPPED; segment.len()]).collect();
+    for (new, &(_, part, row)) in keyed.iter().enumerate() {
+        remaps[part][row] = new as u32;
+    }
+    (keyed.into_iter().map(|(_, part, row)| (part, row)).collect(), remaps)
+}
+
+fn scatter(sketches: &mut [u64], words: usize, row: usize, sketch: impl Iterator<Item = u64>) {
+    let start = row / LANES * LANES * words + row % LANES;
+    let places = sketches.iter_mut().skip(start).step_by(LANES);
+    places.zip(sketch.take(words)).for_each(|(place, word)| *place = word);
+}
+
+fn set(bits: &mut [u64], at: usize, value: bool) {
+    if let Some(word) = bits.get_mut(at / 64) {
+        *word |= u64::from(value) << (at % 64);
+    }
+}

@@ -1,0 +1,330 @@
+//! One tier's memories of one namespace: a short list of segments.
+
+use std::sync::Arc;
+
+use super::live::Live;
+use super::segment::{Row, Segment};
+use crate::encoder::Term;
+use crate::memory::MemoryId;
+
+/// Segments up to this many rows are merged at once by whoever adds; larger
+/// merges are left to [`Shard::merge_plan`], off the path of a store.
+///
+/// Merging 512 rows copies some 6,000 postings, well under 100 us.
+pub const INLINE_ROWS: usize = 512;
+
+/// Segments are not merged beyond this many rows: it bounds the time and the
+/// memory that a merge takes, and what a removal copies (16 KB of live bits).
+pub const SEGMENT_ROWS: usize = 1 << 17;
+
+/// So many segments of one size class are merged into one of the next.
+const FANOUT: usize = 4;
+
+/// A segment, and which of its rows still count.
+pub struct Part<R> {
+    /// The rows.
+    pub segment: Arc<Segment<R>>,
+    /// Which of them count.
+    pub live: Arc<Live>,
+}
+
+impl<R> Clone for Part<R> {
+    fn clone(&self) -> Self {
+        Self { segment: self.segment.clone(), live: self.live.clone() }
+    }
+}
+
+impl<R> Part<R> {
+    /// A part in which every row counts.
+    pub fn new(segment: Segment<R>) -> Self {
+        let live = Arc::new(Live::all(segment.len()));
+        Self { segment: Arc::new(segment), live }
+    }
+
+    /// The rows that no longer count.
+    pub fn dead_rows(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.segment.len() as u32).filter(|&row| !self.live.contains(row))
+    }
+
+    /// The live row of memory `id`.
+    pub fn find(&self, id: MemoryId) -> Option<u32> {
+        self.segment.find(id).filter(|&row| self.live.contains(row))
+    }
+}
+
+/// Segments of one namespace in one tier. Cloning it is cheap and gives a
+/// reader's view, which later changes leave as it is.
+pub struct Shard<R> {
+    parts: Vec<Part<R>>,
+}
+
+impl<R> Clone for Shard<R> {
+    fn clone(&self) -> Self {
+        Self { parts: self.parts.clone() }
+    }
+}
+
+impl<R> Default for Shard<R> {
+    fn default() -> Self {
+        Self { parts: Vec::new() }
+    }
+}
+
+impl<R> Shard<R> {
+    /// The segments, oldest first.
+    pub fn parts(&self) -> &[Part<R>] {
+        &self.parts
+    }
+
+    /// Adds a segment as it is.
+    pub fn attach(&mut self, part: Part<R>) {
+        self.parts.push(part);
+    }
+
+    /// Number of live memories.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.live.len()).sum()
+    }
+
+    /// Whether no memory is live.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The segment and row of memory `id`.
+    pub fn find(&self, id: MemoryId) -> Option<(&Part<R>, u32)> {
+        self.parts.iter().find_map(|part| part.find(id).map(|row| (part, row)))
+    }
+
+    /// Takes memory `id` out and says whether it was there.
+    pub fn remove(&mut self, id: MemoryId) -> bool {
+        let found = self.parts.iter().enumerate().find_map(|(at, part)| part.find(id).map(|row| (at, row)));
+        found.is_some_and(|(at, row)| Arc::make_mut(&mut self.parts[at].live).remove(row))
+    }
+
+    /// In how many memories `term` occurs; removed ones count until their
+    /// segment is merged.
+    pub fn document_frequency(&self, term: Term) -> usize {
+        self.parts.iter().map(|part| part.segment.postings.document_frequency(term)).sum()
+    }
+
+    /// The segments that are worth merging now, if any: one of which more than
+    /// `dead_share` is dead, or [`FANOUT`] and more neighbours of one size class.
+    pub fn merge_plan(&self, dead_share: f64) -> Option<Vec<Part<R>>> {
+        let share = |part: &Part<R>| 1.0 - part.live.len() as f64 / part.segment.len().max(1) as f64;
+        if let Some(part) = self.parts.iter().find(|part| share(part) > dead_share) {
+            return Some(vec![part.clone()]);
+        }
+        let class = |part: &Part<R>| part.live.len().max(INLINE_ROWS).ilog2() / FANOUT.ilog2();
+        // Smaller ones are still in the hands of whoever adds.
+        let settled = self.parts.partition_point(|part| part.segment.len() * 2 >= INLINE_ROWS);
+        let runs = self.parts[..settled].chunk_by(|a, b| class(a) == class(b)).map(within_limit);
+        let due = runs.filter(|run| run.len() >= FANOUT);
+        due.min_by_key(|run| run.first().map(class)).map(<[_]>::to_vec)
+    }
+
+    /// The next step towards as few segments as [`SEGMENT_ROWS`] allows, without
+    /// dead rows; none when nothing is left to do.
+    pub fn full_merge_plan(&self) -> Option<Vec<Part<R>>> {
+        let starts = (0..self.parts.len()).map(|start| within_limit(&self.parts[start..]));
+        let mut due = starts.filter(|run| match run {
+            [only] => only.live.len() < only.segment.len(),
+            _ => true,
+        });
+        due.next().map(<[_]>::to_vec)
+    }
+
+    /// Puts `merged` in the place of the segments of `plan`, which it was made
+    /// from (an empty plan just adds it); memories removed in the meantime stay
+    /// removed.
+    ///
+    /// Returns `false`, and changes nothing, if one of the planned segments is
+    /// no longer here.
+    pub fn replace(&mut self, plan: &[Part<R>], merged: Option<Part<R>>) -> bool {
+        let same = |a: &Part<R>, b: &Part<R>| Arc::ptr_eq(&a.segment, &b.segment);
+        let place = |planned: &Part<R>| self.parts.iter().position(|part| same(part, planned));
+        let Some(places) = plan.iter().map(place).collect::<Option<Vec<_>>>() else { return false };
+        let first = places.iter().copied().min().unwrap_or(self.parts.len());
+        let merged = merged.map(|mut merged| {
+            for (planned, &at) in plan.iter().zip(&places) {
+                forget_missing(&mut merged, planned, &self.parts[at].live);
+            }
+            merged
+        });
+        self.parts.splice(first..first, merged.filter(|part| !part.live.is_empty()));
+        self.parts.retain(|part| !plan.iter().any(|planned| same(part, planned)));
+        true
+    }
+
+    /// Bytes of anonymous memory, without the payload.
+    pub fn heap_bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.segment.heap_bytes() + part.live.heap_bytes()).sum()
+    }
+}
+
+impl<T: Clone> Shard<Vec<T>> {
+    /// Adds memories that ascend by id, one payload each.
+    pub fn add(&mut self, rows: &[Row], payload: Vec<T>) {
+        debug_assert_eq!(rows.len(), payload.len());
+        if rows.is_empty() {
+            return;
+        }
+        self.parts.retain(|part| !part.live.is_empty());
+        self.parts.push(Part::new(Segment::build(rows, payload)));
+        self.carry();
+    }
+
+    /// Merges the newest segments like the carries of a binary counter.
+    fn carry(&mut self) {
+        let mut start = self.parts.len() - 1;
+        let mut rows = self.parts[start].segment.len();
+        while let Some(before) = start.checked_sub(1).map(|at| self.parts[at].segment.len()) {
+            if before > rows || before + rows > INLINE_ROWS {
+                break;
+            }
+            rows += before;
+            start -= 1;
+        }
+        if start + 1 < self.parts.len() {
+            let merged = merge(&self.parts[start..]);
+            self.parts.truncate(start);
+            self.parts.push(merged);
+        }
+    }
+}
+
+/// Removes from `merged` what was live in `planned` and is not in `now`.
+fn forget_missing<R>(merged: &mut Part<R>, planned: &Part<R>, now: &Arc<Live>) {
+    if Arc::ptr_eq(now, &planned.live) {
+        return;
+    }
+    let live = Arc::make_mut(&mut merged.live);
+    for row in planned.live.iter().filter(|&row| !now.contains(row)) {
+        if let Some(row) = planned.segment.id(row).and_then(|id| merged.segment.find(id)) {
+            live.remove(row);
+        }
+    }
+}
+
+/// The longest start of `run` that may become one segment; at least one part.
+fn within_limit<R>(run: &[Part<R>]) -> &[Part<R>] {
+    let mut rows = 0;
+    let fits = run.iter().take_while(|part| {
+        rows += part.live.len();
+        rows <= SEGMENT_ROWS
+    });
+    &run[..fits.count().max(1)]
+}
+
+/// One segment of all live rows of `parts`.
+pub fn merge<T: Clone>(parts: &[Part<Vec<T>>]) -> Part<Vec<T>> {
+    let inputs: Vec<_> = parts.iter().map(|part| (&*part.segment, &*part.live)).collect();
+    Part::new(Segment::merge(&inputs))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(id: u64) -> Row {
+        Row {
+            id: MemoryId(id),
+            created: id as i64 * 10,
+            norm: id as f32,
+            supplied: id.is_multiple_of(3),
+            terms: vec![(Term(id << 60), 1), (Term(7), (id % 16) as u16 + 1)],
+            sketch: vec![id, !id].into(),
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Add(Vec<u64>),
+        Remove(u64),
+        Merge { full: bool, removed_meanwhile: Vec<u64> },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let ids = || prop::collection::btree_set(0u64..400, 1..20).prop_map(|ids| ids.into_iter().collect::<Vec<_>>());
+        let step = prop_oneof![
+            4 => ids().prop_map(Step::Add),
+            2 => (0u64..400).prop_map(Step::Remove),
+            1 => (any::<bool>(), ids()).prop_map(|(full, removed_meanwhile)| Step::Merge { full, removed_meanwhile }),
+        ];
+        prop::collection::vec(step, 1..40)
+    }
+
+    fn check(shard: &Shard<Vec<u64>>, model: &BTreeMap<u64, u64>) {
+        assert_eq!(shard.len(), model.len());
+        for id in 0..400 {
+            let found = shard.find(MemoryId(id)).map(|(part, at)| {
+                let segment = &part.segment;
+                let want = row(id);
+                assert_eq!(segment.created[at as usize], want.created);
+                assert_eq!(segment.norm(at), want.norm);
+                assert_eq!(segment.is_supplied(at), want.supplied);
+                assert!(segment.sketch(at as usize).eq(want.sketch.iter().copied()));
+                let weight = segment.postings.list(Term(7)).find(|posting| posting.row() == at).map(|p| p.weight());
+                assert_eq!(weight, Some(want.terms[1].1));
+                segment.rows[at as usize]
+            });
+            assert_eq!(found, model.get(&id).copied());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn adding_removing_and_merging_behave_as_a_map(steps in steps()) {
+            let (mut shard, mut model) = (Shard::default(), BTreeMap::new());
+            for step in steps {
+                match step {
+                    Step::Add(ids) => {
+                        let fresh: Vec<u64> = ids.into_iter().filter(|id| !model.contains_key(id)).collect();
+                        let rows: Vec<Row> = fresh.iter().map(|&id| row(id)).collect();
+                        shard.add(&rows, fresh.clone());
+                        model.extend(fresh.into_iter().map(|id| (id, id)));
+                    }
+                    Step::Remove(id) => prop_assert_eq!(shard.remove(MemoryId(id)), model.remove(&id).is_some()),
+                    Step::Merge { full, removed_meanwhile } => {
+                        let plan = if full { shard.full_merge_plan() } else { shard.merge_plan(0.5) };
+                        if let Some(plan) = plan {
+                            let merged = merge(&plan);
+                            for id in removed_meanwhile {
+                                prop_assert_eq!(shard.remove(MemoryId(id)), model.remove(&id).is_some());
+                            }
+                            shard.replace(&plan, Some(merged));
+                        }
+                    }
+                }
+                check(&shard, &model);
+            }
+        }
+    }
+
+    #[test]
+    fn a_view_taken_before_a_removal_still_has_the_memory() {
+        let mut shard = Shard::default();
+        shard.add(&[row(1), row(2)], vec![1, 2]);
+        let view = shard.clone();
+        shard.remove(MemoryId(1));
+        assert!(view.find(MemoryId(1)).is_some());
+        assert!(shard.find(MemoryId(1)).is_none());
+    }
+
+    #[test]
+    fn single_stores_leave_a_logarithmic_number_of_segments() {
+        let mut shard = Shard::default();
+        for id in 0..5_000 {
+            shard.add(&[row(id)], vec![id]);
+            if let Some(plan) = shard.merge_plan(0.5) {
+                let merged = merge(&plan);
+                shard.replace(&plan, Some(merged));
+            }
+            assert!(shard.parts().len() <= 24, "{} segments at {id}", shard.parts().len());
+        }
+    }
+}

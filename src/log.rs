@@ -1,0 +1,256 @@
+//! The log of truth: every memory, durable and checksummed, in an embedded
+//! store.
+//!
+//! The engine sees it through [`Log`], a small key-value interface, so that the
+//! store can be another one. Three tables:
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | [`Table::Records`] | memory id | [`Record`] |
+//! | [`Table::Vectors`] | memory id | a vector that the caller supplied |
+//! | [`Table::Catalogue`] | a letter and an id | settings, namespaces, where each memory is, segments |
+
+mod codec;
+mod disk;
+mod volatile;
+
+pub use codec::{Record, SegmentEntry, Standing};
+pub use disk::DiskLog;
+pub use volatile::VolatileLog;
+
+use std::path::PathBuf;
+
+use crate::config::Durability;
+use crate::error::Error;
+use crate::memory::MemoryId;
+use crate::tier::TierKind;
+
+/// Numbers a namespace within its store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespaceId(pub u32);
+
+/// A table of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// Texts with what belongs to them.
+    Records,
+    /// Vectors that callers supplied.
+    Vectors,
+    /// Everything small.
+    Catalogue,
+}
+
+/// Changes that become visible and durable together, or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Values to put, or `None` to remove the key; the last one of a key counts.
+    pub changes: Vec<(Table, Vec<u8>, Option<Vec<u8>>)>,
+    /// Files that nothing refers to once the changes are made.
+    pub obsolete: Vec<PathBuf>,
+}
+
+/// The durable store behind an engine. One writer commits at a time; readers
+/// come from any thread.
+pub trait Log: Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Error::Log`], [`Error::Io`] or [`Error::Corrupt`], as for all methods.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Calls `visit` for every key of `table` that starts with `prefix`, in
+    /// ascending order.
+    ///
+    /// # Errors
+    /// Also the first error that `visit` returns.
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+
+    /// Makes the changes of `batch`, as durable as asked.
+    ///
+    /// # Errors
+    /// Then none of the changes is made.
+    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), Error>;
+
+    /// Rewrites what is needed so that removed values are gone from the disk.
+    ///
+    /// # Errors
+    /// Nothing is lost then.
+    fn compact(&self) -> Result<(), Error>;
+
+    /// Brings the log into its smallest form before the engine closes.
+    ///
+    /// # Errors
+    /// Nothing is lost then.
+    fn close(&self) -> Result<(), Error>;
+
+    /// The record of memory `id`, still encoded.
+    ///
+    /// # Errors
+    /// As [`Log::get`].
+    fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
+        self.get(Table::Records, &id.0.to_be_bytes())
+    }
+}
+
+impl Batch {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    fn change(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.changes.push((table, key, value));
+    }
+
+    /// Puts a memory's record, and its vector if the caller supplied one.
+    pub fn put_record(&mut self, id: MemoryId, record: &[u8], supplied: Option<&[u64]>) {
+        self.change(Table::Records, id.0.to_be_bytes().into(), Some(record.into()));
+        if let Some(words) = supplied {
+            let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            self.change(Table::Vectors, id.0.to_be_bytes().into(), Some(bytes));
+        }
+    }
+
+    /// Removes all that is known of a memory.
+    pub fn remove_record(&mut self, id: MemoryId, supplied: bool) {
+        self.change(Table::Records, id.0.to_be_bytes().into(), None);
+        if supplied {
+            self.change(Table::Vectors, id.0.to_be_bytes().into(), None);
+        }
+        self.change(Table::Catalogue, standing_key(id), None);
+    }
+
+    /// Notes where a memory is and how often it was recalled. Of a memory that
+    /// went to COLD and was never recalled nothing is kept: it is the default.
+    pub fn put_standing(&mut self, id: MemoryId, standing: Standing) {
+        let plain = standing.tier == TierKind::Cold && standing.accesses <= 1;
+        self.change(Table::Catalogue, standing_key(id), (!plain).then(|| standing.encode()));
+    }
+
+    /// Names a namespace.
+    pub fn put_namespace(&mut self, id: NamespaceId, name: &str) {
+        self.change(Table::Catalogue, key(NAMESPACE, &id.0.to_be_bytes()), Some(name.into()));
+    }
+
+    /// Lists a COLD segment.
+    pub fn put_segment(&mut self, number: u64, entry: SegmentEntry) {
+        self.change(Table::Catalogue, key(SEGMENT, &number.to_be_bytes()), Some(entry.encode()));
+    }
+
+    /// Takes a COLD segment off the list, with its dead rows.
+    pub fn remove_segment(&mut self, number: u64, dead: impl IntoIterator<Item = u32>) {
+        self.change(Table::Catalogue, key(SEGMENT, &number.to_be_bytes()), None);
+        for row in dead {
+            self.change(Table::Catalogue, dead_key(number, row), None);
+        }
+    }
+
+    /// Notes that a row of a COLD segment no longer counts.
+    pub fn put_dead(&mut self, segment: u64, row: u32) {
+        self.change(Table::Catalogue, dead_key(segment, row), Some(Vec::new()));
+    }
+
+    /// Puts a number that belongs to the store as a whole.
+    pub fn put_setting(&mut self, name: &str, value: u64) {
+        self.change(Table::Catalogue, key(SETTING, name.as_bytes()), Some(value.to_le_bytes().into()));
+    }
+}
+
+const DEAD: u8 = b'd';
+const NAMESPACE: u8 = b'n';
+const SEGMENT: u8 = b's';
+const SETTING: u8 = b'x';
+const STANDING: u8 = b'm';
+
+fn key(letter: u8, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(letter);
+    key.extend_from_slice(rest);
+    key
+}
+
+fn standing_key(id: MemoryId) -> Vec<u8> {
+    key(STANDING, &id.0.to_be_bytes())
+}
+
+fn dead_key(segment: u64, row: u32) -> Vec<u8> {
+    let mut rest = segment.to_be_bytes().to_vec();
+    rest.extend_from_slice(&row.to_be_bytes());
+    key(DEAD, &rest)
+}
+
+/// What the engine reads of the catalogue.
+impl dyn Log + '_ {
+    /// A number that belongs to the store as a whole.
+    pub(crate) fn setting(&self, name: &str) -> Result<Option<u64>, Error> {
+        let value = self.get(Table::Catalogue, &key(SETTING, name.as_bytes()))?;
+        value.map(|bytes| codec::u64_le(&bytes).ok_or_else(|| codec::damaged(format!("setting {name}")))).transpose()
+    }
+
+    /// Where a memory is and how often it was recalled, if that is not the
+    /// default of COLD.
+    pub(crate) fn standing(&self, id: MemoryId) -> Result<Option<Standing>, Error> {
+        let value = self.get(Table::Catalogue, &standing_key(id))?;
+        value.map(|bytes| Standing::decode(&bytes)).transpose()
+    }
+
+    /// All standings, in ascending order of ids.
+    pub(crate) fn standings(&self, visit: &mut dyn FnMut(MemoryId, Standing)) -> Result<(), Error> {
+        self.scan(Table::Catalogue, &[STANDING], &mut |key, value| {
+            visit(MemoryId(number(key, 1)?), Standing::decode(value)?);
+            Ok(())
+        })
+    }
+
+    /// All namespaces.
+    pub(crate) fn namespaces(&self) -> Result<Vec<(NamespaceId, String)>, Error> {
+        let mut found = Vec::new();
+        self.scan(Table::Catalogue, &[NAMESPACE], &mut |key, value| {
+            let name = String::from_utf8(value.to_vec()).map_err(|_| codec::damaged("a namespace's name".into()))?;
+            found.push((NamespaceId(short(key, 1)?), name));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// All COLD segments.
+    pub(crate) fn segments(&self) -> Result<Vec<(u64, SegmentEntry)>, Error> {
+        let mut found = Vec::new();
+        self.scan(Table::Catalogue, &[SEGMENT], &mut |key, value| {
+            found.push((number(key, 1)?, SegmentEntry::decode(value)?));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The dead rows of a COLD segment.
+    pub(crate) fn dead_rows(&self, segment: u64) -> Result<Vec<u32>, Error> {
+        let mut found = Vec::new();
+        self.scan(Table::Catalogue, &key(DEAD, &segment.to_be_bytes()), &mut |key, _| {
+            found.push(short(key, 9)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The vector that a caller supplied with memory `id`.
+    pub(crate) fn supplied_vector(&self, id: MemoryId) -> Result<Option<Vec<u64>>, Error> {
+        let bytes = self.get(Table::Vectors, &id.0.to_be_bytes())?;
+        Ok(bytes.map(|bytes| bytes.chunks_exact(8).filter_map(codec::u64_le).collect()))
+    }
+}
+
+fn number(key: &[u8], at: usize) -> Result<u64, Error> {
+    let bytes = key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(u64::from_be_bytes).ok_or_else(|| codec::damaged("a key of the catalogue".into()))
+}
+
+fn short(key: &[u8], at: usize) -> Result<u32, Error> {
+    let bytes = key.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(u32::from_be_bytes).ok_or_else(|| codec::damaged("a key of the catalogue".into()))
+}

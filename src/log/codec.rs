@@ -1,0 +1,254 @@
+//! How the values of the log are laid out: little-endian, each with a version
+//! in front.
+
+use crate::error::Error;
+use crate::log::NamespaceId;
+use crate::memory::{Metadata, Timestamp};
+use crate::tier::TierKind;
+
+/// Version of all layouts in this file.
+const VERSION: u8 = 1;
+
+/// All that is durable of a memory but its standing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Whose it is.
+    pub namespace: NamespaceId,
+    /// When it happened.
+    pub created: Timestamp,
+    /// How much it matters.
+    pub importance: f32,
+    /// Whether its vector was supplied by the caller.
+    pub supplied: bool,
+    /// The text.
+    pub text: String,
+    /// Pairs to filter by.
+    pub metadata: Metadata,
+    /// Roles, each with its filler.
+    pub roles: Vec<(String, String)>,
+}
+
+impl Record {
+    /// The record as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(32 + self.text.len());
+        bytes.push(VERSION);
+        bytes.push(u8::from(self.supplied));
+        bytes.extend_from_slice(&self.namespace.0.to_le_bytes());
+        bytes.extend_from_slice(&self.created.0.to_le_bytes());
+        bytes.extend_from_slice(&self.importance.to_le_bytes());
+        put_text(&mut bytes, &self.text);
+        put_length(&mut bytes, self.metadata.len());
+        for (key, value) in &self.metadata {
+            put_text(&mut bytes, key);
+            put_text(&mut bytes, value);
+        }
+        put_length(&mut bytes, self.roles.len());
+        for (role, filler) in &self.roles {
+            put_text(&mut bytes, role);
+            put_text(&mut bytes, filler);
+        }
+        bytes
+    }
+
+    /// Reads a record back.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the bytes are no record.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Self::read(&mut Reader(bytes)).ok_or_else(|| damaged("a record".into()))
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        (reader.byte()? == VERSION).then_some(())?;
+        let supplied = reader.byte()? != 0;
+        let namespace = NamespaceId(u32::from_le_bytes(reader.array()?));
+        let created = Timestamp(i64::from_le_bytes(reader.array()?));
+        let importance = f32::from_le_bytes(reader.array()?);
+        let text = reader.text()?;
+        let metadata = (0..reader.length()?).map(|_| reader.pair()).collect::<Option<_>>()?;
+        let roles = (0..reader.length()?).map(|_| reader.pair()).collect::<Option<_>>()?;
+        reader.0.is_empty().then_some(Self { namespace, created, importance, supplied, text, metadata, roles })
+    }
+}
+
+/// Where a memory is and how often it was recalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its tier.
+    pub tier: TierKind,
+    /// Accesses, storing it included.
+    pub accesses: u32,
+}
+
+impl Standing {
+    /// The standing as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION, self.tier as u8];
+        put_length(&mut bytes, self.accesses as usize);
+        bytes
+    }
+
+    /// Reads a standing back.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        Self::read(&mut Reader(bytes)).ok_or_else(|| damaged("a memory's standing".into()))
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        (reader.byte()? == VERSION).then_some(())?;
+        let tier = *TierKind::ALL.get(reader.byte()? as usize)?;
+        let accesses = u32::try_from(reader.length()?).ok()?;
+        reader.0.is_empty().then_some(Self { tier, accesses })
+    }
+}
+
+/// What the log knows of a COLD segment's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentEntry {
+    /// Whose memories it holds.
+    pub namespace: NamespaceId,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// XXH3-64 of the whole file.
+    pub checksum: u64,
+}
+
+impl SegmentEntry {
+    /// The entry as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&self.namespace.0.to_le_bytes());
+        bytes.extend_from_slice(&self.bytes.to_le_bytes());
+        bytes.extend_from_slice(&self.checksum.to_le_bytes());
+        bytes
+    }
+
+    /// Reads an entry back.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader(bytes);
+        let mut read = || {
+            (reader.byte()? == VERSION).then_some(())?;
+            let namespace = NamespaceId(u32::from_le_bytes(reader.array()?));
+            let bytes = u64::from_le_bytes(reader.array()?);
+            let checksum = u64::from_le_bytes(reader.array()?);
+            reader.0.is_empty().then_some(Self { namespace, bytes, checksum })
+        };
+        read().ok_or_else(|| damaged("a segment's entry".into()))
+    }
+}
+
+/// Something in the log that does not read as it was written.
+pub(super) fn damaged(what: String) -> Error {
+    Error::Corrupt { path: "log".into(), what }
+}
+
+/// Eight bytes as a number.
+pub(super) fn u64_le(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_le_bytes)
+}
+
+/// Seven bits a byte, the low ones first, the high bit on all but the last
+/// (LEB128).
+fn put_length(bytes: &mut Vec<u8>, mut length: usize) {
+    while length >= 0x80 {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    put_length(bytes, text.len());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        let mut length = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            length |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte < 0x80 {
+                return usize::try_from(length).ok();
+            }
+        }
+        None
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = self.length()?;
+        String::from_utf8(self.take(length)?.to_vec()).ok()
+    }
+
+    fn pair(&mut self) -> Option<(String, String)> {
+        Some((self.text()?, self.text()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn some_record() -> impl Strategy<Value = Record> {
+        let pairs = || prop::collection::vec((".{0,8}", ".{0,200}"), 0..4);
+        (any::<u32>(), any::<i64>(), 0f32..9.0, any::<bool>(), ".{0,300}", pairs(), pairs()).prop_map(
+            |(namespace, created, importance, supplied, text, metadata, roles)| Record {
+                namespace: NamespaceId(namespace),
+                created: Timestamp(created),
+                importance,
+                supplied,
+                text,
+                metadata: metadata.into_iter().collect(),
+                roles,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back_as_it_was(record in some_record()) {
+            prop_assert_eq!(Record::decode(&record.encode()).unwrap(), record);
+        }
+
+        #[test]
+        fn a_cut_record_is_an_error(record in some_record(), cut in any::<prop::sample::Index>()) {
+            let bytes = record.encode();
+            prop_assert!(Record::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (Record::decode(&bytes), Standing::decode(&bytes), SegmentEntry::decode(&bytes));
+        }
+
+        #[test]
+        fn a_standing_reads_back_as_it_was(tier in 0usize..3, accesses in any::<u32>()) {
+            let standing = Standing { tier: TierKind::ALL[tier], accesses };
+            prop_assert_eq!(Standing::decode(&standing.encode()).unwrap(), standing);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A log in memory, for tests and for memories that need not last.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use super::{Batch, Log, Table};
+use crate::config::Durability;
+use crate::error::Error;
+
+/// A log that ends with its process.
+#[derive(Debug, Default)]
+pub struct VolatileLog {
+    values: RwLock<BTreeMap<(Table, Vec<u8>), Vec<u8>>>,
+}
+
+impl Log for VolatileLog {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(values.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        let from = values.range((table, prefix.to_vec())..);
+        for ((_, key), value) in from.take_while(|((t, key), _)| *t == table && key.starts_with(prefix)) {
+            visit(key, value)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&self, batch: &Batch, _durability: Durability) -> Result<(), Error> {
+        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        for (table, key, value) in &batch.changes {
+            match value {
+                Some(value) => values.insert((*table, key.clone()), value.clone()),
+                None => values.remove(&(*table, key.clone())),
+            };
+        }
+        Ok(())
+    }
+
+    fn compact(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! Tiers: what of a memory is at hand, and what moves it from one to another.
+//!
+//! The truth about every memory is in the [log](crate::log); a tier holds what
+//! a recall needs, so a move between tiers never risks a memory.
+//!
+//! | tier | vector | sketch and lists | text |
+//! |---|---|---|---|
+//! | [`Hot`](TierKind::Hot) | RAM | RAM | RAM |
+//! | [`Warm`](TierKind::Warm) | mapped file | RAM | log |
+//! | [`Cold`](TierKind::Cold) | derived again from the text | mapped file | compressed, mapped file |
+//!
+//! [`Tier`] is the writer's side of one and [`TierView`] the reader's; a tier
+//! that lives elsewhere (an object store, a vector database) implements the two
+//! and takes a place in the engine without a change to it.
+
+pub mod cold;
+pub mod hot;
+mod local;
+pub mod warm;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::encoder::{QueryVector, Term};
+use crate::error::Error;
+use crate::hdv::Hypervector;
+use crate::index::terms::RowFilter;
+use crate::index::{Row, TopK, cascade, terms};
+use crate::log::{Batch, NamespaceId};
+use crate::memory::MemoryId;
+
+/// One of the three tiers, the quickest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TierKind {
+    /// Everything in RAM: recent and strong memories.
+    Hot,
+    /// Vectors in a mapped file: up to millions on one machine.
+    Warm,
+    /// A compressed archive: everything else.
+    Cold,
+}
+
+impl TierKind {
+    /// All tiers, the quickest first.
+    pub const ALL: [TierKind; 3] = [TierKind::Hot, TierKind::Warm, TierKind::Cold];
+
+    /// Its place in [`TierKind::ALL`].
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for TierKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            TierKind::Hot => "HOT",
+            TierKind::Warm => "WARM",
+            TierKind::Cold => "COLD",
+        })
+    }
+}
+
+/// Strengths between which a memory stays where it is: the hysteresis that
+/// keeps one from moving to and fro.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Band {
+    /// A memory weaker than this leaves the tier.
+    pub leave: f64,
+    /// A memory at least as strong as this, and recalled, enters it from below.
+    pub enter: f64,
+}
+
+/// Long-term potentiation: S = I ln(1 + accesses) exp(-lambda age), with the
+/// age in days. Storing counts as the first access.
+pub fn strength(importance: f32, accesses: u32, age_days: f64, decay_per_day: f64) -> f64 {
+    f64::from(importance) * f64::from(accesses).ln_1p() * (-decay_per_day * age_days).exp()
+}
+
+/// A memory on its way into a tier.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// What the index has to know.
+    pub row: Row,
+    /// The words of its vector: supplied by the caller, or derived from the text.
+    pub vector: Arc<[u64]>,
+    /// The record, as the log holds it.
+    pub record: Arc<[u8]>,
+}
+
+/// What a memory is compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// A text: every memory is scored by its words.
+    Text(&'a QueryVector),
+    /// A vector, of the kind that callers supply or of the kind that texts are
+    /// encoded to; memories of the other kind are left out.
+    Vector {
+        /// The query.
+        vector: &'a Hypervector,
+        /// Whether memories with a supplied vector are asked for.
+        supplied: bool,
+    },
+}
+
+/// How a search finds its candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// By inverted lists for texts, by the sketch cascade for vectors.
+    #[default]
+    Indexed,
+    /// By scoring every memory: the oracle.
+    Exact,
+}
+
+/// One search within a tier.
+#[derive(Clone, Debug)]
+pub struct Search<'a> {
+    /// What is looked for.
+    pub target: Target<'a>,
+    /// How.
+    pub method: Method,
+    /// What is left out.
+    pub filter: &'a RowFilter,
+    /// How far a search by terms goes.
+    pub term_limits: terms::Limits,
+    /// How far a search by sketches goes.
+    pub cascade_limits: cascade::Limits,
+}
+
+/// Bytes that a tier takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TierBytes {
+    /// Anonymous memory, by its own count.
+    pub ram: u64,
+    /// Files that are mapped.
+    pub mapped: u64,
+}
+
+/// The writer's side of a tier. All calls come from one writer at a time.
+pub trait Tier: Send {
+    /// Which one it is.
+    fn kind(&self) -> TierKind;
+
+    /// Number of memories in it, over all namespaces.
+    fn len(&self) -> usize;
+
+    /// Whether it holds nothing.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Work that prepares memories, in ascending order of ids, for being taken
+    /// in. It needs no lock; what it returns goes to [`Tier::apply`].
+    fn stage(&mut self, namespace: NamespaceId, memories: Vec<Admission>) -> Upkeep {
+        Box::new(move || Ok(Box::new(Staged { namespace, memories }) as Done))
+    }
+
+    /// Puts the result of [`Tier::stage`] or [`Tier::upkeep`] in place, and adds
+    /// to `batch` what has to become durable with it; returns the namespace whose
+    /// view has changed. Readers see it from the next [`Tier::view`] on, which
+    /// the engine asks for once `batch` is committed.
+    ///
+    /// # Errors
+    /// Whatever storing it reports; the tier is as before then.
+    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error>;
+
+    /// Adds to `batch` what has to become durable when memory `id` is removed,
+    /// and says whether it is here.
+    fn removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool;
+
+    /// Takes a memory out and says whether it was there.
+    fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool;
+
+    /// What readers of `namespace` see from now on.
+    fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView>;
+
+    /// The next piece of upkeep that is worth doing, if any: work without the
+    /// lock, whose result goes to [`Tier::apply`]. `thorough` asks for all that
+    /// could be done, and for the removal of every trace of what was forgotten.
+    fn upkeep(&mut self, thorough: bool) -> Option<Upkeep>;
+
+    /// Called when the batch of the last [`Tier::apply`] could not be committed:
+    /// undoes an upkeep; memories that were taken in are removed one by one.
+    fn revert(&mut self) {}
+}
+
+/// Memories that needed no preparation.
+pub(crate) struct Staged {
+    namespace: NamespaceId,
+    memories: Vec<Admission>,
+}
+
+/// Work on immutable parts of a tier that needs no lock.
+pub type Upkeep = Box<dyn FnOnce() -> Result<Done, Error> + Send>;
+
+/// What an [`Upkeep`] made; only the tier that asked for it can read it.
+pub type Done = Box<dyn std::any::Any + Send>;
+
+/// The reader's side of a tier, for one namespace: a snapshot that does not
+/// change while it is held.
+pub trait TierView: Send + Sync {
+    /// Number of memories in it.
+    fn len(&self) -> usize;
+
+    /// Whether it holds nothing.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// In how many of them `term` occurs, about.
+    fn document_frequency(&self, term: Term) -> usize;
+
+    /// Offers the best of them to `top`.
+    ///
+    /// # Errors
+    /// Whatever reading them reports.
+    fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error>;
+
+    /// Whether memory `id` is in it.
+    fn contains(&self, id: MemoryId) -> bool;
+
+    /// The record of memory `id`, if it is here.
+    ///
+    /// # Errors
+    /// Whatever reading it reports.
+    fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Bytes that this namespace takes in the tier.
+    fn bytes(&self) -> TierBytes;
+}
+
+/// A tier without memories.
+pub(crate) struct EmptyView;
+
+impl TierView for EmptyView {
+    fn len(&self) -> usize {
+        0
+    }
+
+    fn document_frequency(&self, _term: Term) -> usize {
+        0
+    }
+
+    fn search(&self, _search: &Search<'_>, _top: &mut TopK) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn contains(&self, _id: MemoryId) -> bool {
+        false
+    }
+
+    fn record(&self, _id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
+        Ok(None)
+    }
+
+    fn bytes(&self) -> TierBytes {
+        TierBytes::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_never_recalled_loses_half_its_strength_in_69_days() {
+        let fresh = strength(1.0, 1, 0.0, 0.01);
+        assert!((fresh - std::f64::consts::LN_2).abs() < 1e-12);
+        let later = strength(1.0, 1, 69.3147, 0.01);
+        assert!((later / fresh - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn strength_grows_with_importance_and_accesses() {
+        assert!(strength(2.0, 1, 5.0, 0.01) > strength(1.0, 1, 5.0, 0.01));
+        assert!(strength(1.0, 9, 5.0, 0.01) > strength(1.0, 8, 5.0, 0.01));
+    }
+}

@@ -1,0 +1,274 @@
+//! COLD: a compressed archive in mapped files, one file a segment.
+//!
+//! A segment holds the ids, sketches and inverted lists of its memories as they
+//! stand in RAM elsewhere, and their records in small compressed blocks. Files
+//! never change: what is forgotten is noted in the log, and gone from the disk
+//! when [`Tier::upkeep`] has rewritten the segment. A file that is damaged or
+//! missing is made anew from the log.
+
+mod archive;
+mod format;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::archive::Archive;
+use super::{Admission, Done, Search, Tier, TierBytes, TierKind, TierView, Upkeep, local};
+use crate::encoder::{Encoder, Term};
+use crate::error::Error;
+use crate::index::terms::Vectors;
+use crate::index::{Part, Row, Segment, Shard, TopK};
+use crate::log::{Batch, Log, NamespaceId, SegmentEntry};
+use crate::memory::MemoryId;
+
+/// Segments with this share of dead rows are rewritten at the next upkeep.
+const DEAD_SHARE: f64 = 0.25;
+
+/// The COLD tier.
+pub struct ColdTier {
+    folder: PathBuf,
+    encoder: Arc<Encoder>,
+    shards: HashMap<NamespaceId, Shard<Archive>>,
+    next_number: u64,
+    /// A namespace as it was before its segments were last rewritten.
+    undo: Option<(NamespaceId, Shard<Archive>)>,
+    len: usize,
+}
+
+/// A segment that was written to its file, and the parts that it replaces.
+struct Written {
+    namespace: NamespaceId,
+    number: u64,
+    written: Option<(Segment<Archive>, SegmentEntry)>,
+    plan: Vec<Part<Archive>>,
+}
+
+impl ColdTier {
+    /// Opens the segments in `folder` that `log` lists, and deletes other files.
+    ///
+    /// Returns the tier and whether a segment could not be read: its memories
+    /// are missing here then, and the engine takes them from the log again.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be read, or what the log reports.
+    pub fn open(folder: &Path, encoder: Arc<Encoder>, log: &Arc<dyn Log>, batch: &mut Batch) -> Result<(Self, bool), Error> {
+        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        let mut tier = Self {
+            folder: folder.to_path_buf(),
+            encoder,
+            shards: HashMap::new(),
+            next_number: 0,
+            undo: None,
+            len: 0,
+        };
+        let (mut known, mut damaged) = (HashSet::new(), false);
+        for (number, entry) in log.segments()? {
+            tier.next_number = tier.next_number.max(number + 1);
+            let path = format::path(folder, number);
+            let dead = log.dead_rows(number)?;
+            match format::open(&path, number, entry) {
+                Ok(segment) => {
+                    known.insert(path);
+                    tier.attach(entry.namespace, segment, &dead);
+                }
+                Err(error) if is_damage(&error) => {
+                    damaged = true;
+                    batch.remove_segment(number, dead);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        tier.delete_unknown(&known)?;
+        Ok((tier, damaged))
+    }
+
+    fn attach(&mut self, namespace: NamespaceId, segment: Segment<Archive>, dead: &[u32]) {
+        let mut part = Part::new(segment);
+        let live = Arc::make_mut(&mut part.live);
+        dead.iter().for_each(|&row| {
+            live.remove(row);
+        });
+        self.len += part.live.len();
+        self.shards.entry(namespace).or_default().attach(part);
+    }
+
+    fn delete_unknown(&self, known: &HashSet<PathBuf>) -> Result<(), Error> {
+        let entries = std::fs::read_dir(&self.folder).map_err(|error| Error::io(&self.folder, error))?;
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if format::is_ours(&path) && !known.contains(&path) {
+                std::fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+
+    /// The ids that are live here.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = MemoryId> + '_ {
+        let parts = self.shards.values().flat_map(Shard::parts);
+        parts.flat_map(|part| part.live.iter().filter_map(|row| part.segment.id(row)))
+    }
+}
+
+/// Whether an error says that a file cannot be read as it was written, so that
+/// making it anew from the log helps.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Corrupt { .. } => true,
+        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+impl Tier for ColdTier {
+    fn kind(&self) -> TierKind {
+        TierKind::Cold
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn stage(&mut self, namespace: NamespaceId, memories: Vec<Admission>) -> Upkeep {
+        let (folder, number) = (self.folder.clone(), self.take_number());
+        Box::new(move || {
+            let vectors = memories.iter().filter(|memory| memory.row.supplied).map(|memory| &*memory.vector);
+            let vectors: Vec<&[u64]> = vectors.collect();
+            let rows: Vec<Row> = memories.iter().map(|memory| memory.row.clone()).collect();
+            let archive = Archive::build(number, memories.iter().map(|memory| &*memory.record), &vectors)?;
+            let segment = Segment::build(&rows, archive);
+            let written = Some(format::write(&folder, namespace, &segment)?);
+            Ok(Box::new(Written { namespace, number, written, plan: Vec::new() }) as Done)
+        })
+    }
+
+    fn removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool {
+        let found = self.shards.get(&namespace).and_then(|shard| shard.find(id));
+        if let Some((part, row)) = found {
+            batch.put_dead(part.segment.rows.number(), row);
+        }
+        found.is_some()
+    }
+
+    fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool {
+        let removed = self.shards.get_mut(&namespace).is_some_and(|shard| shard.remove(id));
+        self.len -= usize::from(removed);
+        removed
+    }
+
+    fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView> {
+        let shard = self.shards.get(&namespace).cloned().unwrap_or_default();
+        Arc::new(ColdView { shard, encoder: self.encoder.clone() })
+    }
+
+    fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
+        let (namespace, plan) = self.shards.iter().find_map(|(&namespace, shard)| {
+            let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
+            plan.map(|plan| (namespace, plan))
+        })?;
+        let (folder, number) = (self.folder.clone(), self.take_number());
+        Some(Box::new(move || {
+            let merged = archive::merge(number, &plan)?;
+            let written = merged.map(|segment| format::write(&folder, namespace, &segment)).transpose()?;
+            Ok(Box::new(Written { namespace, number, written, plan }) as Done)
+        }))
+    }
+
+    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
+        let Ok(done) = done.downcast::<Written>() else { return Ok(None) };
+        let Written { namespace, number, written, plan } = *done;
+        let (part, entry) = written.map(|(segment, entry)| (Part::new(segment), entry)).unzip();
+        let shard = self.shards.entry(namespace).or_default();
+        let before = shard.clone();
+        // The dead rows as they are now, not as they were when the work began.
+        let doomed: Vec<(u64, Vec<u32>)> = shard
+            .parts()
+            .iter()
+            .filter(|part| plan.iter().any(|planned| Arc::ptr_eq(&planned.segment, &part.segment)))
+            .map(|part| (part.segment.rows.number(), part.dead_rows().collect()))
+            .collect();
+        if !shard.replace(&plan, part) {
+            return Ok(None);
+        }
+        self.len = self.len + shard.len() - before.len();
+        if let Some(added) = shard.parts().iter().find(|part| part.segment.rows.number() == number) {
+            entry.iter().for_each(|&entry| batch.put_segment(number, entry));
+            added.dead_rows().for_each(|row| batch.put_dead(number, row));
+        }
+        for (number, dead) in doomed {
+            batch.remove_segment(number, dead);
+            batch.obsolete.push(format::path(&self.folder, number));
+        }
+        self.undo = (!plan.is_empty()).then_some((namespace, before));
+        Ok(Some(namespace))
+    }
+
+    fn revert(&mut self) {
+        if let Some((namespace, shard)) = self.undo.take() {
+            self.len += shard.len();
+            let current = self.shards.insert(namespace, shard);
+            self.len -= current.map_or(0, |shard| shard.len());
+        }
+    }
+}
+
+struct ColdView {
+    shard: Shard<Archive>,
+    encoder: Arc<Encoder>,
+}
+
+impl TierView for ColdView {
+    fn len(&self) -> usize {
+        self.shard.len()
+    }
+
+    fn document_frequency(&self, term: Term) -> usize {
+        self.shard.document_frequency(term)
+    }
+
+    fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error> {
+        let text = local::wants_text(search.target);
+        let mut vectors = ColdVectors { encoder: &self.encoder, text, block: Vec::new(), words: Vec::new() };
+        local::search(self.shard.parts(), TierKind::Cold, search, &mut vectors, top)
+    }
+
+    fn contains(&self, id: MemoryId) -> bool {
+        self.shard.find(id).is_some()
+    }
+
+    fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
+        let Some((part, row)) = self.shard.find(id) else { return Ok(None) };
+        let mut block = Vec::new();
+        part.segment.rows.record(row, &mut block).map(|record| Some(record.to_vec()))
+    }
+
+    fn bytes(&self) -> TierBytes {
+        let mapped: usize = self.shard.parts().iter().map(|part| part.segment.rows.file_bytes()).sum();
+        TierBytes { ram: self.shard.heap_bytes() as u64, mapped: mapped as u64 }
+    }
+}
+
+struct ColdVectors<'e> {
+    encoder: &'e Encoder,
+    /// Whether the vector of the text is wanted, not the memory's own.
+    text: bool,
+    block: Vec<u8>,
+    words: Vec<u64>,
+}
+
+impl Vectors<Archive> for ColdVectors<'_> {
+    fn vector<'a>(&'a mut self, segment: &'a Segment<Archive>, row: u32) -> Result<&'a [u64], Error> {
+        if segment.is_supplied(row) && !self.text {
+            return segment.rows.vector(&segment.supplied, row);
+        }
+        let record = segment.rows.record(row, &mut self.block)?;
+        local::encode_record(self.encoder, record, &mut self.words)?;
+        Ok(&self.words)
+    }
+}

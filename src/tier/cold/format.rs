@@ -1,0 +1,179 @@
+//! The file of a COLD segment: a header, then its columns, each aligned to 64
+//! bytes, all little-endian. The log holds the checksum of the whole.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `MNEMOSEG` |
+//! | 8 | version of this layout, 1 |
+//! | 16 each | start and length in bytes of every column, in the order of [`columns`] |
+#![allow(unsafe_code, reason = "mapping a file is unsafe; the argument stands at the call")]
+
+use std::fs::File;
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use memmap2::Mmap;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::archive::{Archive, ArchiveColumns};
+use crate::error::Error;
+use crate::index::column::SharedBytes;
+use crate::index::{Column, Postings, Segment};
+use crate::log::{NamespaceId, SegmentEntry};
+
+#[cfg(target_endian = "big")]
+compile_error!("segments are mapped as they are, little-endian");
+
+const MAGIC: &[u8; 8] = b"MNEMOSEG";
+const VERSION: u64 = 1;
+const COLUMNS: usize = 14;
+const HEADER_BYTES: usize = 16 + COLUMNS * 16;
+const ALIGNMENT: usize = 64;
+
+/// Where segment `number` lies in `folder`.
+pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:010}.seg"))
+}
+
+/// Whether this is a segment's file, or one that was not finished.
+pub(super) fn is_ours(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "seg" || ending == "tmp")
+}
+
+/// The columns of a segment, in the order of the file.
+fn columns(segment: &Segment<Archive>) -> [&[u8]; COLUMNS] {
+    let (terms, offsets, entries) = segment.postings.columns();
+    let archive = segment.rows.columns();
+    [
+        segment.ids.as_bytes(),
+        segment.created.as_bytes(),
+        segment.norms.as_bytes(),
+        segment.supplied.as_bytes(),
+        segment.sketches.as_bytes(),
+        terms.as_bytes(),
+        offsets.as_bytes(),
+        entries.as_bytes(),
+        archive.ends.as_bytes(),
+        archive.block_starts.as_bytes(),
+        archive.block_ends.as_bytes(),
+        archive.blocks.as_bytes(),
+        archive.vectors.as_bytes(),
+        archive.vector_words.as_bytes(),
+    ]
+}
+
+/// Writes a segment to its file, durably, and opens that in its place.
+pub(super) fn write(
+    folder: &Path,
+    namespace: NamespaceId,
+    segment: &Segment<Archive>,
+) -> Result<(Segment<Archive>, SegmentEntry), Error> {
+    let number = segment.rows.number();
+    let bytes = serialise(&columns(segment));
+    let entry = SegmentEntry { namespace, bytes: bytes.len() as u64, checksum: xxh3_64(&bytes) };
+    let (path, unfinished) = (path(folder, number), folder.join(format!("{number:010}.tmp")));
+    let written = File::create(&unfinished).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, &path)?;
+        sync_folder(folder)
+    });
+    if let Err(error) = written {
+        // Makes room for whatever comes next; if that fails too, the file is
+        // deleted when the engine opens.
+        let _ = std::fs::remove_file(&unfinished);
+        return Err(Error::io(&path, error));
+    }
+    Ok((open(&path, number, entry)?, entry))
+}
+
+/// A renamed file survives a power loss only once its folder is flushed too.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+fn serialise(columns: &[&[u8]; COLUMNS]) -> Vec<u8> {
+    let room: usize = columns.iter().map(|column| column.len() + ALIGNMENT).sum();
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + ALIGNMENT + room);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    let mut start = HEADER_BYTES.next_multiple_of(ALIGNMENT);
+    for column in columns {
+        bytes.extend_from_slice(&(start as u64).to_le_bytes());
+        bytes.extend_from_slice(&(column.len() as u64).to_le_bytes());
+        start = (start + column.len()).next_multiple_of(ALIGNMENT);
+    }
+    for column in columns {
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        bytes.extend_from_slice(column);
+    }
+    bytes
+}
+
+/// Maps the file of segment `number` and checks it against `entry`.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be opened, [`Error::Corrupt`] if it is not what
+/// was written.
+pub(super) fn open(path: &Path, number: u64, entry: SegmentEntry) -> Result<Segment<Archive>, Error> {
+    let damaged = |what: &str| Error::Corrupt { path: path.to_path_buf(), what: what.into() };
+    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
+    if length != entry.bytes {
+        return Err(damaged("its length"));
+    }
+    // SAFETY: a map is undefined behaviour when the file changes under it. A
+    // segment's file is never written again after it got its name, and the
+    // store's lock keeps other engines out.
+    let map = unsafe { Mmap::map(&file) }.map_err(|error| Error::io(path, error))?;
+    if xxh3_64(&map) != entry.checksum {
+        return Err(damaged("its content"));
+    }
+    read(Arc::new(map), number).ok_or_else(|| damaged("its layout"))
+}
+
+/// Reads the columns; `None` when they contradict one another.
+fn read(bytes: SharedBytes, number: u64) -> Option<Segment<Archive>> {
+    let all = (*bytes).as_ref();
+    let file_bytes = all.len();
+    (all.get(..8)? == MAGIC && number_at(all, 8)? == VERSION as usize).then_some(())?;
+    let mut ranges = [const { 0..0 }; COLUMNS];
+    for (range, at) in ranges.iter_mut().zip((16..).step_by(16)) {
+        let (start, length) = (number_at(all, at)?, number_at(all, at + 8)?);
+        *range = start..start.checked_add(length)?;
+    }
+    let columns = &mut ranges.into_iter();
+    let ids: Column<u64> = lend(&bytes, columns)?;
+    let rows = ids.len();
+    let created: Column<i64> = lend(&bytes, columns)?;
+    let norms: Column<f32> = lend(&bytes, columns)?;
+    let supplied: Column<u64> = lend(&bytes, columns)?;
+    let sketches: Column<u64> = lend(&bytes, columns)?;
+    let (terms, offsets, entries) = (lend(&bytes, columns)?, lend(&bytes, columns)?, lend(&bytes, columns)?);
+    let postings = Postings::from_columns(terms, offsets, entries, rows)?;
+    let archive = ArchiveColumns {
+        ends: lend(&bytes, columns)?,
+        block_starts: lend(&bytes, columns)?,
+        block_ends: lend(&bytes, columns)?,
+        blocks: lend(&bytes, columns)?,
+        vectors: lend(&bytes, columns)?,
+        vector_words: lend(&bytes, columns)?,
+    };
+    let consistent = [created.len(), norms.len(), archive.ends.len()].iter().all(|&length| length == rows)
+        && supplied.len() == rows.div_ceil(64)
+        && ids.is_sorted();
+    let rows = Archive::lent(number, file_bytes, archive);
+    consistent.then_some(Segment { ids, created, norms, supplied, sketches, postings, rows })
+}
+
+fn lend<T: Pod>(bytes: &SharedBytes, ranges: &mut impl Iterator<Item = Range<usize>>) -> Option<Column<T>> {
+    Column::shared(bytes.clone(), ranges.next()?)
+}
+
+fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let number = bytes.get(at..at + 8)?.try_into().ok()?;
+    usize::try_from(u64::from_le_bytes(number)).ok()
+}

@@ -1,0 +1,171 @@
+//! HOT: everything in RAM.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierKind, TierView, Upkeep, local};
+use crate::encoder::{Encoder, Term};
+use crate::error::Error;
+use crate::index::terms::Vectors;
+use crate::index::{Part, Segment, Shard, TopK, shard};
+use crate::log::{Batch, NamespaceId};
+use crate::memory::MemoryId;
+
+/// What HOT keeps of a memory, besides its row in the index.
+#[derive(Clone)]
+struct HotMemory {
+    vector: Arc<[u64]>,
+    record: Arc<[u8]>,
+}
+
+type Rows = Vec<HotMemory>;
+
+/// The HOT tier.
+pub struct HotTier {
+    encoder: Arc<Encoder>,
+    shards: HashMap<NamespaceId, Shard<Rows>>,
+    len: usize,
+}
+
+impl HotTier {
+    /// An empty tier.
+    pub fn new(encoder: Arc<Encoder>) -> Self {
+        Self { encoder, shards: HashMap::new(), len: 0 }
+    }
+}
+
+impl Tier for HotTier {
+    fn kind(&self) -> TierKind {
+        TierKind::Hot
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn apply(&mut self, done: Done, _batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
+        let Staged { namespace, memories } = match done.downcast::<Staged>() {
+            Ok(staged) => *staged,
+            Err(done) => return Ok(apply_merge(&mut self.shards, done)),
+        };
+        self.len += memories.len();
+        let (rows, payload): (Vec<_>, Rows) = memories
+            .into_iter()
+            .map(|Admission { row, vector, record }| (row, HotMemory { vector, record }))
+            .unzip();
+        self.shards.entry(namespace).or_default().add(&rows, payload);
+        Ok(Some(namespace))
+    }
+
+    fn removal(&self, namespace: NamespaceId, id: MemoryId, _batch: &mut Batch) -> bool {
+        self.shards.get(&namespace).is_some_and(|shard| shard.find(id).is_some())
+    }
+
+    fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool {
+        let removed = self.shards.get_mut(&namespace).is_some_and(|shard| shard.remove(id));
+        self.len -= usize::from(removed);
+        removed
+    }
+
+    fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView> {
+        let shard = self.shards.get(&namespace).cloned().unwrap_or_default();
+        Arc::new(HotView { shard, encoder: self.encoder.clone() })
+    }
+
+    fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
+        merge_upkeep(&self.shards, thorough)
+    }
+}
+
+/// Segments with this share of dead rows are merged at the next upkeep. At a
+/// half, a row is copied once for every row that is removed.
+const DEAD_SHARE: f64 = 0.5;
+
+/// A merge of some segments of one namespace.
+struct Merge<T> {
+    namespace: NamespaceId,
+    plan: Vec<Part<Vec<T>>>,
+    merged: Part<Vec<T>>,
+}
+
+/// The next merge that one of `shards` is due for.
+pub(super) fn merge_upkeep<T: Clone + Send + Sync + 'static>(
+    shards: &HashMap<NamespaceId, Shard<Vec<T>>>,
+    thorough: bool,
+) -> Option<Upkeep> {
+    let (namespace, plan) = shards.iter().find_map(|(&namespace, shard)| {
+        let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
+        plan.map(|plan| (namespace, plan))
+    })?;
+    Some(Box::new(move || {
+        let merged = shard::merge(&plan);
+        Ok(Box::new(Merge { namespace, plan, merged }) as Done)
+    }))
+}
+
+/// Puts a merge in place; the namespace that it was for.
+pub(super) fn apply_merge<T: Clone + 'static>(
+    shards: &mut HashMap<NamespaceId, Shard<Vec<T>>>,
+    done: Done,
+) -> Option<NamespaceId> {
+    let Merge { namespace, plan, merged } = *done.downcast::<Merge<T>>().ok()?;
+    let shard = shards.get_mut(&namespace)?;
+    shard.replace(&plan, Some(merged)).then_some(namespace)
+}
+
+struct HotView {
+    shard: Shard<Rows>,
+    encoder: Arc<Encoder>,
+}
+
+impl TierView for HotView {
+    fn len(&self) -> usize {
+        self.shard.len()
+    }
+
+    fn document_frequency(&self, term: Term) -> usize {
+        self.shard.document_frequency(term)
+    }
+
+    fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error> {
+        let mut vectors =
+            HotVectors { encoder: &self.encoder, text: local::wants_text(search.target), derived: Vec::new() };
+        local::search(self.shard.parts(), TierKind::Hot, search, &mut vectors, top)
+    }
+
+    fn contains(&self, id: MemoryId) -> bool {
+        self.shard.find(id).is_some()
+    }
+
+    fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
+        let found = self.shard.find(id);
+        Ok(found.and_then(|(part, row)| part.segment.rows.get(row as usize)).map(|memory| memory.record.to_vec()))
+    }
+
+    fn bytes(&self) -> TierBytes {
+        let payload = |memory: &HotMemory| {
+            size_of::<HotMemory>() + size_of_val(&*memory.vector) + memory.record.len()
+        };
+        let parts = self.shard.parts().iter();
+        let payload: usize = parts.flat_map(|part| &part.segment.rows).map(payload).sum();
+        TierBytes { ram: (self.shard.heap_bytes() + payload) as u64, mapped: 0 }
+    }
+}
+
+struct HotVectors<'e> {
+    encoder: &'e Encoder,
+    /// Whether the vector of the text is wanted, not the memory's own.
+    text: bool,
+    derived: Vec<u64>,
+}
+
+impl Vectors<Rows> for HotVectors<'_> {
+    fn vector<'a>(&'a mut self, segment: &'a Segment<Rows>, row: u32) -> Result<&'a [u64], Error> {
+        let memory = &segment.rows[row as usize];
+        if self.text && segment.is_supplied(row) {
+            local::encode_record(self.encoder, &memory.record, &mut self.derived)?;
+            return Ok(&self.derived);
+        }
+        Ok(&memory.vector)
+    }
+}
