@@ -1,1 +1,4 @@
 //! MnemoCore: a tiered memory engine for AI agents.
+
+#[cfg(feature = "suite")]
+pub mod harness;
