@@ -3,6 +3,12 @@
 //!
 //! Floor 4 of the crate: it may use the engine, and knows nothing of Criterion.
 
+pub mod bm25;
 pub mod corpus;
+pub mod footprint;
+pub mod machine;
+pub mod measure;
+pub mod profile;
+pub mod quality;
 pub mod random;
 pub mod workload;

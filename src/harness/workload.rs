@@ -31,9 +31,9 @@ const CHANGES: u32 = 66;
 /// Percentage of statements about a person that the person itself makes.
 const ABOUT_ONESELF: u32 = 45;
 /// Percentage of memories with a sentence before, and with one after the core:
-/// together they bring the mean to about 15 words and 100 bytes, speaker included.
-const OPENED: u32 = 30;
-const TAILED: u32 = 80;
+/// together they bring the mean to about 16 words and 100 bytes, speaker included.
+const OPENED: u32 = 25;
+const TAILED: u32 = 60;
 /// How many people talk to an agent.
 const SPEAKERS: u32 = 1 << 10;
 /// Turns in a session: a chat, not a chat log.

@@ -9,17 +9,12 @@ use serde_json::Value;
 /// four digits, and optionally a time of day, such as `1:56 pm on 8 May, 2023` or
 /// `2023-05-08T13:56:00Z`. Time zones are ignored: only the order matters here.
 pub(super) fn parse(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64().map(scale).filter(|&ms| ms >= 0),
-        Value::String(text) => text
-            .trim()
-            .parse()
-            .map(scale)
-            .ok()
-            .or_else(|| parse_text(text)),
+    let ms = match value {
+        Value::Number(number) => number.as_i64().map(scale),
+        Value::String(text) => parse_text(text),
         _ => None,
-    }
-    .filter(|&ms| ms >= 0)
+    };
+    ms.filter(|&ms| ms >= 0)
 }
 
 /// Numbers below this are seconds: as milliseconds they would be before March 1973.
@@ -42,12 +37,7 @@ fn parse_text(text: &str) -> Option<i64> {
     let mut numbers = Vec::new();
     let (mut month, mut clock) = (None, None);
     let mut afternoon = None;
-    // `t` separates date and time in ISO 8601; no month's name has one before its third letter.
-    let spaced = lower.replace('t', " t").replace('-', " ");
-    for word in spaced
-        .split([' ', ',', '/'])
-        .map(|word| word.trim_start_matches('t'))
-    {
+    for word in lower.split([' ', ',', '/', '-']).flat_map(date_and_clock) {
         if word.contains(':') {
             clock = clock.or_else(|| parse_clock(word));
         }
@@ -80,6 +70,15 @@ fn parse_text(text: &str) -> Option<i64> {
         _ => {}
     }
     Some(((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60_000)
+}
+
+/// Both parts of `08t13:56:00z`, the word itself otherwise.
+fn date_and_clock(word: &str) -> impl Iterator<Item = &str> {
+    let parts = word
+        .split_once('t')
+        .filter(|(_, clock)| clock.contains(':'));
+    let (first, second) = parts.map_or((word, None), |(date, clock)| (date, Some(clock)));
+    std::iter::once(first).chain(second)
 }
 
 /// Hours and minutes of `13:56`, `1:56pm`, `13:56:00z`.

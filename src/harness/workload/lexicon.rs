@@ -68,7 +68,7 @@ impl Class {
             Self::Place | Self::Product => 1 << 14,
             Self::Dish | Self::Pet => 1 << 12,
             Self::Project => combinations(ADJECTIVES, NOUNS),
-            Self::Title => 2 * combinations(ADJECTIVES, NOUNS),
+            Self::Title => combinations(NOUNS, TITLE_ENDS) + combinations(ADJECTIVES, NOUNS),
             Self::Topic => TOPICS.len() as u32 + combinations(MANNERS, TOPICS),
             Self::Thing => THINGS.len() as u32 + combinations(ADJECTIVES, THINGS),
             Self::Date => DAYS,
@@ -123,7 +123,7 @@ impl Lexicon {
                 out.push_str(pick(&[" Street", " Road", " Lane", " Square"], rank));
             }
             Class::Dish => self.dish(rank, out),
-            Class::Project => pair(shuffled(rank, Class::Project), ADJECTIVES, NOUNS, out, true),
+            Class::Project => pair(shuffled(rank, Class::Project), ADJECTIVES, NOUNS, out),
             Class::Title => title(rank, out),
             Class::Topic => plain_or_qualified(rank, TOPICS, MANNERS, out),
             Class::Thing => plain_or_qualified(rank, THINGS, ADJECTIVES, out),
@@ -232,30 +232,32 @@ fn shuffled(rank: u32, class: Class) -> u32 {
     (u64::from(rank) * SCRAMBLER % u64::from(class.size().max(1))) as u32
 }
 
-fn pair(rank: u32, first: &[&str], second: &[&str], out: &mut String, capital: bool) {
-    for (word, separator) in [
-        (pick(first, rank / second.len() as u32), " "),
-        (pick(second, rank), ""),
-    ] {
+/// Two words, both capitalised.
+fn pair(rank: u32, first: &[&str], second: &[&str], out: &mut String) {
+    let mut capitalised = |word: &str| {
         let start = out.len();
         out.push_str(word);
-        if capital && let Some(initial) = out.get_mut(start..=start) {
+        if let Some(initial) = out.get_mut(start..=start) {
             initial.make_ascii_uppercase();
         }
-        out.push_str(separator);
-    }
+    };
+    capitalised(pick(first, rank / second.len().max(1) as u32));
+    capitalised(" ");
+    capitalised(pick(second, rank));
 }
 
 fn title(rank: u32, out: &mut String) {
     let rank = shuffled(rank, Class::Title);
-    if rank.is_multiple_of(2) {
-        out.push_str("The ");
-        pair(rank / 2, ADJECTIVES, NOUNS, out, true);
-    } else {
-        let (first, second) = (rank / 2 / NOUNS.len() as u32, rank / 2);
-        pair(second, &["the"], NOUNS, out, true);
-        out.push_str(" and the ");
-        out.push_str(pick(TITLE_ENDS, first));
+    match rank.checked_sub(combinations(NOUNS, TITLE_ENDS)) {
+        Some(rank) => {
+            out.push_str("The ");
+            pair(rank, ADJECTIVES, NOUNS, out);
+        }
+        None => {
+            pair(rank / TITLE_ENDS.len() as u32, &["the"], NOUNS, out);
+            out.push_str(" and the ");
+            out.push_str(pick(TITLE_ENDS, rank));
+        }
     }
 }
 
@@ -273,9 +275,9 @@ fn plain_or_qualified(rank: u32, plain: &[&str], qualifiers: &[&str], out: &mut 
 /// Prices as shops write them: fine steps when small, coarse ones when large.
 fn amount(rank: u32) -> u32 {
     match rank % AMOUNTS {
-        small @ 0..100 => small + 5,
-        middle @ 100..200 => 105 + (middle - 100) * 5,
-        large => 620 + (large - 200) * 20,
+        small @ 0..250 => small + 5,
+        middle @ 250..350 => 260 + (middle - 250) * 5,
+        large => 780 + (large - 350) * 20,
     }
 }
 
@@ -298,7 +300,7 @@ const PLACE_ENDINGS: &[&str] = &[
 const STREET_ENDINGS: &[&str] = &["n", "r", "lt", "nd", "ck", "wood", "field", "sh"];
 const COMPANY_ENDINGS: &[&str] = &["x", "ware", "rth", "lytics", "nd", "wave", "ntum", "sh"];
 const PRODUCT_ENDINGS: &[&str] = &["x", "n", "lux", "pod", "ntix", "q", "rt", "phone"];
-const PET_ENDINGS: &[&str] = &["", "x", "ng", "sh"];
+const PET_ENDINGS: &[&str] = &["x", "ng", "sh", "nk"];
 
 const MONTHS: &[&str] = &[
     "January",
@@ -857,30 +859,30 @@ const PETS: &[&str] = &[
     "Domino",
 ];
 const ROLES: &[&str] = &[
-    "nurse",
-    "designer",
-    "teacher",
-    "data analyst",
-    "project manager",
-    "editor",
-    "chef",
-    "accountant",
-    "electrician",
-    "social worker",
-    "software engineer",
-    "translator",
-    "biologist",
-    "receptionist",
-    "architect",
-    "paramedic",
-    "sound technician",
-    "buyer",
-    "lab assistant",
-    "driver",
-    "recruiter",
-    "gardener",
-    "lawyer",
-    "photographer",
+    "a nurse",
+    "a designer",
+    "a teacher",
+    "a data analyst",
+    "a project manager",
+    "an editor",
+    "a chef",
+    "an accountant",
+    "an electrician",
+    "a social worker",
+    "a software engineer",
+    "a translator",
+    "a biologist",
+    "a receptionist",
+    "an architect",
+    "a paramedic",
+    "a sound technician",
+    "a buyer",
+    "a lab assistant",
+    "a driver",
+    "a recruiter",
+    "a gardener",
+    "a lawyer",
+    "a photographer",
 ];
 const GATHERINGS: &[&str] = &[
     "workshop",

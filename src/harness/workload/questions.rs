@@ -10,6 +10,10 @@ use crate::harness::random::Random;
 /// Tries per question wanted, before a workload counts as too small for more.
 const TRIES: usize = 8;
 
+/// At most one answerable question in this many is about something that changed:
+/// much talked-about things change often, and would otherwise be most of them.
+const CHANGED_SHARE: usize = 3;
+
 /// What is true of a key by now.
 #[derive(Default)]
 struct Current {
@@ -33,14 +37,24 @@ impl Workload {
     /// gives the same questions. Fewer come back where fewer facts were stated.
     pub fn questions(&self, answerable: usize, unanswerable: usize) -> Vec<Question> {
         let mut random = Random::stream(self.seed, 1);
-        let asked = self.stated(answerable, &mut random);
+        let asked = self.stated(answerable * 2, &mut random);
         let strange = self.unstated(unanswerable * 2, &mut random);
         let known = self.current(asked.iter().chain(&strange));
 
-        let answered = asked.iter().filter_map(|place| {
-            let current = known.get(place).filter(|current| current.value.is_some())?;
-            self.question(*place, Some(current), &mut random)
-        });
+        let (changed, constant): (Vec<Place>, Vec<Place>) = asked
+            .iter()
+            .partition(|place| known.get(place).is_some_and(|current| current.changed));
+        let rest = changed
+            .get(answerable / CHANGED_SHARE..)
+            .unwrap_or_default();
+        let chosen = changed
+            .iter()
+            .take(answerable / CHANGED_SHARE)
+            .chain(&constant)
+            .chain(rest);
+        let answered = chosen
+            .take(answerable)
+            .filter_map(|place| self.question(*place, Some(known.get(place)?), &mut random));
         let mut questions: Vec<Question> = answered.collect();
         let unknown = strange.iter().filter(|place| {
             known

@@ -63,6 +63,7 @@ impl Template {
         out: &mut String,
     ) {
         for piece in &self.pieces {
+            let start = out.len();
             match *piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Subject => out.push_str(gaps.subject),
@@ -70,7 +71,17 @@ impl Template {
                 Piece::Value => out.push_str(gaps.value),
                 Piece::Any(class) => lexicon.write(class, draw(class, random), out),
             }
+            mend_article(out, start);
         }
+    }
+}
+
+/// Turns the `a` before the word at `start` into `an` where the word wants it.
+fn mend_article(text: &mut String, start: usize) {
+    let (before, word) = text.split_at_checked(start).unwrap_or_default();
+    let vowel = word.starts_with(['a', 'e', 'i', 'o', 'u']) && !word.starts_with("uku");
+    if vowel && (before.ends_with(" a ") || before == "A ") {
+        text.insert(start - 1, 'n');
     }
 }
 
@@ -134,6 +145,24 @@ mod tests {
                     .all(|text| !text.contains("{V}"))
             );
             assert!(relation.questions.iter().all(|text| text.contains("{S}")));
+        }
+    }
+
+    #[test]
+    fn articles_fit_the_word_that_follows() {
+        for (word, expected) in [
+            ("umbrella", "an umbrella"),
+            ("mug", "a mug"),
+            ("ukulele", "a ukulele"),
+        ] {
+            let gaps = Gaps {
+                attribute: word,
+                ..Gaps::default()
+            };
+            let mut out = String::new();
+            let template = Template::parse("Got a {A}.");
+            template.fill(gaps, &Lexicon::new(0), &mut Random::new(0), &mut out);
+            assert_eq!(out, format!("Got {expected}."));
         }
     }
 
