@@ -13,6 +13,8 @@ mod lexicon;
 mod phrases;
 mod questions;
 mod template;
+#[rustfmt::skip] // One word a line would make a thousand lines of it.
+mod words;
 
 use std::fmt::Write as _;
 

@@ -337,7 +337,7 @@ pub(super) const RELATIONS: &[Relation] = &[
         value: Class::Pet,
         own: &[
             "We adopted a {A} from the shelter and named it {V}.",
-            "My {A} is called {V} and sleeps on the {thing}.",
+            "My {A} is called {V} and sleeps behind the {thing}.",
         ],
         told: &[
             "{S} has a {A} called {V} that steals {dish} from the table.",
@@ -385,7 +385,7 @@ pub(super) const RELATIONS: &[Relation] = &[
         value: Class::Topic,
         own: &[
             "I am learning {V} on {weekday} evenings with {person}.",
-            "I took up {V} because I wanted to feel less {feeling}.",
+            "I took up {V} because {person} talked me into it.",
         ],
         told: &[
             "{S} is learning {V} and practices every {weekday}.",
@@ -394,7 +394,7 @@ pub(super) const RELATIONS: &[Relation] = &[
         own_changes: &["I dropped the old course, I am learning {V} instead."],
         told_changes: &["{S} got bored with the old course and is learning {V} now."],
         follow_ups: &[
-            "{S} skipped the lesson on {weekday}, too {feeling} to go.",
+            "{S} skipped the lesson on {weekday}, too tired to go.",
             "{S} practiced until midnight and woke up the neighbors.",
         ],
         questions: &[
@@ -451,7 +451,7 @@ pub(super) const RELATIONS: &[Relation] = &[
 
 /// Said in passing; no question is asked about it.
 pub(super) const SMALL_TALK: &[&str] = &[
-    "I slept badly and feel {feeling} today.",
+    "I woke up before {clock} and feel {feeling} today.",
     "The bus on {street} was late again this morning.",
     "Looks like rain all week, I left my {thing} at home.",
     "We had {dish} for lunch and it was surprisingly good.",
