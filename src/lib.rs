@@ -4,6 +4,8 @@ pub mod config;
 pub mod encoder;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "suite")]
+pub mod harness;
 pub mod hdv;
 pub mod index;
 pub mod log;

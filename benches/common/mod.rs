@@ -1,0 +1,171 @@
+//! Criterion as all benches here set it up.
+//!
+//! What it takes care of:
+//! - a benchmark that the baseline lacks is reported without a comparison and
+//!   does not end the run;
+//! - defaults give way to the command line (a *group's* settings would not);
+//! - P99 of single operations is a measurement like wall time ([`P99`]), so that
+//!   confidence intervals, baselines and plots hold for it as well;
+//! - what a benchmark needs is built when it runs, so that a filter skips that too.
+
+#![allow(dead_code, reason = "every bench uses its own part of this module")]
+
+mod fixture;
+mod p99;
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use criterion::measurement::{Measurement, WallTime};
+use criterion::{BenchmarkId, Criterion, SamplingMode};
+use mnemocore::harness::measure::Latencies;
+use mnemocore::harness::profile::{Arguments, Profile};
+
+pub use self::fixture::Fixture;
+pub use self::p99::{P99, Sampler};
+
+/// How much Criterion samples, unless the command line says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampling {
+    /// Samples per benchmark; Criterion wants at least 10.
+    pub samples: usize,
+    /// Time to run before measuring.
+    pub warm_up: Duration,
+    /// Time to measure; more where the samples need it.
+    pub measurement: Duration,
+}
+
+impl Sampling {
+    /// For wall time: enough samples for a bootstrap of the median.
+    pub fn wall(profile: Profile) -> Self {
+        Self::new(profile.choose(20, 50, 100), profile)
+    }
+
+    /// For P99: each sample is itself a percentile of a thousand operations or
+    /// more, so that few are enough. An even number, see [`Sampler`].
+    pub fn p99(profile: Profile) -> Self {
+        Self::new(profile.choose(10, 20, 20), profile)
+    }
+
+    fn new(samples: usize, profile: Profile) -> Self {
+        let ms = |quick, default, full| Duration::from_millis(profile.choose(quick, default, full));
+        Self {
+            samples,
+            warm_up: ms(100, 500, 1000),
+            measurement: ms(500, 2500, 5000),
+        }
+    }
+}
+
+/// A Criterion for one kind of measurement, set up by the command line.
+pub fn criterion<M: Measurement>(
+    measurement: M,
+    sampling: Sampling,
+    profile: Profile,
+    arguments: &Arguments,
+) -> Criterion<M> {
+    let mut criterion = Criterion::default()
+        .sample_size(sampling.samples)
+        .warm_up_time(sampling.warm_up)
+        .measurement_time(sampling.measurement);
+    if profile == Profile::Quick {
+        // Plots take longer than the measurement. `--plotting-backend` brings them back.
+        criterion = criterion.without_plots();
+    }
+    criterion = criterion.configure_from_args();
+    if let Some(baseline) = &arguments.baseline {
+        // Not strict: otherwise every change that adds a benchmark fails here.
+        criterion = criterion.retain_baseline(baseline.clone(), false);
+    }
+    criterion.with_measurement(measurement)
+}
+
+/// The profile that the environment asks for; ends the process if it is unknown.
+pub fn profile() -> Profile {
+    Profile::from_env().unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        std::process::exit(2);
+    })
+}
+
+/// Wall time and P99 of single operations, side by side.
+pub struct Latency {
+    /// How thorough this run is.
+    pub profile: Profile,
+    /// The command line.
+    pub arguments: Arguments,
+    wall: Criterion<WallTime>,
+    p99: Criterion<P99>,
+}
+
+impl Latency {
+    /// Operations in one iteration of a P99 benchmark: ten of them lie above the P99.
+    const OPERATIONS: u64 = 1000;
+    /// The same where only the benchmark itself is tested.
+    const OPERATIONS_IN_TEST: u64 = 3;
+
+    /// Set up by environment and command line.
+    pub fn from_args() -> Self {
+        let (profile, arguments) = (profile(), Arguments::from_env());
+        Self {
+            wall: criterion(WallTime, Sampling::wall(profile), profile, &arguments),
+            p99: criterion(P99, Sampling::p99(profile), profile, &arguments),
+            profile,
+            arguments,
+        }
+    }
+
+    /// Measures `operation` twice, as `<group>/wall/<parameter>` and as
+    /// `<group>/p99/<parameter>`, and prints the percentiles of the second.
+    ///
+    /// `set_up` runs once, before the first of the two that the filter lets
+    /// through, or never. Both work on the same state, one after the other: an
+    /// operation that changes it (a store into a full tier) must leave it as fit
+    /// for the next. Choosing what to ask for belongs into `set_up`.
+    ///
+    /// Returns the latencies of all samples; `None` where the P99 was not measured.
+    pub fn bench<S, R>(
+        &mut self,
+        group: &str,
+        parameter: impl Display,
+        set_up: impl FnOnce() -> S,
+        mut operation: impl FnMut(&mut S) -> R,
+    ) -> Option<Latencies> {
+        let mut state = Fixture::new(set_up);
+
+        let mut wall = self.wall.benchmark_group(format!("{group}/wall"));
+        wall.bench_function(BenchmarkId::from_parameter(&parameter), |bencher| {
+            let state = state.get();
+            bencher.iter(|| operation(state));
+        });
+        wall.finish();
+
+        let mut sampler = Sampler::new(if self.arguments.test {
+            Self::OPERATIONS_IN_TEST
+        } else {
+            Self::OPERATIONS
+        });
+        let mut p99 = self.p99.benchmark_group(format!("{group}/p99"));
+        // Linear sampling would give every sample another number of operations.
+        p99.sampling_mode(SamplingMode::Flat);
+        p99.bench_function(BenchmarkId::from_parameter(&parameter), |bencher| {
+            let state = state.get();
+            bencher.iter_custom(|iterations| sampler.sample(iterations, || operation(state)));
+        });
+        p99.finish();
+
+        let latencies = sampler.into_latencies().filter(|_| !self.arguments.test)?;
+        println!("{group}/p99/{parameter}: {latencies}\n");
+        Some(latencies)
+    }
+
+    /// The Criterion for wall time alone.
+    pub fn wall(&mut self) -> &mut Criterion<WallTime> {
+        &mut self.wall
+    }
+
+    /// Writes the summary of everything that was measured.
+    pub fn finish(self) {
+        self.wall.final_summary();
+    }
+}

@@ -1,0 +1,14 @@
+//! What the benches and the command line share: workloads, data sets, retrieval
+//! quality, results, and what the machine looks like.
+//!
+//! Floor 4 of the crate: it may use the engine, and knows nothing of Criterion.
+
+pub mod bm25;
+pub mod corpus;
+pub mod footprint;
+pub mod machine;
+pub mod measure;
+pub mod profile;
+pub mod quality;
+pub mod random;
+pub mod workload;

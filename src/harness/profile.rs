@@ -1,0 +1,196 @@
+//! How thorough a run is, and what a bench must know of its own command line.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How thorough a run is: `MNEMO_PROFILE=quick`, `default` or `full`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Profile {
+    /// A look: small sizes, few samples.
+    Quick,
+    /// What is recorded and compared.
+    #[default]
+    Default,
+    /// With a million memories.
+    Full,
+}
+
+/// The environment variable that chooses the profile.
+pub const PROFILE_VARIABLE: &str = "MNEMO_PROFILE";
+
+/// A profile of another name was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{PROFILE_VARIABLE} is {0:?}; expected quick, default or full")]
+pub struct UnknownProfile(String);
+
+impl Profile {
+    /// The profile that the environment asks for, [`Profile::Default`] if it does
+    /// not say.
+    ///
+    /// # Errors
+    /// [`UnknownProfile`], so that a typing error does not run for an hour.
+    pub fn from_env() -> Result<Self, UnknownProfile> {
+        match std::env::var_os(PROFILE_VARIABLE) {
+            None => Ok(Self::default()),
+            Some(name) => name.to_string_lossy().parse(),
+        }
+    }
+
+    /// One of three values.
+    pub fn choose<T>(self, quick: T, default: T, full: T) -> T {
+        match self {
+            Self::Quick => quick,
+            Self::Default => default,
+            Self::Full => full,
+        }
+    }
+}
+
+impl FromStr for Profile {
+    type Err = UnknownProfile;
+
+    fn from_str(name: &str) -> Result<Self, UnknownProfile> {
+        match name {
+            "quick" => Ok(Self::Quick),
+            "" | "default" => Ok(Self::Default),
+            "full" => Ok(Self::Full),
+            _ => Err(UnknownProfile(name.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.choose("quick", "default", "full"))
+    }
+}
+
+/// What a bench reads of its command line beside its framework.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arguments {
+    /// The saved baseline to compare with: `--baseline NAME`, `-b NAME` and their
+    /// joined spellings.
+    pub baseline: Option<String>,
+    /// Each benchmark runs once, to see that it works: `--test`, or without the
+    /// `--bench` that `cargo bench` adds.
+    pub test: bool,
+    /// Names only: `--list`.
+    pub list: bool,
+    /// Two samples only: `--quick`.
+    pub quick: bool,
+}
+
+impl Arguments {
+    /// Reads the arguments of this process.
+    pub fn from_env() -> Self {
+        Self::parse(
+            std::env::args_os()
+                .skip(1)
+                .map(|argument| argument.to_string_lossy().into_owned()),
+        )
+    }
+
+    /// Reads the arguments behind the program's name. Everything unknown is left
+    /// to the framework, which also reports mistakes.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Self {
+        let mut parsed = Self {
+            test: true,
+            ..Self::default()
+        };
+        let (mut bench, mut test) = (false, false);
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--" => break,
+                "--bench" => bench = true,
+                "--test" => test = true,
+                "--list" => parsed.list = true,
+                "--quick" => parsed.quick = true,
+                "--baseline" => parsed.baseline = arguments.next(),
+                // Its value may look like a short option of ours.
+                "--save-baseline" | "-s" => drop(arguments.next()),
+                other => match other.strip_prefix("--") {
+                    Some(long) => {
+                        if let Some(name) = long.strip_prefix("baseline=") {
+                            parsed.baseline = Some(name.to_owned());
+                        }
+                    }
+                    None => parsed.short_options(other, &mut arguments),
+                },
+            }
+        }
+        parsed.test = test || !bench;
+        parsed
+    }
+
+    /// Reads a cluster such as `-b`, `-bmain`, `-b=main` or `-vnb main`.
+    fn short_options(&mut self, cluster: &str, rest: &mut impl Iterator<Item = String>) {
+        let Some(flags) = cluster.strip_prefix('-') else {
+            return;
+        };
+        // The short flags without a value may come before it.
+        if let Some(name) = flags.trim_start_matches(['v', 'n']).strip_prefix('b') {
+            let name = name.strip_prefix('=').unwrap_or(name);
+            self.baseline = if name.is_empty() {
+                rest.next()
+            } else {
+                Some(name.to_owned())
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Arguments {
+        Arguments::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn every_spelling_of_the_baseline_is_found() {
+        for line in [
+            "--bench --baseline main",
+            "--baseline=main --bench",
+            "-b main --bench",
+            "-bmain --bench recall",
+            "-b=main",
+            "-vnb main",
+            "recall/hot --baseline main --noplot",
+        ] {
+            assert_eq!(parse(line).baseline.as_deref(), Some("main"), "{line}");
+        }
+        for line in [
+            "",
+            "--bench",
+            "main",
+            "--save-baseline main",
+            "-smain",
+            "-s -b",
+            "-- -b main",
+            "--baseline-lenient main",
+        ] {
+            assert_eq!(parse(line).baseline, None, "{line}");
+        }
+    }
+
+    #[test]
+    fn cargo_test_runs_benches_as_tests() {
+        assert!(parse("").test && parse("--bench --test").test && parse("--test").test);
+        assert!(!parse("--bench").test);
+        assert!(parse("--bench --list").list && parse("--bench --quick").quick);
+    }
+
+    #[test]
+    fn profiles_are_read_back_and_a_typing_error_is_reported() {
+        for profile in [Profile::Quick, Profile::Default, Profile::Full] {
+            assert_eq!(profile.to_string().parse(), Ok(profile));
+        }
+        let error = "fast".parse::<Profile>().unwrap_err().to_string();
+        assert!(
+            error.contains("fast") && error.contains("quick, default or full"),
+            "{error}"
+        );
+    }
+}
