@@ -3,19 +3,8 @@
 use crate::error::Error;
 use crate::hdv::Dimension;
 use crate::index::{cascade, terms};
+use crate::log::Durability;
 use crate::tier::Band;
-
-/// What `store` waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// The operating system has it: it survives the death of the process, and a
-    /// power loss costs at most the last moments.
-    #[default]
-    Buffered,
-    /// The disk has it: it survives a power loss. Concurrent stores share one
-    /// flush.
-    Synced,
-}
 
 /// Settings of an [`Engine`](crate::Engine).
 ///

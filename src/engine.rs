@@ -16,7 +16,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use arc_swap::ArcSwap;
 
@@ -27,11 +27,12 @@ pub use upkeep::Consolidation;
 use self::upkeep::Background;
 use self::writer::{Request, Writer};
 use crate::config::Config;
-use crate::encoder::{Encoder, Term, TermStatistics};
+use crate::encoder::{Encoder, Projection, Term, TermStatistics};
 use crate::error::Error;
-use crate::log::{Log, NamespaceId, Record};
-use crate::memory::{Memory, MemoryId, Namespace};
-use crate::tier::{TierBytes, TierKind, TierView};
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::{Log, Record};
+use crate::memory::{Memory, Namespace};
+use crate::tier::{TierBytes, TierView};
 
 /// A tiered memory for agents.
 ///
@@ -66,6 +67,8 @@ struct Shared {
     /// Requests that wait for whoever commits next.
     queue: Mutex<Vec<Request>>,
     writer: Mutex<Writer>,
+    /// Made for the first embedding; all others must be of its length.
+    projection: OnceLock<Projection>,
     /// Held by whoever moves memories or merges segments.
     upkeep: Mutex<()>,
     /// Recalled memories whose accesses are still to be counted.
@@ -113,12 +116,12 @@ impl Default for View {
 }
 
 impl TermStatistics for View {
-    fn documents(&self) -> usize {
-        self.len()
+    fn documents(&self) -> u64 {
+        self.len() as u64
     }
 
-    fn document_frequency(&self, term: Term) -> usize {
-        self.tiers.iter().map(|tier| tier.document_frequency(term)).sum()
+    fn document_frequency(&self, term: Term) -> u64 {
+        self.tiers.iter().map(|tier| tier.document_frequency(term) as u64).sum()
     }
 }
 
@@ -216,7 +219,6 @@ fn to_memory(id: MemoryId, record: Record, namespace: &Namespace, tier: TierKind
         namespace: namespace.clone(),
         text: record.text,
         metadata: record.metadata,
-        roles: record.roles,
         created: record.created,
         importance: record.importance,
         tier,

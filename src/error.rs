@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::encoder::ProjectionError;
+use crate::encoder::EncodeError;
 use crate::hdv::HdvError;
 
 /// An error of the engine. None of them loses a memory that was acknowledged.
@@ -24,11 +24,9 @@ pub enum Error {
         /// Characters allowed.
         max: usize,
     },
-    /// Metadata or roles are too large.
-    #[error("expected at most {max} bytes of {what}, received {received}; keep large values elsewhere and store a key")]
-    TooLarge {
-        /// `metadata` or `roles`.
-        what: &'static str,
+    /// Metadata are too large.
+    #[error("expected at most {max} bytes of metadata, received {received}; keep large values elsewhere and store a key")]
+    MetadataTooLarge {
         /// Bytes received.
         received: usize,
         /// Bytes allowed.
@@ -48,9 +46,6 @@ pub enum Error {
         /// The value received.
         received: f32,
     },
-    /// A query asks for nothing: it has neither a text, a role nor a vector.
-    #[error("expected a query with a text, a role, an embedding or a vector, received none of them")]
-    EmptyQuery,
     /// A setting is outside of what it may be.
     #[error("setting {name}: expected {expected}, received {received}")]
     Setting {
@@ -126,9 +121,9 @@ pub enum Error {
     /// A hypervector does not fit.
     #[error(transparent)]
     Hdv(#[from] HdvError),
-    /// An embedding cannot be projected.
+    /// A text or an embedding cannot be encoded.
     #[error(transparent)]
-    Projection(#[from] ProjectionError),
+    Encode(#[from] EncodeError),
 }
 
 impl Error {

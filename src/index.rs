@@ -14,16 +14,20 @@
 pub mod cascade;
 pub mod column;
 pub mod exact;
+pub mod filter;
 pub mod live;
 pub mod postings;
 pub mod segment;
 pub mod shard;
 pub mod terms;
+pub mod text;
 pub mod top;
 
 pub use column::Column;
+pub use filter::RowFilter;
 pub use live::Live;
 pub use postings::Postings;
-pub use segment::{Row, Segment};
+pub use segment::{Row, Segment, Vectors};
 pub use shard::{Part, Shard};
+pub use text::TextQuery;
 pub use top::{Scored, TopK};

@@ -8,12 +8,15 @@ pub mod error;
 pub mod harness;
 pub mod hdv;
 pub mod index;
+pub mod key;
 pub mod log;
 pub mod memory;
 pub mod tier;
 
-pub use config::{Config, Durability};
+pub use config::Config;
 pub use engine::{Consolidation, Engine, Fragment, Hit, Query, Recall, Stats, Synthesis, SynthesisKind};
 pub use error::Error;
-pub use memory::{Memory, MemoryId, Metadata, Namespace, NewMemory, Timestamp};
-pub use tier::{Method, TierKind};
+pub use key::{MemoryId, TierKind, Timestamp};
+pub use log::Durability;
+pub use memory::{Memory, Metadata, Namespace, NewMemory};
+pub use tier::Method;

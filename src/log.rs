@@ -20,14 +20,20 @@ pub use volatile::VolatileLog;
 
 use std::path::PathBuf;
 
-use crate::config::Durability;
 use crate::error::Error;
-use crate::memory::MemoryId;
-use crate::tier::TierKind;
+use crate::key::{MemoryId, NamespaceId, TierKind};
 
-/// Numbers a namespace within its store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NamespaceId(pub u32);
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The operating system has it: it survives the death of the process, and a
+    /// power loss costs at most the last moments.
+    #[default]
+    Buffered,
+    /// The disk has it: it survives a power loss. Concurrent stores share one
+    /// flush.
+    Synced,
+}
 
 /// A table of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,63 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::tier::TierKind;
+use crate::key::{MemoryId, TierKind, Timestamp};
 
 /// The most characters that a text may have.
 pub const MAX_CHARS: usize = 100_000;
 
-/// The most bytes that all keys and values of a memory's metadata, or of its
-/// roles, may have together.
+/// The most bytes that all keys and values of a memory's metadata may have
+/// together.
 pub const MAX_METADATA_BYTES: usize = 64 * 1024;
 
 /// The most bytes of a namespace's name.
 pub const MAX_NAMESPACE_BYTES: usize = 256;
-
-/// Names a memory within its engine; a later memory has a greater one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemoryId(pub u64);
-
-impl fmt::Display for MemoryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-impl From<u64> for MemoryId {
-    fn from(id: u64) -> Self {
-        Self(id)
-    }
-}
-
-/// A point in time: milliseconds since the start of 1970, UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(pub i64);
-
-impl Timestamp {
-    /// The system's clock.
-    pub fn now() -> Self {
-        SystemTime::now().into()
-    }
-
-    /// Days from `earlier` to this; 0 if it is not earlier.
-    pub fn days_since(self, earlier: Timestamp) -> f64 {
-        self.0.saturating_sub(earlier.0).max(0) as f64 / 86_400_000.0
-    }
-}
-
-impl From<SystemTime> for Timestamp {
-    fn from(time: SystemTime) -> Self {
-        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self(match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => millis(after),
-            Err(before) => -millis(before.duration()),
-        })
-    }
-}
 
 /// Names and values that a recall can filter by.
 pub type Metadata = BTreeMap<String, String>;
@@ -116,7 +73,6 @@ pub struct NewMemory {
     pub(crate) text: String,
     pub(crate) namespace: Namespace,
     pub(crate) metadata: Metadata,
-    pub(crate) roles: Vec<(String, String)>,
     pub(crate) created: Option<Timestamp>,
     pub(crate) importance: f32,
     pub(crate) vector: Supplied,
@@ -141,7 +97,6 @@ impl NewMemory {
             text: text.into(),
             namespace: Namespace::default(),
             metadata: Metadata::new(),
-            roles: Vec::new(),
             created: None,
             importance: 1.0,
             vector: Supplied::Nothing,
@@ -157,13 +112,6 @@ impl NewMemory {
     /// Adds a pair that recalls can filter by.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
-        self
-    }
-
-    /// Binds `filler` to `role` (`"who"`, `"goal"`, ...) within the memory's
-    /// vector, for recalls that ask by role.
-    pub fn role(mut self, role: impl Into<String>, filler: impl Into<String>) -> Self {
-        self.roles.push((role.into(), filler.into()));
         self
     }
 
@@ -188,7 +136,9 @@ impl NewMemory {
         self
     }
 
-    /// Gives it a hypervector of the engine's dimension. It is found by
+    /// Gives it a hypervector of the engine's dimension: a
+    /// [record of roles](crate::encoder::Encoder::record), say, or an
+    /// [ordered text](crate::encoder::Encoder::encode_ordered). It is found by
     /// [`Query::vector`](crate::Query::vector) then, and still by its words.
     pub fn vector(mut self, vector: Hypervector) -> Self {
         self.vector = Supplied::Hypervector(vector);
@@ -219,8 +169,6 @@ pub struct Memory {
     pub text: String,
     /// Its metadata.
     pub metadata: Metadata,
-    /// Its roles, each with its filler.
-    pub roles: Vec<(String, String)>,
     /// When it happened.
     pub created: Timestamp,
     /// How much it matters.

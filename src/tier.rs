@@ -18,47 +18,14 @@ pub mod hot;
 mod local;
 pub mod warm;
 
-use std::fmt;
 use std::sync::Arc;
 
-use crate::encoder::{QueryVector, Term};
+use crate::encoder::Term;
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::index::terms::RowFilter;
-use crate::index::{Row, TopK, cascade, terms};
-use crate::log::{Batch, NamespaceId};
-use crate::memory::MemoryId;
-
-/// One of the three tiers, the quickest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TierKind {
-    /// Everything in RAM: recent and strong memories.
-    Hot,
-    /// Vectors in a mapped file: up to millions on one machine.
-    Warm,
-    /// A compressed archive: everything else.
-    Cold,
-}
-
-impl TierKind {
-    /// All tiers, the quickest first.
-    pub const ALL: [TierKind; 3] = [TierKind::Hot, TierKind::Warm, TierKind::Cold];
-
-    /// Its place in [`TierKind::ALL`].
-    pub(crate) fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl fmt::Display for TierKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            TierKind::Hot => "HOT",
-            TierKind::Warm => "WARM",
-            TierKind::Cold => "COLD",
-        })
-    }
-}
+use crate::index::{Row, RowFilter, TextQuery, TopK, cascade, terms};
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::Batch;
 
 /// Strengths between which a memory stays where it is: the hysteresis that
 /// keeps one from moving to and fro.
@@ -91,7 +58,7 @@ pub struct Admission {
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
     /// A text: every memory is scored by its words.
-    Text(&'a QueryVector),
+    Text(&'a TextQuery),
     /// A vector, of the kind that callers supply or of the kind that texts are
     /// encoded to; memories of the other kind are left out.
     Vector {

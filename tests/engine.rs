@@ -157,7 +157,7 @@ fn bad_input_is_refused_with_what_was_expected_and_loses_nothing() {
     assert!(matches!(engine.store("x".repeat(100_001)), Err(Error::TextTooLong { received: 100_001, max: 100_000 })));
     assert!(engine.store("é".repeat(100_000)).is_ok());
     let large = NewMemory::new("text").metadata("key", "v".repeat(70_000));
-    assert!(matches!(engine.store(large), Err(Error::TooLarge { what: "metadata", .. })));
+    assert!(matches!(engine.store(large), Err(Error::MetadataTooLarge { .. })));
     assert!(matches!(engine.store(NewMemory::new("text").importance(f32::NAN)), Err(Error::Importance { .. })));
     assert!(matches!(engine.recall(&Query::text("  ")), Err(Error::EmptyText { .. })));
     assert!(Namespace::new("").is_err());

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::writer::Work;
 use crate::error::Error;
-use crate::memory::MemoryId;
+use crate::key::MemoryId;
 
 impl Engine {
     /// Forgets a memory and says whether it was there.

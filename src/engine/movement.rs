@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::writer::{Entry, Writer};
 use super::{Shared, lock};
-use crate::config::Durability;
 use crate::error::Error;
-use crate::log::{Batch, NamespaceId, Record, Standing};
-use crate::memory::{MemoryId, Timestamp};
-use crate::tier::{Admission, Band, TierKind, strength};
+use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
+use crate::log::{Batch, Durability, Record, Standing};
+use crate::tier::{Admission, Band, strength};
 
 /// Memories that are moved in one go. For COLD it is the size of a new segment:
 /// large enough that few are merged, small enough that a move takes little

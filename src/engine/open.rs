@@ -2,23 +2,24 @@
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use rayon::prelude::*;
 use tempfile::TempDir;
 
 use super::upkeep::Background;
-use super::writer::{Entry, NEXT_ID, Writer, apply};
+use super::writer::{EMBEDDING, Entry, NEXT_ID, Writer, apply};
 use super::{Engine, Shared, Spaces};
-use crate::config::{Config, Durability};
-use crate::encoder::Encoder;
+use crate::config::Config;
+use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
-use crate::log::{Batch, DiskLog, Log, NamespaceId, Record, Standing, Table, VolatileLog};
-use crate::memory::{MemoryId, Namespace};
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::{Batch, DiskLog, Durability, Log, Record, Standing, Table, VolatileLog};
+use crate::memory::Namespace;
+use crate::tier::Admission;
 use crate::tier::cold::ColdTier;
 use crate::tier::hot::HotTier;
 use crate::tier::warm::WarmTier;
-use crate::tier::{Admission, TierKind};
 
 /// Version of the store's layout as a whole.
 const FORMAT: u64 = 1;
@@ -71,6 +72,7 @@ impl Engine {
         let (cold, damaged) = ColdTier::open(&path.join(COLD), encoder.clone(), &log, &mut batch)?;
         let lost = if damaged { lost_memories(&*log, &cold)? } else { Vec::new() };
         let warm = WarmTier::create(&path.join(WARM), config.dimension, encoder.clone(), log.clone())?;
+        let embedding = log.setting(EMBEDDING)?;
         let reserved = log.setting(NEXT_ID)?.unwrap_or_default();
         let writer = Writer {
             tiers: [Box::new(HotTier::new(encoder.clone())), Box::new(warm), Box::new(cold)],
@@ -79,8 +81,14 @@ impl Engine {
             next_id: reserved,
             reserved,
             next_namespace: 0,
+            embedding_noted: embedding.is_some(),
             decay_per_day: config.decay_per_day,
         };
+        let projection = OnceLock::new();
+        if let Some(length) = embedding {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let _ = projection.set(Projection::new(length, config.dimension)?);
+        }
         let background = config.background;
         let shared = Arc::new(Shared {
             config,
@@ -90,6 +98,7 @@ impl Engine {
             spaces: RwLock::new(Spaces::default()),
             queue: Mutex::default(),
             writer: Mutex::new(writer),
+            projection,
             upkeep: Mutex::default(),
             touched: Mutex::default(),
             _temporary: temporary,

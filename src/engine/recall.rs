@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use super::store::check_text;
 use super::{Engine, Shared, Space, View, lock, to_memory};
-use crate::encoder::QueryVector;
+use crate::encoder::{Document, Term};
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::index::terms::RowFilter;
-use crate::index::{Scored, TopK};
+use crate::index::{RowFilter, Scored, TextQuery, TopK};
+use crate::key::{TierKind, Timestamp};
 use crate::log::Record;
-use crate::memory::{Memory, Metadata, Namespace, Timestamp};
-use crate::tier::{Method, Search, Target, TierKind};
+use crate::memory::{Memory, Metadata, Namespace};
+use crate::tier::{Method, Search, Target};
 
 /// Hits that the confidence of a [`Recall`] looks at.
 const CONFIDENCE_HITS: usize = 5;
@@ -26,7 +26,6 @@ const CONFIDENCE_HITS: usize = 5;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     target: Asked,
-    roles: Vec<(String, String)>,
     namespace: Namespace,
     limit: usize,
     tiers: Vec<TierKind>,
@@ -47,7 +46,6 @@ impl Query {
     fn new(target: Asked) -> Self {
         Self {
             target,
-            roles: Vec::new(),
             namespace: Namespace::default(),
             limit: 10,
             tiers: TierKind::ALL.into(),
@@ -77,12 +75,6 @@ impl Query {
     /// encoded texts, say.
     pub fn like(vector: Hypervector) -> Self {
         Self::new(Asked::Vector { vector, supplied: false })
-    }
-
-    /// Also asks for `filler` in `role`; of a query by text only.
-    pub fn role(mut self, role: impl Into<String>, filler: impl Into<String>) -> Self {
-        self.roles.push((role.into(), filler.into()));
-        self
     }
 
     /// Asks another namespace than the default one.
@@ -184,7 +176,7 @@ impl Engine {
     /// The memories that fit `query` best.
     ///
     /// # Errors
-    /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::Projection`] or
+    /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::Encode`] or
     /// [`Error::Hdv`] for a query that cannot be asked; [`Error::Io`],
     /// [`Error::Log`] or [`Error::Corrupt`] when a memory cannot be read.
     pub fn recall(&self, query: &Query) -> Result<Recall, Error> {
@@ -198,14 +190,14 @@ impl Engine {
         if query.touch && !hits.is_empty() {
             lock(&self.shared.touched).extend(hits.iter().map(|hit| (space.id, hit.memory.id)));
         }
-        let confidence = self.shared.confidence(&probe, &hits);
+        let confidence = self.shared.confidence(&probe, &hits)?;
         Ok(Recall { hits, confidence })
     }
 }
 
 /// A query, encoded.
 pub(super) enum Probe {
-    Text(QueryVector),
+    Text(TextQuery),
     Vector { vector: Hypervector, supplied: bool },
 }
 
@@ -223,13 +215,14 @@ impl Shared {
     pub(super) fn probe(&self, query: &Query, view: Option<&View>) -> Result<Probe, Error> {
         Ok(match &query.target {
             Asked::Text(text) => {
-                if query.roles.is_empty() || !text.is_empty() {
-                    check_text(text)?;
-                }
+                check_text(text)?;
                 let nothing = View::default();
-                Probe::Text(self.encoder.query(text, &query.roles, view.unwrap_or(&nothing)))
+                Probe::Text(TextQuery::new(&self.encoder, text, view.unwrap_or(&nothing))?)
             }
-            Asked::Embedding(values) => Probe::Vector { vector: self.encoder.project(values)?, supplied: true },
+            Asked::Embedding(values) => {
+                let vector = self.projection(values.len())?.project(values)?;
+                Probe::Vector { vector, supplied: true }
+            }
             Asked::Vector { vector, supplied } => {
                 Probe::Vector { vector: self.fitting(vector.clone())?, supplied: *supplied }
             }
@@ -238,7 +231,7 @@ impl Shared {
 
     /// Searches the tiers that are asked for and fetches what they find.
     pub(super) fn search(&self, query: &Query, probe: &Probe, space: &Space, view: &View) -> Result<Vec<Hit>, Error> {
-        let holding = query.metadata.iter().map(|(key, value)| self.encoder.metadata_term(key, value));
+        let holding = query.metadata.iter().map(|(key, value)| Term::metadata(key, value));
         let filter = RowFilter { holding: holding.collect(), created: query.created.clone() };
         let search = Search {
             target: probe.target(),
@@ -264,17 +257,17 @@ impl Shared {
         Ok(hits)
     }
 
-    fn confidence(&self, probe: &Probe, hits: &[Hit]) -> f32 {
-        let best = hits.iter().take(CONFIDENCE_HITS);
-        match probe {
-            Probe::Vector { .. } => best.map(|hit| hit.score).fold(0.0, f32::max),
-            Probe::Text(query) => best.map(|hit| self.coverage(query, &hit.memory)).fold(0.0, f32::max),
+    fn confidence(&self, probe: &Probe, hits: &[Hit]) -> Result<f32, Error> {
+        let mut best = 0.0f32;
+        for hit in hits.iter().take(CONFIDENCE_HITS) {
+            best = best.max(match probe {
+                Probe::Vector { .. } => hit.score,
+                Probe::Text(query) => {
+                    let document = Document::new(&hit.memory.text).analyze()?;
+                    query.coverage(|term| document.contains(term))
+                }
+            });
         }
-    }
-
-    /// How far a memory covers a query, from 0 to 1.
-    pub(super) fn coverage(&self, query: &QueryVector, memory: &Memory) -> f32 {
-        let document = self.encoder.analyze_memory(&memory.text, &memory.roles);
-        query.coverage(|term| document.contains(term))
+        Ok(best)
     }
 }

@@ -6,13 +6,14 @@ use rayon::prelude::*;
 
 use super::writer::{Prepared, Work};
 use super::{Engine, Shared};
-use crate::config::Durability;
+use crate::encoder::{Document, Projection, Term};
 use crate::error::Error;
 use crate::hdv::Hypervector;
 use crate::index::Row;
 use crate::index::postings::MAX_WEIGHT;
-use crate::log::{NamespaceId, Record};
-use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, MemoryId, NewMemory, Supplied, Timestamp};
+use crate::key::{MemoryId, NamespaceId, Timestamp};
+use crate::log::{Durability, Record};
+use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, Metadata, NewMemory, Supplied};
 use crate::tier::Admission;
 
 /// Words of a vector that the sketches hold: 512 bits.
@@ -26,8 +27,8 @@ impl Engine {
     /// and as durable as [`Config::durability`](crate::Config::durability) says.
     ///
     /// # Errors
-    /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::TooLarge`],
-    /// [`Error::Importance`], [`Error::Projection`] or [`Error::Hdv`] for what
+    /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::MetadataTooLarge`],
+    /// [`Error::Importance`], [`Error::Encode`] or [`Error::Hdv`] for what
     /// cannot be stored; [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] when
     /// the disk refuses it. Nothing is stored then.
     pub fn store(&self, memory: impl Into<NewMemory>) -> Result<MemoryId, Error> {
@@ -67,16 +68,15 @@ impl Engine {
 impl Shared {
     /// Checks and encodes a memory.
     fn prepare(&self, memory: NewMemory, now: Timestamp) -> Result<Prepared, Error> {
-        let NewMemory { text, namespace, metadata, roles, created, importance, vector } = memory;
+        let NewMemory { text, namespace, metadata, created, importance, vector } = memory;
         check_text(&text)?;
-        check_size("metadata", metadata.iter())?;
-        check_size("roles", roles.iter().map(|(role, filler)| (role, filler)))?;
+        check_size(&metadata)?;
         if !(importance > 0.0 && importance.is_finite()) {
             return Err(Error::Importance { received: importance });
         }
         let supplied = match vector {
             Supplied::Nothing => None,
-            Supplied::Embedding(values) => Some(self.encoder.project(&values)?),
+            Supplied::Embedding(values) => Some(self.projection(values.len())?.project(&values)?),
             Supplied::Hypervector(vector) => Some(self.fitting(vector)?),
         };
         let record = Record {
@@ -87,10 +87,18 @@ impl Shared {
             supplied: supplied.is_some(),
             text,
             metadata,
-            roles,
         };
-        let (row, vector) = self.encode(MemoryId::default(), &record, supplied.as_ref().map(Hypervector::words));
+        let (row, vector) = self.encode(MemoryId::default(), &record, supplied.as_ref().map(Hypervector::words))?;
         Ok(Prepared { namespace, record, row, vector })
+    }
+
+    /// The projection of embeddings, which is made for the first one.
+    pub(super) fn projection(&self, length: usize) -> Result<&Projection, Error> {
+        if let Some(projection) = self.projection.get() {
+            return Ok(projection);
+        }
+        let projection = Projection::new(length, self.config.dimension)?;
+        Ok(self.projection.get_or_init(|| projection))
     }
 
     /// The vector, if it has the engine's dimension.
@@ -104,15 +112,16 @@ impl Shared {
     }
 
     /// What the index has to know of a record, and its vector.
-    fn encode(&self, id: MemoryId, record: &Record, supplied: Option<&[u64]>) -> (Row, Arc<[u64]>) {
-        let document = self.encoder.analyze_memory(&record.text, &record.roles);
+    fn encode(&self, id: MemoryId, record: &Record, supplied: Option<&[u64]>) -> Result<(Row, Arc<[u64]>), Error> {
+        let document = Document::new(&record.text).analyze()?;
         let vector: Arc<[u64]> = match supplied {
             Some(words) => words.into(),
-            None => self.encoder.encode(&document).words().into(),
+            None => self.encoder.encode(&document)?.words().into(),
         };
-        let weight = |weight: f32| (weight * f32::from(MAX_WEIGHT)).round().clamp(1.0, f32::from(MAX_WEIGHT)) as u16;
-        let text = document.weights().map(|(term, share)| (term, weight(share)));
-        let pairs = record.metadata.iter().map(|(key, value)| (self.encoder.metadata_term(key, value), 1));
+        let unit = document.scale() * f32::from(MAX_WEIGHT);
+        let weight = |weight: u8| (f32::from(weight) * unit).round().clamp(1.0, f32::from(MAX_WEIGHT)) as u16;
+        let text = document.terms().iter().map(|&(term, units)| (term, weight(units)));
+        let pairs = record.metadata.iter().map(|(key, value)| (Term::metadata(key, value), 0));
         let row = Row {
             id,
             created: record.created.0,
@@ -121,14 +130,14 @@ impl Shared {
             terms: text.chain(pairs).collect(),
             sketch: vector.iter().take(SKETCH_WORDS).copied().collect(),
         };
-        (row, vector)
+        Ok((row, vector))
     }
 
     /// Makes what a tier takes in out of a record in the log.
     pub(super) fn admission(&self, id: MemoryId, record: Arc<[u8]>) -> Result<Admission, Error> {
         let decoded = Record::decode(&record)?;
         let supplied = if decoded.supplied { self.log.supplied_vector(id)? } else { None };
-        let (row, vector) = self.encode(id, &decoded, supplied.as_deref());
+        let (row, vector) = self.encode(id, &decoded, supplied.as_deref())?;
         Ok(Admission { row, vector, record })
     }
 }
@@ -146,10 +155,10 @@ pub(super) fn check_text(text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_size<'a>(what: &'static str, pairs: impl Iterator<Item = (&'a String, &'a String)>) -> Result<(), Error> {
-    let received = pairs.map(|(key, value)| key.len() + value.len()).sum();
+fn check_size(metadata: &Metadata) -> Result<(), Error> {
+    let received = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
     if received > MAX_METADATA_BYTES {
-        return Err(Error::TooLarge { what, received, max: MAX_METADATA_BYTES });
+        return Err(Error::MetadataTooLarge { received, max: MAX_METADATA_BYTES });
     }
     Ok(())
 }

@@ -4,9 +4,10 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::recall::{Hit, Probe, Query, Recall};
 use super::{Engine, Shared, lock};
-use crate::encoder::{QueryVector, TermVector};
+use crate::encoder::{Document, TermVector};
 use crate::error::Error;
 use crate::hdv::Hypervector;
+use crate::index::TextQuery;
 use crate::memory::Memory;
 
 /// Fragments that one synthesis is made of at most.
@@ -89,7 +90,7 @@ impl Engine {
         let (Some(space), Some(view)) = (space, view) else { return Ok(Synthesis::nothing()) };
         let hits = shared.search(query, &probe, &space, &view)?;
         let chosen = match &probe {
-            Probe::Text(asked) => shared.covering(asked, hits),
+            Probe::Text(asked) => covering(asked, hits)?,
             Probe::Vector { .. } => nearest(hits),
         };
         if query.touches() {
@@ -114,45 +115,6 @@ impl Synthesis {
 }
 
 impl Shared {
-    /// The fragments that cover a query, the one that adds most first.
-    fn covering(&self, query: &QueryVector, hits: Vec<Hit>) -> Vec<Fragment> {
-        let analyze = |hit: Hit| (self.encoder.analyze_memory(&hit.memory.text, &hit.memory.roles), hit.memory);
-        let mut left: Vec<(TermVector, Memory)> = hits.into_iter().map(analyze).collect();
-        let (mut chosen, mut documents, mut covered) = (Vec::new(), Vec::<TermVector>::new(), 0.0);
-        while chosen.len() < MOST_FRAGMENTS {
-            let with = |document: &TermVector| {
-                query.coverage(|term| document.contains(term) || documents.iter().any(|known| known.contains(term)))
-            };
-            // Of equal ones the first: it has the better score.
-            let best = left.iter().map(|(document, _)| with(document)).enumerate().reduce(|best, next| {
-                if next.1 > best.1 { next } else { best }
-            });
-            let Some((at, coverage)) = best.filter(|&(_, coverage)| coverage - covered >= LEAST_SHARE) else { break };
-            let (document, memory) = left.remove(at);
-            let excerpt = self.excerpt(query, &memory.text);
-            chosen.push(Fragment { memory, excerpt, share: coverage - covered });
-            documents.push(document);
-            covered = coverage;
-        }
-        chosen
-    }
-
-    /// The sentence of a text that covers a query best; a short text whole.
-    fn excerpt(&self, query: &QueryVector, text: &str) -> String {
-        let sentences: Vec<&str> = text.unicode_sentences().map(str::trim).filter(|text| !text.is_empty()).collect();
-        if sentences.len() <= QUOTED_SENTENCES {
-            return text.trim().to_owned();
-        }
-        let coverage = |sentence: &&str| {
-            let document = self.encoder.analyze_memory(sentence, &[]);
-            query.coverage(|term| document.contains(term))
-        };
-        let best = sentences.iter().map(|sentence| (coverage(sentence), sentence)).reduce(|best, next| {
-            if next.0 > best.0 { next } else { best }
-        });
-        best.map_or_else(String::new, |(_, sentence)| (*sentence).to_owned())
-    }
-
     fn combine(&self, probe: &Probe, fragments: Vec<Fragment>) -> Result<Synthesis, Error> {
         let total: f32 = fragments.iter().map(|fragment| fragment.share).sum();
         let similarity = match probe {
@@ -194,10 +156,50 @@ impl Shared {
             if supplied && let Some(words) = self.log.supplied_vector(fragment.memory.id)? {
                 return Ok(Hypervector::from_words(words)?);
             }
-            Ok(self.encoder.encode_memory(&fragment.memory.text, &fragment.memory.roles))
+            Ok(self.encoder.encode(&Document::new(&fragment.memory.text).analyze()?)?)
         };
         fragments.iter().map(vector).collect()
     }
+}
+
+/// The fragments that cover a query, the one that adds most first.
+fn covering(query: &TextQuery, hits: Vec<Hit>) -> Result<Vec<Fragment>, Error> {
+    let analyze = |hit: Hit| Ok((Document::new(&hit.memory.text).analyze()?, hit.memory));
+    let mut left: Vec<(TermVector, Memory)> = hits.into_iter().map(analyze).collect::<Result<_, Error>>()?;
+    let (mut chosen, mut documents, mut covered) = (Vec::new(), Vec::<TermVector>::new(), 0.0);
+    while chosen.len() < MOST_FRAGMENTS {
+        let with = |document: &TermVector| {
+            query.coverage(|term| document.contains(term) || documents.iter().any(|known| known.contains(term)))
+        };
+        // Of equal ones the first: it has the better score.
+        let best = left.iter().map(|(document, _)| with(document)).enumerate().reduce(|best, next| {
+            if next.1 > best.1 { next } else { best }
+        });
+        let Some((at, coverage)) = best.filter(|&(_, coverage)| coverage - covered >= LEAST_SHARE) else { break };
+        let (document, memory) = left.remove(at);
+        let excerpt = excerpt(query, &memory.text);
+        chosen.push(Fragment { memory, excerpt, share: coverage - covered });
+        documents.push(document);
+        covered = coverage;
+    }
+    Ok(chosen)
+}
+
+/// The sentence of a text that covers a query best; a short text whole.
+fn excerpt(query: &TextQuery, text: &str) -> String {
+    let sentences: Vec<&str> = text.unicode_sentences().map(str::trim).filter(|text| !text.is_empty()).collect();
+    if sentences.len() <= QUOTED_SENTENCES {
+        return text.trim().to_owned();
+    }
+    let coverage = |sentence: &&str| {
+        // A sentence without a word covers nothing.
+        let document = Document::new(sentence).analyze();
+        document.map_or(0.0, |document| query.coverage(|term| document.contains(term)))
+    };
+    let best = sentences.iter().map(|sentence| (coverage(sentence), sentence)).reduce(|best, next| {
+        if next.0 > best.0 { next } else { best }
+    });
+    best.map_or_else(String::new, |(_, sentence)| (*sentence).to_owned())
 }
 
 /// The hits that are about as near to a vector as the best.

@@ -5,11 +5,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Engine, Shared, lock};
-use crate::config::Durability;
 use crate::error::Error;
-use crate::log::Batch;
-use crate::memory::Timestamp;
-use crate::tier::TierKind;
+use crate::key::{TierKind, Timestamp};
+use crate::log::{Batch, Durability};
 
 /// How often the background thread looks for something to do; so much of the
 /// access counts is lost at most when the process dies.

@@ -8,12 +8,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use arc_swap::ArcSwap;
 
 use super::{Shared, Space, View, lock};
-use crate::config::Durability;
+use crate::encoder::Projection;
 use crate::error::Error;
 use crate::index::Row;
-use crate::log::{Batch, NamespaceId, Record, Standing};
-use crate::memory::{MemoryId, Namespace, Timestamp};
-use crate::tier::{Admission, Tier, TierKind};
+use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
+use crate::log::{Batch, Durability, Record, Standing};
+use crate::memory::Namespace;
+use crate::tier::{Admission, Tier};
 
 /// Ids are reserved in the log so many at a time, so that none is given twice,
 /// also when the newest memories are forgotten.
@@ -21,6 +22,9 @@ const RESERVED_IDS: u64 = 1_024;
 
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";
+
+/// The name under which it keeps the length of embeddings.
+pub(super) const EMBEDDING: &str = "embedding length";
 
 /// What a caller asks of the writer.
 pub(super) struct Request {
@@ -65,6 +69,8 @@ pub(super) struct Writer {
     pub next_id: u64,
     pub reserved: u64,
     pub next_namespace: u32,
+    /// Whether the log knows the length of embeddings.
+    pub embedding_noted: bool,
     pub decay_per_day: f64,
 }
 
@@ -235,6 +241,12 @@ impl Shared {
             if writer.next_id > writer.reserved {
                 writer.reserved = writer.next_id + RESERVED_IDS;
                 group.batch.put_setting(NEXT_ID, writer.reserved);
+            }
+            if let Some(length) = self.projection.get().map(Projection::inputs)
+                && !writer.embedding_noted
+            {
+                writer.embedding_noted = true;
+                group.batch.put_setting(EMBEDDING, length as u64);
             }
             let namespace = self.namespace_id(writer, &memory.namespace, group);
             let record: Arc<[u8]> = Record { namespace, ..memory.record.clone() }.encode().into();

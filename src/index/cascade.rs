@@ -7,14 +7,13 @@
 //! out: first by the sketches, which stand together in memory, then by
 //! [`MIDDLE_BITS`], then the whole vector decides.
 
-use super::segment::{LANES, Segment};
+use super::filter::RowFilter;
+use super::segment::{LANES, Segment, Vectors};
 use super::shard::Part;
-use super::terms::{RowFilter, Vectors};
 use super::top::{Scored, TopK};
 use crate::error::Error;
 use crate::hdv::kernels;
-use crate::memory::MemoryId;
-use crate::tier::TierKind;
+use crate::key::{MemoryId, TierKind};
 
 /// Bits of the second stage.
 const MIDDLE_BITS: usize = 2_048;

@@ -1,12 +1,12 @@
 //! The exact scan: every admitted row is scored. It is the oracle of the other
 //! searches, and their peer in every benchmark.
 
-use super::segment::Segment;
+use super::filter::RowFilter;
+use super::segment::{Segment, Vectors};
 use super::shard::Part;
-use super::terms::{RowFilter, Vectors};
 use super::top::{Scored, TopK};
 use crate::error::Error;
-use crate::tier::TierKind;
+use crate::key::TierKind;
 
 /// Offers every row of `parts` that passes `filter` and `eligible` to `top`,
 /// with the score that `score` gives its vector and norm.

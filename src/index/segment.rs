@@ -4,7 +4,8 @@ use super::column::Column;
 use super::live::Live;
 use super::postings::{DROPPED, Posting, Postings};
 use crate::encoder::Term;
-use crate::memory::MemoryId;
+use crate::error::Error;
+use crate::key::MemoryId;
 
 /// Rows that share one block of the sketch column.
 pub const LANES: usize = 16;
@@ -45,6 +46,12 @@ pub struct Segment<R> {
     pub postings: Postings,
     /// The tier's own column.
     pub rows: R,
+}
+
+/// Where a tier keeps the vectors of its rows.
+pub trait Vectors<R> {
+    /// The vector in `row` of `segment`.
+    fn vector<'a>(&'a mut self, segment: &'a Segment<R>, row: u32) -> Result<&'a [u64], Error>;
 }
 
 impl<R> Segment<R> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::live::Live;
 use super::segment::{Row, Segment};
 use crate::encoder::Term;
-use crate::memory::MemoryId;
+use crate::key::MemoryId;
 
 /// Segments up to this many rows are merged at once by whoever adds; larger
 /// merges are left to [`Shard::merge_plan`], off the path of a store.

@@ -8,72 +8,21 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::ops::Range;
 
+use super::filter::RowFilter;
 use super::postings::{MAX_WEIGHT, Posting};
-use super::segment::Segment;
+use super::segment::Vectors;
 use super::shard::Part;
+use super::text::{QueryTerm, TextQuery};
 use super::top::{Scored, TopK};
-use crate::encoder::Term;
 use crate::error::Error;
-use crate::memory::MemoryId;
-use crate::tier::TierKind;
+use crate::key::{MemoryId, TierKind};
 
 /// Rows whose sums are built at a time: 128 KB of them stay in the L2 cache.
 const BLOCK_ROWS: usize = 1 << 15;
 
 /// Rows whose sums are looked at together for one that is worth keeping.
 const SCAN_ROWS: usize = 32;
-
-/// A query's term, and what it adds to the score of a memory in which its weight
-/// is 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct QueryTerm {
-    /// The term.
-    pub term: Term,
-    /// Its share of the score; not negative.
-    pub weight: f32,
-}
-
-/// How a query scores the vector of a memory.
-pub trait Scorer {
-    /// The score of `vector`, whose text has the given norm.
-    fn score(&self, vector: &[u64], norm: f32) -> f32;
-
-    /// Standard deviation of [`Scorer::score`] around the overlap of terms.
-    fn noise(&self, norm: f32) -> f32;
-}
-
-/// Where a tier keeps the vectors of its rows.
-pub trait Vectors<R> {
-    /// The vector in `row` of `segment`.
-    fn vector<'a>(&'a mut self, segment: &'a Segment<R>, row: u32) -> Result<&'a [u64], Error>;
-}
-
-/// What a search leaves out: memories without a metadata pair, or outside of a
-/// range of time.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RowFilter {
-    /// Terms of metadata pairs that a memory must hold, all of them.
-    pub holding: Vec<Term>,
-    /// Half-open range of times, in milliseconds since 1970.
-    pub created: Option<Range<i64>>,
-}
-
-impl RowFilter {
-    /// The rows of `part` that pass, as a test to be asked row by row.
-    pub fn admits<'a, R>(&'a self, part: &'a Part<R>) -> impl Fn(u32) -> bool + 'a {
-        let holding = (!self.holding.is_empty()).then(|| part.segment.holding(&self.holding));
-        let created = self.created.clone().map(|range| (range, &*part.segment.created));
-        move |row| {
-            part.live.contains(row)
-                && holding.as_ref().is_none_or(|rows| rows.contains(row))
-                && created.as_ref().is_none_or(|(range, times)| {
-                    times.get(row as usize).is_some_and(|time| range.contains(time))
-                })
-        }
-    }
-}
 
 /// How far a search goes; the defaults keep recall@10 at 0.99 and above.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,32 +55,31 @@ impl Candidate {
     }
 }
 
-/// Offers the best of `parts` for a query of `terms` to `top`.
+/// Offers the best of `parts` for `query` to `top`.
 ///
 /// # Errors
 /// Whatever fetching a vector reports.
 pub fn search<R>(
     parts: &[Part<R>],
     tier: TierKind,
-    terms: &[QueryTerm],
+    query: &TextQuery,
     filter: &RowFilter,
     limits: Limits,
-    scorer: &impl Scorer,
     vectors: &mut impl Vectors<R>,
     top: &mut TopK,
 ) -> Result<(), Error> {
     let mut pool = Pool::new(limits.candidates.max(top.k()));
     for (part, at) in parts.iter().zip(0..) {
-        collect(part, at, terms, filter, &mut pool);
+        collect(part, at, query.terms(), filter, &mut pool);
     }
     for candidate in pool.into_sorted() {
         let Some(part) = parts.get(candidate.part as usize) else { continue };
         let norm = part.segment.norm(candidate.row);
-        if candidate.overlap + limits.z * scorer.noise(norm) < top.threshold() {
+        if candidate.overlap + limits.z * query.noise(norm) < top.threshold() {
             continue;
         }
         let vector = vectors.vector(&part.segment, candidate.row)?;
-        top.push(Scored { score: scorer.score(vector, norm), id: candidate.id, tier });
+        top.push(Scored { score: query.score(vector, norm), id: candidate.id, tier });
     }
     Ok(())
 }

@@ -3,8 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use crate::memory::MemoryId;
-use crate::tier::TierKind;
+use crate::key::{MemoryId, TierKind};
 
 /// One scored memory.
 ///

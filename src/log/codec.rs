@@ -2,9 +2,8 @@
 //! in front.
 
 use crate::error::Error;
-use crate::log::NamespaceId;
-use crate::memory::{Metadata, Timestamp};
-use crate::tier::TierKind;
+use crate::key::{NamespaceId, TierKind, Timestamp};
+use crate::memory::Metadata;
 
 /// Version of all layouts in this file.
 const VERSION: u8 = 1;
@@ -24,8 +23,6 @@ pub struct Record {
     pub text: String,
     /// Pairs to filter by.
     pub metadata: Metadata,
-    /// Roles, each with its filler.
-    pub roles: Vec<(String, String)>,
 }
 
 impl Record {
@@ -42,11 +39,6 @@ impl Record {
         for (key, value) in &self.metadata {
             put_text(&mut bytes, key);
             put_text(&mut bytes, value);
-        }
-        put_length(&mut bytes, self.roles.len());
-        for (role, filler) in &self.roles {
-            put_text(&mut bytes, role);
-            put_text(&mut bytes, filler);
         }
         bytes
     }
@@ -67,8 +59,7 @@ impl Record {
         let importance = f32::from_le_bytes(reader.array()?);
         let text = reader.text()?;
         let metadata = (0..reader.length()?).map(|_| reader.pair()).collect::<Option<_>>()?;
-        let roles = (0..reader.length()?).map(|_| reader.pair()).collect::<Option<_>>()?;
-        reader.0.is_empty().then_some(Self { namespace, created, importance, supplied, text, metadata, roles })
+        reader.0.is_empty().then_some(Self { namespace, created, importance, supplied, text, metadata })
     }
 }
 
@@ -215,15 +206,14 @@ mod tests {
 
     fn some_record() -> impl Strategy<Value = Record> {
         let pairs = || prop::collection::vec((".{0,8}", ".{0,200}"), 0..4);
-        (any::<u32>(), any::<i64>(), 0f32..9.0, any::<bool>(), ".{0,300}", pairs(), pairs()).prop_map(
-            |(namespace, created, importance, supplied, text, metadata, roles)| Record {
+        (any::<u32>(), any::<i64>(), 0f32..9.0, any::<bool>(), ".{0,300}", pairs()).prop_map(
+            |(namespace, created, importance, supplied, text, metadata)| Record {
                 namespace: NamespaceId(namespace),
                 created: Timestamp(created),
                 importance,
                 supplied,
                 text,
                 metadata: metadata.into_iter().collect(),
-                roles,
             },
         )
     }

@@ -21,8 +21,7 @@ use std::time::Duration;
 use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy, PinningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, Log, Table};
-use crate::config::Durability;
+use super::{Batch, Durability, Log, Table};
 use crate::error::Error;
 
 /// Bytes that wait in memory before they are written as a table.

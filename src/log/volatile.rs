@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
-use super::{Batch, Log, Table};
-use crate::config::Durability;
+use super::{Batch, Durability, Log, Table};
 use crate::error::Error;
 
 /// A log that ends with its process.

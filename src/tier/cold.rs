@@ -14,13 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::archive::Archive;
-use super::{Admission, Done, Search, Tier, TierBytes, TierKind, TierView, Upkeep, local};
+use super::{Admission, Done, Search, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
-use crate::index::terms::Vectors;
-use crate::index::{Part, Row, Segment, Shard, TopK};
-use crate::log::{Batch, Log, NamespaceId, SegmentEntry};
-use crate::memory::MemoryId;
+use crate::index::{Part, Row, Segment, Shard, TopK, Vectors};
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::{Batch, Log, SegmentEntry};
 
 /// Segments with this share of dead rows are rewritten at the next upkeep.
 const DEAD_SHARE: f64 = 0.25;

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierKind, TierView, Upkeep, local};
+use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
-use crate::index::terms::Vectors;
-use crate::index::{Part, Segment, Shard, TopK, shard};
-use crate::log::{Batch, NamespaceId};
-use crate::memory::MemoryId;
+use crate::index::{Part, Segment, Shard, TopK, Vectors, shard};
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::Batch;
 
 /// What HOT keeps of a memory, besides its row in the index.
 #[derive(Clone)]

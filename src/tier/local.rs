@@ -1,11 +1,11 @@
 //! What the three local tiers have in common: searching their segments.
 
-use super::{Method, Search, Target, TierKind};
-use crate::encoder::Encoder;
+use super::{Method, Search, Target};
+use crate::encoder::{Document, Encoder};
 use crate::error::Error;
 use crate::hdv::kernels;
-use crate::index::terms::{Scorer, Vectors};
-use crate::index::{Part, Segment, TopK, cascade, exact, terms};
+use crate::index::{Part, Segment, TopK, Vectors, cascade, exact, terms};
+use crate::key::TierKind;
 use crate::log::Record;
 
 /// Searches `parts` as `search` asks.
@@ -18,7 +18,7 @@ pub(super) fn search<R>(
 ) -> Result<(), Error> {
     match (search.target, search.method) {
         (Target::Text(query), Method::Indexed) => {
-            terms::search(parts, tier, query.terms(), search.filter, search.term_limits, query, vectors, top)
+            terms::search(parts, tier, query, search.filter, search.term_limits, vectors, top)
         }
         (Target::Text(query), Method::Exact) => {
             let score = |vector: &[u64], norm| query.score(vector, norm);
@@ -45,7 +45,7 @@ pub(super) fn search<R>(
 /// Derives the vector of a record's text again.
 pub(super) fn encode_record(encoder: &Encoder, record: &[u8], words: &mut Vec<u64>) -> Result<(), Error> {
     let record = Record::decode(record)?;
-    let vector = encoder.encode_memory(&record.text, &record.roles);
+    let vector = encoder.encode(&Document::new(&record.text).analyze()?)?;
     words.clear();
     words.extend_from_slice(vector.words());
     Ok(())

@@ -11,14 +11,13 @@ use std::sync::{Arc, Weak};
 
 use self::vectors::{Extents, VectorFile};
 use super::hot::{apply_merge, merge_upkeep};
-use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierKind, TierView, Upkeep, local};
+use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
 use crate::hdv::Dimension;
-use crate::index::terms::Vectors;
-use crate::index::{Segment, Shard, TopK};
-use crate::log::{Batch, Log, NamespaceId};
-use crate::memory::MemoryId;
+use crate::index::{Segment, Shard, TopK, Vectors};
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::{Batch, Log};
 
 /// A place in the vector file.
 type Slot = u32;

@@ -22,7 +22,8 @@ use super::archive::{Archive, ArchiveColumns};
 use crate::error::Error;
 use crate::index::column::SharedBytes;
 use crate::index::{Column, Postings, Segment};
-use crate::log::{NamespaceId, SegmentEntry};
+use crate::key::NamespaceId;
+use crate::log::SegmentEntry;
 
 #[cfg(target_endian = "big")]
 compile_error!("segments are mapped as they are, little-endian");

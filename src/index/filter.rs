@@ -1,0 +1,31 @@
+//! What a search leaves out.
+
+use std::ops::Range;
+
+use super::shard::Part;
+use crate::encoder::Term;
+
+/// What a search leaves out: memories without a metadata pair, or outside of a
+/// range of time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowFilter {
+    /// Terms of metadata pairs that a memory must hold, all of them.
+    pub holding: Vec<Term>,
+    /// Half-open range of times, in milliseconds since 1970.
+    pub created: Option<Range<i64>>,
+}
+
+impl RowFilter {
+    /// The rows of `part` that pass, as a test to be asked row by row.
+    pub fn admits<'a, R>(&'a self, part: &'a Part<R>) -> impl Fn(u32) -> bool + 'a {
+        let holding = (!self.holding.is_empty()).then(|| part.segment.holding(&self.holding));
+        let created = self.created.clone().map(|range| (range, &*part.segment.created));
+        move |row| {
+            part.live.contains(row)
+                && holding.as_ref().is_none_or(|rows| rows.contains(row))
+                && created.as_ref().is_none_or(|(range, times)| {
+                    times.get(row as usize).is_some_and(|time| range.contains(time))
+                })
+        }
+    }
+}
