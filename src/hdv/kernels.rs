@@ -31,7 +31,7 @@ pub const SKETCH_ROWS: usize = 16;
 /// The most bit planes that a signed query is quantised to.
 pub const MAX_PLANES: usize = 4;
 
-/// The words of one vector.
+/// The words of a vector, or of several one after another.
 type Row = [u64];
 
 /// One implementation of every kernel.
@@ -42,14 +42,14 @@ pub struct Kernels {
     name: &'static str,
     // SAFETY of the pointers: the CPU has the implementation's instructions,
     // and lengths are as the method of the same name checks.
-    hamming: unsafe fn(&[u64], &[u64]) -> u32,
-    hamming_rows: unsafe fn(&[u64], &[u64], &mut [u32]),
-    asymmetric_rows: unsafe fn(&[u64], usize, &[u64], &mut [i32]),
-    xor_into: unsafe fn(&[u64], &[u64], &mut [u64]),
+    hamming: unsafe fn(&Row, &Row) -> u32,
+    hamming_rows: unsafe fn(&Row, &Row, &mut [u32]),
+    asymmetric_rows: unsafe fn(&Row, usize, &Row, &mut [i32]),
+    xor_into: unsafe fn(&Row, &Row, &mut Row),
     weighted_majority: unsafe fn(&[&Row], &[u8], &Row, &mut Row),
-    quantise_sums: unsafe fn(&[&Row], &[u16], &[u32], usize, &mut [u64]),
-    sketch_distances: unsafe fn(&[u64], &[u64], &mut [u16]),
-    sketch_scores: unsafe fn(&[u64], usize, &[u64], &mut [i32]),
+    quantise_sums: unsafe fn(&[&Row], &[u16], &[u32], &mut Row),
+    sketch_distances: unsafe fn(&Row, &Row, &mut [u16]),
+    sketch_scores: unsafe fn(&Row, usize, &Row, &mut [i32]),
 }
 
 /// The fastest implementation that this CPU can run.
@@ -200,7 +200,7 @@ impl Kernels {
         let words = assert_planes(planes_out, count);
         assert_weighted(rows, weights, words);
         // SAFETY: the CPU has the instructions, see `Kernels`; checked above.
-        unsafe { (self.quantise_sums)(rows, weights, cuts, words, planes_out) }
+        unsafe { (self.quantise_sums)(rows, weights, cuts, planes_out) }
     }
 
     /// The Hamming distance of `prefix` to the sketch of every row of `blocks`.

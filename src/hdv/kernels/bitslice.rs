@@ -8,6 +8,8 @@
 //! tested once; an implementation instantiates it inside functions that enable
 //! its instruction set, into which all of this is inlined.
 
+use std::mem::MaybeUninit;
+
 /// A register of bits: one block of columns.
 ///
 /// # Safety
@@ -26,6 +28,13 @@ pub(super) unsafe trait Lanes: Copy {
     unsafe fn and(self, other: Self) -> Self;
     unsafe fn or(self, other: Self) -> Self;
     unsafe fn xor(self, other: Self) -> Self;
+
+    /// Adds two bits of one weight: (sum, carry).
+    #[inline(always)]
+    unsafe fn half_add(self, b: Self) -> (Self, Self) {
+        // SAFETY: the caller's promise is the one these need.
+        unsafe { (self.xor(b), self.and(b)) }
+    }
 
     /// Adds three bits of one weight: (sum, carry).
     #[inline(always)]
@@ -68,9 +77,65 @@ unsafe impl Lanes for u64 {
     }
 }
 
+/// Two registers used as one: the work of steering the sums is shared by twice
+/// the columns, and the two chains of gates hide each other's latency.
+#[derive(Clone, Copy)]
+pub(super) struct Pair<L>(L, L);
+
+// SAFETY: the halves are used as `L` demands, the second one right behind the first.
+unsafe impl<L: Lanes> Lanes for Pair<L> {
+    const WORDS: usize = 2 * L::WORDS;
+
+    #[inline(always)]
+    unsafe fn splat(word: u64) -> Self {
+        // SAFETY: the caller's promise holds for the halves; so below.
+        unsafe { Self(L::splat(word), L::splat(word)) }
+    }
+    #[inline(always)]
+    unsafe fn load(words: &[u64], at: usize) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(L::load(words, at), L::load(words, at + L::WORDS)) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, words: &mut [u64], at: usize) {
+        // SAFETY: as above.
+        unsafe {
+            self.0.store(words, at);
+            self.1.store(words, at + L::WORDS);
+        }
+    }
+    #[inline(always)]
+    unsafe fn and(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(self.0.and(other.0), self.1.and(other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn or(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(self.0.or(other.0), self.1.or(other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn xor(self, other: Self) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(self.0.xor(other.0), self.1.xor(other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn full_add(self, b: Self, c: Self) -> (Self, Self) {
+        // SAFETY: as above.
+        unsafe {
+            let (low, high) = (self.0.full_add(b.0, c.0), self.1.full_add(b.1, c.1));
+            (Self(low.0, high.0), Self(low.1, high.1))
+        }
+    }
+}
+
 /// Rows that are added before their carries move on, so that the carries, at
 /// most one for two addends, stay in the L1 cache.
 const BATCH_ROWS: usize = 64;
+
+/// Carries that wait at a level: half of the addends below it, of which there
+/// are as many rows and carries; and the plane of earlier batches.
+const MAX_CARRIES: usize = BATCH_ROWS + 1;
 
 /// Planes of the largest sum: a total weight is a `u32`.
 const MAX_LEVELS: usize = 32;
@@ -104,82 +169,112 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// The sums of the columns at `at`, in the first `levels` of `planes`.
+    /// The sums of the columns at `at`, one plane a level.
     ///
     /// # Safety
     /// That of [`Lanes`], and `at + L::WORDS` within every row.
     #[inline(always)]
-    unsafe fn sum<L: Lanes>(
-        &self,
-        at: usize,
-        planes: &mut [L; MAX_LEVELS],
-        carries: &mut [L; BATCH_ROWS],
-    ) {
-        // SAFETY: as the caller promises.
-        unsafe {
-            for plane in &mut planes[..self.levels] {
-                *plane = L::splat(0);
-            }
-            let mut start = 0;
-            for ends in self.ends.chunks_exact(self.levels.max(1)) {
-                let mut carried = 0;
-                for (plane, &end) in planes.iter_mut().zip(ends) {
-                    let rows = &self.addends[start..end];
-                    (*plane, carried) = add_at_level(*plane, carries, carried, rows, at);
-                    start = end;
+    unsafe fn sum<'s, L: Lanes>(&self, at: usize, scratch: &'s mut Scratch<L>) -> &'s [L] {
+        let planes = scratch.planes.as_mut_ptr().cast::<L>();
+        let carries = scratch.carries.as_mut_ptr().cast::<L>();
+        let mut start = 0;
+        for (batch, ends) in self.ends.chunks_exact(self.levels.max(1)).enumerate() {
+            let mut carried = 0;
+            for (level, &end) in ends.iter().enumerate() {
+                // SAFETY: as the caller promises; there are at most MAX_LEVELS
+                // levels, the first batch writes the planes that later ones
+                // read, and runs of addends follow one another within the list.
+                unsafe {
+                    if batch > 0 {
+                        carries.add(carried).write(planes.add(level).read());
+                        carried += 1;
+                    }
+                    let rows = self.addends.get_unchecked(start..end);
+                    let (plane, carried_on) = add_level(carries, carried, rows, at);
+                    planes.add(level).write(plane);
+                    carried = carried_on;
                 }
+                start = end;
             }
+        }
+        // SAFETY: a total above zero means levels, rows, and so a first batch.
+        unsafe { std::slice::from_raw_parts(planes, self.levels) }
+    }
+}
+
+/// The registers that do not fit the CPU's: left uninitialised, since filling
+/// them takes as long as a bundle of a few rows.
+struct Scratch<L> {
+    planes: [MaybeUninit<L>; MAX_LEVELS],
+    carries: [MaybeUninit<L>; MAX_CARRIES],
+}
+
+impl<L: Lanes> Scratch<L> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self {
+            planes: [const { MaybeUninit::uninit() }; MAX_LEVELS],
+            carries: [const { MaybeUninit::uninit() }; MAX_CARRIES],
         }
     }
 }
 
-/// Adds the first `carried` of `carries` and the words at `at` of `rows` to one
-/// plane. Gives the plane and how many carries replace those that went in: they
-/// are written no faster than read, one for two, and stay within `BATCH_ROWS`.
+/// Adds `carried` registers at `carries` and the words at `at` of `rows`, all of
+/// one weight. Gives their plane and the number of carries, which replace the
+/// addends at `carries`: one for two, they are written no faster than read.
 ///
 /// # Safety
-/// That of [`Schedule::sum`].
+/// That of [`Schedule::sum`], with `carried` registers written at `carries` and
+/// room for `MAX_CARRIES`; `rows` are at most `BATCH_ROWS`, `carried` one more.
 #[inline(always)]
-unsafe fn add_at_level<L: Lanes>(
-    mut plane: L,
-    carries: &mut [L; BATCH_ROWS],
+unsafe fn add_level<L: Lanes>(
+    carries: *mut L,
     carried: usize,
-    rows: &[&[u64]],
+    mut rows: &[&[u64]],
     at: usize,
 ) -> (L, usize) {
+    let mut out = 0;
     // SAFETY: as the caller promises.
     unsafe {
-        let addends = carried + rows.len();
-        for pair in 0..addends / 2 {
-            let a = addend(carries, carried, rows, 2 * pair, at);
-            let b = addend(carries, carried, rows, 2 * pair + 1, at);
-            (plane, carries[pair]) = plane.full_add(a, b);
+        let mut plane = L::splat(0);
+        let mut taken = 0;
+        if carried > 0 {
+            plane = carries.read();
+            taken = 1;
+        } else if let Some((row, rest)) = rows.split_first() {
+            plane = L::load(row, at);
+            rows = rest;
         }
-        if addends % 2 == 1 {
-            let last = addend(carries, carried, rows, addends - 1, at);
-            (plane, carries[addends / 2]) = (plane.xor(last), plane.and(last));
+        while taken + 1 < carried {
+            let (a, b) = (carries.add(taken).read(), carries.add(taken + 1).read());
+            let (sum, carry) = plane.full_add(a, b);
+            carries.add(out).write(carry);
+            (plane, out, taken) = (sum, out + 1, taken + 2);
         }
-        (plane, addends.div_ceil(2))
-    }
-}
-
-/// Addend `i`: the carries come first, then the rows.
-///
-/// # Safety
-/// That of [`Schedule::sum`].
-#[inline(always)]
-unsafe fn addend<L: Lanes>(
-    carries: &[L; BATCH_ROWS],
-    carried: usize,
-    rows: &[&[u64]],
-    i: usize,
-    at: usize,
-) -> L {
-    if i < carried {
-        carries[i]
-    } else {
-        // SAFETY: as the caller promises.
-        unsafe { L::load(rows[i - carried], at) }
+        if taken < carried {
+            let a = carries.add(taken).read();
+            let (sum, carry) = match rows.split_first() {
+                Some((row, rest)) => {
+                    rows = rest;
+                    plane.full_add(a, L::load(row, at))
+                }
+                None => plane.half_add(a),
+            };
+            carries.add(out).write(carry);
+            (plane, out) = (sum, out + 1);
+        }
+        let (pairs, last) = rows.as_chunks::<2>();
+        for [a, b] in pairs {
+            let (sum, carry) = plane.full_add(L::load(a, at), L::load(b, at));
+            carries.add(out).write(carry);
+            (plane, out) = (sum, out + 1);
+        }
+        if let [row] = last {
+            let (sum, carry) = plane.half_add(L::load(row, at));
+            carries.add(out).write(carry);
+            (plane, out) = (sum, out + 1);
+        }
+        (plane, out)
     }
 }
 
@@ -239,17 +334,16 @@ unsafe fn majority_of_columns<L: Lanes>(
 ) {
     // SAFETY: as the caller promises.
     unsafe {
-        let mut planes = [L::splat(0); MAX_LEVELS];
-        let mut carries = [L::splat(0); BATCH_ROWS];
+        let mut scratch = Scratch::<L>::new();
         for at in columns.step_by(L::WORDS) {
-            schedule.sum(at, &mut planes, &mut carries);
+            let planes = schedule.sum(at, &mut scratch);
             // An odd total has no ties: its half, rounded up, is a majority.
             let on_equal = if total.is_multiple_of(2) {
                 L::load(tie, at)
             } else {
                 L::splat(!0)
             };
-            at_least(&planes[..schedule.levels], total.div_ceil(2), on_equal).store(out, at);
+            at_least(planes, total.div_ceil(2), on_equal).store(out, at);
         }
     }
 }
@@ -257,18 +351,18 @@ unsafe fn majority_of_columns<L: Lanes>(
 /// [`super::Kernels::quantise_sums`] on registers `L`.
 ///
 /// # Safety
-/// That of [`Lanes`]; every row `words` long and `planes_out` a whole number of
-/// times that, a weight for each row, their total a `u32`.
+/// That of [`Lanes`]; `cuts` one fewer than a power of two, `planes_out` as many
+/// rows as that has digits, a weight for each row, their total a `u32`.
 #[inline(always)]
 pub(super) unsafe fn quantise_sums<L: Lanes>(
     rows: &[&[u64]],
     weights: &[u16],
     cuts: &[u32],
-    words: usize,
     planes_out: &mut [u64],
 ) {
     let total = weights.iter().map(|&weight| u32::from(weight)).sum();
     let schedule = Schedule::new(rows, weights, total);
+    let words = planes_out.len() / (cuts.len() + 1).ilog2() as usize;
     let whole = words - words % L::WORDS;
     // SAFETY: as the caller promises; `whole` leaves out what fills no register.
     unsafe {
@@ -290,17 +384,16 @@ unsafe fn quantise_columns<L: Lanes>(
 ) {
     // SAFETY: as the caller promises.
     unsafe {
-        let mut planes = [L::splat(0); MAX_LEVELS];
-        let mut carries = [L::splat(0); BATCH_ROWS];
+        let mut scratch = Scratch::<L>::new();
         for at in columns.step_by(L::WORDS) {
-            schedule.sum(at, &mut planes, &mut carries);
+            let planes = schedule.sum(at, &mut scratch);
             let mut digits = [L::splat(0); super::MAX_PLANES];
             for (cut, nth) in cuts
                 .iter()
                 .zip(1_usize..)
                 .take_while(|&(&cut, _)| cut <= total)
             {
-                let reached = at_least(&planes[..schedule.levels], *cut, L::splat(!0));
+                let reached = at_least(planes, *cut, L::splat(!0));
                 // The cuts ascend, so digit p of the number of cuts reached is
                 // the parity of those whose ordinal is a multiple of 2^p.
                 for digit in &mut digits[..=nth.trailing_zeros() as usize] {

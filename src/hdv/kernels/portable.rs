@@ -15,7 +15,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     sketch_scores,
 };
 
-fn hamming(a: &[u64], b: &[u64]) -> u32 {
+#[inline(always)]
+pub(super) fn hamming(a: &[u64], b: &[u64]) -> u32 {
     a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
 }
 
@@ -53,9 +54,9 @@ fn weighted_majority(rows: &[&[u64]], weights: &[u8], tie: &[u64], out: &mut [u6
     unsafe { bitslice::weighted_majority::<u64>(rows, weights, tie, out) }
 }
 
-fn quantise_sums(rows: &[&[u64]], weights: &[u16], cuts: &[u32], words: usize, out: &mut [u64]) {
+fn quantise_sums(rows: &[&[u64]], weights: &[u16], cuts: &[u32], out: &mut [u64]) {
     // SAFETY: as above.
-    unsafe { bitslice::quantise_sums::<u64>(rows, weights, cuts, words, out) }
+    unsafe { bitslice::quantise_sums::<u64>(rows, weights, cuts, out) }
 }
 
 fn sketch_distances(prefix: &[u64], blocks: &[u64], out: &mut [u16]) {
