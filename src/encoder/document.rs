@@ -222,18 +222,17 @@ fn mean_absolute_sum(weights: &[u8]) -> f32 {
         let correction = 1.0 + fourths / (12.0 * squares * squares);
         return (squares * std::f32::consts::FRAC_2_PI).sqrt() * correction;
     }
-    // The distribution of the sum of the positive terms, term by term. The two
-    // loops touch each place once and vectorise.
+    // The distribution of the sum of the positive terms, term by term.
     let mut chance = [0.0_f32; MAX_SUM + 1];
     let mut total = 0;
     chance[0] = 1.0;
-    for &weight in weights {
+    for weight in weights.iter().map(|&weight| usize::from(weight)) {
         let before = chance;
-        let weight = usize::from(weight);
-        let (low, high) = (before.iter().take(total + 1), chance.iter_mut());
-        high.for_each(|chance| *chance *= 0.5);
-        for (to, from) in chance.iter_mut().skip(weight).zip(low) {
-            *to += 0.5 * from;
+        let without = chance.iter_mut().take(total + 1);
+        without.for_each(|chance| *chance *= 0.5);
+        let with = chance.iter_mut().skip(weight).zip(&before);
+        for (chance, before) in with.take(total + 1) {
+            *chance += 0.5 * before;
         }
         total += weight;
     }

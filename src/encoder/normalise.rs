@@ -117,6 +117,9 @@ fn each_pair(part: &str, emit: &mut impl FnMut(&str)) {
 }
 
 fn is_word_char(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric();
+    }
     c.is_alphanumeric() || unicode_normalization::char::is_combining_mark(c)
 }
 
