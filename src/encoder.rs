@@ -44,7 +44,7 @@ mod token;
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use crate::hdv::{Dimension, HdvError, Hypervector, SignedPlanes};
+use crate::hdv::{Dimension, HdvError, Hypervector};
 
 pub use document::{Document, TermVector};
 pub use projection::Projection;
@@ -73,7 +73,9 @@ pub enum EncodeError {
         received: usize,
     },
     /// An embedding without a direction.
-    #[error("the embedding is all zeros or holds NaN or infinity; expected finite numbers, not all 0")]
+    #[error(
+        "the embedding is all zeros or holds NaN or infinity; expected finite numbers, not all 0"
+    )]
     InvalidEmbedding,
     /// Vectors that do not fit each other.
     #[error(transparent)]
@@ -138,7 +140,7 @@ impl Encoder {
     /// # Errors
     /// [`EncodeError::UnknownTerms`] if no memory holds any of its terms,
     /// [`EncodeError::Vector`] unless `planes` is from 1 to
-    /// [`SignedPlanes::MAX_PLANES`].
+    /// [`SignedPlanes::MAX_PLANES`](crate::hdv::SignedPlanes::MAX_PLANES).
     pub fn query_vector(&self, query: &Query, planes: usize) -> Result<QueryVector, EncodeError> {
         if query.terms().is_empty() {
             return Err(EncodeError::UnknownTerms);
@@ -146,8 +148,7 @@ impl Encoder {
         let vectors = self.vectors(query.terms().iter().map(|&(term, _)| term));
         let rows: Vec<&[u64]> = vectors.iter().map(|vector| vector.words()).collect();
         let weights: Vec<u16> = query.terms().iter().map(|&(_, weight)| weight).collect();
-        let sum = SignedPlanes::new(&rows, &weights, planes)?;
-        Ok(QueryVector::new(&sum, query.step()))
+        QueryVector::new(&rows, &weights, planes, query.step())
     }
 
     /// The vector of a role, such as "goal" or "who": random, the same for the
@@ -166,9 +167,9 @@ impl Encoder {
     /// let encoder = Encoder::default();
     /// let record = encoder.record(&[("who", "Ada"), ("goal", "learn to sail")])?;
     /// let goal = record.bind(&encoder.role("goal"))?;
-    /// let like = |text| goal.similarity(&encoder.encode(&Document::new(text).analyze()?)?).map_err(Into::into);
-    /// assert!(like("learn to sail")? > 0.4);
-    /// assert!(like("Ada")? < 0.1);
+    /// let [sail, ada] = ["learn to sail", "Ada"].map(|text| Document::new(text).analyze());
+    /// assert!(goal.similarity(&encoder.encode(&sail?)?)? > 0.4);
+    /// assert!(goal.similarity(&encoder.encode(&ada?)?)? < 0.1);
     /// # Ok::<(), mnemocore::encoder::EncodeError>(())
     /// ```
     ///
@@ -219,7 +220,9 @@ mod tests {
     use super::*;
 
     fn encode(encoder: &Encoder, text: &str) -> Hypervector {
-        encoder.encode(&Document::new(text).analyze().unwrap()).unwrap()
+        encoder
+            .encode(&Document::new(text).analyze().unwrap())
+            .unwrap()
     }
 
     #[test]
@@ -227,7 +230,10 @@ mod tests {
         let encoder = Encoder::default();
         let text = encode(&encoder, "We painted the fence green last summer");
         for part in ["paint", "fence", "green", "summer"] {
-            assert!(text.similarity(&encode(&encoder, part)).unwrap() > 0.2, "{part}");
+            assert!(
+                text.similarity(&encode(&encoder, part)).unwrap() > 0.2,
+                "{part}"
+            );
         }
         let other = encode(&encoder, "The train to Prague leaves at noon");
         assert!(text.similarity(&other).unwrap().abs() < 0.05);
@@ -274,13 +280,21 @@ mod tests {
     #[test]
     fn a_record_gives_each_filler_back() {
         let encoder = Encoder::default();
-        let fillers = [("who", "Ada"), ("goal", "learn to sail"), ("where", "Lake Como")];
+        let fillers = [
+            ("who", "Ada"),
+            ("goal", "learn to sail"),
+            ("where", "Lake Como"),
+        ];
         let record = encoder.record(&fillers).unwrap();
         for (role, filler) in fillers {
             let answer = record.bind(&encoder.role(role)).unwrap();
             for (_, other) in fillers {
                 let similarity = answer.similarity(&encode(&encoder, other)).unwrap();
-                assert_eq!(similarity > 0.3, other == filler, "{role} {other} {similarity}");
+                assert_eq!(
+                    similarity > 0.3,
+                    other == filler,
+                    "{role} {other} {similarity}"
+                );
             }
         }
         assert!(matches!(encoder.record(&[]), Err(EncodeError::Vector(_))));
@@ -288,7 +302,10 @@ mod tests {
 
     #[test]
     fn errors_say_what_was_expected() {
-        let error = EncodeError::EmbeddingLength { expected: 384..=384, received: 3 };
+        let error = EncodeError::EmbeddingLength {
+            expected: 384..=384,
+            received: 3,
+        };
         assert_eq!(
             error.to_string(),
             "embedding of 3 numbers where 384 were expected; use one model per projection"

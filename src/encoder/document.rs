@@ -144,12 +144,16 @@ impl TermVector {
             kept.1 += if same { next.1 } else { 0.0 };
             same
         });
-        let heaviest = weights.iter().fold(0.0, |max, &(_, weight)| weight.max(max));
+        let heaviest = weights
+            .iter()
+            .fold(0.0, |max, &(_, weight)| weight.max(max));
         let scale = heaviest / MAX_WEIGHT;
         let quantise = |weight: f32| (weight / scale).round().clamp(1.0, MAX_WEIGHT) as u8;
         let terms = weights.into_iter();
         Self {
-            terms: terms.map(|(term, weight)| (term, quantise(weight))).collect(),
+            terms: terms
+                .map(|(term, weight)| (term, quantise(weight)))
+                .collect(),
             scale,
         }
     }
@@ -174,7 +178,10 @@ impl TermVector {
     /// `weight_of` gives 0 for terms that are not in the query.
     pub fn dot(&self, weight_of: impl Fn(Term) -> f32) -> f32 {
         let products = self.terms.iter();
-        self.scale * products.map(|&(term, weight)| weight_of(term) * f32::from(weight)).sum::<f32>()
+        self.scale
+            * products
+                .map(|&(term, weight)| weight_of(term) * f32::from(weight))
+                .sum::<f32>()
     }
 
     /// What stands beside the bits of the encoded text, so that bits times norm
@@ -193,7 +200,11 @@ impl TermVector {
     /// The weights to bundle with. None is above the sum of all the others: its
     /// bits would be the whole majority, and the others would leave no trace.
     pub(super) fn bundle_weights(&self) -> Vec<u8> {
-        let total: u32 = self.terms.iter().map(|&(_, weight)| u32::from(weight)).sum();
+        let total: u32 = self
+            .terms
+            .iter()
+            .map(|&(_, weight)| u32::from(weight))
+            .sum();
         let cut = |weight: u8| match u8::try_from(total - u32::from(weight)) {
             Ok(others) if others > 0 => weight.min(others),
             _ => weight,
@@ -204,6 +215,7 @@ impl TermVector {
 
 /// Above this many terms the sum is normal enough: the error is below 0.5 %.
 const EXACT_TERMS: usize = 16;
+const MAX_SUM: usize = EXACT_TERMS * TermVector::MAX_WEIGHT as usize;
 
 /// The expectation of `|sum ±w|` over independent fair signs.
 fn mean_absolute_sum(weights: &[u8]) -> f32 {
@@ -216,20 +228,22 @@ fn mean_absolute_sum(weights: &[u8]) -> f32 {
         return (squares * std::f32::consts::FRAC_2_PI).sqrt() * correction;
     }
     // The distribution of the sum of the positive terms, term by term.
-    let mut chance = vec![1.0_f32];
-    for &weight in weights {
-        let mut next = vec![0.0; chance.len() + usize::from(weight)];
-        for (to, from) in next.iter_mut().zip(&chance) {
-            *to += 0.5 * from;
+    let mut chance = [0.0_f32; MAX_SUM + 1];
+    let mut total = 0;
+    chance[0] = 1.0;
+    for weight in weights.iter().map(|&weight| usize::from(weight)) {
+        let before = chance;
+        let without = chance.iter_mut().take(total + 1);
+        without.for_each(|chance| *chance *= 0.5);
+        let with = chance.iter_mut().skip(weight).zip(&before);
+        for (chance, before) in with.take(total + 1) {
+            *chance += 0.5 * before;
         }
-        for (to, from) in next.iter_mut().skip(usize::from(weight)).zip(&chance) {
-            *to += 0.5 * from;
-        }
-        chance = next;
+        total += weight;
     }
-    let total = (chance.len() - 1) as f32;
-    let sums = chance.iter().enumerate();
-    sums.map(|(sum, chance)| chance * (2.0 * sum as f32 - total).abs()).sum()
+    let sums = chance.iter().take(total + 1).enumerate();
+    sums.map(|(sum, chance)| chance * (2.0 * sum as f32 - total as f32).abs())
+        .sum()
 }
 
 #[cfg(test)]
@@ -252,7 +266,10 @@ mod tests {
         for (form, tf) in [("appl", 2.0), ("pear", 1.0), ("plum", 1.0)] {
             let exact = tf / (tf + damping);
             let stored = weight(&terms, Term::word(form));
-            assert!((stored / exact - 1.0).abs() < 0.04, "{form}: {stored} {exact}");
+            assert!(
+                (stored / exact - 1.0).abs() < 0.04,
+                "{form}: {stored} {exact}"
+            );
         }
     }
 
@@ -278,7 +295,10 @@ mod tests {
 
     #[test]
     fn the_context_counts_less_than_the_text() {
-        let answer = Document::new("In a bakery").context("Where do you work?").analyze().unwrap();
+        let answer = Document::new("In a bakery")
+            .context("Where do you work?")
+            .analyze()
+            .unwrap();
         let (own, context) = (Term::word("bakeri"), Term::word("work"));
         let ratio = weight(&answer, context) / weight(&answer, own);
         assert!((ratio / 0.2 - 1.0).abs() < 0.15, "{ratio}");
@@ -299,20 +319,35 @@ mod tests {
         assert_eq!(analyze(&many).terms().len(), 2);
         let distinct: String = (0..20_000).map(|i| format!("{i} ")).collect();
         assert_eq!(analyze(&distinct).terms().len(), 20_000);
-        for text in ["🎉", "e\u{301}\u{301}\u{301}", "\u{202e}שלום\u{202c}", "\0", "the"] {
+        for text in [
+            "🎉",
+            "e\u{301}\u{301}\u{301}",
+            "\u{202e}שלום\u{202c}",
+            "\0",
+            "the",
+        ] {
             assert!(!analyze(text).terms().is_empty(), "{text:?}");
         }
     }
 
     #[test]
     fn the_mean_absolute_sum_is_that_of_all_signs() {
-        for weights in [&[16][..], &[1, 1], &[16, 11, 3], &[16; 7], &[16, 15, 14, 11, 11, 3, 2, 16]] {
+        for weights in [
+            &[16][..],
+            &[1, 1],
+            &[16, 11, 3],
+            &[16; 7],
+            &[16, 15, 14, 11, 11, 3, 2, 16],
+        ] {
             let all = 0..1u32 << weights.len();
             let signed = |signs: u32| -> i32 {
                 let terms = weights.iter().enumerate();
-                terms.map(|(i, &w)| i32::from(w) * (1 - 2 * (signs >> i & 1) as i32)).sum()
+                terms
+                    .map(|(i, &w)| i32::from(w) * (1 - 2 * ((signs >> i) & 1) as i32))
+                    .sum()
             };
-            let mean = all.clone().map(|s| f64::from(signed(s).abs())).sum::<f64>() / all.len() as f64;
+            let mean =
+                all.clone().map(|s| f64::from(signed(s).abs())).sum::<f64>() / all.len() as f64;
             assert!((f64::from(mean_absolute_sum(weights)) / mean - 1.0).abs() < 1e-5);
         }
     }

