@@ -138,7 +138,7 @@ fn recalled_memories_rise_and_the_weakest_make_room() {
 
 #[test]
 fn memories_that_nobody_recalls_sink_with_the_years() {
-    let engine = filled(Config { hot_capacity: 100, ..small() }, 20);
+    let engine = filled(Config { hot_capacity: 100, warm_capacity: 100, ..small() }, 20);
     let days = |days: i64| Timestamp(Timestamp::now().0 + days * 86_400_000);
     engine.consolidate_at(days(60)).unwrap();
     assert_eq!(engine.stats().memories, [20, 0, 0]);
