@@ -3,10 +3,10 @@
 //! Hamming distance stands to its targets, as ratios of rounds that alternate
 //! in this process.
 
-// The yardstick "plain reading" uses AVX2 loads, which are `unsafe` to call.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the yardstick, plain reading, uses AVX2 loads")]
 
 use std::cell::{Cell, LazyCell};
+use std::cmp::Ordering;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -254,17 +254,21 @@ fn bundle(suite: &mut Suite) {
 fn counter_per_bit(rows: &[&[u64]], weights: &[u8], tie: &[u64]) -> Vec<u64> {
     let mut counters = vec![0_u32; tie.len() * 64];
     for (row, &weight) in rows.iter().zip(weights) {
-        for (bit, counter) in counters.iter_mut().enumerate() {
-            *counter += (row[bit / 64] >> (bit % 64) & 1) as u32 * u32::from(weight);
+        for (word, counters) in row.iter().zip(counters.chunks_exact_mut(64)) {
+            for (bit, counter) in counters.iter_mut().enumerate() {
+                *counter += (word >> bit & 1) as u32 * u32::from(weight);
+            }
         }
     }
     let total: u32 = weights.iter().map(|&weight| u32::from(weight)).sum();
     let mut out = tie.to_vec();
-    for (bit, counter) in counters.into_iter().enumerate() {
-        match (2 * counter).cmp(&total) {
-            std::cmp::Ordering::Greater => out[bit / 64] |= 1 << (bit % 64),
-            std::cmp::Ordering::Less => out[bit / 64] &= !(1 << (bit % 64)),
-            std::cmp::Ordering::Equal => {}
+    for (word, counters) in out.iter_mut().zip(counters.chunks_exact(64)) {
+        for (bit, counter) in counters.iter().enumerate() {
+            match (2 * counter).cmp(&total) {
+                Ordering::Greater => *word |= 1 << bit,
+                Ordering::Less => *word &= !(1 << bit),
+                Ordering::Equal => {}
+            }
         }
     }
     out

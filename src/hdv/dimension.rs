@@ -26,6 +26,11 @@ impl Dimension {
         Ok(Self(bits))
     }
 
+    /// The dimension of a vector that was validated when it was made.
+    pub(super) const fn of_valid(words: &[u64]) -> Self {
+        Self(words.len() * 64)
+    }
+
     /// Bits of a vector.
     pub const fn bits(self) -> usize {
         self.0

@@ -8,9 +8,10 @@
 //! of the caller and panic: the checks are a few comparisons in front of a loop
 //! over whole rows, and they are what makes the vector code sound.
 
-// Vector instructions need `unsafe`: they may be called only where the CPU has
-// them, and load through pointers. Each block argues why it may.
-#![allow(unsafe_code)]
+#![allow(
+    unsafe_code,
+    reason = "vector instructions run only where the CPU has them, and load through pointers"
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

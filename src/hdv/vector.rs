@@ -95,8 +95,7 @@ impl Hypervector {
 
     /// The number of bits.
     pub fn dimension(&self) -> Dimension {
-        // Every constructor validated it.
-        Dimension::new(self.words.len() * 64).unwrap_or_default()
+        Dimension::of_valid(&self.words)
     }
 
     /// Binds two vectors (XOR): the result is unrelated to both, and binding

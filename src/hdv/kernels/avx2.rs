@@ -128,9 +128,11 @@ fn distance<const PREFETCH: bool>(a: &[u64], b: &[u64]) -> u32 {
 fn prefetch_block(block: &[u64; 16 * LANES]) {
     let ahead = block.as_ptr().wrapping_add(PREFETCH_WORDS);
     for line in 0..block.len() / 8 {
-        // SAFETY: prefetching is a hint that may be given for any address; newer
-        // compilers know it and call the block superfluous.
-        #[allow(unused_unsafe)]
+        // SAFETY: prefetching is a hint that may be given for any address.
+        #[allow(
+            unused_unsafe,
+            reason = "safe to call in newer compilers than the oldest supported"
+        )]
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(8 * line).cast())
         }

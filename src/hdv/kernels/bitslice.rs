@@ -192,6 +192,8 @@ impl<'a> Schedule<'a> {
                     let rows = self.addends.get_unchecked(start..end);
                     let (plane, carried_on) = add_level(carries, carried, rows, at);
                     planes.add(level).write(plane);
+                    // Nothing but zeros leaves the last level: sums are at most
+                    // the total.
                     carried = carried_on;
                 }
                 start = end;
