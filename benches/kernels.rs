@@ -1,7 +1,7 @@
-//! The inner loops: bind, bundle, permute, Hamming distance, signed queries and
-//! sketches, at the default dimension. After a complete run it prints how the
-//! Hamming distance stands to its targets, as ratios of rounds that alternate
-//! in this process.
+//! The inner loops: bind, bundle, permute, Hamming distance, signed queries,
+//! sketches and encoding, at the default dimension. After a complete run it
+//! prints how Hamming distance and encoding stand to their targets, as ratios of
+//! rounds that alternate in this process.
 
 #![allow(unsafe_code, reason = "the yardstick, plain reading, uses AVX2 loads")]
 
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput};
+use mnemocore::encoder::{Document, Encoder, Projection, Query, Term, TermStatistics};
 use mnemocore::hdv::kernels::{self, Kernels};
 use mnemocore::hdv::{Dimension, Hypervector, SignedPlanes, SketchBlocks};
 
@@ -31,6 +32,23 @@ const MAX_WEIGHT: u64 = 16;
 const SKETCHES: u64 = 4096;
 const SKETCH_BITS: usize = 512;
 
+/// What agents remember: a turn of 12 words, and one of 60.
+const TEXTS: [(&str, &str); 2] = [
+    (
+        "12_words",
+        "Ann: my sister bought a red bicycle from the shop near Utrecht station",
+    ),
+    (
+        "60_words",
+        "Ann: we finally went hiking in the mountains last weekend with both kids, and the \
+         weather was perfect until the thunderstorm surprised us on the ridge. Luckily a \
+         farmer let everybody wait in his barn, gave us hot soup and told stories about the \
+         wolves that came back to the valley. Tom now wants to become a ranger or mountain photographer",
+    ),
+];
+/// Numbers of an embedding, as small sentence models give.
+const EMBEDDING: usize = 384;
+
 fn main() {
     let mut suite = Suite::new();
     hamming(&mut suite);
@@ -38,7 +56,7 @@ fn main() {
     bundle(&mut suite);
     signed_queries(&mut suite);
     sketches(&mut suite);
-    // Encoding goes here.
+    encoding(&mut suite);
 
     suite.criterion.final_summary();
     if suite.is_complete() {
@@ -340,7 +358,79 @@ fn sketches(suite: &mut Suite) {
     });
 }
 
-/// What the Hamming distance is held to; see the README.
+fn encoding(suite: &mut Suite) {
+    let encoder = Encoder::default();
+    for (name, text) in TEXTS {
+        let mut group = suite.group(&format!("encode/{name}"), text.len());
+        group.bench("terms_known", |bencher| {
+            bencher.iter(|| encode(&encoder, black_box(text)));
+        });
+        group.bench("terms_new", |bencher| {
+            let forgetful = Encoder::new(Dimension::default(), 0);
+            bencher.iter(|| encode(&forgetful, black_box(text)));
+        });
+        group.bench("analysis_only", |bencher| {
+            bencher.iter(|| Document::new(black_box(text)).analyze());
+        });
+        group.bench("counter_per_bit", |bencher| {
+            bencher.iter(|| encode_by_counters(&encoder, black_box(text)));
+        });
+        group.bench("as_query", |bencher| {
+            bencher.iter(|| {
+                let query = Query::new(black_box(text), &Rare).expect("it has words");
+                encoder.query_vector(&query, Encoder::DEFAULT_PLANES)
+            });
+        });
+    }
+
+    let dim = Dimension::default();
+    let projection = Projection::new(EMBEDDING, dim).expect("a legal length");
+    let embedding: Vec<f32> = (0..EMBEDDING)
+        .map(|i| (i * 37 % 101) as f32 - 50.0)
+        .collect();
+    let mut group = suite.group(&format!("projection/{EMBEDDING}"), dim.bytes());
+    group.bench("bits", |bencher| {
+        bencher.iter(|| projection.project(black_box(&embedding)));
+    });
+    group.bench("query_2_planes", |bencher| {
+        bencher.iter(|| projection.project_query(black_box(&embedding), 2));
+    });
+}
+
+/// Term statistics of a thousand memories in which every term is rare.
+struct Rare;
+
+impl TermStatistics for Rare {
+    fn documents(&self) -> u64 {
+        1000
+    }
+
+    fn document_frequency(&self, _: Term) -> u64 {
+        3
+    }
+}
+
+/// All that storing a text computes: terms, bits and norm.
+fn encode(encoder: &Encoder, text: &str) -> (Hypervector, f32) {
+    let terms = Document::new(text).analyze().expect("it has words");
+    let vector = encoder.encode(&terms).expect("it has terms");
+    (vector, terms.norm())
+}
+
+/// The same with a counter per bit.
+fn encode_by_counters(encoder: &Encoder, text: &str) -> (Vec<u64>, f32) {
+    let terms = Document::new(text).analyze().expect("it has words");
+    let (vectors, weights): (Vec<_>, Vec<_>) = terms
+        .terms()
+        .iter()
+        .map(|&(term, weight)| (encoder.tokens().get(term), weight))
+        .unzip();
+    let rows: Vec<_> = vectors.iter().map(|vector| vector.words()).collect();
+    let tie = vec![0; encoder.dimension().words()];
+    (counter_per_bit(&rows, &weights, &tie), terms.norm())
+}
+
+/// What Hamming distance and encoding are held to; see the README.
 fn print_targets() {
     let best = kernels::best();
 
@@ -355,6 +445,42 @@ fn print_targets() {
     if cfg!(target_feature = "popcnt") {
         println!("  (built for a CPU with popcnt: this is not count_ones for baseline x86-64)");
     }
+
+    let [(_, text), _] = TEXTS;
+    let mut encoder = Encoder::default();
+    let fast = |encoder: &mut Encoder| drop(black_box(encode(encoder, black_box(text))));
+    let slow = |encoder: &mut Encoder| {
+        drop(black_box(encode_by_counters(encoder, black_box(text))));
+    };
+    let ratio = median_ratio(101, 10, &mut encoder, slow, fast);
+    let micros = median_seconds(101, 100, &mut encoder, fast) * 1e6;
+    println!("Encoding 12 words, terms known: {micros:.1} us (target <= 5)");
+    println!("  {ratio:.0} times faster than a counter per bit (target >= 30)");
+}
+
+/// The median over `rounds` of the time of one pass.
+fn median_seconds<S>(
+    rounds: usize,
+    passes: usize,
+    state: &mut S,
+    mut run: impl FnMut(&mut S),
+) -> f64 {
+    let mut times: Vec<f64> = (0..rounds)
+        .map(|_| time(passes, state, &mut run) / passes as f64)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[rounds / 2]
+}
+
+/// The seconds of `passes` passes.
+fn time<S>(passes: usize, state: &mut S, run: &mut impl FnMut(&mut S)) -> f64 {
+    // Not timed: the first pass fills the caches with what it works on.
+    run(state);
+    let start = Instant::now();
+    for _ in 0..passes {
+        run(state);
+    }
+    start.elapsed().as_secs_f64()
 }
 
 /// The median over `rounds` of the time of `a` over that of `b`. Each round
@@ -366,16 +492,6 @@ fn median_ratio<S>(
     mut a: impl FnMut(&mut S),
     mut b: impl FnMut(&mut S),
 ) -> f64 {
-    fn time<S>(passes: usize, state: &mut S, run: &mut impl FnMut(&mut S)) -> f64 {
-        // Not timed: the first pass fills the caches with what it works on.
-        run(state);
-        let start = Instant::now();
-        for _ in 0..passes {
-            run(state);
-        }
-        start.elapsed().as_secs_f64()
-    }
-
     let mut ratios: Vec<f64> = (0..rounds)
         .map(|round| {
             let (time_a, time_b);
