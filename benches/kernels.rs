@@ -34,10 +34,7 @@ const SKETCH_BITS: usize = 512;
 
 /// What agents remember: a turn of 12 words, and one of 60.
 const TEXTS: [(&str, &str); 2] = [
-    (
-        "12_words",
-        "Ann: my sister bought a red bicycle from the shop near Utrecht station",
-    ),
+    ("12_words", "Ann: my sister bought a red bicycle from the shop near Utrecht station"),
     (
         "60_words",
         "Ann: we finally went hiking in the mountains last weekend with both kids, and the \
@@ -95,21 +92,13 @@ struct Suite {
 
 impl Suite {
     fn new() -> Self {
-        Self {
-            criterion: criterion(),
-            defined: 0,
-            run: Cell::new(0),
-        }
+        Self { criterion: criterion(), defined: 0, run: Cell::new(0) }
     }
 
     fn group(&mut self, name: &str, bytes: usize) -> Group<'_> {
         let mut group = self.criterion.benchmark_group(name);
         group.throughput(Throughput::Bytes(bytes as u64));
-        Group {
-            group,
-            defined: &mut self.defined,
-            run: &self.run,
-        }
+        Group { group, defined: &mut self.defined, run: &self.run }
     }
 
     fn is_complete(&self) -> bool {
@@ -150,14 +139,8 @@ impl Rows {
         let dim = Dimension::default();
         // The contents are of no consequence, only that they are written: pages
         // never touched are all the same page.
-        let words = (0..bytes as u64 / 8)
-            .map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-            .collect();
-        Self {
-            query: Hypervector::random(dim, 1),
-            words,
-            distances: vec![0; bytes / dim.bytes()],
-        }
+        let words = (0..bytes as u64 / 8).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+        Self { query: Hypervector::random(dim, 1), words, distances: vec![0; bytes / dim.bytes()] }
     }
 
     fn hamming(&mut self, kernels: &Kernels) {
@@ -172,11 +155,7 @@ impl Rows {
         let query = black_box(self.query.words());
         let rows = black_box(&self.words).chunks_exact(query.len());
         for (row, distance) in rows.zip(&mut self.distances) {
-            *distance = query
-                .iter()
-                .zip(row)
-                .map(|(a, b)| (a ^ b).count_ones())
-                .sum();
+            *distance = query.iter().zip(row).map(|(a, b)| (a ^ b).count_ones()).sum();
         }
         black_box(&self.distances);
     }
@@ -223,9 +202,7 @@ fn bind_and_permute(suite: &mut Suite) {
             });
         });
     }
-    group.bench("new_vector", |bencher| {
-        bencher.iter(|| black_box(&a).bind(black_box(&b)))
-    });
+    group.bench("new_vector", |bencher| bencher.iter(|| black_box(&a).bind(black_box(&b))));
     drop(group);
 
     let mut group = suite.group("permute", dim.bytes());
@@ -240,14 +217,10 @@ fn bundle(suite: &mut Suite) {
     let dim = Dimension::default();
     let tie = Hypervector::random(dim, 0);
     for count in BUNDLES {
-        let vectors: Vec<_> = (0..count as u64)
-            .map(|seed| Hypervector::random(dim, seed))
-            .collect();
+        let vectors: Vec<_> = (0..count as u64).map(|seed| Hypervector::random(dim, seed)).collect();
         let rows: Vec<_> = vectors.iter().map(Hypervector::words).collect();
         let equal = vec![1; count];
-        let weighted: Vec<u8> = (0..count as u64)
-            .map(|i| (i * 7 % MAX_WEIGHT + 1) as u8)
-            .collect();
+        let weighted: Vec<u8> = (0..count as u64).map(|i| (i * 7 % MAX_WEIGHT + 1) as u8).collect();
         let mut out = vec![0; dim.words()];
 
         let mut group = suite.group(&format!("bundle/{count}"), count * dim.bytes());
@@ -325,14 +298,11 @@ fn signed_queries(suite: &mut Suite) {
 fn sketches(suite: &mut Suite) {
     let dim = Dimension::default();
     let (a, b) = (Hypervector::random(dim, 1), Hypervector::random(dim, 2));
-    let query =
-        SignedPlanes::new(&[a.words(), b.words()], &[2, 3], 2).expect("rows and weights fit");
+    let query = SignedPlanes::new(&[a.words(), b.words()], &[2, 3], 2).expect("rows and weights fit");
     let table = LazyCell::new(|| {
         let mut table = SketchBlocks::new(SKETCH_BITS).expect("a legal length");
         for seed in 0..SKETCHES {
-            table
-                .push(Hypervector::random(dim, seed).words())
-                .expect("longer than its sketch");
+            table.push(Hypervector::random(dim, seed).words()).expect("longer than its sketch");
         }
         table
     });
@@ -385,9 +355,7 @@ fn encoding(suite: &mut Suite) {
 
     let dim = Dimension::default();
     let projection = Projection::new(EMBEDDING, dim).expect("a legal length");
-    let embedding: Vec<f32> = (0..EMBEDDING)
-        .map(|i| (i * 37 % 101) as f32 - 50.0)
-        .collect();
+    let embedding: Vec<f32> = (0..EMBEDDING).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
     let mut group = suite.group(&format!("projection/{EMBEDDING}"), dim.bytes());
     group.bench("bits", |bencher| {
         bencher.iter(|| projection.project(black_box(&embedding)));
@@ -420,11 +388,8 @@ fn encode(encoder: &Encoder, text: &str) -> (Hypervector, f32) {
 /// The same with a counter per bit.
 fn encode_by_counters(encoder: &Encoder, text: &str) -> (Vec<u64>, f32) {
     let terms = Document::new(text).analyze().expect("it has words");
-    let (vectors, weights): (Vec<_>, Vec<_>) = terms
-        .terms()
-        .iter()
-        .map(|&(term, weight)| (encoder.tokens().get(term), weight))
-        .unzip();
+    let (vectors, weights): (Vec<_>, Vec<_>) =
+        terms.terms().iter().map(|&(term, weight)| (encoder.tokens().get(term), weight)).unzip();
     let rows: Vec<_> = vectors.iter().map(|vector| vector.words()).collect();
     let tie = vec![0; encoder.dimension().words()];
     (counter_per_bit(&rows, &weights, &tie), terms.norm())
@@ -459,15 +424,8 @@ fn print_targets() {
 }
 
 /// The median over `rounds` of the time of one pass.
-fn median_seconds<S>(
-    rounds: usize,
-    passes: usize,
-    state: &mut S,
-    mut run: impl FnMut(&mut S),
-) -> f64 {
-    let mut times: Vec<f64> = (0..rounds)
-        .map(|_| time(passes, state, &mut run) / passes as f64)
-        .collect();
+fn median_seconds<S>(rounds: usize, passes: usize, state: &mut S, mut run: impl FnMut(&mut S)) -> f64 {
+    let mut times: Vec<f64> = (0..rounds).map(|_| time(passes, state, &mut run) / passes as f64).collect();
     times.sort_by(f64::total_cmp);
     times[rounds / 2]
 }

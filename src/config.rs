@@ -72,14 +72,18 @@ impl Config {
     /// Says what is wrong with these settings, if anything is.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for (name, band) in [("hot_band", self.hot_band), ("warm_band", self.warm_band)] {
-            if !(band.leave <= band.enter) {
+            if band.leave.is_nan() || band.enter.is_nan() || band.leave > band.enter {
                 let received = format!("{band:?}");
                 return Err(Error::Setting { name, expected: "leave at or below enter", received });
             }
         }
         if !(self.decay_per_day >= 0.0 && self.decay_per_day.is_finite()) {
             let received = self.decay_per_day.to_string();
-            return Err(Error::Setting { name: "decay_per_day", expected: "a finite number, not negative", received });
+            return Err(Error::Setting {
+                name: "decay_per_day",
+                expected: "a finite number, not negative",
+                received,
+            });
         }
         Ok(())
     }

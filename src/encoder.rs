@@ -73,9 +73,7 @@ pub enum EncodeError {
         received: usize,
     },
     /// An embedding without a direction.
-    #[error(
-        "the embedding is all zeros or holds NaN or infinity; expected finite numbers, not all 0"
-    )]
+    #[error("the embedding is all zeros or holds NaN or infinity; expected finite numbers, not all 0")]
     InvalidEmbedding,
     /// Vectors that do not fit each other.
     #[error(transparent)]
@@ -198,9 +196,7 @@ impl Encoder {
             return Err(EncodeError::EmptyText);
         }
         let placed = self.vectors(words.into_iter()).into_iter().enumerate();
-        let placed: Vec<_> = placed
-            .map(|(place, vector)| vector.permute(place as isize))
-            .collect();
+        let placed: Vec<_> = placed.map(|(place, vector)| vector.permute(place as isize)).collect();
         Ok(Hypervector::bundle(&placed.iter().collect::<Vec<_>>())?)
     }
 
@@ -220,9 +216,7 @@ mod tests {
     use super::*;
 
     fn encode(encoder: &Encoder, text: &str) -> Hypervector {
-        encoder
-            .encode(&Document::new(text).analyze().unwrap())
-            .unwrap()
+        encoder.encode(&Document::new(text).analyze().unwrap()).unwrap()
     }
 
     #[test]
@@ -230,10 +224,7 @@ mod tests {
         let encoder = Encoder::default();
         let text = encode(&encoder, "We painted the fence green last summer");
         for part in ["paint", "fence", "green", "summer"] {
-            assert!(
-                text.similarity(&encode(&encoder, part)).unwrap() > 0.2,
-                "{part}"
-            );
+            assert!(text.similarity(&encode(&encoder, part)).unwrap() > 0.2, "{part}");
         }
         let other = encode(&encoder, "The train to Prague leaves at noon");
         assert!(text.similarity(&other).unwrap().abs() < 0.05);
@@ -280,21 +271,13 @@ mod tests {
     #[test]
     fn a_record_gives_each_filler_back() {
         let encoder = Encoder::default();
-        let fillers = [
-            ("who", "Ada"),
-            ("goal", "learn to sail"),
-            ("where", "Lake Como"),
-        ];
+        let fillers = [("who", "Ada"), ("goal", "learn to sail"), ("where", "Lake Como")];
         let record = encoder.record(&fillers).unwrap();
         for (role, filler) in fillers {
             let answer = record.bind(&encoder.role(role)).unwrap();
             for (_, other) in fillers {
                 let similarity = answer.similarity(&encode(&encoder, other)).unwrap();
-                assert_eq!(
-                    similarity > 0.3,
-                    other == filler,
-                    "{role} {other} {similarity}"
-                );
+                assert_eq!(similarity > 0.3, other == filler, "{role} {other} {similarity}");
             }
         }
         assert!(matches!(encoder.record(&[]), Err(EncodeError::Vector(_))));
@@ -302,10 +285,7 @@ mod tests {
 
     #[test]
     fn errors_say_what_was_expected() {
-        let error = EncodeError::EmbeddingLength {
-            expected: 384..=384,
-            received: 3,
-        };
+        let error = EncodeError::EmbeddingLength { expected: 384..=384, received: 3 };
         assert_eq!(
             error.to_string(),
             "embedding of 3 numbers where 384 were expected; use one model per projection"

@@ -167,7 +167,8 @@ impl Engine {
         let mut stats = Stats { memories: [0; 3], bytes: [TierBytes::default(); 3], namespaces: Vec::new() };
         for space in spaces {
             let view = space.view.load_full();
-            for ((tier, memories), bytes) in view.tiers.iter().zip(&mut stats.memories).zip(&mut stats.bytes) {
+            for ((tier, memories), bytes) in view.tiers.iter().zip(&mut stats.memories).zip(&mut stats.bytes)
+            {
                 *memories += tier.len();
                 bytes.ram += tier.bytes().ram;
                 bytes.mapped += tier.bytes().mapped;

@@ -25,7 +25,9 @@ pub enum Error {
         max: usize,
     },
     /// Metadata are too large.
-    #[error("expected at most {max} bytes of metadata, received {received}; keep large values elsewhere and store a key")]
+    #[error(
+        "expected at most {max} bytes of metadata, received {received}; keep large values elsewhere and store a key"
+    )]
     MetadataTooLarge {
         /// Bytes received.
         received: usize,

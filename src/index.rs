@@ -24,7 +24,7 @@ pub mod text;
 pub mod top;
 
 pub use column::Column;
-pub use filter::RowFilter;
+pub use filter::{RowFilter, Scope};
 pub use live::Live;
 pub use postings::Postings;
 pub use segment::{Row, Segment, Vectors};

@@ -55,6 +55,9 @@ pub struct Batch {
     pub obsolete: Vec<PathBuf>,
 }
 
+/// What is called for each key and value of a scan.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Error> + 'a;
+
 /// The durable store behind an engine. One writer commits at a time; readers
 /// come from any thread.
 pub trait Log: Send + Sync {
@@ -69,12 +72,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// Also the first error that `visit` returns.
-    fn scan(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error>;
+    fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error>;
 
     /// Makes the changes of `batch`, as durable as asked.
     ///
@@ -195,7 +193,9 @@ impl dyn Log + '_ {
     /// A number that belongs to the store as a whole.
     pub(crate) fn setting(&self, name: &str) -> Result<Option<u64>, Error> {
         let value = self.get(Table::Catalogue, &key(SETTING, name.as_bytes()))?;
-        value.map(|bytes| codec::u64_le(&bytes).ok_or_else(|| codec::damaged(format!("setting {name}")))).transpose()
+        value
+            .map(|bytes| codec::u64_le(&bytes).ok_or_else(|| codec::damaged(format!("setting {name}"))))
+            .transpose()
     }
 
     /// Where a memory is and how often it was recalled, if that is not the
@@ -217,7 +217,8 @@ impl dyn Log + '_ {
     pub(crate) fn namespaces(&self) -> Result<Vec<(NamespaceId, String)>, Error> {
         let mut found = Vec::new();
         self.scan(Table::Catalogue, &[NAMESPACE], &mut |key, value| {
-            let name = String::from_utf8(value.to_vec()).map_err(|_| codec::damaged("a namespace's name".into()))?;
+            let name =
+                String::from_utf8(value.to_vec()).map_err(|_| codec::damaged("a namespace's name".into()))?;
             found.push((NamespaceId(short(key, 1)?), name));
             Ok(())
         })?;

@@ -1,6 +1,8 @@
 //! The engine through its public interface.
 
-use mnemocore::{Config, Engine, Error, Method, Namespace, NewMemory, Query, SynthesisKind, TierKind, Timestamp};
+use mnemocore::{
+    Config, Engine, Error, Method, Namespace, NewMemory, Query, SynthesisKind, TierKind, Timestamp,
+};
 
 /// Small tiers and no background thread, so that every move is asked for.
 fn small() -> Config {
@@ -14,7 +16,8 @@ fn texts(recall: &mnemocore::Recall) -> Vec<&str> {
 /// Notes with one word of their own each, so that each can be asked for alone.
 fn note(number: usize) -> String {
     const NAMES: [&str; 6] = ["amber", "basil", "cedar", "dahlia", "elder", "fennel"];
-    let digits: Vec<&str> = number.to_string().bytes().map(|digit| NAMES[usize::from(digit - b'0') % 6]).collect();
+    let digits: Vec<&str> =
+        number.to_string().bytes().map(|digit| NAMES[usize::from(digit - b'0') % 6]).collect();
     format!("The gardener planted {} behind shed{number} on a rainy morning", digits.join(" and "))
 }
 
@@ -43,7 +46,8 @@ fn a_recall_finds_memories_in_every_tier() {
 fn a_recall_of_some_tiers_leaves_the_others_out() {
     let engine = filled(small(), 64);
     for tier in TierKind::ALL {
-        let recall = engine.recall(&Query::text("gardener planted").limit(100).tiers(&[tier]).touch(false)).unwrap();
+        let recall =
+            engine.recall(&Query::text("gardener planted").limit(100).tiers(&[tier]).touch(false)).unwrap();
         assert_eq!(recall.hits.len(), engine.stats().memories_in(tier));
         assert!(recall.hits.iter().all(|hit| hit.memory.tier == tier));
     }
@@ -154,11 +158,17 @@ fn bad_input_is_refused_with_what_was_expected_and_loses_nothing() {
     let engine = filled(small(), 10);
     assert!(matches!(engine.store(" \n\t "), Err(Error::EmptyText { .. })));
     assert!(matches!(engine.store(""), Err(Error::EmptyText { .. })));
-    assert!(matches!(engine.store("x".repeat(100_001)), Err(Error::TextTooLong { received: 100_001, max: 100_000 })));
+    assert!(matches!(
+        engine.store("x".repeat(100_001)),
+        Err(Error::TextTooLong { received: 100_001, max: 100_000 })
+    ));
     assert!(engine.store("é".repeat(100_000)).is_ok());
     let large = NewMemory::new("text").metadata("key", "v".repeat(70_000));
     assert!(matches!(engine.store(large), Err(Error::MetadataTooLarge { .. })));
-    assert!(matches!(engine.store(NewMemory::new("text").importance(f32::NAN)), Err(Error::Importance { .. })));
+    assert!(matches!(
+        engine.store(NewMemory::new("text").importance(f32::NAN)),
+        Err(Error::Importance { .. })
+    ));
     assert!(matches!(engine.recall(&Query::text("  ")), Err(Error::EmptyText { .. })));
     assert!(Namespace::new("").is_err());
     let batch = vec![NewMemory::new("one good memory"), NewMemory::new("")];

@@ -44,11 +44,7 @@ impl<'a> Document<'a> {
     /// A text. A line that starts with a label, "Ada: ...", counts as said by
     /// Ada.
     pub fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            speaker: None,
-            context: None,
-        }
+        Self { text, speaker: None, context: None }
     }
 
     /// Who said it, if the text does not start with the name.
@@ -144,18 +140,11 @@ impl TermVector {
             kept.1 += if same { next.1 } else { 0.0 };
             same
         });
-        let heaviest = weights
-            .iter()
-            .fold(0.0, |max, &(_, weight)| weight.max(max));
+        let heaviest = weights.iter().fold(0.0, |max, &(_, weight)| weight.max(max));
         let scale = heaviest / MAX_WEIGHT;
         let quantise = |weight: f32| (weight / scale).round().clamp(1.0, MAX_WEIGHT) as u8;
         let terms = weights.into_iter();
-        Self {
-            terms: terms
-                .map(|(term, weight)| (term, quantise(weight)))
-                .collect(),
-            scale,
-        }
+        Self { terms: terms.map(|(term, weight)| (term, quantise(weight))).collect(), scale }
     }
 
     /// The distinct terms, ascending, each with a weight from 1 to
@@ -178,10 +167,7 @@ impl TermVector {
     /// `weight_of` gives 0 for terms that are not in the query.
     pub fn dot(&self, weight_of: impl Fn(Term) -> f32) -> f32 {
         let products = self.terms.iter();
-        self.scale
-            * products
-                .map(|&(term, weight)| weight_of(term) * f32::from(weight))
-                .sum::<f32>()
+        self.scale * products.map(|&(term, weight)| weight_of(term) * f32::from(weight)).sum::<f32>()
     }
 
     /// What stands beside the bits of the encoded text, so that bits times norm
@@ -200,11 +186,7 @@ impl TermVector {
     /// The weights to bundle with. None is above the sum of all the others: its
     /// bits would be the whole majority, and the others would leave no trace.
     pub(super) fn bundle_weights(&self) -> Vec<u8> {
-        let total: u32 = self
-            .terms
-            .iter()
-            .map(|&(_, weight)| u32::from(weight))
-            .sum();
+        let total: u32 = self.terms.iter().map(|&(_, weight)| u32::from(weight)).sum();
         let cut = |weight: u8| match u8::try_from(total - u32::from(weight)) {
             Ok(others) if others > 0 => weight.min(others),
             _ => weight,
@@ -242,8 +224,7 @@ fn mean_absolute_sum(weights: &[u8]) -> f32 {
         total += weight;
     }
     let sums = chance.iter().take(total + 1).enumerate();
-    sums.map(|(sum, chance)| chance * (2.0 * sum as f32 - total as f32).abs())
-        .sum()
+    sums.map(|(sum, chance)| chance * (2.0 * sum as f32 - total as f32).abs()).sum()
 }
 
 #[cfg(test)]
@@ -266,10 +247,7 @@ mod tests {
         for (form, tf) in [("appl", 2.0), ("pear", 1.0), ("plum", 1.0)] {
             let exact = tf / (tf + damping);
             let stored = weight(&terms, Term::word(form));
-            assert!(
-                (stored / exact - 1.0).abs() < 0.04,
-                "{form}: {stored} {exact}"
-            );
+            assert!((stored / exact - 1.0).abs() < 0.04, "{form}: {stored} {exact}");
         }
     }
 
@@ -295,10 +273,7 @@ mod tests {
 
     #[test]
     fn the_context_counts_less_than_the_text() {
-        let answer = Document::new("In a bakery")
-            .context("Where do you work?")
-            .analyze()
-            .unwrap();
+        let answer = Document::new("In a bakery").context("Where do you work?").analyze().unwrap();
         let (own, context) = (Term::word("bakeri"), Term::word("work"));
         let ratio = weight(&answer, context) / weight(&answer, own);
         assert!((ratio / 0.2 - 1.0).abs() < 0.15, "{ratio}");
@@ -319,35 +294,20 @@ mod tests {
         assert_eq!(analyze(&many).terms().len(), 2);
         let distinct: String = (0..20_000).map(|i| format!("{i} ")).collect();
         assert_eq!(analyze(&distinct).terms().len(), 20_000);
-        for text in [
-            "🎉",
-            "e\u{301}\u{301}\u{301}",
-            "\u{202e}שלום\u{202c}",
-            "\0",
-            "the",
-        ] {
+        for text in ["🎉", "e\u{301}\u{301}\u{301}", "\u{202e}שלום\u{202c}", "\0", "the"] {
             assert!(!analyze(text).terms().is_empty(), "{text:?}");
         }
     }
 
     #[test]
     fn the_mean_absolute_sum_is_that_of_all_signs() {
-        for weights in [
-            &[16][..],
-            &[1, 1],
-            &[16, 11, 3],
-            &[16; 7],
-            &[16, 15, 14, 11, 11, 3, 2, 16],
-        ] {
+        for weights in [&[16][..], &[1, 1], &[16, 11, 3], &[16; 7], &[16, 15, 14, 11, 11, 3, 2, 16]] {
             let all = 0..1u32 << weights.len();
             let signed = |signs: u32| -> i32 {
                 let terms = weights.iter().enumerate();
-                terms
-                    .map(|(i, &w)| i32::from(w) * (1 - 2 * ((signs >> i) & 1) as i32))
-                    .sum()
+                terms.map(|(i, &w)| i32::from(w) * (1 - 2 * ((signs >> i) & 1) as i32)).sum()
             };
-            let mean =
-                all.clone().map(|s| f64::from(signed(s).abs())).sum::<f64>() / all.len() as f64;
+            let mean = all.clone().map(|s| f64::from(signed(s).abs())).sum::<f64>() / all.len() as f64;
             assert!((f64::from(mean_absolute_sum(weights)) / mean - 1.0).abs() < 1e-5);
         }
     }

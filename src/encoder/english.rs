@@ -80,9 +80,7 @@ static RULES: LazyLock<HashMap<&str, Rule>> = LazyLock::new(|| {
     let replacements = [IRREGULAR, NUMBERS].into_iter().flat_map(|list| {
         list.split_whitespace().flat_map(|entry| {
             let (lemma, forms) = entry.split_once(':').unwrap_or((entry, ""));
-            forms
-                .split(',')
-                .map(move |form| (form, Rule::Replace(lemma)))
+            forms.split(',').map(move |form| (form, Rule::Replace(lemma)))
         })
     });
     let dropped = STOP_WORDS.split_whitespace().map(|word| (word, Rule::Drop));
@@ -115,11 +113,7 @@ fn index_form(word: &str) -> Option<Cow<'_, str>> {
         None => word,
     };
     let stemmable = word.len() <= MAX_STEMMED && word.bytes().all(|b| b.is_ascii_lowercase());
-    Some(if stemmable {
-        STEMMER.stem(word)
-    } else {
-        Cow::Borrowed(word)
-    })
+    Some(if stemmable { STEMMER.stem(word) } else { Cow::Borrowed(word) })
 }
 
 #[cfg(test)]
@@ -159,12 +153,7 @@ mod tests {
     fn no_entry_overwrites_another() {
         let entries = |list: &'static str| {
             list.split_whitespace()
-                .flat_map(|entry| {
-                    entry
-                        .split_once(':')
-                        .map_or(entry, |(_, forms)| forms)
-                        .split(',')
-                })
+                .flat_map(|entry| entry.split_once(':').map_or(entry, |(_, forms)| forms).split(','))
                 .count()
         };
         let listed = [STOP_WORDS, IRREGULAR, NUMBERS].map(entries);
@@ -174,19 +163,9 @@ mod tests {
     /// A stemmer that stems otherwise would orphan every stored term.
     #[test]
     fn stems_are_those_that_stored_terms_were_made_of() {
-        let stems = [
-            "memories",
-            "generously",
-            "caring",
-            "dying",
-            "skies",
-            "university",
-        ]
-        .map(|word| forms(word).concat());
-        assert_eq!(
-            stems,
-            ["memori", "generous", "care", "die", "sky", "universiti"]
-        );
+        let stems = ["memories", "generously", "caring", "dying", "skies", "university"]
+            .map(|word| forms(word).concat());
+        assert_eq!(stems, ["memori", "generous", "care", "die", "sky", "universiti"]);
     }
 
     #[test]

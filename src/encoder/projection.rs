@@ -50,10 +50,7 @@ impl Projection {
     pub fn new(inputs: usize, dim: Dimension) -> Result<Self, EncodeError> {
         let width = inputs.max(MIN_BLOCK).checked_next_power_of_two();
         let (Some(block), false) = (width.and_then(|n| Dimension::new(n).ok()), inputs == 0) else {
-            return Err(EncodeError::EmbeddingLength {
-                expected: 1..=Dimension::MAX_BITS,
-                received: inputs,
-            });
+            return Err(EncodeError::EmbeddingLength { expected: 1..=Dimension::MAX_BITS, received: inputs });
         };
         let seed = |at: usize, round: usize| SEED ^ (((at * ROUNDS + round) as u64) << 32);
         let signs = (0..dim.bits().div_ceil(block.bits()))
@@ -75,9 +72,7 @@ impl Projection {
     /// [`EncodeError::InvalidEmbedding`] if a number is not finite or all are 0.
     pub fn project(&self, embedding: &[f32]) -> Result<Hypervector, EncodeError> {
         let projections = self.rotate(embedding)?;
-        Ok(Hypervector::from_words(pack(&projections, |value| {
-            value >= 0.0
-        }))?)
+        Ok(Hypervector::from_words(pack(&projections, |value| value >= 0.0))?)
     }
 
     /// The embedding as a query that keeps how large each projection is, in
@@ -89,11 +84,7 @@ impl Projection {
     /// # Errors
     /// As [`project`](Self::project), and [`EncodeError::Vector`] unless `planes` is
     /// from 1 to [`SignedPlanes::MAX_PLANES`].
-    pub fn project_query(
-        &self,
-        embedding: &[f32],
-        planes: usize,
-    ) -> Result<QueryVector, EncodeError> {
+    pub fn project_query(&self, embedding: &[f32], planes: usize) -> Result<QueryVector, EncodeError> {
         // Refuses a wrong number of planes; a single row shows the best step.
         let unit_normal = Hypervector::zeros(self.dim);
         let model = SignedPlanes::new(&[unit_normal.words()], &[1], planes)?;
@@ -110,9 +101,7 @@ impl Projection {
             level.clamp(0.0, highest as f32) as i32
         };
         let levels: Vec<i32> = projections.into_iter().map(level).collect();
-        let words = (0..planes)
-            .flat_map(|plane| pack(&levels, |level| (level >> plane) & 1 == 1))
-            .collect();
+        let words = (0..planes).flat_map(|plane| pack(&levels, |level| (level >> plane) & 1 == 1)).collect();
         // Of unit deviation, and averaged over the bits.
         let unit = step / 2.0 / self.dim.bits() as f32;
         Ok(QueryVector::from_planes(words, planes, unit))
@@ -126,9 +115,7 @@ impl Projection {
                 received: embedding.len(),
             });
         }
-        let largest = embedding
-            .iter()
-            .fold(0.0_f32, |max, value| max.max(value.abs()));
+        let largest = embedding.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
         if largest == 0.0 || embedding.iter().any(|value| !value.is_finite()) {
             return Err(EncodeError::InvalidEmbedding);
         }
@@ -197,18 +184,12 @@ mod tests {
     }
 
     fn mix(a: &[f32], b: &[f32], share: f32) -> Vec<f32> {
-        a.iter()
-            .zip(b)
-            .map(|(a, b)| a * share + b * (1.0 - share))
-            .collect()
+        a.iter().zip(b).map(|(a, b)| a * share + b * (1.0 - share)).collect()
     }
 
     fn cosine(a: &[f32], b: &[f32]) -> f64 {
         let dot = |a: &[f32], b: &[f32]| -> f64 {
-            a.iter()
-                .zip(b)
-                .map(|(&a, &b)| f64::from(a) * f64::from(b))
-                .sum()
+            a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
         };
         dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
     }
@@ -248,14 +229,8 @@ mod tests {
     #[test]
     fn the_bits_are_those_of_version_1() {
         let ramp: Vec<f32> = (0..100_u8).map(|i| f32::from(i) - 40.0).collect();
-        let projected = Projection::new(100, Dimension::default())
-            .unwrap()
-            .project(&ramp)
-            .unwrap();
-        assert_eq!(
-            projected.words()[..2],
-            [0x6e16_c82d_4ff1_2532, 0x161e_25b3_65eb_580f]
-        );
+        let projected = Projection::new(100, Dimension::default()).unwrap().project(&ramp).unwrap();
+        assert_eq!(projected.words()[..2], [0x6e16_c82d_4ff1_2532, 0x161e_25b3_65eb_580f]);
         let hash = xxhash_rust::xxh3::xxh3_64(&projected.to_le_bytes());
         assert_eq!(hash, 0xabab_c994_17b4_2b91);
     }
@@ -280,37 +255,17 @@ mod tests {
     #[test]
     fn what_is_no_embedding_is_refused() {
         let dim = Dimension::default();
-        assert!(matches!(
-            Projection::new(0, dim),
-            Err(EncodeError::EmbeddingLength { .. })
-        ));
-        assert!(matches!(
-            Projection::new(usize::MAX, dim),
-            Err(EncodeError::EmbeddingLength { .. })
-        ));
+        assert!(matches!(Projection::new(0, dim), Err(EncodeError::EmbeddingLength { .. })));
+        assert!(matches!(Projection::new(usize::MAX, dim), Err(EncodeError::EmbeddingLength { .. })));
         let projection = Projection::new(2, dim).unwrap();
         assert_eq!(
             projection.project(&[1.0]),
-            Err(EncodeError::EmbeddingLength {
-                expected: 2..=2,
-                received: 1
-            })
+            Err(EncodeError::EmbeddingLength { expected: 2..=2, received: 1 })
         );
-        for invalid in [
-            [0.0, 0.0],
-            [f32::NAN, 1.0],
-            [1.0, f32::INFINITY],
-            [-0.0, 0.0],
-        ] {
-            assert_eq!(
-                projection.project(&invalid),
-                Err(EncodeError::InvalidEmbedding)
-            );
+        for invalid in [[0.0, 0.0], [f32::NAN, 1.0], [1.0, f32::INFINITY], [-0.0, 0.0]] {
+            assert_eq!(projection.project(&invalid), Err(EncodeError::InvalidEmbedding));
         }
-        assert!(matches!(
-            projection.project_query(&[1.0, 2.0], 0),
-            Err(EncodeError::Vector(_))
-        ));
+        assert!(matches!(projection.project_query(&[1.0, 2.0], 0), Err(EncodeError::Vector(_))));
     }
 
     proptest! {

@@ -81,19 +81,11 @@ impl Query {
     }
 
     fn quantise(weights: &[(Term, f32)], asked: (usize, f32)) -> Self {
-        let heaviest = weights
-            .iter()
-            .fold(0.0, |max, &(_, weight)| weight.max(max));
+        let heaviest = weights.iter().fold(0.0, |max, &(_, weight)| weight.max(max));
         let step = heaviest / MAX_WEIGHT;
         let integer = |weight: f32| (weight / step).round().clamp(1.0, MAX_WEIGHT) as u16;
         let terms = weights.iter();
-        Self {
-            terms: terms
-                .map(|&(term, weight)| (term, integer(weight)))
-                .collect(),
-            step,
-            asked,
-        }
+        Self { terms: terms.map(|&(term, weight)| (term, integer(weight))).collect(), step, asked }
     }
 
     /// The distinct terms that some memory holds, each with a weight from 1 to
@@ -124,15 +116,10 @@ impl Query {
     /// question's largest possible score.
     pub fn confidence(&self, covers: impl Fn(Term) -> bool) -> f32 {
         let covered = self.terms.iter().filter(|&&(term, _)| covers(term));
-        let (count, weight) = covered.fold((0_usize, 0.0), |(count, sum), &(_, weight)| {
-            (count + 1, sum + f32::from(weight))
-        });
+        let (count, weight) =
+            covered.fold((0_usize, 0.0), |(count, sum), &(_, weight)| (count + 1, sum + f32::from(weight)));
         let (asked, ceiling) = self.asked;
-        let by_weight = if ceiling > 0.0 {
-            self.step * weight / ceiling
-        } else {
-            0.0
-        };
+        let by_weight = if ceiling > 0.0 { self.step * weight / ceiling } else { 0.0 };
         ((by_weight + count as f32 / asked.max(1) as f32) / 2.0).min(1.0)
     }
 }
@@ -178,11 +165,7 @@ impl QueryVector {
     /// From planes as [`SignedPlanes`] lays them out; `unit` is what a score of 1
     /// is worth.
     pub(super) fn from_planes(planes: Box<[u64]>, count: usize, unit: f32) -> Self {
-        Self {
-            planes,
-            count,
-            unit,
-        }
+        Self { planes, count, unit }
     }
 
     /// The number of planes.
@@ -270,28 +253,17 @@ mod tests {
     fn bits_estimate_the_exact_score() {
         let corpus = Corpus::new(&TEXTS);
         let encoder = Encoder::default();
-        for question in [
-            "Where did Ann buy her bicycle?",
-            "pizza",
-            "napoli pizza shop",
-            "fox and moon",
-        ] {
+        for question in ["Where did Ann buy her bicycle?", "pizza", "napoli pizza shop", "fox and moon"] {
             let query = Query::new(question, &corpus).unwrap();
             let vector = encoder.query_vector(&query, 4).unwrap();
             for (terms, exact) in corpus.texts.iter().zip(corpus.exact(&query)) {
                 let bits = encoder.encode(terms).unwrap();
                 let estimate = vector.score(bits.words(), terms.norm());
                 // Five standard deviations, and what four planes round away.
-                let squares: f32 = query
-                    .terms()
-                    .iter()
-                    .map(|&(_, w)| (f32::from(w) * query.step()).powi(2))
-                    .sum();
+                let squares: f32 =
+                    query.terms().iter().map(|&(_, w)| (f32::from(w) * query.step()).powi(2)).sum();
                 let tolerance = 5.0 * terms.norm() * (squares / 16_384.0).sqrt() + 0.03 * exact;
-                assert!(
-                    (estimate - exact).abs() < tolerance,
-                    "{question}: {estimate} for {exact}"
-                );
+                assert!((estimate - exact).abs() < tolerance, "{question}: {estimate} for {exact}");
             }
         }
     }
@@ -338,10 +310,7 @@ mod tests {
         assert_eq!(vector, Err(EncodeError::UnknownTerms));
         let empty = Query::new("zebra", &Corpus::default()).unwrap();
         assert_eq!(empty.confidence(|_| true), 0.0);
-        assert_eq!(
-            Query::new(" ", &Corpus::default()),
-            Err(EncodeError::EmptyText)
-        );
+        assert_eq!(Query::new(" ", &Corpus::default()), Err(EncodeError::EmptyText));
     }
 
     #[test]

@@ -74,10 +74,7 @@ impl TokenVectors {
     pub fn new(dim: Dimension, max_bytes: usize) -> Self {
         let slot = dim.bytes() + size_of::<OnceLock<(Term, Hypervector)>>();
         let sets = max_bytes / slot / WAYS;
-        Self {
-            dim,
-            slots: (0..sets * WAYS).map(|_| OnceLock::new()).collect(),
-        }
+        Self { dim, slots: (0..sets * WAYS).map(|_| OnceLock::new()).collect() }
     }
 
     /// The dimension of the vectors.
@@ -87,10 +84,7 @@ impl TokenVectors {
 
     /// The number of vectors at hand.
     pub fn len(&self) -> usize {
-        self.slots
-            .iter()
-            .filter(|slot| slot.get().is_some())
-            .count()
+        self.slots.iter().filter(|slot| slot.get().is_some()).count()
     }
 
     /// Whether no vector is at hand.
@@ -134,20 +128,12 @@ mod tests {
         let words = ["", "memori", "café", "東京"].map(|form| Term::word(form).0);
         assert_eq!(
             words,
-            [
-                0x1c86_6e55_644f_0643,
-                0x2eee_38e2_c392_b607,
-                0x3e07_3456_bdcd_ca82,
-                0xd76c_bf86_2754_6092,
-            ]
+            [0x1c86_6e55_644f_0643, 0x2eee_38e2_c392_b607, 0x3e07_3456_bdcd_ca82, 0xd76c_bf86_2754_6092,]
         );
         assert_eq!(Term::label("carolin").0, 0xff83_9ae4_a3e6_e5dc);
         assert_eq!(Term::role("goal").0, 0xdc54_3300_c09e_32d4);
         let vector = Term::word("memori").vector(Dimension::default());
-        assert_eq!(
-            vector.words()[..2],
-            [0x36d6_49a2_3a0e_e2f5, 0x51c4_3129_fc54_8f50]
-        );
+        assert_eq!(vector.words()[..2], [0x36d6_49a2_3a0e_e2f5, 0x51c4_3129_fc54_8f50]);
         let hash = xxhash_rust::xxh3::xxh3_64(&vector.to_le_bytes());
         assert_eq!(hash, 0xd06c_fe3d_8cee_dc8d);
     }

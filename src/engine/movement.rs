@@ -92,7 +92,9 @@ impl Shared {
                 && strength >= enter
                 && capacity > 0
                 && (writer.tiers[tier.index()].len() < capacity
-                    || writer.weakest(tier).is_some_and(|(_, weakest)| self.strength(&weakest, now) < strength))
+                    || writer
+                        .weakest(tier)
+                        .is_some_and(|(_, weakest)| self.strength(&weakest, now) < strength))
         });
         fits.map(|(tier, ..)| tier)
     }
@@ -121,7 +123,14 @@ impl Shared {
     }
 
     /// What has to leave a tier next; it is off the list of the weakest.
-    fn sinking(&self, from: TierKind, capacity: usize, band: Band, slack: usize, now: Timestamp) -> Vec<(MemoryId, Entry)> {
+    fn sinking(
+        &self,
+        from: TierKind,
+        capacity: usize,
+        band: Band,
+        slack: usize,
+        now: Timestamp,
+    ) -> Vec<(MemoryId, Entry)> {
         let mut writer = self.lock_writer();
         let over = writer.tiers[from.index()].len().saturating_sub(capacity);
         let over = if over > slack { over.min(MOVED_AT_ONCE) } else { 0 };
@@ -137,7 +146,12 @@ impl Shared {
     /// Moves memories from one tier to another. Reading and encoding them, and
     /// writing a segment, happen without the writer's lock; what was forgotten
     /// meanwhile stays forgotten.
-    fn move_all(&self, memories: Vec<(MemoryId, Entry)>, from: TierKind, to: TierKind) -> Result<usize, Error> {
+    fn move_all(
+        &self,
+        memories: Vec<(MemoryId, Entry)>,
+        from: TierKind,
+        to: TierKind,
+    ) -> Result<usize, Error> {
         let mut by_namespace: HashMap<NamespaceId, Vec<(MemoryId, Entry)>> = HashMap::new();
         for memory in memories {
             by_namespace.entry(memory.1.namespace).or_default().push(memory);
@@ -145,7 +159,8 @@ impl Shared {
         let (mut moved, mut failed) = (0, None);
         for (namespace, mut memories) in by_namespace {
             memories.sort_by_key(|&(id, _)| id);
-            let result = if failed.is_none() { self.move_some(namespace, &memories, from, to) } else { Ok(0) };
+            let result =
+                if failed.is_none() { self.move_some(namespace, &memories, from, to) } else { Ok(0) };
             match result {
                 Ok(count) if failed.is_none() => moved += count,
                 Ok(_) => self.put_back(&memories, from),

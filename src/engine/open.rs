@@ -60,12 +60,18 @@ impl Engine {
     /// folder cannot be made.
     pub fn in_memory(config: Config) -> Result<Self, Error> {
         config.check()?;
-        let folder = TempDir::with_prefix("mnemocore-").map_err(|error| Error::io(Path::new("temporary folder"), error))?;
+        let folder = TempDir::with_prefix("mnemocore-")
+            .map_err(|error| Error::io(Path::new("temporary folder"), error))?;
         let path = folder.path().to_path_buf();
         Self::start(path, config, Arc::new(VolatileLog::default()), Some(folder))
     }
 
-    fn start(path: PathBuf, config: Config, log: Arc<dyn Log>, temporary: Option<TempDir>) -> Result<Self, Error> {
+    fn start(
+        path: PathBuf,
+        config: Config,
+        log: Arc<dyn Log>,
+        temporary: Option<TempDir>,
+    ) -> Result<Self, Error> {
         let mut batch = Batch::default();
         check_settings(&path, &config, &*log, &mut batch)?;
         let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
@@ -114,7 +120,8 @@ impl Engine {
 fn check_folder(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;
     let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
-    let names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     if !names.is_empty() && !names.iter().any(|name| name == LOG) {
         let found = names.into_iter().min().unwrap_or_default();
         return Err(Error::Foreign { path: path.into(), found });
@@ -134,7 +141,9 @@ fn check_settings(path: &Path, config: &Config, log: &dyn Log, batch: &mut Batch
         match log.setting(what)? {
             None => batch.put_setting(what, received),
             Some(expected) if expected == received => {}
-            Some(expected) => return Err(Error::Incompatible { path: path.into(), what, expected, received }),
+            Some(expected) => {
+                return Err(Error::Incompatible { path: path.into(), what, expected, received });
+            }
         }
     }
     Ok(())
@@ -206,7 +215,8 @@ impl Shared {
             };
             Ok(Some((entry, self.admission(id, bytes.into())?)))
         };
-        let restored: Result<Vec<_>, Error> = standings.par_iter().filter_map(|standing| restore(standing).transpose()).collect();
+        let restored: Result<Vec<_>, Error> =
+            standings.par_iter().filter_map(|standing| restore(standing).transpose()).collect();
         let mut by_place: HashMap<(TierKind, NamespaceId), Vec<Admission>> = HashMap::new();
         for (entry, admission) in restored? {
             writer.note(admission.row.id, entry);

@@ -230,7 +230,13 @@ impl Shared {
     }
 
     /// Searches the tiers that are asked for and fetches what they find.
-    pub(super) fn search(&self, query: &Query, probe: &Probe, space: &Space, view: &View) -> Result<Vec<Hit>, Error> {
+    pub(super) fn search(
+        &self,
+        query: &Query,
+        probe: &Probe,
+        space: &Space,
+        view: &View,
+    ) -> Result<Vec<Hit>, Error> {
         let holding = query.metadata.iter().map(|(key, value)| Term::metadata(key, value));
         let filter = RowFilter { holding: holding.collect(), created: query.created.clone() };
         let search = Search {

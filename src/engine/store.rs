@@ -39,7 +39,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::store`].
-    pub fn store_with(&self, memory: impl Into<NewMemory>, durability: Durability) -> Result<MemoryId, Error> {
+    pub fn store_with(
+        &self,
+        memory: impl Into<NewMemory>,
+        durability: Durability,
+    ) -> Result<MemoryId, Error> {
         let prepared = self.shared.prepare(memory.into(), Timestamp::now())?;
         let ids = self.shared.submit(Work::Store(vec![prepared]), durability)?;
         Ok(ids.into_iter().next().unwrap_or_default())
@@ -88,7 +92,8 @@ impl Shared {
             text,
             metadata,
         };
-        let (row, vector) = self.encode(MemoryId::default(), &record, supplied.as_ref().map(Hypervector::words))?;
+        let (row, vector) =
+            self.encode(MemoryId::default(), &record, supplied.as_ref().map(Hypervector::words))?;
         Ok(Prepared { namespace, record, row, vector })
     }
 
@@ -112,7 +117,12 @@ impl Shared {
     }
 
     /// What the index has to know of a record, and its vector.
-    fn encode(&self, id: MemoryId, record: &Record, supplied: Option<&[u64]>) -> Result<(Row, Arc<[u64]>), Error> {
+    fn encode(
+        &self,
+        id: MemoryId,
+        record: &Record,
+        supplied: Option<&[u64]>,
+    ) -> Result<(Row, Arc<[u64]>), Error> {
         let document = Document::new(&record.text).analyze()?;
         let vector: Arc<[u64]> = match supplied {
             Some(words) => words.into(),

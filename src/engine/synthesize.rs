@@ -169,13 +169,19 @@ fn covering(query: &TextQuery, hits: Vec<Hit>) -> Result<Vec<Fragment>, Error> {
     let (mut chosen, mut documents, mut covered) = (Vec::new(), Vec::<TermVector>::new(), 0.0);
     while chosen.len() < MOST_FRAGMENTS {
         let with = |document: &TermVector| {
-            query.coverage(|term| document.contains(term) || documents.iter().any(|known| known.contains(term)))
+            query.coverage(|term| {
+                document.contains(term) || documents.iter().any(|known| known.contains(term))
+            })
         };
         // Of equal ones the first: it has the better score.
-        let best = left.iter().map(|(document, _)| with(document)).enumerate().reduce(|best, next| {
-            if next.1 > best.1 { next } else { best }
-        });
-        let Some((at, coverage)) = best.filter(|&(_, coverage)| coverage - covered >= LEAST_SHARE) else { break };
+        let best = left
+            .iter()
+            .map(|(document, _)| with(document))
+            .enumerate()
+            .reduce(|best, next| if next.1 > best.1 { next } else { best });
+        let Some((at, coverage)) = best.filter(|&(_, coverage)| coverage - covered >= LEAST_SHARE) else {
+            break;
+        };
         let (document, memory) = left.remove(at);
         let excerpt = excerpt(query, &memory.text);
         chosen.push(Fragment { memory, excerpt, share: coverage - covered });
@@ -187,7 +193,8 @@ fn covering(query: &TextQuery, hits: Vec<Hit>) -> Result<Vec<Fragment>, Error> {
 
 /// The sentence of a text that covers a query best; a short text whole.
 fn excerpt(query: &TextQuery, text: &str) -> String {
-    let sentences: Vec<&str> = text.unicode_sentences().map(str::trim).filter(|text| !text.is_empty()).collect();
+    let sentences: Vec<&str> =
+        text.unicode_sentences().map(str::trim).filter(|text| !text.is_empty()).collect();
     if sentences.len() <= QUOTED_SENTENCES {
         return text.trim().to_owned();
     }
@@ -196,17 +203,26 @@ fn excerpt(query: &TextQuery, text: &str) -> String {
         let document = Document::new(sentence).analyze();
         document.map_or(0.0, |document| query.coverage(|term| document.contains(term)))
     };
-    let best = sentences.iter().map(|sentence| (coverage(sentence), sentence)).reduce(|best, next| {
-        if next.0 > best.0 { next } else { best }
-    });
+    let best = sentences
+        .iter()
+        .map(|sentence| (coverage(sentence), sentence))
+        .reduce(|best, next| if next.0 > best.0 { next } else { best });
     best.map_or_else(String::new, |(_, sentence)| (*sentence).to_owned())
 }
 
 /// The hits that are about as near to a vector as the best.
 fn nearest(hits: Vec<Hit>) -> Vec<Fragment> {
     let best = hits.first().map_or(0.0, |hit| hit.score);
-    let near = hits.into_iter().take(MOST_FRAGMENTS).filter(|hit| hit.score >= best * NEAR_THE_BEST && hit.score > 0.0);
-    near.map(|hit| Fragment { excerpt: hit.memory.text.trim().to_owned(), share: hit.score, memory: hit.memory }).collect()
+    let near = hits
+        .into_iter()
+        .take(MOST_FRAGMENTS)
+        .filter(|hit| hit.score >= best * NEAR_THE_BEST && hit.score > 0.0);
+    near.map(|hit| Fragment {
+        excerpt: hit.memory.text.trim().to_owned(),
+        share: hit.score,
+        memory: hit.memory,
+    })
+    .collect()
 }
 
 /// The mean similarity of all pairs, cut off at 0; 1 for a single vector.

@@ -33,6 +33,13 @@ pub(super) struct Request {
     pub reply: SyncSender<Result<Vec<MemoryId>, Error>>,
 }
 
+impl Request {
+    fn answer(self, answer: Result<Vec<MemoryId>, Error>) {
+        // Nobody may wait any more; the request is done all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
 pub(super) enum Work {
     /// Store these; answers with their ids.
     Store(Vec<Prepared>),
@@ -175,26 +182,23 @@ impl Shared {
 
     /// Commits requests together; when that fails, each on its own.
     fn commit_group(&self, writer: &mut Writer, requests: Vec<Request>) {
-        let durability = if requests.iter().any(|request| request.durability == Durability::Synced) {
-            Durability::Synced
-        } else {
-            Durability::Buffered
-        };
-        let alone = requests.len() == 1;
-        match self.commit(writer, &requests, durability) {
+        let synced = requests.iter().any(|request| request.durability == Durability::Synced);
+        let durability = if synced { Durability::Synced } else { Durability::Buffered };
+        let outcome = self.commit(writer, &requests, durability);
+        match outcome {
             Ok(answers) => {
                 for (request, answer) in requests.into_iter().zip(answers) {
-                    // Nobody waits any more: the request is done all the same.
-                    let _ = request.reply.send(Ok(answer));
+                    request.answer(Ok(answer));
                 }
             }
-            Err(error) if alone => {
-                for request in requests {
-                    let _ = request.reply.send(Err(error));
-                    return;
+            Err(_) if requests.len() > 1 => {
+                requests.into_iter().for_each(|request| self.commit_group(writer, vec![request]));
+            }
+            Err(error) => {
+                if let Some(request) = requests.into_iter().next() {
+                    request.answer(Err(error));
                 }
             }
-            Err(_) => requests.into_iter().for_each(|request| self.commit_group(writer, vec![request])),
         }
     }
 
@@ -259,7 +263,8 @@ impl Shared {
                 created: memory.record.created,
             };
             group.batch.put_standing(id, entry.standing());
-            let admission = Admission { row: Row { id, ..memory.row.clone() }, vector: memory.vector.clone(), record };
+            let admission =
+                Admission { row: Row { id, ..memory.row.clone() }, vector: memory.vector.clone(), record };
             group.stores.entry(namespace).or_default().push(admission);
             group.entries.push((id, entry));
             ids.push(id);
@@ -280,7 +285,12 @@ impl Shared {
     }
 
     /// Adds the removal of what is there of `ids` to the group.
-    fn plan_removals(&self, writer: &Writer, ids: &[MemoryId], group: &mut Group) -> Result<Vec<MemoryId>, Error> {
+    fn plan_removals(
+        &self,
+        writer: &Writer,
+        ids: &[MemoryId],
+        group: &mut Group,
+    ) -> Result<Vec<MemoryId>, Error> {
         let mut found = Vec::new();
         for &id in ids {
             if group.removed.contains_key(&id) {
@@ -288,7 +298,8 @@ impl Shared {
             }
             let Some(record) = self.log.record(id)? else { continue };
             let record = Record::decode(&record)?;
-            let holds = |kind: &TierKind| writer.tiers[kind.index()].removal(record.namespace, id, &mut group.batch);
+            let holds =
+                |kind: &TierKind| writer.tiers[kind.index()].removal(record.namespace, id, &mut group.batch);
             if let Some(tier) = TierKind::ALL.into_iter().find(holds) {
                 group.batch.remove_record(id, record.supplied);
                 group.removed.insert(id, (tier, record.namespace));
@@ -339,7 +350,8 @@ impl Shared {
 
     /// After the commit: what could not fail any more, and the new views.
     fn settle(&self, writer: &mut Writer, group: Group) {
-        let mut changed: BTreeSet<NamespaceId> = group.admitted.iter().map(|&(_, namespace, _)| namespace).collect();
+        let mut changed: BTreeSet<NamespaceId> =
+            group.admitted.iter().map(|&(_, namespace, _)| namespace).collect();
         for (id, entry) in group.evicted {
             writer.tiers[TierKind::Hot.index()].remove(entry.namespace, id);
             writer.note(id, Entry { tier: TierKind::Warm, ..entry });

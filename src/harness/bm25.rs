@@ -50,11 +50,7 @@ const SEPARATOR: char = '\u{1F}';
 
 impl Tokenizer for Joined {
     fn tokenize(&self, joined: &str) -> Vec<String> {
-        joined
-            .split(SEPARATOR)
-            .filter(|term| !term.is_empty())
-            .map(str::to_owned)
-            .collect()
+        joined.split(SEPARATOR).filter(|term| !term.is_empty()).map(str::to_owned).collect()
     }
 }
 
@@ -96,22 +92,12 @@ impl<T: Terms> Bm25<T> {
         for (index, (scope, text)) in (0u32..).zip(texts) {
             let joined = join(terms.terms(text));
             if !scope.is_empty() {
-                scoped
-                    .entry(scope.to_owned())
-                    .or_default()
-                    .push((index, joined.clone()));
+                scoped.entry(scope.to_owned()).or_default().push((index, joined.clone()));
             }
             everything.push((index, joined));
         }
-        let scopes = scoped
-            .into_iter()
-            .map(|(scope, texts)| (scope, Index::new(&texts)))
-            .collect();
-        Self {
-            terms,
-            all: Index::new(&everything),
-            scopes,
-        }
+        let scopes = scoped.into_iter().map(|(scope, texts)| (scope, Index::new(&texts))).collect();
+        Self { terms, all: Index::new(&everything), scopes }
     }
 
     /// The best `k` texts that share a term with `query`, as (index, score), best
@@ -132,10 +118,7 @@ impl<T: Terms> Bm25<T> {
 impl Index {
     fn new(texts: &[(u32, String)]) -> Self {
         let corpus: Vec<&str> = texts.iter().map(|(_, text)| text.as_str()).collect();
-        let embedder = EmbedderBuilder::with_tokenizer_and_fit_to_corpus(Joined, &corpus)
-            .k1(K1)
-            .b(B)
-            .build();
+        let embedder = EmbedderBuilder::with_tokenizer_and_fit_to_corpus(Joined, &corpus).k1(K1).b(B).build();
         let mut scorer = Scorer::new();
         for (index, text) in texts {
             scorer.upsert(index, embedder.embed(text));
@@ -145,10 +128,8 @@ impl Index {
 
     fn search(&self, terms: &str, k: usize) -> Vec<(u32, f32)> {
         let matches = self.scorer.matches(&self.embedder.embed(terms));
-        let mut ranked: Vec<(u32, f32)> = matches
-            .into_iter()
-            .map(|document| (document.id, document.score))
-            .collect();
+        let mut ranked: Vec<(u32, f32)> =
+            matches.into_iter().map(|document| (document.id, document.score)).collect();
         // The crate leaves ties in the order of a hash table, which differs by run.
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         ranked.truncate(k);
@@ -176,39 +157,24 @@ mod tests {
         let bm25 = Bm25::with_terms(words, texts.map(|text| ("", text)));
         // a is in 2 of 3 texts; avgdl = 8/3.
         let idf = (1.0 + (3.0 - 2.0 + 0.5) / (2.0 + 0.5_f32)).ln();
-        let score = |tf: f32, length: f32| {
-            idf * tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length / (8.0 / 3.0)))
-        };
+        let score =
+            |tf: f32, length: f32| idf * tf * (K1 + 1.0) / (tf + K1 * (1.0 - B + B * length / (8.0 / 3.0)));
         let found = bm25.search("A", 10, None);
         let expected = [(1, score(2.0, 4.0)), (0, score(1.0, 2.0))];
         for (found, expected) in found.iter().zip(expected) {
-            assert!(
-                found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-5,
-                "{found:?} {expected:?}"
-            );
+            assert!(found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-5, "{found:?} {expected:?}");
         }
         assert_eq!(found.len(), 2);
     }
 
     #[test]
     fn a_scope_is_searched_by_its_own_statistics_and_others_not_at_all() {
-        let bm25 = Bm25::with_terms(
-            words,
-            [("x", "cat"), ("y", "cat"), ("y", "dog"), ("", "cat")],
-        );
-        let indices = |scope| {
-            bm25.search("cat", 10, scope)
-                .iter()
-                .map(|found| found.0)
-                .collect::<Vec<_>>()
-        };
+        let bm25 = Bm25::with_terms(words, [("x", "cat"), ("y", "cat"), ("y", "dog"), ("", "cat")]);
+        let indices = |scope| bm25.search("cat", 10, scope).iter().map(|found| found.0).collect::<Vec<_>>();
         assert_eq!(indices(None), [0, 1, 3]);
         assert_eq!(indices(Some("y")), [1]);
         assert!(indices(Some("z")).is_empty());
-        assert_ne!(
-            bm25.search("cat", 1, Some("x"))[0].1,
-            bm25.search("cat", 1, Some("y"))[0].1
-        );
+        assert_ne!(bm25.search("cat", 1, Some("x"))[0].1, bm25.search("cat", 1, Some("y"))[0].1);
     }
 
     #[test]
@@ -247,11 +213,7 @@ mod tests {
                 columns[1].extend(recall(&found, &question.relevant, 10));
                 columns[2].extend(ndcg(&found, &question.relevant, 10));
             }
-            println!(
-                "scoped {scoped}, {} questions: {:.4?}",
-                columns[0].len(),
-                columns.map(|c| mean(&c))
-            );
+            println!("scoped {scoped}, {} questions: {:.4?}", columns[0].len(), columns.map(|c| mean(&c)));
         }
     }
 }

@@ -84,9 +84,7 @@ pub struct Corpus {
 #[derive(Debug, thiserror::Error)]
 pub enum CorpusError {
     /// A file is missing or cannot be read.
-    #[error(
-        "cannot read {path}: {source}; expected a directory with memories.jsonl and queries.jsonl"
-    )]
+    #[error("cannot read {path}: {source}; expected a directory with memories.jsonl and queries.jsonl")]
     Io {
         /// The file.
         path: PathBuf,
@@ -106,9 +104,7 @@ pub enum CorpusError {
         source: serde_json::Error,
     },
     /// Two memories share an id, so a question could not say which it means.
-    #[error(
-        "{path}, line {line}: the memory id {id:?} was used before; give each memory its own id"
-    )]
+    #[error("{path}, line {line}: the memory id {id:?} was used before; give each memory its own id")]
     DuplicateId {
         /// The file.
         path: PathBuf,
@@ -164,29 +160,18 @@ impl Corpus {
     pub fn read(dir: impl AsRef<Path>) -> Result<Self, CorpusError> {
         let dir = dir.as_ref();
         let queries: Vec<Row<QueryRow>> = read_lines(&dir.join("queries.jsonl"))?;
-        let scopes: BTreeSet<&str> = queries
-            .iter()
-            .filter_map(|row| row.value.scope.as_deref())
-            .collect();
+        let scopes: BTreeSet<&str> = queries.iter().filter_map(|row| row.value.scope.as_deref()).collect();
 
         let (memories, index) = read_memories(&dir.join("memories.jsonl"), &scopes)?;
         let questions = read_questions(&dir.join("queries.jsonl"), queries, &index)?;
-        Ok(Self {
-            memories,
-            questions,
-        })
+        Ok(Self { memories, questions })
     }
 
     /// The indices of the memories that `question` is asked of.
     pub fn candidates(&self, question: &Question) -> Vec<u32> {
         (0u32..)
             .zip(&self.memories)
-            .filter(|(_, item)| {
-                question
-                    .scope
-                    .as_ref()
-                    .is_none_or(|scope| *scope == item.scope)
-            })
+            .filter(|(_, item)| question.scope.as_ref().is_none_or(|scope| *scope == item.scope))
             .map(|(index, _)| index)
             .collect()
     }
@@ -200,20 +185,9 @@ fn read_memories(
     let mut index = HashMap::new();
     let mut now = 0;
     for Row { line, value: row } in read_lines::<MemoryRow>(path)? {
-        now = row
-            .timestamp
-            .as_ref()
-            .and_then(time::parse)
-            .unwrap_or(now + 1000);
-        if index
-            .insert(row.id.clone(), memories.len() as u32)
-            .is_some()
-        {
-            return Err(CorpusError::DuplicateId {
-                path: path.into(),
-                line,
-                id: row.id,
-            });
+        now = row.timestamp.as_ref().and_then(time::parse).unwrap_or(now + 1000);
+        if index.insert(row.id.clone(), memories.len() as u32).is_some() {
+            return Err(CorpusError::DuplicateId { path: path.into(), line, id: row.id });
         }
         memories.push(Item {
             scope: scope_of(&row.id, scopes).to_owned(),
@@ -235,17 +209,9 @@ fn read_questions(
     let question = |Row { line, value: row }: Row<QueryRow>| {
         let find = |id: String| match index.get(&id) {
             Some(&memory) => Ok(memory),
-            None => Err(CorpusError::UnknownMemory {
-                path: path.into(),
-                line,
-                id,
-            }),
+            None => Err(CorpusError::UnknownMemory { path: path.into(), line, id }),
         };
-        let mut relevant = row
-            .relevant
-            .into_iter()
-            .map(find)
-            .collect::<Result<Vec<u32>, _>>()?;
+        let mut relevant = row.relevant.into_iter().map(find).collect::<Result<Vec<u32>, _>>()?;
         relevant.sort_unstable();
         relevant.dedup();
         Ok(Question {
@@ -272,11 +238,7 @@ fn scope_of<'a>(id: &'a str, scopes: &BTreeSet<&str>) -> &'a str {
             !(rest.starts_with(joins) && scope.ends_with(joins))
         })
     };
-    let longest = scopes
-        .iter()
-        .filter(ends_a_part)
-        .map(|scope| scope.len())
-        .max();
+    let longest = scopes.iter().filter(ends_a_part).map(|scope| scope.len()).max();
     match longest {
         Some(length) => id.get(..length).unwrap_or_default(),
         None => id.split_once('/').map_or("", |(scope, _)| scope),
@@ -289,10 +251,7 @@ struct Row<T> {
 }
 
 fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<Row<T>>, CorpusError> {
-    let io_error = |source| CorpusError::Io {
-        path: path.into(),
-        source,
-    };
+    let io_error = |source| CorpusError::Io { path: path.into(), source };
     let reader = BufReader::new(File::open(path).map_err(io_error)?);
     let mut rows = Vec::new();
     for (line, text) in (1..).zip(reader.lines()) {
@@ -331,17 +290,13 @@ mod tests {
 
     #[test]
     fn reads_memories_and_resolves_relevant_ids() {
-        let queries = r#"{"id":"q","text":"Who?","relevant":["c-26/1","c-2/1","c-2/1"],"answer":7,"scope":"c-2"}"#;
+        let queries =
+            r#"{"id":"q","text":"Who?","relevant":["c-26/1","c-2/1","c-2/1"],"answer":7,"scope":"c-2"}"#;
         let corpus = corpus(MEMORIES, queries).unwrap();
-        let [first, second] = &corpus.memories[..] else {
-            panic!("two memories")
-        };
+        let [first, second] = &corpus.memories[..] else { panic!("two memories") };
         assert_eq!(first.content(), "Ann: Hello");
         assert_eq!(first.timestamp_ms, 1_683_554_160_000);
-        assert_eq!(
-            (first.scope.as_str(), second.scope.as_str()),
-            ("c-2", "c-26")
-        );
+        assert_eq!((first.scope.as_str(), second.scope.as_str()), ("c-2", "c-26"));
         assert_eq!(second.content(), "Bye");
         assert_eq!(second.timestamp_ms, first.timestamp_ms + 1000);
         let question = &corpus.questions[0];
@@ -362,20 +317,13 @@ mod tests {
 
     #[test]
     fn errors_name_the_file_and_the_line() {
-        let at_line =
-            |memories: &str, queries: &str| corpus(memories, queries).unwrap_err().to_string();
+        let at_line = |memories: &str, queries: &str| corpus(memories, queries).unwrap_err().to_string();
         let broken = at_line(&format!("{MEMORIES}{{\"id\":1}}"), "");
         assert!(broken.contains("memories.jsonl, line 4"), "{broken}");
         let twice = at_line(&format!("{MEMORIES}{MEMORIES}"), "");
-        assert!(
-            twice.contains("line 4") && twice.contains("c-2/1"),
-            "{twice}"
-        );
+        assert!(twice.contains("line 4") && twice.contains("c-2/1"), "{twice}");
         let unknown = at_line(MEMORIES, r#"{"text":"x","relevant":["gone"]}"#);
-        assert!(
-            unknown.contains("queries.jsonl, line 1") && unknown.contains("gone"),
-            "{unknown}"
-        );
+        assert!(unknown.contains("queries.jsonl, line 1") && unknown.contains("gone"), "{unknown}");
         let missing = Corpus::read("no/such/directory").unwrap_err().to_string();
         assert!(missing.contains("no/such/directory"), "{missing}");
     }

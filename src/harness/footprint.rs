@@ -42,9 +42,7 @@ impl Memory {
 fn split() -> Option<(u64, u64)> {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").ok();
     let status = || fs::read_to_string("/proc/self/status").ok();
-    rollup
-        .and_then(|text| split_rollup(&text))
-        .or_else(|| status().and_then(|text| split_status(&text)))
+    rollup.and_then(|text| split_rollup(&text)).or_else(|| status().and_then(|text| split_status(&text)))
 }
 
 fn split_rollup(text: &str) -> Option<(u64, u64)> {
@@ -54,20 +52,13 @@ fn split_rollup(text: &str) -> Option<(u64, u64)> {
 
 fn split_status(text: &str) -> Option<(u64, u64)> {
     let shared = kilobytes(text, "RssShmem").unwrap_or(0);
-    Some((
-        kilobytes(text, "RssAnon")?,
-        kilobytes(text, "RssFile")? + shared,
-    ))
+    Some((kilobytes(text, "RssAnon")?, kilobytes(text, "RssFile")? + shared))
 }
 
 /// The bytes of a line `Key:   123 kB`.
 fn kilobytes(text: &str, key: &str) -> Option<u64> {
     let rest = |line: &str| {
-        let value = line
-            .strip_prefix(key)?
-            .strip_prefix(':')?
-            .trim()
-            .strip_suffix("kB")?;
+        let value = line.strip_prefix(key)?.strip_prefix(':')?.trim().strip_suffix("kB")?;
         value.trim().parse::<u64>().ok()?.checked_mul(1024)
     };
     text.lines().find_map(rest)
@@ -92,20 +83,11 @@ impl Disk {
     /// When `path` does not exist, or a directory cannot be read.
     pub fn of(path: impl AsRef<Path>) -> io::Result<Self> {
         let mut disk = Self::default();
-        disk.add(
-            path.as_ref(),
-            &fs::symlink_metadata(path.as_ref())?,
-            &mut HashSet::new(),
-        )?;
+        disk.add(path.as_ref(), &fs::symlink_metadata(path.as_ref())?, &mut HashSet::new())?;
         Ok(disk)
     }
 
-    fn add(
-        &mut self,
-        path: &Path,
-        metadata: &Metadata,
-        seen: &mut HashSet<Inode>,
-    ) -> io::Result<()> {
+    fn add(&mut self, path: &Path, metadata: &Metadata, seen: &mut HashSet<Inode>) -> io::Result<()> {
         if !metadata.is_dir() {
             if inode(metadata).is_none_or(|inode| seen.insert(inode)) {
                 self.apparent += metadata.len();

@@ -39,9 +39,7 @@ impl Machine {
     /// run outside its repository.
     pub fn detect() -> Self {
         Self {
-            cpu: read("/proc/cpuinfo")
-                .and_then(|info| cpu_model(&info))
-                .unwrap_or_else(unknown),
+            cpu: read("/proc/cpuinfo").and_then(|info| cpu_model(&info)).unwrap_or_else(unknown),
             cpu_features: cpu_features(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: read("/proc/meminfo").and_then(|info| memory_total(&info)),
@@ -56,8 +54,7 @@ impl Machine {
     /// Whether wall times measured on both can be compared: the same processor
     /// with as many cores, the same architecture.
     pub fn is_comparable(&self, other: &Self) -> bool {
-        (&self.cpu, self.cores, &self.architecture)
-            == (&other.cpu, other.cores, &other.architecture)
+        (&self.cpu, self.cores, &self.architecture) == (&other.cpu, other.cores, &other.architecture)
             && self.cpu != UNKNOWN
     }
 }
@@ -74,17 +71,13 @@ fn read(path: &str) -> Option<String> {
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        (name.trim() == key)
-            .then(|| value.trim())
-            .filter(|value| !value.is_empty())
+        (name.trim() == key).then(|| value.trim()).filter(|value| !value.is_empty())
     })
 }
 
 /// x86 names a model; Arm only numbers its implementer and part.
 fn cpu_model(info: &str) -> Option<String> {
-    let model = field(info, "model name")
-        .or_else(|| field(info, "Model"))
-        .map(str::to_owned);
+    let model = field(info, "model name").or_else(|| field(info, "Model")).map(str::to_owned);
     model.or_else(|| {
         let (implementer, part) = (field(info, "CPU implementer")?, field(info, "CPU part")?);
         Some(format!("implementer {implementer} part {part}"))
@@ -98,9 +91,7 @@ fn memory_total(info: &str) -> Option<u64> {
 
 fn os() -> String {
     let pretty = read("/etc/os-release").and_then(|release| {
-        let line = release
-            .lines()
-            .find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+        let line = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
         Some(line.trim_matches('"').to_owned())
     });
     let name = pretty.unwrap_or_else(|| std::env::consts::OS.to_owned());
@@ -115,16 +106,9 @@ fn cpu_features() -> Vec<String> {
     let detected = [
         ("popcnt", is_x86_feature_detected!("popcnt")),
         ("avx2", is_x86_feature_detected!("avx2")),
-        (
-            "avx512vpopcntdq",
-            is_x86_feature_detected!("avx512vpopcntdq"),
-        ),
+        ("avx512vpopcntdq", is_x86_feature_detected!("avx512vpopcntdq")),
     ];
-    detected
-        .iter()
-        .filter(|(_, here)| *here)
-        .map(|(name, _)| (*name).to_owned())
-        .collect()
+    detected.iter().filter(|(_, here)| *here).map(|(name, _)| (*name).to_owned()).collect()
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -138,15 +122,8 @@ fn cpu_features() -> Vec<String> {
 }
 
 fn features() -> Vec<String> {
-    let enabled = [
-        ("suite", cfg!(feature = "suite")),
-        ("tokio", cfg!(feature = "tokio")),
-    ];
-    enabled
-        .iter()
-        .filter(|(_, on)| *on)
-        .map(|(name, _)| (*name).to_owned())
-        .collect()
+    let enabled = [("suite", cfg!(feature = "suite")), ("tokio", cfg!(feature = "tokio"))];
+    enabled.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect()
 }
 
 fn rustc() -> String {
@@ -170,11 +147,7 @@ fn revision() -> String {
 
 /// What a program prints, if it runs, succeeds and prints anything.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }
@@ -188,10 +161,7 @@ mod tests {
         let x86 = "processor\t: 0\nmodel name\t: AMD EPYC 7B13\nmodel name\t: other\n";
         assert_eq!(cpu_model(x86).as_deref(), Some("AMD EPYC 7B13"));
         let arm = "CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n";
-        assert_eq!(
-            cpu_model(arm).as_deref(),
-            Some("implementer 0x41 part 0xd0c")
-        );
+        assert_eq!(cpu_model(arm).as_deref(), Some("implementer 0x41 part 0xd0c"));
         assert_eq!(cpu_model("nonsense"), None);
         assert_eq!(memory_total("MemTotal:       16384 kB\n"), Some(16_777_216));
         assert_eq!(memory_total("MemTotal: lots\n"), None);
@@ -203,10 +173,7 @@ mod tests {
         let json = serde_json::to_string(&machine).unwrap();
         assert_eq!(serde_json::from_str::<Machine>(&json).unwrap(), machine);
         assert_eq!(machine.is_comparable(&machine), machine.cpu != UNKNOWN);
-        let other = Machine {
-            cores: machine.cores + 1,
-            ..machine.clone()
-        };
+        let other = Machine { cores: machine.cores + 1, ..machine.clone() };
         assert!(!machine.is_comparable(&other));
     }
 

@@ -37,15 +37,10 @@ impl Default for Latencies {
 
 impl Latencies {
     /// Nothing recorded yet.
-    #[allow(
-        clippy::expect_used,
-        reason = "the bounds are constants, and a test builds one"
-    )]
+    #[allow(clippy::expect_used, reason = "the bounds are constants, and a test builds one")]
     pub fn new() -> Self {
         let histogram = Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS);
-        Self {
-            histogram: histogram.expect("bounds of a histogram"),
-        }
+        Self { histogram: histogram.expect("bounds of a histogram") }
     }
 
     /// Adds one operation. Less than a nanosecond counts as one.
@@ -84,11 +79,7 @@ impl Latencies {
         }
         // The histogram answers with the upper end of a bucket, which may lie
         // above the longest operation in it.
-        Duration::from_nanos(
-            self.histogram
-                .value_at_quantile(share)
-                .min(self.histogram.max()),
-        )
+        Duration::from_nanos(self.histogram.value_at_quantile(share).min(self.histogram.max()))
     }
 
     /// The median.
@@ -224,10 +215,7 @@ impl Measurement {
     /// `operations` in `elapsed`.
     pub fn throughput(name: impl Into<String>, operations: u64, elapsed: Duration) -> Self {
         let value = operations as f64 / elapsed.as_secs_f64();
-        Self {
-            samples: operations,
-            ..Self::of(name, value, Unit::OperationsPerSecond, Better::Higher)
-        }
+        Self { samples: operations, ..Self::of(name, value, Unit::OperationsPerSecond, Better::Higher) }
     }
 
     /// A number of bytes.
@@ -237,21 +225,11 @@ impl Measurement {
 
     /// A quality between 0 and 1, as the mean over `samples` questions.
     pub fn quality(name: impl Into<String>, value: f64, samples: u64) -> Self {
-        Self {
-            samples,
-            ..Self::of(name, value, Unit::Ratio, Better::Higher)
-        }
+        Self { samples, ..Self::of(name, value, Unit::Ratio, Better::Higher) }
     }
 
     fn of(name: impl Into<String>, value: f64, unit: Unit, better: Better) -> Self {
-        Self {
-            name: name.into(),
-            value,
-            unit,
-            better,
-            samples: 1,
-            percentiles: None,
-        }
+        Self { name: name.into(), value, unit, better, samples: 1, percentiles: None }
     }
 }
 
@@ -264,10 +242,7 @@ mod tests {
     fn an_empty_histogram_is_all_zeros() {
         let latencies = Latencies::new();
         assert!(latencies.is_empty() && latencies.percentiles().is_none());
-        assert_eq!(
-            (latencies.p99(), latencies.max(), latencies.mean()),
-            Default::default()
-        );
+        assert_eq!((latencies.p99(), latencies.max(), latencies.mean()), Default::default());
     }
 
     #[test]

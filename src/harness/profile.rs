@@ -83,20 +83,13 @@ pub struct Arguments {
 impl Arguments {
     /// Reads the arguments of this process.
     pub fn from_env() -> Self {
-        Self::parse(
-            std::env::args_os()
-                .skip(1)
-                .map(|argument| argument.to_string_lossy().into_owned()),
-        )
+        Self::parse(std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()))
     }
 
     /// Reads the arguments behind the program's name. Everything unknown is left
     /// to the framework, which also reports mistakes.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Self {
-        let mut parsed = Self {
-            test: true,
-            ..Self::default()
-        };
+        let mut parsed = Self { test: true, ..Self::default() };
         let (mut bench, mut test) = (false, false);
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -131,11 +124,7 @@ impl Arguments {
         // The short flags without a value may come before it.
         if let Some(name) = flags.trim_start_matches(['v', 'n']).strip_prefix('b') {
             let name = name.strip_prefix('=').unwrap_or(name);
-            self.baseline = if name.is_empty() {
-                rest.next()
-            } else {
-                Some(name.to_owned())
-            };
+            self.baseline = if name.is_empty() { rest.next() } else { Some(name.to_owned()) };
         }
     }
 }
@@ -188,9 +177,6 @@ mod tests {
             assert_eq!(profile.to_string().parse(), Ok(profile));
         }
         let error = "fast".parse::<Profile>().unwrap_err().to_string();
-        assert!(
-            error.contains("fast") && error.contains("quick, default or full"),
-            "{error}"
-        );
+        assert!(error.contains("fast") && error.contains("quick, default or full"), "{error}");
     }
 }

@@ -17,11 +17,7 @@ use super::random::Random;
 /// ```
 pub fn recall(ranked: &[u32], relevant: &[u32], k: usize) -> Option<f64> {
     let relevant: HashSet<u32> = relevant.iter().copied().collect();
-    let found: HashSet<&u32> = ranked
-        .iter()
-        .take(k)
-        .filter(|item| relevant.contains(item))
-        .collect();
+    let found: HashSet<&u32> = ranked.iter().take(k).filter(|item| relevant.contains(item)).collect();
     (!relevant.is_empty()).then(|| found.len() as f64 / relevant.len() as f64)
 }
 
@@ -58,8 +54,7 @@ pub fn auc(positive: &[f64], negative: &[f64]) -> Option<f64> {
     if positive.is_empty() || negative.is_empty() {
         return None;
     }
-    let labelled =
-        |scores: &[f64], label: bool| scores.iter().map(move |&score| (score, label)).collect();
+    let labelled = |scores: &[f64], label: bool| scores.iter().map(move |&score| (score, label)).collect();
     let mut all: Vec<(f64, bool)> = labelled(positive, true);
     let negatives: Vec<(f64, bool)> = labelled(negative, false);
     all.extend(negatives);
@@ -85,12 +80,7 @@ pub fn auc(positive: &[f64], negative: &[f64]) -> Option<f64> {
 /// Both are lists of (item, score), best first; `score_of` gives the exact score
 /// of any item. Which of several items with the score of the k-th are in the exact
 /// list is chance, so every found item with at least that score counts.
-pub fn overlap(
-    found: &[u32],
-    exact: &[(u32, f32)],
-    k: usize,
-    score_of: impl Fn(u32) -> f32,
-) -> Option<f64> {
+pub fn overlap(found: &[u32], exact: &[(u32, f32)], k: usize, score_of: impl Fn(u32) -> f32) -> Option<f64> {
     let top = exact.get(..k.min(exact.len()))?;
     let &(_, threshold) = top.last()?;
     let members: HashSet<u32> = top.iter().map(|&(item, _)| item).collect();
@@ -187,10 +177,7 @@ mod tests {
     #[test]
     fn ndcg_by_hand() {
         // Relevant at ranks 1 and 3: (1 + 1/2) / (1 + 1/log2 3).
-        close(
-            ndcg(&[5, 1, 6], &[5, 6], 10),
-            1.5 / (1.0 + 1.0 / 3f64.log2()),
-        );
+        close(ndcg(&[5, 1, 6], &[5, 6], 10), 1.5 / (1.0 + 1.0 / 3f64.log2()));
         close(ndcg(&[5, 6], &[6, 5], 10), 1.0);
         close(ndcg(&[1, 5], &[5], 1), 0.0);
         // More relevant items than places: the ideal has k of them.
@@ -230,37 +217,22 @@ mod tests {
     #[test]
     fn bootstrap_is_seeded_and_sees_a_clear_difference() {
         let a: Vec<f64> = (0..200).map(|i| f64::from(i % 7)).collect();
-        let b: Vec<f64> = (0..200)
-            .map(|i| f64::from(i % 7) - 0.5 - f64::from(i % 3) / 10.0)
-            .collect();
+        let b: Vec<f64> = (0..200).map(|i| f64::from(i % 7) - 0.5 - f64::from(i % 3) / 10.0).collect();
         let interval = paired_bootstrap(&a, &b, 2000, 0.95, 1).unwrap();
-        assert!(
-            interval.is_significant()
-                && interval.low < interval.mean
-                && interval.mean < interval.high
-        );
+        assert!(interval.is_significant() && interval.low < interval.mean && interval.mean < interval.high);
         assert_eq!(paired_bootstrap(&a, &b, 2000, 0.95, 1), Some(interval));
         // Standard error of the mean difference, by the textbook: sd / sqrt(n).
-        let variance = (0..200)
-            .map(|i| (0.6 - 0.5 - f64::from(i % 3) / 10.0).powi(2))
-            .sum::<f64>()
-            / 200.0;
+        let variance = (0..200).map(|i| (0.6 - 0.5 - f64::from(i % 3) / 10.0).powi(2)).sum::<f64>() / 200.0;
         let half_width = 1.96 * (variance / 200.0).sqrt();
         assert!(((interval.high - interval.low) / 2.0 / half_width - 1.0).abs() < 0.1);
-        assert!(
-            !paired_bootstrap(&a, &a, 100, 0.95, 1)
-                .unwrap()
-                .is_significant()
-        );
+        assert!(!paired_bootstrap(&a, &a, 100, 0.95, 1).unwrap().is_significant());
         assert_eq!(paired_bootstrap(&a, &b[..9], 100, 0.95, 1), None);
         assert_eq!(paired_bootstrap(&[], &[], 100, 0.95, 1), None);
     }
 
     /// Every pair compared with every other.
     fn naive_auc(positive: &[f64], negative: &[f64]) -> f64 {
-        let pairs = positive
-            .iter()
-            .flat_map(|p| negative.iter().map(move |n| (p, n)));
+        let pairs = positive.iter().flat_map(|p| negative.iter().map(move |n| (p, n)));
         let wins: f64 = pairs
             .map(|(p, n)| {
                 if p > n {

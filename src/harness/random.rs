@@ -115,10 +115,7 @@ mod tests {
             let expected = f64::from(DRAWS) / (f64::from(rank) * harmonic);
             let got = f64::from(seen[rank as usize - 1]);
             // Five standard deviations of a Poisson count.
-            assert!(
-                (got - expected).abs() < 5.0 * expected.sqrt(),
-                "rank {rank}: {got} of {expected}"
-            );
+            assert!((got - expected).abs() < 5.0 * expected.sqrt(), "rank {rank}: {got} of {expected}");
         }
     }
 
@@ -137,9 +134,6 @@ mod tests {
 
     #[test]
     fn streams_of_one_seed_differ() {
-        assert_ne!(
-            Random::stream(1, 0).next_u64(),
-            Random::stream(1, 1).next_u64()
-        );
+        assert_ne!(Random::stream(1, 0).next_u64(), Random::stream(1, 1).next_u64());
     }
 }

@@ -146,15 +146,9 @@ impl Workload {
     /// turns; each has a scope of its own and knows only what was said in it.
     pub fn with_agents(seed: u64, agents: u32) -> Self {
         let lexicon = Lexicon::new(seed);
-        let agent = |rank: u32| Agent {
-            scope: scope_name(&lexicon, rank),
-            sessions: 0,
-            facts: Vec::new(),
-        };
+        let agent = |rank: u32| Agent { scope: scope_name(&lexicon, rank), sessions: 0, facts: Vec::new() };
         Self {
-            agents: (0..agents.clamp(1, Class::Person.size()))
-                .map(agent)
-                .collect(),
+            agents: (0..agents.clamp(1, Class::Person.size())).map(agent).collect(),
             random: Random::stream(seed, 0),
             phrases: Phrases::parse(),
             session: Session::default(),
@@ -173,10 +167,7 @@ impl Workload {
     /// this is meant for a fresh one.
     pub fn corpus(&mut self, memories: usize, answerable: usize) -> Corpus {
         let memories = self.by_ref().take(memories).collect();
-        Corpus {
-            memories,
-            questions: self.questions(answerable, answerable / 4),
-        }
+        Corpus { memories, questions: self.questions(answerable, answerable / 4) }
     }
 
     fn start_session(&mut self) {
@@ -188,10 +179,7 @@ impl Workload {
         agent.sessions += 1;
         let user = random.zipf(SPEAKERS);
         let other = (user + 1 + random.zipf(SPEAKERS - 1)) % SPEAKERS;
-        let speaker = |rank| Speaker {
-            rank,
-            name: word(&self.lexicon, Class::Person, rank),
-        };
+        let speaker = |rank| Speaker { rank, name: word(&self.lexicon, Class::Person, rank) };
         self.session = Session {
             agent: index,
             id: format!("{}/{}", agent.scope, agent.sessions),
@@ -206,10 +194,7 @@ impl Workload {
     /// Writes what one of the two says to `text`, and returns whether the user says
     /// it: it may be the other one, because nobody speaks of oneself by name.
     fn say(&mut self, is_user: bool, text: &mut String) -> bool {
-        let known = self
-            .agents
-            .get(self.session.agent)
-            .map_or(0, |agent| agent.facts.len());
+        let known = self.agents.get(self.session.agent).map_or(0, |agent| agent.facts.len());
         let choice = self.random.below(100);
         self.revisited = choice < REVISITS && known > 0;
         if self.revisited {
@@ -238,21 +223,14 @@ impl Workload {
         };
         let attribute = wordings.relation.attribute.draw(&mut self.random);
         let value = draw(wordings.relation.value_class(attribute), &mut self.random);
-        let key = Key {
-            relation: relation as u8,
-            subject,
-            attribute,
-        };
+        let key = Key { relation: relation as u8, subject, attribute };
         self.utter(is_user, key, Some(value), false, text)
     }
 
     /// A change of, or a remark on, something said before: mostly lately.
     fn revisit(&mut self, is_user: bool, known: u32, text: &mut String) -> bool {
         let back = self.random.zipf(known) as usize;
-        let facts = self
-            .agents
-            .get(self.session.agent)
-            .map_or(&[][..], |agent| &agent.facts);
+        let facts = self.agents.get(self.session.agent).map_or(&[][..], |agent| &agent.facts);
         let Some(&Fact { key, value, .. }) = facts.iter().rev().nth(back) else {
             return is_user;
         };
@@ -270,14 +248,7 @@ impl Workload {
     }
 
     /// Words a fact, and remembers it if it comes with a value.
-    fn utter(
-        &mut self,
-        is_user: bool,
-        key: Key,
-        value: Option<u32>,
-        again: bool,
-        text: &mut String,
-    ) -> bool {
+    fn utter(&mut self, is_user: bool, key: Key, value: Option<u32>, again: bool, text: &mut String) -> bool {
         let Some(wordings) = self.phrases.relations.get(key.relation as usize) else {
             return is_user;
         };
@@ -292,8 +263,7 @@ impl Workload {
         let in_first_person = about_speaker && value.is_some();
         let is_user = is_user != (about_speaker && !in_first_person);
 
-        let value_word =
-            value.map(|value| word(&self.lexicon, relation.value_class(key.attribute), value));
+        let value_word = value.map(|value| word(&self.lexicon, relation.value_class(key.attribute), value));
         let gaps = Gaps {
             subject: &word(&self.lexicon, relation.subject, key.subject),
             attribute: &relation.attribute.word(&self.lexicon, key.attribute),
@@ -303,11 +273,7 @@ impl Workload {
             template.fill(gaps, &self.lexicon, &mut self.random, text);
         }
         if let (Some(value), Some(agent)) = (value, self.agents.get_mut(self.session.agent)) {
-            agent.facts.push(Fact {
-                key,
-                value,
-                memory: self.said,
-            });
+            agent.facts.push(Fact { key, value, memory: self.said });
         }
         is_user
     }
@@ -343,10 +309,7 @@ impl Iterator for Workload {
         }
         self.said += 1;
 
-        let scope = self
-            .agents
-            .get(self.session.agent)
-            .map(|agent| agent.scope.clone());
+        let scope = self.agents.get(self.session.agent).map(|agent| agent.scope.clone());
         let mut id = String::with_capacity(self.session.id.len() + 4);
         // Writing to a `String` cannot fail.
         let _ = write!(id, "{}/{}", self.session.id, self.session.turn);
@@ -385,9 +348,7 @@ impl Relation {
     /// The class of the value that goes with an attribute.
     fn value_class(&self, attribute: u32) -> Class {
         match self.attribute {
-            Attribute::Kind(kinds) => kinds
-                .get(attribute as usize)
-                .map_or(self.value, |&(_, class)| class),
+            Attribute::Kind(kinds) => kinds.get(attribute as usize).map_or(self.value, |&(_, class)| class),
             Attribute::None | Attribute::Class(_) => self.value,
         }
     }
@@ -406,9 +367,9 @@ impl Attribute {
         match self {
             Self::None => String::new(),
             Self::Class(class) => word(lexicon, class, rank),
-            Self::Kind(kinds) => kinds
-                .get(rank as usize)
-                .map_or_else(String::new, |&(word, _)| word.to_owned()),
+            Self::Kind(kinds) => {
+                kinds.get(rank as usize).map_or_else(String::new, |&(word, _)| word.to_owned())
+            }
         }
     }
 }
@@ -421,9 +382,7 @@ fn word(lexicon: &Lexicon, class: Class, rank: u32) -> String {
 
 /// The name of a person who has an agent, as an identifier.
 fn scope_name(lexicon: &Lexicon, rank: u32) -> String {
-    word(lexicon, Class::Person, rank)
-        .to_lowercase()
-        .replace(' ', "-")
+    word(lexicon, Class::Person, rank).to_lowercase().replace(' ', "-")
 }
 
 /// A query made of `share` of the words of `text` (at least one, if it has any),

@@ -56,17 +56,11 @@ impl SignedPlanes {
             return Err(HdvError::PlaneCount { received: planes });
         };
         let dim = check_weighted_rows(rows, weights)?;
-        let squares: f64 = weights
-            .iter()
-            .map(|&weight| f64::from(weight).powi(2))
-            .sum();
+        let squares: f64 = weights.iter().map(|&weight| f64::from(weight).powi(2)).sum();
         let step = step * squares.sqrt();
 
-        let mut query = Self {
-            planes: vec![0; planes * dim.words()].into(),
-            count: planes,
-            unit: step / 2.0,
-        };
+        let mut query =
+            Self { planes: vec![0; planes * dim.words()].into(), count: planes, unit: step / 2.0 };
         let cuts = cuts(weights, planes, step);
         kernels::best().quantise_sums(rows, weights, &cuts, &mut query.planes);
         Ok(query)
@@ -120,14 +114,10 @@ impl SignedPlanes {
     /// [`HdvError::SketchLength`] if `words` is 0 or more than a plane has.
     pub fn prefixes(&self, words: usize) -> Result<Vec<u64>, HdvError> {
         if words == 0 || words > self.words() {
-            return Err(HdvError::SketchLength {
-                received: words.saturating_mul(64),
-            });
+            return Err(HdvError::SketchLength { received: words.saturating_mul(64) });
         }
         let planes = self.planes.chunks_exact(self.words());
-        Ok(planes
-            .flat_map(|plane| plane.iter().take(words).copied())
-            .collect())
+        Ok(planes.flat_map(|plane| plane.iter().take(words).copied()).collect())
     }
 }
 
@@ -148,30 +138,21 @@ mod tests {
     use crate::hdv::{Dimension, Hypervector};
 
     fn rows(dim: Dimension, count: u64) -> Vec<Hypervector> {
-        (0..count)
-            .map(|seed| Hypervector::random(dim, seed))
-            .collect()
+        (0..count).map(|seed| Hypervector::random(dim, seed)).collect()
     }
 
     /// The sums `s_b` in plain arithmetic.
     fn sums(rows: &[&[u64]], weights: &[u16], bits: usize) -> Vec<f64> {
         let sign = |row: &[u64], at: usize| (row[at / 64] >> (at % 64) & 1) as f64 * 2.0 - 1.0;
         (0..bits)
-            .map(|at| {
-                rows.iter()
-                    .zip(weights)
-                    .map(|(row, &w)| f64::from(w) * sign(row, at))
-                    .sum()
-            })
+            .map(|at| rows.iter().zip(weights).map(|(row, &w)| f64::from(w) * sign(row, at)).sum())
             .collect()
     }
 
     fn quantised(query: &SignedPlanes, at: usize) -> f64 {
         let planes = query.planes().chunks_exact(query.words()).enumerate();
         planes
-            .map(|(p, plane)| {
-                ((plane[at / 64] >> (at % 64) & 1) as f64 * 2.0 - 1.0) * f64::from(1 << p)
-            })
+            .map(|(p, plane)| ((plane[at / 64] >> (at % 64) & 1) as f64 * 2.0 - 1.0) * f64::from(1 << p))
             .sum()
     }
 
@@ -186,11 +167,7 @@ mod tests {
             let highest = f64::from((1 << planes) - 1);
             for (at, sum) in sums(&rows, &weights, dim.bits()).into_iter().enumerate() {
                 let level = (sum / query.unit() / 2.0).floor() * 2.0 + 1.0;
-                assert_eq!(
-                    quantised(&query, at),
-                    level.clamp(-highest, highest),
-                    "{sum}"
-                );
+                assert_eq!(quantised(&query, at), level.clamp(-highest, highest), "{sum}");
             }
         }
     }
@@ -210,11 +187,7 @@ mod tests {
                 .enumerate()
                 .map(|(at, sum)| (sum - quantised(&query, at) * query.unit()).powi(2))
                 .sum();
-            assert!(
-                (error / variance / expected - 1.0).abs() < 0.15,
-                "{planes}: {}",
-                error / variance
-            );
+            assert!((error / variance / expected - 1.0).abs() < 0.15, "{planes}: {}", error / variance);
         }
     }
 
@@ -226,9 +199,7 @@ mod tests {
             let query = SignedPlanes::new(&[row.words()], &[3], planes).unwrap();
             assert!(query.score(row.words()).unwrap() > 0);
             let mut scores = [0; 2];
-            query
-                .score_rows(&[row.words(), row.words()].concat(), &mut scores)
-                .unwrap();
+            query.score_rows(&[row.words(), row.words()].concat(), &mut scores).unwrap();
             assert_eq!(scores, [query.score(row.words()).unwrap(); 2]);
         }
     }
@@ -237,31 +208,13 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let row = [0; 4];
         let new = SignedPlanes::new;
-        assert_eq!(
-            new(&[&row], &[1], 0),
-            Err(HdvError::PlaneCount { received: 0 })
-        );
-        assert_eq!(
-            new(&[&row], &[1], 5),
-            Err(HdvError::PlaneCount { received: 5 })
-        );
-        assert_eq!(
-            new(&[&row], &[], 2),
-            Err(HdvError::WeightCount {
-                expected: 1,
-                received: 0
-            })
-        );
+        assert_eq!(new(&[&row], &[1], 0), Err(HdvError::PlaneCount { received: 0 }));
+        assert_eq!(new(&[&row], &[1], 5), Err(HdvError::PlaneCount { received: 5 }));
+        assert_eq!(new(&[&row], &[], 2), Err(HdvError::WeightCount { expected: 1, received: 0 }));
         assert_eq!(new(&[&row], &[0], 2), Err(HdvError::NothingToBundle));
         let query = new(&[&row], &[1], 2).unwrap();
-        let mismatch = HdvError::DimensionMismatch {
-            expected: 256,
-            received: 192,
-        };
+        let mismatch = HdvError::DimensionMismatch { expected: 256, received: 192 };
         assert_eq!(query.score(&row[..3]), Err(mismatch));
-        assert_eq!(
-            query.prefixes(5),
-            Err(HdvError::SketchLength { received: 320 })
-        );
+        assert_eq!(query.prefixes(5), Err(HdvError::SketchLength { received: 320 }));
     }
 }

@@ -75,25 +75,16 @@ mod tests {
     fn only_non_zero_multiples_of_64_up_to_the_maximum_are_dimensions() {
         for bits in [64, 128, 192, 4096, 16_384, Dimension::MAX_BITS] {
             let dim = Dimension::new(bits).unwrap();
-            assert_eq!(
-                (dim.bits(), dim.words(), dim.bytes()),
-                (bits, bits / 64, bits / 8)
-            );
+            assert_eq!((dim.bits(), dim.words(), dim.bytes()), (bits, bits / 64, bits / 8));
         }
         for bits in [0, 1, 63, 65, 100, Dimension::MAX_BITS + 64, usize::MAX] {
-            assert_eq!(
-                Dimension::new(bits),
-                Err(HdvError::InvalidDimension { received: bits })
-            );
+            assert_eq!(Dimension::new(bits), Err(HdvError::InvalidDimension { received: bits }));
         }
     }
 
     #[test]
     fn an_invalid_dimension_says_what_was_expected() {
         let message = Dimension::new(100).unwrap_err().to_string();
-        assert!(
-            message.contains("multiple of 64") && message.contains("received 100"),
-            "{message}"
-        );
+        assert!(message.contains("multiple of 64") && message.contains("received 100"), "{message}");
     }
 }

@@ -132,10 +132,7 @@ impl Kernels {
     /// If the lengths differ.
     #[inline]
     pub fn xor_into(&self, a: &[u64], b: &[u64], out: &mut [u64]) {
-        assert!(
-            a.len() == b.len() && a.len() == out.len(),
-            "operands of different lengths"
-        );
+        assert!(a.len() == b.len() && a.len() == out.len(), "operands of different lengths");
         // SAFETY: the CPU has the instructions, see `Kernels`; equal lengths.
         unsafe { (self.xor_into)(a, b, out) }
     }
@@ -146,11 +143,7 @@ impl Kernels {
     /// # Panics
     /// If `rows` and `out` differ in length or are not rows as long as `key`.
     pub fn xor_rows(&self, key: &[u64], rows: &[u64], out: &mut [u64]) {
-        assert_eq!(
-            rows.len(),
-            out.len(),
-            "rows and results of different lengths"
-        );
+        assert_eq!(rows.len(), out.len(), "rows and results of different lengths");
         assert_rows(key.len(), rows, rows.len() / key.len().max(1));
         let words = key.len().max(1);
         for (row, out) in rows.chunks_exact(words).zip(out.chunks_exact_mut(words)) {
@@ -166,11 +159,7 @@ impl Kernels {
     /// the total weight overflows a `u32`.
     pub fn weighted_majority(&self, rows: &[&[u64]], weights: &[u8], tie: &[u64], out: &mut [u64]) {
         assert_weighted(rows, weights, out.len());
-        assert_eq!(
-            tie.len(),
-            out.len(),
-            "tie vector and result of different lengths"
-        );
+        assert_eq!(tie.len(), out.len(), "tie vector and result of different lengths");
         // SAFETY: the CPU has the instructions, see `Kernels`; checked above.
         unsafe { (self.weighted_majority)(rows, weights, tie, out) }
     }
@@ -184,19 +173,9 @@ impl Kernels {
     /// If rows and weights differ in number, `cuts` is not the count for 1 to
     /// [`MAX_PLANES`] planes, `planes_out` does not hold that many rows, or the
     /// total weight overflows a `u32`.
-    pub fn quantise_sums(
-        &self,
-        rows: &[&[u64]],
-        weights: &[u16],
-        cuts: &[u32],
-        planes_out: &mut [u64],
-    ) {
+    pub fn quantise_sums(&self, rows: &[&[u64]], weights: &[u16], cuts: &[u32], planes_out: &mut [u64]) {
         let count = (cuts.len() + 1).trailing_zeros() as usize;
-        assert_eq!(
-            cuts.len() + 1,
-            1 << count,
-            "cuts for no whole number of planes"
-        );
+        assert_eq!(cuts.len() + 1, 1 << count, "cuts for no whole number of planes");
         debug_assert!(cuts.is_sorted());
         let words = assert_planes(planes_out, count);
         assert_weighted(rows, weights, words);
@@ -250,14 +229,8 @@ fn assert_rows(words: usize, rows: &[u64], count: usize) {
 }
 
 fn assert_blocks(words: usize, blocks: &[u64], count: usize) {
-    assert!(
-        words < 1 << 10,
-        "a sketch of {words} words overflows its counters"
-    );
-    assert!(
-        count.is_multiple_of(SKETCH_ROWS),
-        "{count} sketches are not whole blocks"
-    );
+    assert!(words < 1 << 10, "a sketch of {words} words overflows its counters");
+    assert!(count.is_multiple_of(SKETCH_ROWS), "{count} sketches are not whole blocks");
     assert_rows(words, blocks, count);
 }
 
@@ -270,18 +243,8 @@ fn assert_planes(planes: &[u64], count: usize) -> usize {
 }
 
 fn assert_weighted<W: Copy + Into<u32>>(rows: &[&[u64]], weights: &[W], words: usize) {
-    assert_eq!(
-        rows.len(),
-        weights.len(),
-        "rows and weights differ in number"
-    );
-    assert!(
-        rows.iter().all(|row| row.len() == words),
-        "rows of different lengths"
-    );
+    assert_eq!(rows.len(), weights.len(), "rows and weights differ in number");
+    assert!(rows.iter().all(|row| row.len() == words), "rows of different lengths");
     let total: u64 = weights.iter().map(|&weight| u64::from(weight.into())).sum();
-    assert!(
-        u32::try_from(total).is_ok(),
-        "a total weight of {total} overflows"
-    );
+    assert!(u32::try_from(total).is_ok(), "a total weight of {total} overflows");
 }

@@ -42,28 +42,17 @@ mod tests {
     /// The first words from the state 1, 2, 3, 4 as the authors' C code gives them.
     #[test]
     fn the_stream_is_the_published_one() {
-        let published = [
-            41_943_041,
-            58_720_359,
-            3_588_806_011_781_223,
-            3_591_011_842_654_386,
-            9_228_616_714_210_784_205,
-        ];
-        let stream = Xoshiro256PlusPlus {
-            state: [1, 2, 3, 4],
-        };
+        let published =
+            [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386, 9_228_616_714_210_784_205];
+        let stream = Xoshiro256PlusPlus { state: [1, 2, 3, 4] };
         assert!(stream.take(5).eq(published));
     }
 
     /// SplitMix64 from seed 0, likewise.
     #[test]
     fn the_seed_is_spread_by_the_published_function() {
-        let published = [
-            0xE220_A839_7B1D_CDAF,
-            0x6E78_9E6A_A1B9_65F4,
-            0x06C4_5D18_8009_454F,
-            0xF88B_B8A8_724C_81EC,
-        ];
+        let published =
+            [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F, 0xF88B_B8A8_724C_81EC];
         assert_eq!(Xoshiro256PlusPlus::from_seed(0).state, published);
     }
 }

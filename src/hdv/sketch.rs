@@ -45,11 +45,7 @@ impl SketchBlocks {
         if bits == 0 || !bits.is_multiple_of(64) || bits > Self::MAX_BITS {
             return Err(HdvError::SketchLength { received: bits });
         }
-        Ok(Self {
-            prefix_words: bits / 64,
-            rows: 0,
-            blocks: Vec::new(),
-        })
+        Ok(Self { prefix_words: bits / 64, rows: 0, blocks: Vec::new() })
     }
 
     /// The number of sketches.
@@ -74,8 +70,7 @@ impl SketchBlocks {
     pub fn push(&mut self, vector: &[u64]) -> Result<(), HdvError> {
         let prefix = self.prefix(vector)?;
         if self.rows.is_multiple_of(SKETCH_ROWS) {
-            self.blocks
-                .resize(self.blocks.len() + self.prefix_words * SKETCH_ROWS, 0);
+            self.blocks.resize(self.blocks.len() + self.prefix_words * SKETCH_ROWS, 0);
         }
         self.rows += 1;
         self.write(self.rows - 1, prefix.iter().copied());
@@ -106,8 +101,7 @@ impl SketchBlocks {
         // Rows beyond the last stay zero, so that equal tables compare equal.
         self.write(self.rows, std::iter::repeat_n(0, self.prefix_words));
         let blocks = self.rows.div_ceil(SKETCH_ROWS);
-        self.blocks
-            .truncate(blocks * self.prefix_words * SKETCH_ROWS);
+        self.blocks.truncate(blocks * self.prefix_words * SKETCH_ROWS);
     }
 
     /// Row `row` as it was added, if there is one.
@@ -147,12 +141,10 @@ impl SketchBlocks {
     }
 
     fn prefix<'a>(&self, vector: &'a [u64]) -> Result<&'a [u64], HdvError> {
-        vector
-            .get(..self.prefix_words)
-            .ok_or(HdvError::DimensionMismatch {
-                expected: self.prefix_words * 64,
-                received: vector.len() * 64,
-            })
+        vector.get(..self.prefix_words).ok_or(HdvError::DimensionMismatch {
+            expected: self.prefix_words * 64,
+            received: vector.len() * 64,
+        })
     }
 
     /// Where the words of a row start; they are `SKETCH_ROWS` apart.
@@ -161,11 +153,7 @@ impl SketchBlocks {
     }
 
     fn row_words(&self, row: usize) -> impl Iterator<Item = &u64> {
-        self.blocks
-            .iter()
-            .skip(self.start(row))
-            .step_by(SKETCH_ROWS)
-            .take(self.prefix_words)
+        self.blocks.iter().skip(self.start(row)).step_by(SKETCH_ROWS).take(self.prefix_words)
     }
 
     fn write(&mut self, row: usize, words: impl Iterator<Item = u64>) {
@@ -263,16 +251,10 @@ mod tests {
     #[test]
     fn lengths_that_do_not_fit_are_refused() {
         for bits in [0, 63, 65, SketchBlocks::MAX_BITS + 64] {
-            assert_eq!(
-                SketchBlocks::new(bits),
-                Err(HdvError::SketchLength { received: bits })
-            );
+            assert_eq!(SketchBlocks::new(bits), Err(HdvError::SketchLength { received: bits }));
         }
         let mut table = SketchBlocks::new(512).unwrap();
-        let mismatch = HdvError::DimensionMismatch {
-            expected: 512,
-            received: 256,
-        };
+        let mismatch = HdvError::DimensionMismatch { expected: 512, received: 256 };
         assert_eq!(table.push(&[0; 4]), Err(mismatch));
         assert!(table.is_empty());
     }

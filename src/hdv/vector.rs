@@ -10,11 +10,8 @@ use super::{Dimension, HdvError, kernels};
 const TIE_SEED: u64 = 0x7469_6520_7275_6C65;
 
 /// The tie vector of the largest dimension; smaller ones are its prefixes.
-static TIE_WORDS: LazyLock<Box<[u64]>> = LazyLock::new(|| {
-    Xoshiro256PlusPlus::from_seed(TIE_SEED)
-        .take(Dimension::MAX_BITS / 64)
-        .collect()
-});
+static TIE_WORDS: LazyLock<Box<[u64]>> =
+    LazyLock::new(|| Xoshiro256PlusPlus::from_seed(TIE_SEED).take(Dimension::MAX_BITS / 64).collect());
 
 /// A binary hypervector.
 ///
@@ -36,20 +33,14 @@ pub struct Hypervector {
 impl Hypervector {
     /// The vector without a set bit, the neutral element of [`bind`](Self::bind).
     pub fn zeros(dim: Dimension) -> Self {
-        Self {
-            words: vec![0; dim.words()].into(),
-        }
+        Self { words: vec![0; dim.words()].into() }
     }
 
     /// A random vector, the same for the same seed on every platform and in
     /// every version: the first words of xoshiro256++ whose state SplitMix64
     /// filled from `seed`. A smaller dimension gives a prefix of a larger one.
     pub fn random(dim: Dimension, seed: u64) -> Self {
-        Self {
-            words: Xoshiro256PlusPlus::from_seed(seed)
-                .take(dim.words())
-                .collect(),
-        }
+        Self { words: Xoshiro256PlusPlus::from_seed(seed).take(dim.words()).collect() }
     }
 
     /// The vector with these words; bit `i` is bit `i % 64` of word `i / 64`.
@@ -68,24 +59,14 @@ impl Hypervector {
     /// [`HdvError::PartialWord`] or [`HdvError::InvalidDimension`].
     pub fn from_le_bytes(bytes: &[u8]) -> Result<Self, HdvError> {
         let (words, []) = bytes.as_chunks() else {
-            return Err(HdvError::PartialWord {
-                received: bytes.len(),
-            });
+            return Err(HdvError::PartialWord { received: bytes.len() });
         };
-        Self::from_words(
-            words
-                .iter()
-                .map(|&word| u64::from_le_bytes(word))
-                .collect::<Vec<_>>(),
-        )
+        Self::from_words(words.iter().map(|&word| u64::from_le_bytes(word)).collect::<Vec<_>>())
     }
 
     /// The words as little-endian bytes, bit `i` being bit `i % 8` of byte `i / 8`.
     pub fn to_le_bytes(&self) -> Vec<u8> {
-        self.words
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect()
+        self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
     /// The words, for kernels and storage.
@@ -136,9 +117,7 @@ impl Hypervector {
         if bit_shift > 0 {
             shift_left_cyclic(&mut rotated, bit_shift as u32);
         }
-        Self {
-            words: rotated.into(),
-        }
+        Self { words: rotated.into() }
     }
 
     /// The number of bits in which two vectors differ.
@@ -184,10 +163,8 @@ impl Hypervector {
     /// [`HdvError::NothingToBundle`] without a weight above zero,
     /// [`HdvError::DimensionMismatch`].
     pub fn weighted_bundle(vectors: &[(&Self, u8)]) -> Result<Self, HdvError> {
-        let (rows, weights): (Vec<&[u64]>, Vec<u8>) = vectors
-            .iter()
-            .map(|(vector, weight)| (vector.words(), *weight))
-            .unzip();
+        let (rows, weights): (Vec<&[u64]>, Vec<u8>) =
+            vectors.iter().map(|(vector, weight)| (vector.words(), *weight)).unzip();
         Self::majority(&rows, &weights)
     }
 
@@ -213,11 +190,7 @@ impl std::fmt::Debug for Hypervector {
     /// The dimension and the first word: 256 words would drown every message.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let first = self.words.first().copied().unwrap_or_default();
-        write!(
-            f,
-            "Hypervector({} bits, {first:#018x}..)",
-            self.words.len() * 64
-        )
+        write!(f, "Hypervector({} bits, {first:#018x}..)", self.words.len() * 64)
     }
 }
 
@@ -231,10 +204,7 @@ pub(super) fn expect_words(expected: usize, received: usize) -> Result<(), HdvEr
     if expected == received {
         return Ok(());
     }
-    Err(HdvError::DimensionMismatch {
-        expected: expected * 64,
-        received: received * 64,
-    })
+    Err(HdvError::DimensionMismatch { expected: expected * 64, received: received * 64 })
 }
 
 /// The common dimension of rows that are about to be summed with weights.
@@ -243,10 +213,7 @@ pub(super) fn check_weighted_rows<W: Copy + Into<u32>>(
     weights: &[W],
 ) -> Result<Dimension, HdvError> {
     if rows.len() != weights.len() {
-        return Err(HdvError::WeightCount {
-            expected: rows.len(),
-            received: weights.len(),
-        });
+        return Err(HdvError::WeightCount { expected: rows.len(), received: weights.len() });
     }
     let Some(first) = rows.first() else {
         return Err(HdvError::NothingToBundle);
@@ -288,20 +255,14 @@ mod tests {
     #[test]
     fn random_vectors_are_the_same_for_good() {
         let vector = Hypervector::random(Dimension::new(128).unwrap(), 42);
-        assert_eq!(
-            *vector.words(),
-            [0xD076_4D4F_4476_689F, 0x519E_4174_576F_3791]
-        );
+        assert_eq!(*vector.words(), [0xD076_4D4F_4476_689F, 0x519E_4174_576F_3791]);
     }
 
     #[test]
     fn operands_of_different_dimensions_are_refused() {
         let a = Hypervector::zeros(Dimension::new(128).unwrap());
         let b = Hypervector::zeros(Dimension::new(192).unwrap());
-        let mismatch = HdvError::DimensionMismatch {
-            expected: 128,
-            received: 192,
-        };
+        let mismatch = HdvError::DimensionMismatch { expected: 128, received: 192 };
         assert_eq!(a.bind(&b), Err(mismatch.clone()));
         assert_eq!(a.clone().bind_assign(&b), Err(mismatch.clone()));
         assert_eq!(a.hamming(&b), Err(mismatch.clone()));
@@ -313,10 +274,7 @@ mod tests {
     fn bundling_nothing_is_an_error_not_a_vector() {
         let a = Hypervector::zeros(Dimension::default());
         assert_eq!(Hypervector::bundle(&[]), Err(HdvError::NothingToBundle));
-        assert_eq!(
-            Hypervector::weighted_bundle(&[(&a, 0)]),
-            Err(HdvError::NothingToBundle)
-        );
+        assert_eq!(Hypervector::weighted_bundle(&[(&a, 0)]), Err(HdvError::NothingToBundle));
     }
 
     #[test]
@@ -331,14 +289,8 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_vector_are_refused() {
-        assert_eq!(
-            Hypervector::from_le_bytes(&[0; 9]),
-            Err(HdvError::PartialWord { received: 9 })
-        );
-        assert_eq!(
-            Hypervector::from_le_bytes(&[]),
-            Err(HdvError::InvalidDimension { received: 0 })
-        );
+        assert_eq!(Hypervector::from_le_bytes(&[0; 9]), Err(HdvError::PartialWord { received: 9 }));
+        assert_eq!(Hypervector::from_le_bytes(&[]), Err(HdvError::InvalidDimension { received: 0 }));
     }
 
     proptest! {

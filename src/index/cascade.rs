@@ -7,9 +7,8 @@
 //! out: first by the sketches, which stand together in memory, then by
 //! [`MIDDLE_BITS`], then the whole vector decides.
 
-use super::filter::RowFilter;
+use super::filter::Scope;
 use super::segment::{LANES, Segment, Vectors};
-use super::shard::Part;
 use super::top::{Scored, TopK};
 use crate::error::Error;
 use crate::hdv::kernels;
@@ -40,29 +39,28 @@ pub fn similarity(distance: u32, bits: usize) -> f32 {
     (1.0 - 2.0 * f64::from(distance) / bits.max(1) as f64) as f32
 }
 
-/// Offers the rows of `parts` nearest to `query` to `top`, scored by
-/// [`similarity`].
+/// Offers the rows of `scope` nearest to `query` to `top`, scored by
+/// [`similarity`]: those whose vector was supplied by the caller, or the others.
 ///
 /// # Errors
 /// Whatever fetching a vector reports.
 pub fn search<R>(
-    parts: &[Part<R>],
-    tier: TierKind,
+    scope: &Scope<'_, R>,
     query: &[u64],
-    filter: &RowFilter,
+    supplied: bool,
     limits: Limits,
-    eligible: impl Fn(&Segment<R>, u32) -> bool,
     vectors: &mut impl Vectors<R>,
     top: &mut TopK,
 ) -> Result<(), Error> {
     let mut distances = Vec::new();
-    for part in parts {
+    for part in scope.parts {
         let segment = &*part.segment;
-        let admits = filter.admits(part);
-        let admits = |row: u32| admits(row) && eligible(segment, row);
+        let admits = scope.filter.admits(part);
+        let admits = |row: u32| segment.is_supplied(row) == supplied && admits(row);
+        let bits = segment.sketch_words() * 64;
         sketch_distances(segment, query, &mut distances);
-        let mut stage = Stage { query, limits, tier, top: &mut *top };
-        let histogram = Histogram::of(&distances, segment.sketch_words() * 64, &admits);
+        let mut stage = Stage { query, limits, tier: scope.tier, top: &mut *top };
+        let histogram = Histogram::of(&distances, bits, admits);
         // The nearest k sketches first: they set the threshold for the rest.
         let near = histogram.reaching(stage.top.k());
         let far = histogram.reaching(limits.candidates);
@@ -72,8 +70,7 @@ pub fn search<R>(
             }
         }
         for (&distance, row) in distances.iter().zip(0..) {
-            if distance > near && distance <= far && stage.may_pass(distance.into(), segment.sketch_words() * 64) && admits(row)
-            {
+            if distance > near && distance <= far && stage.may_pass(distance.into(), bits) && admits(row) {
                 stage.refine(segment, row, vectors)?;
             }
         }
@@ -139,7 +136,12 @@ impl Stage<'_> {
         distance <= prefix * p + self.limits.z * deviation
     }
 
-    fn refine<R>(&mut self, segment: &Segment<R>, row: u32, vectors: &mut impl Vectors<R>) -> Result<(), Error> {
+    fn refine<R>(
+        &mut self,
+        segment: &Segment<R>,
+        row: u32,
+        vectors: &mut impl Vectors<R>,
+    ) -> Result<(), Error> {
         let vector = vectors.vector(segment, row)?;
         let middle = MIDDLE_BITS / 64;
         if let (Some(ours), Some(theirs)) = (self.query.get(..middle), vector.get(..middle))

@@ -1,9 +1,20 @@
-//! What a search leaves out.
+//! Where a search looks, and what it leaves out.
 
 use std::ops::Range;
 
 use super::shard::Part;
 use crate::encoder::Term;
+use crate::key::TierKind;
+
+/// Where a search looks.
+pub struct Scope<'a, R> {
+    /// The segments.
+    pub parts: &'a [Part<R>],
+    /// The tier that they belong to.
+    pub tier: TierKind,
+    /// What is left out.
+    pub filter: &'a RowFilter,
+}
 
 /// What a search leaves out: memories without a metadata pair, or outside of a
 /// range of time.

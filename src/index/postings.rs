@@ -79,7 +79,8 @@ impl Postings {
         let mut lists = Builder::with_capacity(total);
         let mut run: Vec<u32> = Vec::new();
         loop {
-            let heads = parts.iter().zip(&cursors).filter_map(|((postings, _), &at)| postings.terms.get(at).copied());
+            let heads =
+                parts.iter().zip(&cursors).filter_map(|((postings, _), &at)| postings.terms.get(at).copied());
             let Some(term) = heads.min() else { break };
             run.clear();
             for ((postings, remap), at) in parts.iter().zip(&mut cursors) {
@@ -99,7 +100,12 @@ impl Postings {
     /// Takes the three columns of a file, or `None` when they contradict one
     /// another, a term is out of order, or a posting names a row not below
     /// `rows`.
-    pub fn from_columns(terms: Column<u64>, offsets: Column<u32>, entries: Column<u32>, rows: usize) -> Option<Self> {
+    pub fn from_columns(
+        terms: Column<u64>,
+        offsets: Column<u32>,
+        entries: Column<u32>,
+        rows: usize,
+    ) -> Option<Self> {
         let consistent = offsets.len() == terms.len() + 1
             && offsets.first() == Some(&0)
             && offsets.last().is_some_and(|&last| last as usize == entries.len())
@@ -227,8 +233,10 @@ mod tests {
     }
 
     fn build(rows: &Rows) -> Postings {
-        let rows: Vec<Vec<(Term, u16)>> =
-            rows.iter().map(|row| row.iter().map(|(&name, &weight)| (term(name), weight)).collect()).collect();
+        let rows: Vec<Vec<(Term, u16)>> = rows
+            .iter()
+            .map(|row| row.iter().map(|(&name, &weight)| (term(name), weight)).collect())
+            .collect();
         Postings::build(rows.iter().map(Vec::as_slice))
     }
 
@@ -262,7 +270,7 @@ mod tests {
             // A seeded draw says which part gives the next row and which rows are dropped.
             let mut remaps: Vec<Vec<u32>> = parts.iter().map(|rows| vec![DROPPED; rows.len()]).collect();
             let (mut at, mut merged, mut state) = (vec![0usize; parts.len()], Rows::new(), seed);
-            while let Some(part) = (0..parts.len()).filter(|&p| at[p] < parts[p].len()).nth(0).map(|first| {
+            while let Some(part) = (0..parts.len()).filter(|&p| at[p] < parts[p].len()).next().map(|first| {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 let open: Vec<usize> = (first..parts.len()).filter(|&p| at[p] < parts[p].len()).collect();
                 open[(state >> 33) as usize % open.len()]
@@ -284,9 +292,11 @@ mod tests {
 
     #[test]
     fn columns_that_contradict_one_another_are_refused() {
-        let bad_row = Postings::from_columns(vec![1].into(), vec![0, 1].into(), vec![Posting::new(5, 1).0].into(), 5);
+        let bad_row =
+            Postings::from_columns(vec![1].into(), vec![0, 1].into(), vec![Posting::new(5, 1).0].into(), 5);
         assert!(bad_row.is_none());
-        let descending = Postings::from_columns(vec![2, 1].into(), vec![0, 0, 0].into(), Vec::new().into(), 1);
+        let descending =
+            Postings::from_columns(vec![2, 1].into(), vec![0, 0, 0].into(), Vec::new().into(), 1);
         assert!(descending.is_none());
         let short = Postings::from_columns(vec![1].into(), vec![0, 2].into(), vec![0].into(), 1);
         assert!(short.is_none());

@@ -142,6 +142,25 @@ impl<R> Segment<R> {
         rows
     }
 
+    /// The rows whose vector was supplied by the caller, or those whose vector
+    /// was not.
+    pub fn of_kind(&self, supplied: bool) -> Live {
+        let mut rows = Live::none(self.len());
+        (0..self.len() as u32)
+            .filter(|&row| self.is_supplied(row) == supplied)
+            .for_each(|row| rows.insert(row));
+        rows
+    }
+
+    /// The rows that hold at least one of `terms`.
+    pub fn sharing(&self, terms: impl IntoIterator<Item = Term>) -> Live {
+        let mut rows = Live::none(self.len());
+        for term in terms {
+            self.postings.list(term).for_each(|posting| rows.insert(posting.row()));
+        }
+        rows
+    }
+
     /// Bytes of anonymous memory, without the payload.
     pub fn heap_bytes(&self) -> usize {
         self.ids.heap_bytes()
@@ -181,8 +200,11 @@ impl<T: Clone> Segment<Vec<T>> {
             set(&mut supplied, at, segment.is_supplied(row as u32));
             payload.push(segment.rows[row].clone());
         }
-        let lists: Vec<(&Postings, &[u32])> =
-            parts.iter().zip(&remaps).map(|((segment, _), remap)| (&segment.postings, remap.as_slice())).collect();
+        let lists: Vec<(&Postings, &[u32])> = parts
+            .iter()
+            .zip(&remaps)
+            .map(|((segment, _), remap)| (&segment.postings, remap.as_slice()))
+            .collect();
         Self {
             ids: order.iter().map(|&(part, row)| parts[part].0.ids[row]).collect(),
             created: order.iter().map(|&(part, row)| parts[part].0.created[row]).collect(),

@@ -249,7 +249,9 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let ids = || prop::collection::btree_set(0u64..400, 1..20).prop_map(|ids| ids.into_iter().collect::<Vec<_>>());
+        let ids = || {
+            prop::collection::btree_set(0u64..400, 1..20).prop_map(|ids| ids.into_iter().collect::<Vec<_>>())
+        };
         let step = prop_oneof![
             4 => ids().prop_map(Step::Add),
             2 => (0u64..400).prop_map(Step::Remove),
@@ -268,7 +270,8 @@ mod tests {
                 assert_eq!(segment.norm(at), want.norm);
                 assert_eq!(segment.is_supplied(at), want.supplied);
                 assert!(segment.sketch(at as usize).eq(want.sketch.iter().copied()));
-                let weight = segment.postings.list(Term(7)).find(|posting| posting.row() == at).map(|p| p.weight());
+                let weight =
+                    segment.postings.list(Term(7)).find(|posting| posting.row() == at).map(|p| p.weight());
                 assert_eq!(weight, Some(want.terms[1].1));
                 segment.rows[at as usize]
             });

@@ -9,14 +9,14 @@
 use std::cell::RefCell;
 use std::cmp::Ordering;
 
-use super::filter::RowFilter;
+use super::filter::{RowFilter, Scope};
 use super::postings::{MAX_WEIGHT, Posting};
 use super::segment::Vectors;
 use super::shard::Part;
 use super::text::{QueryTerm, TextQuery};
 use super::top::{Scored, TopK};
 use crate::error::Error;
-use crate::key::{MemoryId, TierKind};
+use crate::key::MemoryId;
 
 /// Rows whose sums are built at a time: 128 KB of them stay in the L2 cache.
 const BLOCK_ROWS: usize = 1 << 15;
@@ -29,13 +29,17 @@ const SCAN_ROWS: usize = 32;
 pub struct Limits {
     /// Candidates that are refined at most, per tier.
     pub candidates: usize,
-    /// A candidate is left out when it is this many standard deviations short.
+    /// A candidate is left out when its score would have to be this many
+    /// standard deviations above its overlap,
     pub z: f32,
+    /// and this many times it: in a short text, few terms share the majority of
+    /// the bits, and their score deviates by up to a fifth.
+    pub bias: f32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { candidates: 512, z: 3.0 }
+        Self { candidates: 512, z: 2.0, bias: 1.2 }
     }
 }
 
@@ -43,6 +47,7 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     overlap: f32,
+    norm: f32,
     id: MemoryId,
     part: u32,
     row: u32,
@@ -55,31 +60,41 @@ impl Candidate {
     }
 }
 
-/// Offers the best of `parts` for `query` to `top`.
+impl Limits {
+    /// The greatest score that a memory with this overlap may be expected to have.
+    fn highest(&self, query: &TextQuery, overlap: f32, norm: f32) -> f32 {
+        overlap * self.bias + self.z * query.noise(norm)
+    }
+
+    /// The least overlap with which a memory may reach `score`.
+    fn least(&self, query: &TextQuery, score: f32, norm: f32) -> f32 {
+        (score - self.z * query.noise(norm)) / self.bias
+    }
+}
+
+/// Offers the best of `scope` for `query` to `top`.
 ///
 /// # Errors
 /// Whatever fetching a vector reports.
 pub fn search<R>(
-    parts: &[Part<R>],
-    tier: TierKind,
+    scope: &Scope<'_, R>,
     query: &TextQuery,
-    filter: &RowFilter,
     limits: Limits,
     vectors: &mut impl Vectors<R>,
     top: &mut TopK,
 ) -> Result<(), Error> {
-    let mut pool = Pool::new(limits.candidates.max(top.k()));
-    for (part, at) in parts.iter().zip(0..) {
-        collect(part, at, query.terms(), filter, &mut pool);
+    let mut pool = Pool::new(query, limits, top);
+    for (part, at) in scope.parts.iter().zip(0..) {
+        collect(part, at, query.terms(), scope.filter, &mut pool);
     }
     for candidate in pool.into_sorted() {
-        let Some(part) = parts.get(candidate.part as usize) else { continue };
-        let norm = part.segment.norm(candidate.row);
-        if candidate.overlap + limits.z * query.noise(norm) < top.threshold() {
+        let Candidate { overlap, norm, id, part, row } = candidate;
+        if limits.highest(query, overlap, norm) < top.threshold() {
             continue;
         }
-        let vector = vectors.vector(&part.segment, candidate.row)?;
-        top.push(Scored { score: query.score(vector, norm), id: candidate.id, tier });
+        let Some(part) = scope.parts.get(part as usize) else { continue };
+        let vector = vectors.vector(&part.segment, row)?;
+        top.push(Scored { score: query.score(vector, norm), id, tier: scope.tier });
     }
     Ok(())
 }
@@ -88,8 +103,10 @@ pub fn search<R>(
 /// best to `pool`.
 fn collect<R>(part: &Part<R>, at: u32, terms: &[QueryTerm], filter: &RowFilter, pool: &mut Pool) {
     let segment = &*part.segment;
-    let list = |term: &QueryTerm| (segment.postings.entries_of(term.term), term.weight / f32::from(MAX_WEIGHT));
-    let mut lists: Vec<(&[u32], f32)> = terms.iter().map(list).filter(|(entries, _)| !entries.is_empty()).collect();
+    let list =
+        |term: &QueryTerm| (segment.postings.entries_of(term.term), term.weight / f32::from(MAX_WEIGHT));
+    let mut lists: Vec<(&[u32], f32)> =
+        terms.iter().map(list).filter(|(entries, _)| !entries.is_empty()).collect();
     if lists.is_empty() {
         return;
     }
@@ -103,7 +120,10 @@ fn collect<R>(part: &Part<R>, at: u32, terms: &[QueryTerm], filter: &RowFilter, 
             }
             pool.scan(sums, |offset, overlap| {
                 let row = (start + offset) as u32;
-                admits(row).then(|| Candidate { overlap, id: segment.id(row).unwrap_or_default(), part: at, row })
+                admits(row).then(|| {
+                    let (id, norm) = (segment.id(row).unwrap_or_default(), segment.norm(row));
+                    Candidate { overlap, norm, id, part: at, row }
+                })
             });
         }
     });
@@ -127,22 +147,41 @@ fn add_list<'a>(sums: &mut [f32], start: usize, entries: &'a [u32], weight: f32)
     &[]
 }
 
-/// The best candidates so far, at most twice as many as are wanted.
-struct Pool {
-    limit: usize,
+/// The candidates so far that may still be among the k best.
+struct Pool<'q> {
+    query: &'q TextQuery,
+    limits: Limits,
+    k: usize,
+    /// The score of the k-th best of the tiers before this one.
+    threshold: f32,
+    /// No smaller overlap is worth a look.
     floor: f32,
+    /// The pool is thinned out when it holds so many.
+    trigger: usize,
     items: Vec<Candidate>,
 }
 
-impl Pool {
-    fn new(limit: usize) -> Self {
-        Self { limit, floor: f32::MIN_POSITIVE, items: Vec::with_capacity(limit.min(4096) * 2) }
+impl<'q> Pool<'q> {
+    fn new(query: &'q TextQuery, limits: Limits, top: &TopK) -> Self {
+        let limits = Limits { candidates: limits.candidates.max(top.k()), ..limits };
+        let trigger = 4 * top.k().max(16);
+        let items = Vec::with_capacity(trigger);
+        Self {
+            query,
+            limits,
+            k: top.k(),
+            threshold: top.threshold(),
+            floor: f32::MIN_POSITIVE,
+            trigger,
+            items,
+        }
     }
 
     /// Takes the rows whose sum reaches the floor and that `admit` lets in.
     fn scan(&mut self, sums: &[f32], admit: impl Fn(usize, f32) -> Option<Candidate>) {
         for (chunk, sums) in sums.chunks(SCAN_ROWS).enumerate() {
-            if sums.iter().fold(0.0, |most, &sum| if sum > most { sum } else { most }) < self.floor {
+            // Without a branch, so that several are compared at a time.
+            if !sums.iter().fold(false, |any, &sum| any | (sum >= self.floor)) {
                 continue;
             }
             for (lane, &sum) in sums.iter().enumerate() {
@@ -150,24 +189,41 @@ impl Pool {
                     && let Some(candidate) = admit(chunk * SCAN_ROWS + lane, sum)
                 {
                     self.items.push(candidate);
-                    if self.items.len() >= self.limit * 2 {
-                        self.prune();
+                    if self.items.len() >= self.trigger {
+                        self.thin();
+                        self.trigger = self.trigger.max(2 * self.items.len());
                     }
                 }
             }
         }
     }
 
-    fn prune(&mut self) {
-        if self.limit > 0 && self.items.len() > self.limit {
-            let (_, last, _) = self.items.select_nth_unstable_by(self.limit - 1, Candidate::order);
-            self.floor = last.overlap;
-            self.items.truncate(self.limit);
+    /// Raises the floor to what a memory needs to displace the k-th best, whose
+    /// score is taken to be at least its overlap less what it may fall short of
+    /// it; then drops what is below, and what is too much.
+    fn thin(&mut self) {
+        if self.k == 0 {
+            self.items.clear();
+            return;
+        }
+        if self.items.len() > self.k {
+            let (_, last, _) = self.items.select_nth_unstable_by(self.k - 1, Candidate::order);
+            let expected = last.overlap / self.limits.bias;
+            let norm = self.items.iter().map(|item| item.norm).fold(0.0, f32::max);
+            let least = self.limits.least(self.query, expected.max(self.threshold), norm);
+            self.floor = self.floor.max(least);
+            self.items.retain(|item| item.overlap >= self.floor);
+        }
+        if self.items.len() > self.limits.candidates {
+            let (_, last, _) =
+                self.items.select_nth_unstable_by(self.limits.candidates - 1, Candidate::order);
+            self.floor = self.floor.max(last.overlap);
+            self.items.truncate(self.limits.candidates);
         }
     }
 
     fn into_sorted(mut self) -> Vec<Candidate> {
-        self.prune();
+        self.thin();
         self.items.sort_unstable_by(Candidate::order);
         self.items
     }

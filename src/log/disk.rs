@@ -21,7 +21,7 @@ use std::time::Duration;
 use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy, PinningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, Durability, Log, Table};
+use super::{Batch, Durability, Log, Table, Visit};
 use crate::error::Error;
 
 /// Bytes that wait in memory before they are written as a table.
@@ -59,11 +59,20 @@ impl DiskLog {
     /// cannot be read, [`Error::NoSpace`] or [`Error::Io`].
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, Error> {
         let store = Store::open(path, cache_bytes)?;
-        Ok(Self { path: path.into(), cache_bytes, store: RwLock::new(Some(store)), unflushed: AtomicU64::new(0) })
+        Ok(Self {
+            path: path.into(),
+            cache_bytes,
+            store: RwLock::new(Some(store)),
+            unflushed: AtomicU64::new(0),
+        })
     }
 
     /// Calls `act` with the open store.
-    fn with<T>(&self, action: &'static str, act: impl FnOnce(&Store) -> fjall::Result<T>) -> Result<T, Error> {
+    fn with<T>(
+        &self,
+        action: &'static str,
+        act: impl FnOnce(&Store) -> fjall::Result<T>,
+    ) -> Result<T, Error> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         match &*store {
             Some(store) => act(store).map_err(|error| explain(&self.path, action, error)),
@@ -107,12 +116,7 @@ impl Log for DiskLog {
         self.with("read", |store| Ok(store.table(table).get(key)?.map(|value| value.to_vec())))
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
         let mut refused = Ok(());
         self.with("read", |store| {
             for guard in store.table(table).prefix(prefix) {
@@ -181,8 +185,11 @@ impl Store {
                 .max_journaling_size(JOURNAL_BYTES)
                 .manual_journal_persist(true)
                 .open()?;
-            let tables =
-                [database.keyspace("records", options)?, database.keyspace("vectors", options)?, database.keyspace("catalogue", options)?];
+            let tables = [
+                database.keyspace("records", options)?,
+                database.keyspace("vectors", options)?,
+                database.keyspace("catalogue", options)?,
+            ];
             Ok(Self { database, tables })
         };
         open().map_err(|error| explain(path, "open", error))
@@ -206,7 +213,8 @@ impl Store {
     /// Writes all memtables as tables and waits for it.
     fn flush(&self) -> fjall::Result<()> {
         self.rotate()?;
-        while self.tables.iter().any(|table| table.sealed_memtable_count() > 0) || self.database.outstanding_flushes() > 0
+        while self.tables.iter().any(|table| table.sealed_memtable_count() > 0)
+            || self.database.outstanding_flushes() > 0
         {
             // Reports a worker that has died, which would be waited for in vain.
             self.database.persist(PersistMode::Buffer)?;

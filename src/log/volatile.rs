@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
-use super::{Batch, Durability, Log, Table};
+use super::{Batch, Durability, Log, Table, Visit};
 use crate::error::Error;
+
+type Values = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 /// A log that ends with its process.
 #[derive(Debug, Default)]
 pub struct VolatileLog {
-    values: RwLock<BTreeMap<(Table, Vec<u8>), Vec<u8>>>,
+    values: RwLock<Values>,
 }
 
 impl Log for VolatileLog {
@@ -18,12 +20,7 @@ impl Log for VolatileLog {
         Ok(values.get(&(table, key.to_vec())).cloned())
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
         let from = values.range((table, prefix.to_vec())..);
         for ((_, key), value) in from.take_while(|((t, key), _)| *t == table && key.starts_with(prefix)) {

@@ -51,7 +51,12 @@ impl ColdTier {
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be read, or what the log reports.
-    pub fn open(folder: &Path, encoder: Arc<Encoder>, log: &Arc<dyn Log>, batch: &mut Batch) -> Result<(Self, bool), Error> {
+    pub fn open(
+        folder: &Path,
+        encoder: Arc<Encoder>,
+        log: &Arc<dyn Log>,
+        batch: &mut Batch,
+    ) -> Result<(Self, bool), Error> {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let mut tier = Self {
             folder: folder.to_path_buf(),

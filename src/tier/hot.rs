@@ -127,8 +127,11 @@ impl TierView for HotView {
     }
 
     fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error> {
-        let mut vectors =
-            HotVectors { encoder: &self.encoder, text: local::wants_text(search.target), derived: Vec::new() };
+        let mut vectors = HotVectors {
+            encoder: &self.encoder,
+            text: local::wants_text(search.target),
+            derived: Vec::new(),
+        };
         local::search(self.shard.parts(), TierKind::Hot, search, &mut vectors, top)
     }
 
@@ -138,13 +141,14 @@ impl TierView for HotView {
 
     fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
         let found = self.shard.find(id);
-        Ok(found.and_then(|(part, row)| part.segment.rows.get(row as usize)).map(|memory| memory.record.to_vec()))
+        Ok(found
+            .and_then(|(part, row)| part.segment.rows.get(row as usize))
+            .map(|memory| memory.record.to_vec()))
     }
 
     fn bytes(&self) -> TierBytes {
-        let payload = |memory: &HotMemory| {
-            size_of::<HotMemory>() + size_of_val(&*memory.vector) + memory.record.len()
-        };
+        let payload =
+            |memory: &HotMemory| size_of::<HotMemory>() + size_of_val(&*memory.vector) + memory.record.len();
         let parts = self.shard.parts().iter();
         let payload: usize = parts.flat_map(|part| &part.segment.rows).map(payload).sum();
         TierBytes { ram: (self.shard.heap_bytes() + payload) as u64, mapped: 0 }

@@ -4,11 +4,11 @@ use super::{Method, Search, Target};
 use crate::encoder::{Document, Encoder};
 use crate::error::Error;
 use crate::hdv::kernels;
-use crate::index::{Part, Segment, TopK, Vectors, cascade, exact, terms};
+use crate::index::{Part, Scope, Segment, TopK, Vectors, cascade, exact, terms};
 use crate::key::TierKind;
 use crate::log::Record;
 
-/// Searches `parts` as `search` asks.
+/// Searches the segments of a tier as `search` asks.
 pub(super) fn search<R>(
     parts: &[Part<R>],
     tier: TierKind,
@@ -16,28 +16,24 @@ pub(super) fn search<R>(
     vectors: &mut impl Vectors<R>,
     top: &mut TopK,
 ) -> Result<(), Error> {
+    let scope = Scope { parts, tier, filter: search.filter };
     match (search.target, search.method) {
         (Target::Text(query), Method::Indexed) => {
-            terms::search(parts, tier, query, search.filter, search.term_limits, vectors, top)
+            terms::search(&scope, query, search.term_limits, vectors, top)
         }
         (Target::Text(query), Method::Exact) => {
-            let score = |vector: &[u64], norm| query.score(vector, norm);
-            exact::search(parts, tier, search.filter, |_, _| true, score, vectors, top)
+            // A memory that shares no term with the question has nothing but
+            // noise for a score.
+            let sharing = |segment: &Segment<R>| segment.sharing(query.terms().iter().map(|term| term.term));
+            exact::search(&scope, sharing, |vector, norm| query.score(vector, norm), vectors, top)
         }
-        (Target::Vector { vector, supplied }, method) => {
-            let words = vector.words();
-            let eligible = |segment: &Segment<R>, row| segment.is_supplied(row) == supplied;
-            match method {
-                Method::Indexed => {
-                    let limits = search.cascade_limits;
-                    cascade::search(parts, tier, words, search.filter, limits, eligible, vectors, top)
-                }
-                Method::Exact => {
-                    let bits = vector.dimension().bits();
-                    let score = |row: &[u64], _| cascade::similarity(kernels::best().hamming(words, row), bits);
-                    exact::search(parts, tier, search.filter, eligible, score, vectors, top)
-                }
-            }
+        (Target::Vector { vector, supplied }, Method::Indexed) => {
+            cascade::search(&scope, vector.words(), supplied, search.cascade_limits, vectors, top)
+        }
+        (Target::Vector { vector, supplied }, Method::Exact) => {
+            let (query, bits) = (vector.words(), vector.dimension().bits());
+            let score = |row: &[u64], _| cascade::similarity(kernels::best().hamming(query, row), bits);
+            exact::search(&scope, |segment| segment.of_kind(supplied), score, vectors, top)
         }
     }
 }

@@ -45,7 +45,12 @@ impl WarmTier {
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be made.
-    pub fn create(path: &Path, dimension: Dimension, encoder: Arc<Encoder>, log: Arc<dyn Log>) -> Result<Self, Error> {
+    pub fn create(
+        path: &Path,
+        dimension: Dimension,
+        encoder: Arc<Encoder>,
+        log: Arc<dyn Log>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             encoder,
             log,
@@ -155,7 +160,8 @@ impl TierView for WarmView {
     }
 
     fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error> {
-        let mut vectors = WarmVectors { view: self, text: local::wants_text(search.target), derived: Vec::new() };
+        let mut vectors =
+            WarmVectors { view: self, text: local::wants_text(search.target), derived: Vec::new() };
         local::search(self.shard.parts(), TierKind::Warm, search, &mut vectors, top)
     }
 
@@ -168,7 +174,8 @@ impl TierView for WarmView {
     }
 
     fn bytes(&self) -> TierBytes {
-        let slots: usize = self.shard.parts().iter().map(|part| size_of_val(part.segment.rows.as_slice())).sum();
+        let slots: usize =
+            self.shard.parts().iter().map(|part| size_of_val(part.segment.rows.as_slice())).sum();
         let mapped = self.len() * self.extents.row_bytes();
         TierBytes { ram: (self.shard.heap_bytes() + slots) as u64, mapped: mapped as u64 }
     }

@@ -21,16 +21,11 @@ pub(super) fn parse(value: &Value) -> Option<i64> {
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
 
 fn scale(number: i64) -> i64 {
-    if number < FIRST_MILLISECONDS {
-        number.saturating_mul(1000)
-    } else {
-        number
-    }
+    if number < FIRST_MILLISECONDS { number.saturating_mul(1000) } else { number }
 }
 
-const MONTHS: [&str; 12] = [
-    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
 fn parse_text(text: &str) -> Option<i64> {
     let lower = text.to_lowercase();
@@ -54,9 +49,7 @@ fn parse_text(text: &str) -> Option<i64> {
     }
 
     let (year, month, day) = match (month, numbers.as_slice()) {
-        (Some(month), [year @ 1000..=9999, day, ..] | [day, year @ 1000..=9999, ..]) => {
-            (*year, month, *day)
-        }
+        (Some(month), [year @ 1000..=9999, day, ..] | [day, year @ 1000..=9999, ..]) => (*year, month, *day),
         (None, [year @ 1000..=9999, month, day, ..]) => (*year, *month, *day),
         _ => return None,
     };
@@ -74,9 +67,7 @@ fn parse_text(text: &str) -> Option<i64> {
 
 /// Both parts of `08t13:56:00z`, the word itself otherwise.
 fn date_and_clock(word: &str) -> impl Iterator<Item = &str> {
-    let parts = word
-        .split_once('t')
-        .filter(|(_, clock)| clock.contains(':'));
+    let parts = word.split_once('t').filter(|(_, clock)| clock.contains(':'));
     let (first, second) = parts.map_or((word, None), |(date, clock)| (date, Some(clock)));
     std::iter::once(first).chain(second)
 }
@@ -127,10 +118,7 @@ mod tests {
             assert_eq!(ms(text), Some(1_683_554_160_000), "{text}");
         }
         assert_eq!(parse(&Value::from(1_683_554_160)), Some(1_683_554_160_000));
-        assert_eq!(
-            parse(&Value::from(1_683_554_160_000_i64)),
-            Some(1_683_554_160_000)
-        );
+        assert_eq!(parse(&Value::from(1_683_554_160_000_i64)), Some(1_683_554_160_000));
     }
 
     #[test]
@@ -149,19 +137,12 @@ mod tests {
             "November",
             "December",
         ]) {
-            assert_eq!(
-                ms(&format!("3 {name} 2024")),
-                ms(&format!("2024-{index:02}-03")),
-                "{name}"
-            );
+            assert_eq!(ms(&format!("3 {name} 2024")), ms(&format!("2024-{index:02}-03")), "{name}");
         }
         assert_eq!(ms("12:00 am on 1 January, 1970"), Some(0));
         assert_eq!(ms("12:00am on 1 January, 1970"), Some(0));
         assert_eq!(ms("12:00 pm on 1 January, 1970"), Some(12 * 3_600_000));
-        assert_eq!(
-            ms("29 February 2024").unwrap() + 86_400_000,
-            ms("1 March 2024").unwrap()
-        );
+        assert_eq!(ms("29 February 2024").unwrap() + 86_400_000, ms("1 March 2024").unwrap());
     }
 
     #[test]

@@ -86,10 +86,7 @@ impl Class {
 
     /// Whether all ranks are equally likely, as days are, instead of Zipfian.
     pub(super) fn is_even(self) -> bool {
-        matches!(
-            self,
-            Self::Date | Self::Weekday | Self::Clock | Self::Amount
-        )
+        matches!(self, Self::Date | Self::Weekday | Self::Clock | Self::Amount)
     }
 }
 
@@ -134,10 +131,9 @@ impl Lexicon {
             Class::Weekday => out.push_str(pick(WEEKDAYS, rank)),
             Class::Feeling => out.push_str(pick(FEELINGS, rank)),
             Class::Adjective => out.push_str(pick(ADJECTIVES, rank)),
-            Class::Date => write_infallibly(
-                out,
-                format_args!("{} {}", rank % 28 + 1, pick(MONTHS, rank / 28)),
-            ),
+            Class::Date => {
+                write_infallibly(out, format_args!("{} {}", rank % 28 + 1, pick(MONTHS, rank / 28)))
+            }
             Class::Clock => {
                 let quarter = pick(&["", ":15", ":30", ":45"], rank);
                 let hour = 8 + rank / 4 % HOURS;
@@ -169,14 +165,7 @@ impl Lexicon {
         out.push_str(pick(DISHES, rank));
     }
 
-    fn listed_or_invented(
-        &self,
-        list: &[&str],
-        class: Class,
-        rank: u32,
-        endings: &[&str],
-        out: &mut String,
-    ) {
+    fn listed_or_invented(&self, list: &[&str], class: Class, rank: u32, endings: &[&str], out: &mut String) {
         match list.get(rank as usize) {
             Some(word) => out.push_str(word),
             None => self.invent(class, rank - list.len() as u32, endings, out),
@@ -195,11 +184,7 @@ impl Lexicon {
         let (count, combinations, rank) = if rank < short {
             (2, syllables * syllables * endings_count, rank)
         } else {
-            (
-                3,
-                syllables * syllables * syllables * endings_count,
-                rank - short,
-            )
+            (3, syllables * syllables * syllables * endings_count, rank - short)
         };
         let offset = (self.seed ^ class as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
         let mut code = (rank * SCRAMBLER + offset) % combinations;
@@ -224,9 +209,7 @@ impl Lexicon {
 const SCRAMBLER: u64 = 7_368_787;
 
 fn pick<'a>(list: &[&'a str], rank: u32) -> &'a str {
-    list.get(rank as usize % list.len().max(1))
-        .copied()
-        .unwrap_or_default()
+    list.get(rank as usize % list.len().max(1)).copied().unwrap_or_default()
 }
 
 /// A permutation of a class's ranks, so that a pair's first word varies as well.
@@ -334,10 +317,7 @@ mod tests {
         for rank in (100..60_000).step_by(977) {
             let word = word(Class::Company, rank);
             let runs = word.to_lowercase();
-            let longest = runs
-                .split(['a', 'e', 'i', 'o', 'u', 'y'])
-                .map(str::len)
-                .max();
+            let longest = runs.split(['a', 'e', 'i', 'o', 'u', 'y']).map(str::len).max();
             assert!(longest <= Some(4) && word.len() <= 16, "{word}");
         }
     }

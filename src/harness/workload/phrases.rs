@@ -295,10 +295,7 @@ pub(super) const RELATIONS: &[Relation] = &[
             "{S} still looks for a hotel in {A}, ideally close to {street}.",
             "{S} keeps asking what to eat in {A}, I suggested {dish}.",
         ],
-        questions: &[
-            "When does {S} travel to {A}?",
-            "On what date does {S} leave for {A}?",
-        ],
+        questions: &["When does {S} travel to {A}?", "On what date does {S} leave for {A}?"],
     },
     Relation {
         category: "how_much",
@@ -325,10 +322,7 @@ pub(super) const RELATIONS: &[Relation] = &[
             "The {A} that {S} bought is already broken.",
             "{S} uses the {A} every single {weekday}.",
         ],
-        questions: &[
-            "How much did {S} pay for the {A}?",
-            "What did the {A} cost {S}?",
-        ],
+        questions: &["How much did {S} pay for the {A}?", "What did the {A} cost {S}?"],
     },
     Relation {
         category: "what",
@@ -352,10 +346,7 @@ pub(super) const RELATIONS: &[Relation] = &[
             "{S} had to take the {A} to the vet on {weekday}.",
             "I looked after {S}'s {A} over the weekend, no complaints.",
         ],
-        questions: &[
-            "What is the name of {S}'s {A}?",
-            "What is {S}'s {A} called?",
-        ],
+        questions: &["What is the name of {S}'s {A}?", "What is {S}'s {A} called?"],
     },
     Relation {
         category: "who",
@@ -397,10 +388,7 @@ pub(super) const RELATIONS: &[Relation] = &[
             "{S} skipped the lesson on {weekday}, too tired to go.",
             "{S} practiced until midnight and woke up the neighbors.",
         ],
-        questions: &[
-            "What is {S} learning at the moment?",
-            "What did {S} take up lately?",
-        ],
+        questions: &["What is {S} learning at the moment?", "What did {S} take up lately?"],
     },
     Relation {
         category: "when",
@@ -421,10 +409,7 @@ pub(super) const RELATIONS: &[Relation] = &[
             "{S} came back from the {A} rather {feeling}.",
             "{S} forgot what the {A} said last time.",
         ],
-        questions: &[
-            "On which day does {S} see the {A}?",
-            "When is {S}'s appointment with the {A}?",
-        ],
+        questions: &["On which day does {S} see the {A}?", "When is {S}'s appointment with the {A}?"],
     },
     Relation {
         category: "what",
@@ -435,17 +420,11 @@ pub(super) const RELATIONS: &[Relation] = &[
             "I am cooking {V} on {A}, {person} brings the drinks.",
             "On {A} I want to try {V} with less salt.",
         ],
-        told: &[
-            "{S} promised to cook {V} on {A} for everybody.",
-            "{S} invited us over for {V} on {A}.",
-        ],
+        told: &["{S} promised to cook {V} on {A} for everybody.", "{S} invited us over for {V} on {A}."],
         own_changes: &["No time for shopping, on {A} I will make {V} instead."],
         told_changes: &["{S} has new plans for {A}: {V} for twelve people."],
         follow_ups: &["Dinner at {S}'s on {A} turned into a card game until {clock}."],
-        questions: &[
-            "What does {S} cook on {A}?",
-            "Which dish will {S} make on {A}?",
-        ],
+        questions: &["What does {S} cook on {A}?", "Which dish will {S} make on {A}?"],
     },
 ];
 

@@ -41,33 +41,20 @@ impl Workload {
         let strange = self.unstated(unanswerable * 2, &mut random);
         let known = self.current(asked.iter().chain(&strange));
 
-        let (changed, constant): (Vec<Place>, Vec<Place>) = asked
-            .iter()
-            .partition(|place| known.get(place).is_some_and(|current| current.changed));
-        let rest = changed
-            .get(answerable / CHANGED_SHARE..)
-            .unwrap_or_default();
-        let chosen = changed
-            .iter()
-            .take(answerable / CHANGED_SHARE)
-            .chain(&constant)
-            .chain(rest);
+        let (changed, constant): (Vec<Place>, Vec<Place>) =
+            asked.iter().partition(|place| known.get(place).is_some_and(|current| current.changed));
+        let rest = changed.get(answerable / CHANGED_SHARE..).unwrap_or_default();
+        let chosen = changed.iter().take(answerable / CHANGED_SHARE).chain(&constant).chain(rest);
         let answered = chosen
             .take(answerable)
             .filter_map(|place| self.question(*place, Some(known.get(place)?), &mut random));
         let mut questions: Vec<Question> = answered.collect();
-        let unknown = strange.iter().filter(|place| {
-            known
-                .get(place)
-                .is_none_or(|current| current.value.is_none())
-        });
+        let unknown =
+            strange.iter().filter(|place| known.get(place).is_none_or(|current| current.value.is_none()));
         let unanswered = unknown.take(unanswerable);
         questions.extend(unanswered.filter_map(|place| self.question(*place, None, &mut random)));
         for (number, question) in (1..).zip(&mut questions) {
-            question.id = format!(
-                "{}/q{number}",
-                question.scope.as_deref().unwrap_or_default()
-            );
+            question.id = format!("{}/q{number}", question.scope.as_deref().unwrap_or_default());
         }
         questions
     }
@@ -86,17 +73,12 @@ impl Workload {
                 wordings.map(|wordings| wordings.relation.subject)
             };
             let class = subject_class(fact.key);
-            let other = random
-                .pick(&agent.facts)
-                .filter(|other| subject_class(other.key) == class);
+            let other = random.pick(&agent.facts).filter(|other| subject_class(other.key) == class);
             let subject = match (other, random.percent(50)) {
                 (Some(other), true) => other.key.subject,
                 _ => random.below(class.map_or(0, super::Class::size)),
             };
-            Key {
-                subject,
-                ..fact.key
-            }
+            Key { subject, ..fact.key }
         })
     }
 
@@ -129,8 +111,7 @@ impl Workload {
 
     /// What is true of each of `places`, in one pass over everything said.
     fn current<'a>(&self, places: impl Iterator<Item = &'a Place>) -> HashMap<Place, Current> {
-        let mut known: HashMap<Place, Current> =
-            places.map(|place| (*place, Current::default())).collect();
+        let mut known: HashMap<Place, Current> = places.map(|place| (*place, Current::default())).collect();
         for (index, agent) in self.agents.iter().enumerate() {
             for fact in &agent.facts {
                 let Some(current) = known.get_mut(&(index, fact.key)) else {
@@ -161,9 +142,7 @@ impl Workload {
             value: "",
         };
         let mut text = String::new();
-        random
-            .pick(&wordings.questions)?
-            .fill(gaps, &self.lexicon, random, &mut text);
+        random.pick(&wordings.questions)?.fill(gaps, &self.lexicon, random, &mut text);
         let category = match current {
             None => "unanswerable",
             Some(current) if current.changed => "changed",
@@ -175,8 +154,7 @@ impl Workload {
             text,
             relevant: current.map_or_else(Vec::new, |current| current.memories.clone()),
             category: category.to_owned(),
-            answer: value
-                .map(|value| word(&self.lexicon, relation.value_class(key.attribute), value)),
+            answer: value.map(|value| word(&self.lexicon, relation.value_class(key.attribute), value)),
             scope: self.agents.get(agent).map(|agent| agent.scope.clone()),
         })
     }

@@ -55,13 +55,7 @@ impl Template {
     }
 
     /// Appends the text with its gaps filled.
-    pub(super) fn fill(
-        &self,
-        gaps: Gaps<'_>,
-        lexicon: &Lexicon,
-        random: &mut Random,
-        out: &mut String,
-    ) {
+    pub(super) fn fill(&self, gaps: Gaps<'_>, lexicon: &Lexicon, random: &mut Random, out: &mut String) {
         for piece in &self.pieces {
             let start = out.len();
             match *piece {
@@ -87,11 +81,7 @@ fn mend_article(text: &mut String, start: usize) {
 
 /// A rank of `class` as often as people speak of it.
 pub(super) fn draw(class: Class, random: &mut Random) -> u32 {
-    if class.is_even() {
-        random.below(class.size())
-    } else {
-        random.zipf(class.size())
-    }
+    if class.is_even() { random.below(class.size()) } else { random.zipf(class.size()) }
 }
 
 #[cfg(test)]
@@ -113,10 +103,7 @@ mod tests {
         });
         for text in relations.chain([SMALL_TALK, OPENERS, TAILS]).flatten() {
             let pieces = Template::parse(text).pieces;
-            let gaps = pieces
-                .iter()
-                .filter(|piece| !matches!(piece, Piece::Text(_)))
-                .count();
+            let gaps = pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count();
             assert_eq!(gaps, text.matches('{').count(), "{text}");
         }
     }
@@ -125,40 +112,19 @@ mod tests {
     fn statements_say_the_value_and_questions_do_not() {
         for relation in RELATIONS {
             let (with, without) = (
-                [
-                    relation.own,
-                    relation.told,
-                    relation.own_changes,
-                    relation.told_changes,
-                ],
+                [relation.own, relation.told, relation.own_changes, relation.told_changes],
                 [relation.follow_ups, relation.questions],
             );
-            assert!(
-                with.iter()
-                    .flat_map(|texts| texts.iter())
-                    .all(|text| text.contains("{V}"))
-            );
-            assert!(
-                without
-                    .iter()
-                    .flat_map(|texts| texts.iter())
-                    .all(|text| !text.contains("{V}"))
-            );
+            assert!(with.iter().flat_map(|texts| texts.iter()).all(|text| text.contains("{V}")));
+            assert!(without.iter().flat_map(|texts| texts.iter()).all(|text| !text.contains("{V}")));
             assert!(relation.questions.iter().all(|text| text.contains("{S}")));
         }
     }
 
     #[test]
     fn articles_fit_the_word_that_follows() {
-        for (word, expected) in [
-            ("umbrella", "an umbrella"),
-            ("mug", "a mug"),
-            ("ukulele", "a ukulele"),
-        ] {
-            let gaps = Gaps {
-                attribute: word,
-                ..Gaps::default()
-            };
+        for (word, expected) in [("umbrella", "an umbrella"), ("mug", "a mug"), ("ukulele", "a ukulele")] {
+            let gaps = Gaps { attribute: word, ..Gaps::default() };
             let mut out = String::new();
             let template = Template::parse("Got a {A}.");
             template.fill(gaps, &Lexicon::new(0), &mut Random::new(0), &mut out);
@@ -168,18 +134,9 @@ mod tests {
 
     #[test]
     fn fills_its_gaps_in_order() {
-        let gaps = Gaps {
-            subject: "Ann",
-            attribute: "cat",
-            value: "Tom",
-        };
+        let gaps = Gaps { subject: "Ann", attribute: "cat", value: "Tom" };
         let mut out = String::from(">");
-        Template::parse("{S}'s {A}: {V}").fill(
-            gaps,
-            &Lexicon::new(0),
-            &mut Random::new(0),
-            &mut out,
-        );
+        Template::parse("{S}'s {A}: {V}").fill(gaps, &Lexicon::new(0), &mut Random::new(0), &mut out);
         assert_eq!(out, ">Ann's cat: Tom");
     }
 }

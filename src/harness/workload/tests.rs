@@ -21,10 +21,7 @@ fn what_it_writes_does_not_drift() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }
     }
-    assert_eq!(
-        hash, 15_334_353_658_661_990_874,
-        "FNV-1a of the first 2,000 memories of seed 42"
-    );
+    assert_eq!(hash, 15_334_353_658_661_990_874, "FNV-1a of the first 2,000 memories of seed 42");
 }
 
 #[test]
@@ -33,21 +30,9 @@ fn memories_are_of_natural_length_and_about_a_hundred_bytes() {
     let bytes: usize = items.iter().map(|item| item.content().len()).sum();
     let words: usize = items.iter().map(|item| item.text.split(' ').count()).sum();
     let count = items.len() as f64;
-    assert!(
-        (90.0..110.0).contains(&(bytes as f64 / count)),
-        "{} bytes",
-        bytes as f64 / count
-    );
-    assert!(
-        (12.0..20.0).contains(&(words as f64 / count)),
-        "{} words",
-        words as f64 / count
-    );
-    assert!(
-        items
-            .iter()
-            .all(|item| item.text.is_ascii() && !item.text.contains("  "))
-    );
+    assert!((90.0..110.0).contains(&(bytes as f64 / count)), "{} bytes", bytes as f64 / count);
+    assert!((12.0..20.0).contains(&(words as f64 / count)), "{} words", words as f64 / count);
+    assert!(items.iter().all(|item| item.text.is_ascii() && !item.text.contains("  ")));
     assert!(items.iter().all(|item| !item.text.contains(['{', '}'])));
 }
 
@@ -57,11 +42,7 @@ fn ids_are_unique_times_rise_and_scopes_begin_ids() {
     let ids: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
     assert_eq!(ids.len(), items.len());
     assert!(items.is_sorted_by(|a, b| a.timestamp_ms < b.timestamp_ms));
-    assert!(
-        items
-            .iter()
-            .all(|item| item.id.starts_with(&format!("{}/", item.scope)))
-    );
+    assert!(items.iter().all(|item| item.id.starts_with(&format!("{}/", item.scope))));
     let scopes: HashSet<&str> = items.iter().map(|item| item.scope.as_str()).collect();
     assert_eq!(scopes.len(), 4);
 }
@@ -81,17 +62,9 @@ fn changes_and_remarks_on_earlier_facts_are_a_fifth() {
 fn the_newest_statement_is_the_answer_and_says_it() {
     let mut workload = Workload::with_agents(8, 3);
     let corpus = workload.corpus(20_000, 400);
-    let answerable: Vec<_> = corpus
-        .questions
-        .iter()
-        .filter(|q| q.is_answerable())
-        .collect();
+    let answerable: Vec<_> = corpus.questions.iter().filter(|q| q.is_answerable()).collect();
     assert_eq!(answerable.len(), 400);
-    assert!(
-        answerable
-            .iter()
-            .any(|question| question.category == "changed")
-    );
+    assert!(answerable.iter().any(|question| question.category == "changed"));
     for question in answerable {
         let answer = question.answer.as_deref().unwrap();
         for &index in &question.relevant {
@@ -100,10 +73,7 @@ fn the_newest_statement_is_the_answer_and_says_it() {
             assert_eq!(Some(&memory.scope), question.scope.as_ref());
         }
         // Naive oracle: nothing later in the agent's facts has the same key.
-        let agent = workload
-            .agents
-            .iter()
-            .find(|a| Some(&a.scope) == question.scope.as_ref());
+        let agent = workload.agents.iter().find(|a| Some(&a.scope) == question.scope.as_ref());
         let facts = &agent.unwrap().facts;
         let last = question.relevant.last().unwrap();
         let key = facts.iter().find(|fact| fact.memory == *last).unwrap().key;
@@ -115,11 +85,7 @@ fn the_newest_statement_is_the_answer_and_says_it() {
 #[test]
 fn unanswerable_questions_have_no_evidence() {
     let corpus = Workload::new(8).corpus(5000, 200);
-    let unanswerable: Vec<_> = corpus
-        .questions
-        .iter()
-        .filter(|q| !q.is_answerable())
-        .collect();
+    let unanswerable: Vec<_> = corpus.questions.iter().filter(|q| !q.is_answerable()).collect();
     assert_eq!(unanswerable.len(), 50);
     let answerable: HashMap<&str, _> = corpus
         .questions
@@ -128,14 +94,8 @@ fn unanswerable_questions_have_no_evidence() {
         .map(|question| (question.text.as_str(), question))
         .collect();
     for question in unanswerable {
-        assert_eq!(
-            (question.category.as_str(), &question.answer),
-            ("unanswerable", &None)
-        );
-        assert!(
-            !answerable.contains_key(question.text.as_str()),
-            "{question:?}"
-        );
+        assert_eq!((question.category.as_str(), &question.answer), ("unanswerable", &None));
+        assert!(!answerable.contains_key(question.text.as_str()), "{question:?}");
     }
 }
 
@@ -149,10 +109,7 @@ fn term_frequencies_follow_zipf_and_new_terms_keep_coming() {
     let (slope, distinct) = statistics(&taken(2, 20_000));
     assert!((-1.3..-0.7).contains(&slope), "slope {slope}");
     let (_, fewer) = statistics(&taken(2, 10_000));
-    assert!(
-        distinct as f64 > fewer as f64 * 1.2,
-        "{fewer} then {distinct}"
-    );
+    assert!(distinct as f64 > fewer as f64 * 1.2, "{fewer} then {distinct}");
 }
 
 #[test]
@@ -175,11 +132,7 @@ fn partial_query_keeps_the_share_in_order() {
 fn statistics(items: &[Item]) -> (f64, usize) {
     let mut counts: HashMap<String, u32> = HashMap::new();
     for item in items {
-        for word in item
-            .content()
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|w| !w.is_empty())
-        {
+        for word in item.content().split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()) {
             *counts.entry(word.to_lowercase()).or_default() += 1;
         }
     }
@@ -187,22 +140,12 @@ fn statistics(items: &[Item]) -> (f64, usize) {
     frequencies.sort_unstable_by(|a, b| b.cmp(a));
     let points: Vec<(f64, f64)> = (0..100)
         .map(|step| 5000f64.powf(f64::from(step) / 99.0))
-        .filter_map(|rank| {
-            Some((
-                rank.ln(),
-                f64::from(*frequencies.get(rank as usize - 1)?).ln(),
-            ))
-        })
+        .filter_map(|rank| Some((rank.ln(), f64::from(*frequencies.get(rank as usize - 1)?).ln())))
         .collect();
     let count = points.len() as f64;
-    let (x, y) = points
-        .iter()
-        .fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
     let (x, y) = (x / count, y / count);
-    let covariance: f64 = points
-        .iter()
-        .map(|point| (point.0 - x) * (point.1 - y))
-        .sum();
+    let covariance: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
     let variance: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
     (covariance / variance, frequencies.len())
 }
@@ -217,10 +160,7 @@ fn show() {
         println!("{:>14}  {}", item.id, item.content());
     }
     for question in &corpus.questions {
-        println!(
-            "{:>12}  {}  {:?}",
-            question.category, question.text, question.answer
-        );
+        println!("{:>12}  {}  {:?}", question.category, question.text, question.answer);
         for &index in question.relevant.iter().rev().take(2) {
             println!("{:>16}{}", "", corpus.memories[index as usize].content());
         }

@@ -129,10 +129,7 @@ fn prefetch_block(block: &[u64; 16 * LANES]) {
     let ahead = block.as_ptr().wrapping_add(PREFETCH_WORDS);
     for line in 0..block.len() / 8 {
         // SAFETY: prefetching is a hint that may be given for any address.
-        #[allow(
-            unused_unsafe,
-            reason = "safe to call in newer compilers than the oldest supported"
-        )]
+        #[allow(unused_unsafe, reason = "safe to call in newer compilers than the oldest supported")]
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(8 * line).cast())
         }
@@ -154,13 +151,7 @@ impl Counters {
     #[target_feature(enable = "avx2")]
     fn zero() -> Self {
         let zero = _mm256_setzero_si256();
-        Self {
-            ones: zero,
-            twos: zero,
-            fours: zero,
-            eights: zero,
-            sixteens: zero,
-        }
+        Self { ones: zero, twos: zero, fours: zero, eights: zero, sixteens: zero }
     }
 
     /// Adds the bits in which sixteen registers differ.
@@ -247,19 +238,13 @@ fn count_bytes(bits: __m256i) -> __m256i {
     let half = _mm256_set1_epi8(0x0F);
     let low = _mm256_and_si256(bits, half);
     let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bits), half);
-    _mm256_add_epi8(
-        _mm256_shuffle_epi8(ones, low),
-        _mm256_shuffle_epi8(ones, high),
-    )
+    _mm256_add_epi8(_mm256_shuffle_epi8(ones, low), _mm256_shuffle_epi8(ones, high))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn sum_lanes(lanes: __m256i) -> u32 {
-    let pairs = _mm_add_epi64(
-        _mm256_castsi256_si128(lanes),
-        _mm256_extracti128_si256::<1>(lanes),
-    );
+    let pairs = _mm_add_epi64(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes));
     (_mm_cvtsi128_si64(pairs) + _mm_extract_epi64::<1>(pairs)) as u32
 }
 
@@ -357,11 +342,7 @@ fn store_as_u16([a, b, c, d]: [__m256i; BLOCK_REGISTERS], out: &mut [u16; SKETCH
 /// Stores `constant - 2 * weighted` of sixteen lanes, in order.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store_scores(
-    constant: __m256i,
-    weighted: [__m256i; BLOCK_REGISTERS],
-    out: &mut [i32; SKETCH_ROWS],
-) {
+fn store_scores(constant: __m256i, weighted: [__m256i; BLOCK_REGISTERS], out: &mut [i32; SKETCH_ROWS]) {
     let low_halves = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
     let narrow: [__m256i; BLOCK_REGISTERS] =
         array::from_fn(|i| _mm256_permutevar8x32_epi32(weighted[i], low_halves));

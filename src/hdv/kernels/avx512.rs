@@ -141,10 +141,7 @@ fn distance<const PREFETCH: bool>(a: &[u64], b: &[u64]) -> u32 {
 fn prefetch_line(line: &[u64; LANES]) {
     let ahead = line.as_ptr().wrapping_add(PREFETCH_WORDS);
     // SAFETY: prefetching is a hint that may be given for any address.
-    #[allow(
-        unused_unsafe,
-        reason = "safe to call in newer compilers than the oldest supported"
-    )]
+    #[allow(unused_unsafe, reason = "safe to call in newer compilers than the oldest supported")]
     unsafe {
         _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
     }

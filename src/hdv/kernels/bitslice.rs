@@ -162,11 +162,7 @@ impl<'a> Schedule<'a> {
                 ends.push(addends.len());
             }
         }
-        Self {
-            levels,
-            addends,
-            ends,
-        }
+        Self { levels, addends, ends }
     }
 
     /// The sums of the columns at `at`, one plane a level.
@@ -229,12 +225,7 @@ impl<L: Lanes> Scratch<L> {
 /// That of [`Schedule::sum`], with `carried` registers written at `carries` and
 /// room for `MAX_CARRIES`; `rows` are at most `BATCH_ROWS`, `carried` one more.
 #[inline(always)]
-unsafe fn add_level<L: Lanes>(
-    carries: *mut L,
-    carried: usize,
-    mut rows: &[&[u64]],
-    at: usize,
-) -> (L, usize) {
+unsafe fn add_level<L: Lanes>(carries: *mut L, carried: usize, mut rows: &[&[u64]], at: usize) -> (L, usize) {
     let mut out = 0;
     // SAFETY: as the caller promises.
     unsafe {
@@ -291,13 +282,7 @@ unsafe fn at_least<L: Lanes>(planes: &[L], least: u32, on_equal: L) -> L {
     let mut above = on_equal;
     for (level, &plane) in planes.iter().enumerate() {
         // SAFETY: as the caller promises.
-        above = unsafe {
-            if least >> level & 1 == 1 {
-                plane.and(above)
-            } else {
-                plane.or(above)
-            }
-        };
+        above = unsafe { if least >> level & 1 == 1 { plane.and(above) } else { plane.or(above) } };
     }
     above
 }
@@ -340,11 +325,7 @@ unsafe fn majority_of_columns<L: Lanes>(
         for at in columns.step_by(L::WORDS) {
             let planes = schedule.sum(at, &mut scratch);
             // An odd total has no ties: its half, rounded up, is a majority.
-            let on_equal = if total.is_multiple_of(2) {
-                L::load(tie, at)
-            } else {
-                L::splat(!0)
-            };
+            let on_equal = if total.is_multiple_of(2) { L::load(tie, at) } else { L::splat(!0) };
             at_least(planes, total.div_ceil(2), on_equal).store(out, at);
         }
     }
@@ -390,11 +371,7 @@ unsafe fn quantise_columns<L: Lanes>(
         for at in columns.step_by(L::WORDS) {
             let planes = schedule.sum(at, &mut scratch);
             let mut digits = [L::splat(0); super::MAX_PLANES];
-            for (cut, nth) in cuts
-                .iter()
-                .zip(1_usize..)
-                .take_while(|&(&cut, _)| cut <= total)
-            {
+            for (cut, nth) in cuts.iter().zip(1_usize..).take_while(|&(&cut, _)| cut <= total) {
                 let reached = at_least(planes, *cut, L::splat(!0));
                 // The cuts ascend, so digit p of the number of cuts reached is
                 // the parity of those whose ordinal is a multiple of 2^p.

@@ -72,10 +72,7 @@ fn hamming(a: &[u64], b: &[u64]) -> u32 {
     let (a_registers, a_tail) = a.as_chunks::<LANES>();
     let (b_registers, b_tail) = b.as_chunks::<LANES>();
     let mut distance = portable::hamming(a_tail, b_tail);
-    for (a, b) in a_registers
-        .chunks(BYTE_BATCH)
-        .zip(b_registers.chunks(BYTE_BATCH))
-    {
+    for (a, b) in a_registers.chunks(BYTE_BATCH).zip(b_registers.chunks(BYTE_BATCH)) {
         let mut bytes = vdupq_n_u8(0);
         for (a, b) in a.iter().zip(b) {
             bytes = vaddq_u8(bytes, count_bytes(load(a), load(b)));

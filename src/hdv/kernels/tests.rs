@@ -40,18 +40,12 @@ fn sign(bit: bool) -> i32 {
 }
 
 fn naive_hamming(a: &[u64], b: &[u64]) -> u32 {
-    (0..a.len() * 64)
-        .map(|i| u32::from(bit(a, i) != bit(b, i)))
-        .sum()
+    (0..a.len() * 64).map(|i| u32::from(bit(a, i) != bit(b, i))).sum()
 }
 
 /// The weight of the rows with a 1 at bit `at`.
 fn naive_sum<W: Copy + Into<u32>>(rows: &[&[u64]], weights: &[W], at: usize) -> u32 {
-    rows.iter()
-        .zip(weights)
-        .filter(|(row, _)| bit(row, at))
-        .map(|(_, &weight)| weight.into())
-        .sum()
+    rows.iter().zip(weights).filter(|(row, _)| bit(row, at)).map(|(_, &weight)| weight.into()).sum()
 }
 
 fn naive_score(planes: &[u64], count: usize, row: &[u64]) -> i32 {
@@ -88,11 +82,7 @@ fn hamming_counts_the_bits_that_differ() {
     for_each_case(|kernels, words, random| {
         let (a, b) = (random.take(words), random.take(words));
         let inverse: Vec<u64> = a.iter().map(|word| !word).collect();
-        assert_eq!(
-            kernels.hamming(&a, &b),
-            naive_hamming(&a, &b),
-            "{kernels:?} {words}"
-        );
+        assert_eq!(kernels.hamming(&a, &b), naive_hamming(&a, &b), "{kernels:?} {words}");
         assert_eq!(kernels.hamming(&a, &a), 0);
         assert_eq!(kernels.hamming(&a, &inverse), words as u32 * 64);
     });
@@ -112,11 +102,7 @@ fn kernels_read_at_any_alignment() {
         let words = Words(7).take(300);
         for start in 0..8 {
             let (a, b) = (&words[start..start + 150], &words[150..]);
-            assert_eq!(
-                kernels.hamming(a, b),
-                naive_hamming(a, b),
-                "{kernels:?} {start}"
-            );
+            assert_eq!(kernels.hamming(a, b), naive_hamming(a, b), "{kernels:?} {start}");
         }
     }
 }
@@ -128,10 +114,7 @@ fn hamming_rows_is_hamming_of_each_row() {
             let (query, rows) = (random.take(words), random.take(words * count));
             let mut distances = vec![0; count];
             kernels.hamming_rows(&query, &rows, &mut distances);
-            let expected: Vec<u32> = rows
-                .chunks_exact(words)
-                .map(|row| naive_hamming(&query, row))
-                .collect();
+            let expected: Vec<u32> = rows.chunks_exact(words).map(|row| naive_hamming(&query, row)).collect();
             assert_eq!(distances, expected, "{kernels:?} {words}");
         }
     });
@@ -148,10 +131,7 @@ fn asymmetric_rows_sums_signed_weights_over_bits() {
             for (row, score) in rows.chunks_exact(words).zip(scores) {
                 let expected = naive_score(&planes, planes_count, row);
                 assert_eq!(score, expected, "{kernels:?} {words} {planes_count}");
-                assert_eq!(
-                    kernels.asymmetric_score(&planes, planes_count, row),
-                    expected
-                );
+                assert_eq!(kernels.asymmetric_score(&planes, planes_count, row), expected);
             }
         }
     });
@@ -163,11 +143,7 @@ fn xor_rows_binds_the_key_to_each_row() {
         let (key, rows) = (random.take(words), random.take(words * 3));
         let mut bound = vec![0; rows.len()];
         kernels.xor_rows(&key, &rows, &mut bound);
-        let expected: Vec<u64> = rows
-            .iter()
-            .zip(key.iter().cycle())
-            .map(|(row, key)| row ^ key)
-            .collect();
+        let expected: Vec<u64> = rows.iter().zip(key.iter().cycle()).map(|(row, key)| row ^ key).collect();
         assert_eq!(bound, expected, "{kernels:?} {words}");
     });
 }
@@ -194,11 +170,7 @@ fn check_majority(kernels: &Kernels, rows: &[&[u64]], weights: &[u8], tie: &[u64
             std::cmp::Ordering::Equal => bit(tie, at),
             std::cmp::Ordering::Less => false,
         };
-        assert_eq!(
-            bit(&bundled, at),
-            expected,
-            "{kernels:?} {weights:?} bit {at}"
-        );
+        assert_eq!(bit(&bundled, at), expected, "{kernels:?} {weights:?} bit {at}");
     }
 }
 
@@ -235,9 +207,8 @@ fn check_quantiser(
 ) {
     let total: u32 = weights.iter().map(|&weight| u32::from(weight)).sum();
     // Cuts at zero, equal cuts and cuts beyond the total are all legal.
-    let mut cuts: Vec<u32> = (1..1 << planes)
-        .map(|_| random.below(total as usize + total as usize / 4 + 2) as u32)
-        .collect();
+    let mut cuts: Vec<u32> =
+        (1..1 << planes).map(|_| random.below(total as usize + total as usize / 4 + 2) as u32).collect();
     cuts[0] = 0;
     cuts.sort_unstable();
 
@@ -246,13 +217,8 @@ fn check_quantiser(
     for at in 0..words * 64 {
         let sum = naive_sum(rows, weights, at);
         let expected = cuts.iter().filter(|&&cut| sum >= cut).count();
-        let reached: usize = (0..planes)
-            .map(|p| usize::from(bit(&out[p * words..][..words], at)) << p)
-            .sum();
-        assert_eq!(
-            reached, expected,
-            "{kernels:?} {words} {weights:?} {cuts:?} bit {at}"
-        );
+        let reached: usize = (0..planes).map(|p| usize::from(bit(&out[p * words..][..words], at)) << p).sum();
+        assert_eq!(reached, expected, "{kernels:?} {words} {weights:?} {cuts:?} bit {at}");
     }
 }
 
@@ -279,22 +245,14 @@ fn sketch_kernels_agree_with_the_row_kernels() {
             let mut distances = vec![0; count];
             kernels.sketch_distances(&prefix, &interleaved, &mut distances);
             for (row, distance) in rows.chunks_exact(words).zip(distances) {
-                assert_eq!(
-                    u32::from(distance),
-                    naive_hamming(&prefix, row),
-                    "{kernels:?} {words}"
-                );
+                assert_eq!(u32::from(distance), naive_hamming(&prefix, row), "{kernels:?} {words}");
             }
             for planes in 1..=MAX_PLANES {
                 let prefixes = random.take(words * planes);
                 let mut scores = vec![0; count];
                 kernels.sketch_scores(&prefixes, planes, &interleaved, &mut scores);
                 for (row, score) in rows.chunks_exact(words).zip(scores) {
-                    assert_eq!(
-                        score,
-                        naive_score(&prefixes, planes, row),
-                        "{kernels:?} {words}"
-                    );
+                    assert_eq!(score, naive_score(&prefixes, planes, row), "{kernels:?} {words}");
                 }
             }
         }

@@ -15,7 +15,7 @@ const MAX_BLOCK_BYTES: u64 = 4 << 20;
 const LEVEL: i32 = 3;
 
 /// What COLD keeps of its memories, besides their rows in the index.
-pub struct Archive {
+pub(super) struct Archive {
     number: u64,
     file_bytes: usize,
     columns: ArchiveColumns,

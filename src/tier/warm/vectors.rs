@@ -99,7 +99,8 @@ impl Extents {
     /// The vector in `slot`.
     pub(super) fn words(&self, slot: u32) -> Result<&[u64], Error> {
         let (extent, row) = (slot as usize / EXTENT_ROWS, slot as usize % EXTENT_ROWS);
-        let bytes = self.maps.get(extent).and_then(|map| map.get(row * self.row_bytes..(row + 1) * self.row_bytes));
+        let bytes =
+            self.maps.get(extent).and_then(|map| map.get(row * self.row_bytes..(row + 1) * self.row_bytes));
         bytes.and_then(|bytes| bytemuck::try_cast_slice(bytes).ok()).ok_or_else(|| Error::Corrupt {
             path: "the file of WARM vectors".into(),
             what: format!("slot {slot}"),

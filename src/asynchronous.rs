@@ -1,0 +1,153 @@
+//! The engine for tokio: every verb runs on the pool for blocking work, so that
+//! no task waits for a disk.
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+
+use crate::config::Config;
+use crate::engine::{Consolidation, Engine, Query, Recall, Stats, Synthesis};
+use crate::error::Error;
+use crate::key::MemoryId;
+use crate::memory::{Memory, NewMemory};
+
+/// An [`Engine`] behind asynchronous verbs; a clone is another handle to the
+/// same engine.
+///
+/// Dropping a future does not stop what it has begun: a store is done or not
+/// done as a whole.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use mnemocore::{AsyncEngine, Config, Query};
+///
+/// let engine = AsyncEngine::in_memory(Config::default()).await?;
+/// engine.store("The spare key is under the blue pot").await?;
+/// let recall = engine.recall(Query::text("Where is the spare key?")).await?;
+/// assert_eq!(recall.hits.len(), 1);
+/// # Ok::<(), mnemocore::Error>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Panics
+/// All methods panic outside of a tokio runtime, and when the runtime is shut
+/// down while they wait.
+#[derive(Clone)]
+pub struct AsyncEngine {
+    engine: Arc<Engine>,
+}
+
+impl AsyncEngine {
+    /// As [`Engine::open`].
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub async fn open(path: impl Into<std::path::PathBuf>, config: Config) -> Result<Self, Error> {
+        let path = path.into();
+        run(move || Engine::open(path, config)).await.map(Self::from)
+    }
+
+    /// As [`Engine::in_memory`].
+    ///
+    /// # Errors
+    /// As [`Engine::in_memory`].
+    pub async fn in_memory(config: Config) -> Result<Self, Error> {
+        run(move || Engine::in_memory(config)).await.map(Self::from)
+    }
+
+    /// As [`Engine::store`].
+    ///
+    /// # Errors
+    /// As [`Engine::store`].
+    pub async fn store(&self, memory: impl Into<NewMemory>) -> Result<MemoryId, Error> {
+        let memory = memory.into();
+        self.with(move |engine| engine.store(memory)).await
+    }
+
+    /// As [`Engine::store_batch`].
+    ///
+    /// # Errors
+    /// As [`Engine::store_batch`].
+    pub async fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<MemoryId>, Error> {
+        self.with(move |engine| engine.store_batch(memories)).await
+    }
+
+    /// As [`Engine::recall`].
+    ///
+    /// # Errors
+    /// As [`Engine::recall`].
+    pub async fn recall(&self, query: Query) -> Result<Recall, Error> {
+        self.with(move |engine| engine.recall(&query)).await
+    }
+
+    /// As [`Engine::synthesize`].
+    ///
+    /// # Errors
+    /// As [`Engine::synthesize`].
+    pub async fn synthesize(&self, query: Query) -> Result<Synthesis, Error> {
+        self.with(move |engine| engine.synthesize(&query)).await
+    }
+
+    /// As [`Engine::get`].
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub async fn get(&self, id: MemoryId) -> Result<Option<Memory>, Error> {
+        self.with(move |engine| engine.get(id)).await
+    }
+
+    /// As [`Engine::forget`].
+    ///
+    /// # Errors
+    /// As [`Engine::forget`].
+    pub async fn forget(&self, id: MemoryId) -> Result<bool, Error> {
+        self.with(move |engine| engine.forget(id)).await
+    }
+
+    /// As [`Engine::consolidate`].
+    ///
+    /// # Errors
+    /// As [`Engine::consolidate`].
+    pub async fn consolidate(&self) -> Result<Consolidation, Error> {
+        self.with(Engine::consolidate).await
+    }
+
+    /// As [`Engine::compact`].
+    ///
+    /// # Errors
+    /// As [`Engine::compact`].
+    pub async fn compact(&self) -> Result<(), Error> {
+        self.with(Engine::compact).await
+    }
+
+    /// As [`Engine::stats`].
+    pub async fn stats(&self) -> Stats {
+        self.with(Engine::stats).await
+    }
+
+    /// The engine itself, for what has no asynchronous form.
+    pub fn blocking(&self) -> &Engine {
+        &self.engine
+    }
+
+    async fn with<T: Send + 'static>(&self, act: impl FnOnce(&Engine) -> T + Send + 'static) -> T {
+        let engine = self.engine.clone();
+        run(move || act(&engine)).await
+    }
+}
+
+impl From<Engine> for AsyncEngine {
+    fn from(engine: Engine) -> Self {
+        Self { engine: Arc::new(engine) }
+    }
+}
+
+async fn run<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(act).await {
+        Ok(done) => done,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(ended) => panic!("the runtime was shut down: {ended}"),
+        },
+    }
+}
