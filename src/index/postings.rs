@@ -270,7 +270,7 @@ mod tests {
             // A seeded draw says which part gives the next row and which rows are dropped.
             let mut remaps: Vec<Vec<u32>> = parts.iter().map(|rows| vec![DROPPED; rows.len()]).collect();
             let (mut at, mut merged, mut state) = (vec![0usize; parts.len()], Rows::new(), seed);
-            while let Some(part) = (0..parts.len()).filter(|&p| at[p] < parts[p].len()).next().map(|first| {
+            while let Some(part) = (0..parts.len()).find(|&p| at[p] < parts[p].len()).map(|first| {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 let open: Vec<usize> = (first..parts.len()).filter(|&p| at[p] < parts[p].len()).collect();
                 open[(state >> 33) as usize % open.len()]
