@@ -71,8 +71,8 @@ struct Shared {
     projection: OnceLock<Projection>,
     /// Held by whoever moves memories or merges segments.
     upkeep: Mutex<()>,
-    /// Recalled memories whose accesses are still to be counted.
-    touched: Mutex<Vec<(NamespaceId, MemoryId)>>,
+    /// Accesses by recalls that are still to be counted.
+    touched: Mutex<HashMap<MemoryId, u32>>,
     /// Deleted with the last reference; empty for a store on disk.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -201,6 +201,12 @@ impl Shared {
 
     fn spaces(&self) -> RwLockReadGuard<'_, Spaces> {
         self.spaces.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that memories were recalled.
+    fn touch(&self, ids: impl Iterator<Item = MemoryId>) {
+        let mut touched = lock(&self.touched);
+        ids.for_each(|id| *touched.entry(id).or_default() += 1);
     }
 
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {

@@ -1,7 +1,7 @@
 //! Moving memories between tiers: down when they are weak or a tier is full,
 //! up when they are recalled and strong.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::writer::{Entry, Writer};
 use super::{Shared, lock};
@@ -26,12 +26,9 @@ impl Shared {
     /// Counts the accesses of recalls so far, and moves up what has become
     /// strong enough; the number that was moved.
     pub(super) fn promote(&self, now: Timestamp) -> Result<usize, Error> {
-        let touched = std::mem::take(&mut *lock(&self.touched));
-        let mut counts: BTreeMap<(MemoryId, NamespaceId), u32> = BTreeMap::new();
-        for (namespace, id) in touched {
-            *counts.entry((id, namespace)).or_default() += 1;
-        }
-        let counts: Vec<_> = counts.into_iter().map(|((id, _), count)| (id, count)).collect();
+        let mut counts: Vec<(MemoryId, u32)> =
+            std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
+        counts.sort_unstable();
         let mut moved = 0;
         for some in counts.chunks(COUNTED_AT_ONCE) {
             for ((from, to), rising) in self.count(some, now)? {

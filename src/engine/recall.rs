@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::store::check_text;
-use super::{Engine, Shared, Space, View, lock, to_memory};
+use super::{Engine, Shared, Space, View, to_memory};
 use crate::encoder::{Document, Term};
 use crate::error::Error;
 use crate::hdv::Hypervector;
@@ -187,8 +187,8 @@ impl Engine {
             return Ok(Recall { hits: Vec::new(), confidence: 0.0 });
         };
         let hits = self.shared.search(query, &probe, &space, &view)?;
-        if query.touch && !hits.is_empty() {
-            lock(&self.shared.touched).extend(hits.iter().map(|hit| (space.id, hit.memory.id)));
+        if query.touch {
+            self.shared.touch(hits.iter().map(|hit| hit.memory.id));
         }
         let confidence = self.shared.confidence(&probe, &hits)?;
         Ok(Recall { hits, confidence })

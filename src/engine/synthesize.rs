@@ -3,7 +3,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::recall::{Hit, Probe, Query, Recall};
-use super::{Engine, Shared, lock};
+use super::{Engine, Shared};
 use crate::encoder::{Document, TermVector};
 use crate::error::Error;
 use crate::hdv::Hypervector;
@@ -94,7 +94,7 @@ impl Engine {
             Probe::Vector { .. } => nearest(hits),
         };
         if query.touches() {
-            lock(&shared.touched).extend(chosen.iter().map(|chosen| (space.id, chosen.memory.id)));
+            shared.touch(chosen.iter().map(|chosen| chosen.memory.id));
         }
         shared.combine(&probe, chosen)
     }

@@ -16,7 +16,6 @@ use super::shard::Part;
 use super::text::{QueryTerm, TextQuery};
 use super::top::{Scored, TopK};
 use crate::error::Error;
-use crate::key::MemoryId;
 
 /// Rows whose sums are built at a time: 128 KB of them stay in the L2 cache.
 const BLOCK_ROWS: usize = 1 << 15;
@@ -47,8 +46,6 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     overlap: f32,
-    norm: f32,
-    id: MemoryId,
     part: u32,
     row: u32,
 }
@@ -56,7 +53,7 @@ struct Candidate {
 impl Candidate {
     /// The greatest overlap first; of equal ones, the newest.
     fn order(&self, other: &Self) -> Ordering {
-        other.overlap.total_cmp(&self.overlap).then(other.id.cmp(&self.id))
+        other.overlap.total_cmp(&self.overlap).then((other.part, other.row).cmp(&(self.part, self.row)))
     }
 }
 
@@ -83,25 +80,24 @@ pub fn search<R>(
     vectors: &mut impl Vectors<R>,
     top: &mut TopK,
 ) -> Result<(), Error> {
-    let mut pool = Pool::new(query, limits, top);
+    let mut pool = Pool::new(scope, query, limits, top);
     for (part, at) in scope.parts.iter().zip(0..) {
         collect(part, at, query.terms(), scope.filter, &mut pool);
     }
-    for candidate in pool.into_sorted() {
-        let Candidate { overlap, norm, id, part, row } = candidate;
-        if limits.highest(query, overlap, norm) < top.threshold() {
-            continue;
+    for Candidate { overlap, part, row } in pool.into_sorted() {
+        let Some(segment) = scope.parts.get(part as usize).map(|part| &*part.segment) else { continue };
+        let norm = segment.norm(row);
+        if limits.highest(query, overlap, norm) >= top.threshold() {
+            let score = query.score(vectors.vector(segment, row)?, norm);
+            top.push(Scored { score, id: segment.id(row).unwrap_or_default(), tier: scope.tier });
         }
-        let Some(part) = scope.parts.get(part as usize) else { continue };
-        let vector = vectors.vector(&part.segment, row)?;
-        top.push(Scored { score: query.score(vector, norm), id, tier: scope.tier });
     }
     Ok(())
 }
 
 /// Sums up the overlap of every row of `part`, block by block, and hands the
 /// best to `pool`.
-fn collect<R>(part: &Part<R>, at: u32, terms: &[QueryTerm], filter: &RowFilter, pool: &mut Pool) {
+fn collect<R>(part: &Part<R>, at: u32, terms: &[QueryTerm], filter: &RowFilter, pool: &mut Pool<'_, R>) {
     let segment = &*part.segment;
     let list =
         |term: &QueryTerm| (segment.postings.entries_of(term.term), term.weight / f32::from(MAX_WEIGHT));
@@ -120,10 +116,7 @@ fn collect<R>(part: &Part<R>, at: u32, terms: &[QueryTerm], filter: &RowFilter, 
             }
             pool.scan(sums, |offset, overlap| {
                 let row = (start + offset) as u32;
-                admits(row).then(|| {
-                    let (id, norm) = (segment.id(row).unwrap_or_default(), segment.norm(row));
-                    Candidate { overlap, norm, id, part: at, row }
-                })
+                admits(row).then_some(Candidate { overlap, part: at, row })
             });
         }
     });
@@ -148,7 +141,8 @@ fn add_list<'a>(sums: &mut [f32], start: usize, entries: &'a [u32], weight: f32)
 }
 
 /// The candidates so far that may still be among the k best.
-struct Pool<'q> {
+struct Pool<'q, R> {
+    scope: &'q Scope<'q, R>,
     query: &'q TextQuery,
     limits: Limits,
     k: usize,
@@ -161,19 +155,19 @@ struct Pool<'q> {
     items: Vec<Candidate>,
 }
 
-impl<'q> Pool<'q> {
-    fn new(query: &'q TextQuery, limits: Limits, top: &TopK) -> Self {
+impl<'q, R> Pool<'q, R> {
+    fn new(scope: &'q Scope<'q, R>, query: &'q TextQuery, limits: Limits, top: &TopK) -> Self {
         let limits = Limits { candidates: limits.candidates.max(top.k()), ..limits };
         let trigger = 4 * top.k().max(16);
-        let items = Vec::with_capacity(trigger);
         Self {
+            scope,
             query,
             limits,
             k: top.k(),
             threshold: top.threshold(),
             floor: f32::MIN_POSITIVE,
             trigger,
-            items,
+            items: Vec::with_capacity(trigger),
         }
     }
 
@@ -207,9 +201,14 @@ impl<'q> Pool<'q> {
             return;
         }
         if self.items.len() > self.k {
-            let (_, last, _) = self.items.select_nth_unstable_by(self.k - 1, Candidate::order);
+            let (best, last, _) = self.items.select_nth_unstable_by(self.k - 1, Candidate::order);
             let expected = last.overlap / self.limits.bias;
-            let norm = self.items.iter().map(|item| item.norm).fold(0.0, f32::max);
+            // The others are taken to be about as long as the best.
+            let norms = best.iter().map(|item| {
+                let part = self.scope.parts.get(item.part as usize);
+                part.map_or(0.0, |part| part.segment.norm(item.row))
+            });
+            let norm = norms.fold(0.0, f32::max);
             let least = self.limits.least(self.query, expected.max(self.threshold), norm);
             self.floor = self.floor.max(least);
             self.items.retain(|item| item.overlap >= self.floor);
