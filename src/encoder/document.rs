@@ -132,8 +132,9 @@ impl TermVector {
     /// The weight of a text's heaviest term.
     pub const MAX_WEIGHT: u8 = 16;
 
-    /// From terms with positive weights; those of one term are added up.
-    fn new(mut weights: Vec<(Term, f32)>) -> Self {
+    /// From terms with positive weights; those of one term are added up. Only
+    /// the weights' ratios count for the [encoded](super::Encoder::encode) bits.
+    pub fn new(mut weights: Vec<(Term, f32)>) -> Self {
         weights.sort_unstable_by_key(|&(term, _)| term);
         weights.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
@@ -156,6 +157,14 @@ impl TermVector {
     /// Whether the text holds `term`.
     pub fn contains(&self, term: Term) -> bool {
         self.terms.binary_search_by_key(&term, |&(held, _)| held).is_ok()
+    }
+
+    /// The exact weights as whole numbers, of which `one` stands for 1; none is
+    /// 0.
+    pub fn shares(&self, one: u16) -> Vec<(Term, u16)> {
+        let unit = self.scale * f32::from(one);
+        let share = |weight: u8| (f32::from(weight) * unit).round().clamp(1.0, f32::from(one)) as u16;
+        self.terms.iter().map(|&(term, weight)| (term, share(weight))).collect()
     }
 
     /// What a weight of 1 is worth.

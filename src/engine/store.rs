@@ -128,16 +128,13 @@ impl Shared {
             Some(words) => words.into(),
             None => self.encoder.encode(&document)?.words().into(),
         };
-        let unit = document.scale() * f32::from(MAX_WEIGHT);
-        let weight = |weight: u8| (f32::from(weight) * unit).round().clamp(1.0, f32::from(MAX_WEIGHT)) as u16;
-        let text = document.terms().iter().map(|&(term, units)| (term, weight(units)));
         let pairs = record.metadata.iter().map(|(key, value)| (Term::metadata(key, value), 0));
         let row = Row {
             id,
             created: record.created.0,
             norm: document.norm(),
             supplied: record.supplied,
-            terms: text.chain(pairs).collect(),
+            terms: document.shares(MAX_WEIGHT).into_iter().chain(pairs).collect(),
             sketch: vector.iter().take(SKETCH_WORDS).copied().collect(),
         };
         Ok((row, vector))

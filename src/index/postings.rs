@@ -136,6 +136,16 @@ impl Postings {
         self.entries_of(term).len()
     }
 
+    /// The place of `term` among the terms, in ascending order of hashes.
+    pub fn place(&self, term: Term) -> Option<usize> {
+        self.find(term.0)
+    }
+
+    /// The term at a place.
+    pub fn term_at(&self, place: usize) -> Option<Term> {
+        self.terms.get(place).copied().map(Term)
+    }
+
     /// Number of distinct terms.
     pub fn terms(&self) -> usize {
         self.terms.len()

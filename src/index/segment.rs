@@ -76,6 +76,12 @@ impl<R> Segment<R> {
         }
     }
 
+    /// The same rows beside another payload.
+    pub fn beside<S>(self, rows: S) -> Segment<S> {
+        let Self { ids, created, norms, supplied, sketches, postings, rows: _ } = self;
+        Segment { ids, created, norms, supplied, sketches, postings, rows }
+    }
+
     /// Number of rows, live or not.
     pub fn len(&self) -> usize {
         self.ids.len()

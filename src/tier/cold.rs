@@ -17,6 +17,7 @@ use self::archive::Archive;
 use super::{Admission, Done, Search, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
+use crate::hdv::Hypervector;
 use crate::index::{Part, Row, Segment, Shard, TopK, Vectors};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, Log, SegmentEntry};
@@ -142,11 +143,9 @@ impl Tier for ColdTier {
     fn stage(&mut self, namespace: NamespaceId, memories: Vec<Admission>) -> Upkeep {
         let (folder, number) = (self.folder.clone(), self.take_number());
         Box::new(move || {
-            let vectors = memories.iter().filter(|memory| memory.row.supplied).map(|memory| &*memory.vector);
-            let vectors: Vec<&[u64]> = vectors.collect();
             let rows: Vec<Row> = memories.iter().map(|memory| memory.row.clone()).collect();
-            let archive = Archive::build(number, memories.iter().map(|memory| &*memory.record), &vectors)?;
-            let segment = Segment::build(&rows, archive);
+            let contents = memories.iter().map(|memory| (&*memory.record, &*memory.vector));
+            let segment = Archive::segment(number, &rows, contents)?;
             let written = Some(format::write(&folder, namespace, &segment)?);
             Ok(Box::new(Written { namespace, number, written, plan: Vec::new() }) as Done)
         })
@@ -238,7 +237,7 @@ impl TierView for ColdView {
 
     fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error> {
         let text = local::wants_text(search.target);
-        let mut vectors = ColdVectors { encoder: &self.encoder, text, block: Vec::new(), words: Vec::new() };
+        let mut vectors = ColdVectors { encoder: &self.encoder, text, derived: None };
         local::search(self.shard.parts(), TierKind::Cold, search, &mut vectors, top)
     }
 
@@ -262,17 +261,18 @@ struct ColdVectors<'e> {
     encoder: &'e Encoder,
     /// Whether the vector of the text is wanted, not the memory's own.
     text: bool,
-    block: Vec<u8>,
-    words: Vec<u64>,
+    derived: Option<Hypervector>,
 }
 
 impl Vectors<Archive> for ColdVectors<'_> {
     fn vector<'a>(&'a mut self, segment: &'a Segment<Archive>, row: u32) -> Result<&'a [u64], Error> {
+        let archive = &segment.rows;
         if segment.is_supplied(row) && !self.text {
-            return segment.rows.vector(&segment.supplied, row);
+            return archive.vector(&segment.supplied, row);
         }
-        let record = segment.rows.record(row, &mut self.block)?;
-        local::encode_record(self.encoder, record, &mut self.words)?;
-        Ok(&self.words)
+        let terms =
+            archive.terms(&segment.postings, row).ok_or_else(|| archive.damaged("the terms of a row"))?;
+        self.derived = Some(self.encoder.encode(&terms)?);
+        Ok(self.derived.as_ref().map_or(&[], Hypervector::words))
     }
 }

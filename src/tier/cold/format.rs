@@ -30,7 +30,7 @@ compile_error!("segments are mapped as they are, little-endian");
 
 const MAGIC: &[u8; 8] = b"MNEMOSEG";
 const VERSION: u64 = 1;
-const COLUMNS: usize = 14;
+const COLUMNS: usize = 17;
 const HEADER_BYTES: usize = 16 + COLUMNS * 16;
 const ALIGNMENT: usize = 64;
 
@@ -61,6 +61,9 @@ fn columns(segment: &Segment<Archive>) -> [&[u8]; COLUMNS] {
         archive.block_starts.as_bytes(),
         archive.block_ends.as_bytes(),
         archive.blocks.as_bytes(),
+        archive.term_ends.as_bytes(),
+        archive.term_places.as_bytes(),
+        archive.term_weights.as_bytes(),
         archive.vectors.as_bytes(),
         archive.vector_words.as_bytes(),
     ]
@@ -160,10 +163,15 @@ fn read(bytes: SharedBytes, number: u64) -> Option<Segment<Archive>> {
         block_starts: lend(&bytes, columns)?,
         block_ends: lend(&bytes, columns)?,
         blocks: lend(&bytes, columns)?,
+        term_ends: lend(&bytes, columns)?,
+        term_places: lend(&bytes, columns)?,
+        term_weights: lend(&bytes, columns)?,
         vectors: lend(&bytes, columns)?,
         vector_words: lend(&bytes, columns)?,
     };
-    let consistent = [created.len(), norms.len(), archive.ends.len()].iter().all(|&length| length == rows)
+    let consistent = [created.len(), norms.len(), archive.ends.len(), archive.term_ends.len()]
+        .iter()
+        .all(|&length| length == rows)
         && supplied.len() == rows.div_ceil(64)
         && ids.is_sorted();
     let rows = Archive::lent(number, file_bytes, archive);
