@@ -28,6 +28,14 @@ const FORMAT: u64 = 1;
 /// enough that their texts take little room on the way.
 const RESTORED_AT_ONCE: usize = 8_192;
 
+/// Records are read in groups of 2^16 neighbouring ids: the first six bytes of a
+/// key name a group.
+const GROUP_BITS: u32 = 16;
+
+/// Groups with so many memories to restore are read in one sweep; of smaller
+/// ones each record is looked up, which takes ten times as long a record.
+const SCANNED: usize = 4_096;
+
 const LOG: &str = "log";
 const WARM: &str = "warm.vectors";
 const COLD: &str = "cold";
@@ -187,8 +195,10 @@ impl Shared {
             standings.push((id, standing));
         }
         standings.sort_unstable_by_key(|&(id, _)| id);
-        for some in standings.chunks(RESTORED_AT_ONCE) {
-            self.restore_some(writer, some, &mut batch)?;
+        for group in standings.chunk_by(|(a, _), (b, _)| a.0 >> GROUP_BITS == b.0 >> GROUP_BITS) {
+            for some in self.records_of(group)?.chunks(RESTORED_AT_ONCE) {
+                self.restore_some(writer, some, &mut batch)?;
+            }
         }
         self.log.commit(&batch, Durability::Buffered)?;
         for (id, name) in namespaces {
@@ -197,15 +207,44 @@ impl Shared {
         Ok(())
     }
 
+    /// The records of memories whose ids differ in the lowest [`GROUP_BITS`]
+    /// only, in ascending order.
+    fn records_of(
+        &self,
+        group: &[(MemoryId, Standing)],
+    ) -> Result<Vec<(MemoryId, Standing, Vec<u8>)>, Error> {
+        let mut records = Vec::with_capacity(group.len());
+        if group.len() < SCANNED {
+            for &(id, standing) in group {
+                records.extend(self.log.record(id)?.map(|record| (id, standing, record)));
+            }
+            return Ok(records);
+        }
+        let prefix = group.first().map_or(0, |(id, _)| id.0).to_be_bytes();
+        let mut wanted = group.iter().peekable();
+        self.log.scan(
+            Table::Records,
+            &prefix[..prefix.len() - GROUP_BITS as usize / 8],
+            &mut |key, record| {
+                let id = key.try_into().map_or(MemoryId::default(), |key| MemoryId(u64::from_be_bytes(key)));
+                while wanted.next_if(|(next, _)| *next < id).is_some() {}
+                if let Some(&(id, standing)) = wanted.next_if(|(next, _)| *next == id) {
+                    records.push((id, standing, record.to_vec()));
+                }
+                Ok(())
+            },
+        )?;
+        Ok(records)
+    }
+
     fn restore_some(
         &self,
         writer: &mut Writer,
-        standings: &[(MemoryId, Standing)],
+        records: &[(MemoryId, Standing, Vec<u8>)],
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        let restore = |&(id, standing): &(MemoryId, Standing)| -> Result<Option<(Entry, Admission)>, Error> {
-            let Some(bytes) = self.log.record(id)? else { return Ok(None) };
-            let record = Record::decode(&bytes)?;
+        let restore = |(id, standing, bytes): &(MemoryId, Standing, Vec<u8>)| {
+            let record = Record::decode(bytes)?;
             let entry = Entry {
                 namespace: record.namespace,
                 tier: standing.tier,
@@ -213,10 +252,9 @@ impl Shared {
                 importance: record.importance,
                 created: record.created,
             };
-            Ok(Some((entry, self.admission(id, bytes.into())?)))
+            Ok((entry, self.admission(*id, bytes.as_slice().into())?))
         };
-        let restored: Result<Vec<_>, Error> =
-            standings.par_iter().filter_map(|standing| restore(standing).transpose()).collect();
+        let restored: Result<Vec<(Entry, Admission)>, Error> = records.par_iter().map(restore).collect();
         let mut by_place: HashMap<(TierKind, NamespaceId), Vec<Admission>> = HashMap::new();
         for (entry, admission) in restored? {
             writer.note(admission.row.id, entry);

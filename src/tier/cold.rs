@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::archive::Archive;
+use self::archive::{Archive, Block};
 use super::{Admission, Done, Search, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
@@ -247,7 +247,7 @@ impl TierView for ColdView {
 
     fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
         let Some((part, row)) = self.shard.find(id) else { return Ok(None) };
-        let mut block = Vec::new();
+        let mut block = Block::default();
         part.segment.rows.record(row, &mut block).map(|record| Some(record.to_vec()))
     }
 

@@ -5,6 +5,9 @@
 //! text: bundling a dozen known terms takes about 2 us, reading the text first
 //! five times that.
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use crate::encoder::TermVector;
 use crate::error::Error;
 use crate::index::{Column, Part, Postings, Row, Segment};
@@ -102,27 +105,28 @@ impl Archive {
         &self.columns
     }
 
-    /// The record in `row`; `block` is room for the block that it stands in.
-    pub(super) fn record<'b>(&self, row: u32, block: &'b mut Vec<u8>) -> Result<&'b [u8], Error> {
+    /// The record in `row`; its block is decoded into `block`, unless it is
+    /// there already.
+    pub(super) fn record<'b>(&self, row: u32, block: &'b mut Block) -> Result<&'b [u8], Error> {
         let found = self.read(row as usize, block);
-        found.and_then(|(from, to)| block.get(from..to)).ok_or_else(|| self.damaged("a record"))
+        found.and_then(|range| block.bytes.get(range)).ok_or_else(|| self.damaged("a record"))
     }
 
     /// Decodes the block of `row`, and says where in it the record stands.
-    fn read(&self, row: usize, block: &mut Vec<u8>) -> Option<(usize, usize)> {
+    fn read(&self, row: usize, block: &mut Block) -> Option<Range<usize>> {
         let columns = &self.columns;
         let end = *columns.ends.get(row)?;
         let start = ending_before(&columns.ends, row)?;
         let at = columns.block_starts.partition_point(|&first| first <= start).checked_sub(1)?;
         let block_start = *columns.block_starts.get(at)?;
-        let packed = ending_before(&columns.block_ends, at)? as usize..*columns.block_ends.get(at)? as usize;
-        let packed = columns.blocks.get(packed)?;
-        let size = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten()?;
-        (size <= MAX_BLOCK_BYTES).then_some(())?;
-        block.clear();
-        block.reserve(size as usize);
-        zstd::bulk::Decompressor::new().ok()?.decompress_to_buffer(packed, block).ok()?;
-        Some(((start - block_start) as usize, end.checked_sub(block_start)? as usize))
+        if block.place != Some((self.number, at)) {
+            let packed =
+                ending_before(&columns.block_ends, at)? as usize..*columns.block_ends.get(at)? as usize;
+            block.place = None;
+            block.decode(columns.blocks.get(packed)?)?;
+            block.place = Some((self.number, at));
+        }
+        Some((start - block_start) as usize..end.checked_sub(block_start)? as usize)
     }
 
     /// The supplied vector in `row`, of which `supplied` has the bit set.
@@ -153,6 +157,34 @@ impl Archive {
     }
 }
 
+/// A block that was decoded last.
+#[derive(Default)]
+pub(super) struct Block {
+    /// Its segment's number and its place there.
+    place: Option<(u64, usize)>,
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    fn decode(&mut self, packed: &[u8]) -> Option<()> {
+        let size = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten()?;
+        (size <= MAX_BLOCK_BYTES).then_some(())?;
+        self.bytes.clear();
+        self.bytes.reserve(size as usize);
+        DECODER.with_borrow_mut(|decoder| {
+            if decoder.is_none() {
+                *decoder = zstd::bulk::Decompressor::new().ok();
+            }
+            decoder.as_mut()?.decompress_to_buffer(packed, &mut self.bytes).ok().map(drop)
+        })
+    }
+}
+
+thread_local! {
+    /// Making a decoder takes longer than decoding a block.
+    static DECODER: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// The end of what stands before `at`, which is where it starts itself.
 fn ending_before(ends: &[u64], at: usize) -> Option<u64> {
     at.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())
@@ -160,23 +192,25 @@ fn ending_before(ends: &[u64], at: usize) -> Option<u64> {
 
 /// One segment of all live rows of `parts`; `None` if there are none.
 pub(super) fn merge(number: u64, parts: &[Part<Archive>]) -> Result<Option<Segment<Archive>>, Error> {
-    let mut sources: Vec<(Row, &Part<Archive>, u32)> = Vec::new();
-    for part in parts {
+    let mut sources: Vec<(Row, usize, u32)> = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
         let mut terms = part.segment.terms_by_row();
         for row in part.live.iter() {
             let terms = terms.get_mut(row as usize).map(std::mem::take).unwrap_or_default();
-            sources.push((part.segment.row(row, terms), part, row));
+            sources.push((part.segment.row(row, terms), at, row));
         }
     }
     if sources.is_empty() {
         return Ok(None);
     }
     sources.sort_by_key(|(row, ..)| row.id);
-    let (mut contents, mut block) = (Vec::with_capacity(sources.len()), Vec::new());
-    for (entry, part, row) in &sources {
-        let archive = &part.segment.rows;
-        let vector: &[u64] = if entry.supplied { archive.vector(&part.segment.supplied, *row)? } else { &[] };
-        contents.push((archive.record(*row, &mut block)?.to_vec(), vector));
+    let mut contents = Vec::with_capacity(sources.len());
+    // Rows ascend within each part, so each of its blocks is decoded once.
+    let mut blocks: Vec<Block> = parts.iter().map(|_| Block::default()).collect();
+    for (entry, at, row) in &sources {
+        let segment = &parts[*at].segment;
+        let vector: &[u64] = if entry.supplied { segment.rows.vector(&segment.supplied, *row)? } else { &[] };
+        contents.push((segment.rows.record(*row, &mut blocks[*at])?.to_vec(), vector));
     }
     let contents = contents.iter().map(|(record, vector)| (record.as_slice(), *vector));
     let rows: Vec<Row> = sources.iter().map(|(row, ..)| row.clone()).collect();
@@ -291,7 +325,7 @@ mod tests {
             let rows: Vec<Row> = (0..records.len() as u64).map(row).collect();
             let contents = records.iter().map(|record| (record.as_slice(), [].as_slice()));
             let archive = Archive::segment(0, &rows, contents).unwrap().rows;
-            let mut block = Vec::new();
+            let mut block = Block::default();
             for (row, record) in records.iter().enumerate() {
                 prop_assert_eq!(archive.record(row as u32, &mut block).unwrap(), record.as_slice());
             }
