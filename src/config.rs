@@ -19,7 +19,8 @@ pub struct Config {
     /// of one term's share; 4,096 loses about one recalled memory in a hundred
     /// for a quarter of the size.
     pub dimension: Dimension,
-    /// Memories in HOT, at about 2.6 KB each; the default takes 130 MB.
+    /// Memories in HOT, at about 2.6 KB each; the default takes 130 MB. At 0 new
+    /// memories enter WARM.
     pub hot_capacity: usize,
     /// Memories in WARM, at about 0.25 KB of RAM and 2 KB of disk each; the
     /// default takes 250 MB of RAM.
@@ -27,7 +28,7 @@ pub struct Config {
     /// What `store` waits for.
     pub durability: Durability,
     /// Strengths at which a memory enters and leaves HOT. A new memory of
-    /// importance 1 has 0.69, so it may stay for some months unasked.
+    /// importance 1 has 0.69, so it stays for 83 days unasked, if there is room.
     pub hot_band: Band,
     /// Strengths at which a memory enters and leaves WARM.
     pub warm_band: Band,

@@ -91,7 +91,10 @@ pub(crate) enum Supplied {
 }
 
 impl NewMemory {
-    /// A memory of `text`, of 1 to [`MAX_CHARS`] characters.
+    /// A memory of `text`, of 1 to [`MAX_CHARS`] characters, one of them visible.
+    /// If it starts with a label, as in "Ada: I sold the boat", it counts as said
+    /// by Ada. What cannot be stored is reported by
+    /// [`Engine::store`](crate::Engine::store).
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -109,7 +112,8 @@ impl NewMemory {
         self
     }
 
-    /// Adds a pair that recalls can filter by.
+    /// Adds a pair that recalls can filter by; a later value of the same key
+    /// replaces the earlier one.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
@@ -130,7 +134,8 @@ impl NewMemory {
 
     /// Gives it the user's own embedding of the text, which is projected to a
     /// hypervector. It is found by [`Query::embedding`](crate::Query::embedding)
-    /// then, and still by its words.
+    /// then, and still by its words. All embeddings of a store have the length of
+    /// the first one, and should come from one model.
     pub fn embedding(mut self, embedding: Vec<f32>) -> Self {
         self.vector = Supplied::Embedding(embedding);
         self

@@ -9,9 +9,10 @@
 //! | [`Warm`](TierKind::Warm) | mapped file | RAM | log |
 //! | [`Cold`](TierKind::Cold) | derived again from the text | mapped file | compressed, mapped file |
 //!
-//! [`Tier`] is the writer's side of one and [`TierView`] the reader's; a tier
-//! that lives elsewhere (an object store, a vector database) implements the two
-//! and takes a place in the engine without a change to it.
+//! [`Tier`] is the writer's side of one and [`TierView`] the reader's. All that
+//! the engine knows of a tier is in these two, so one that lives elsewhere (an
+//! object store, a vector database) needs only them, and a line where the engine
+//! opens its tiers.
 
 pub mod cold;
 pub mod hot;

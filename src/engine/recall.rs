@@ -56,7 +56,8 @@ impl Query {
         }
     }
 
-    /// Memories that share words with `text`.
+    /// Memories that share words with `text`, up to their stems: "moved" finds
+    /// "moves". Words such as "the" and "where" do not count.
     pub fn text(text: impl Into<String>) -> Self {
         Self::new(Asked::Text(text.into()))
     }
@@ -107,7 +108,8 @@ impl Query {
         self
     }
 
-    /// By inverted lists or sketches, as by default, or by scoring every memory.
+    /// How candidates are found: by inverted lists or sketches, as by default, or
+    /// by scoring every memory.
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
@@ -154,8 +156,8 @@ pub struct Recall {
     /// How far the best of the first five hits covers the query, from 0 to 1.
     ///
     /// For a text it is the mean of two shares: of the query's weight, and of its
-    /// number of terms. Below about 0.4 the memories probably hold no answer. For
-    /// a vector it is the best similarity.
+    /// number of terms. Below [`Recall::ANSWERABLE`] the memories probably hold no
+    /// answer. For a vector it is the best similarity.
     pub confidence: f32,
 }
 
@@ -173,7 +175,9 @@ impl Recall {
 }
 
 impl Engine {
-    /// The memories that fit `query` best.
+    /// The memories that fit `query` best. It sees all that was stored
+    /// before it began; a namespace that nobody
+    /// has stored into gives no hits.
     ///
     /// # Errors
     /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::Encode`] or

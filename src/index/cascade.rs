@@ -4,8 +4,8 @@
 //! bits are at a hypergeometric distance, near normal with mean m H / D and
 //! variance m p (1 - p) (1 - m / D), p = H / D. So a row whose prefix is farther
 //! than that mean for the current k-th best H plus z standard deviations is left
-//! out: first by the sketches, which stand together in memory, then by
-//! [`MIDDLE_BITS`], then the whole vector decides.
+//! out: first by the sketches, which stand together in memory, then by a longer
+//! prefix, then the whole vector decides.
 
 use super::filter::Scope;
 use super::segment::{LANES, Segment, Vectors};

@@ -7,9 +7,8 @@ use super::segment::{Segment, Vectors};
 use super::top::{Scored, TopK};
 use crate::error::Error;
 
-/// Offers every row of `scope` that is among the `eligible`
-/// of its segment to `top`, with the score that `score` gives its vector and
-/// norm.
+/// Offers every row of `scope` that is among the `eligible` of its segment to
+/// `top`, with the score that `score` gives its vector and norm.
 ///
 /// # Errors
 /// Whatever fetching a vector reports.

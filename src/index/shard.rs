@@ -109,7 +109,7 @@ impl<R> Shard<R> {
     }
 
     /// The segments that are worth merging now, if any: one of which more than
-    /// `dead_share` is dead, or [`FANOUT`] and more neighbours of one size class.
+    /// `dead_share` is dead, or four neighbours or more of one size class.
     pub fn merge_plan(&self, dead_share: f64) -> Option<Vec<Part<R>>> {
         let share = |part: &Part<R>| 1.0 - part.live.len() as f64 / part.segment.len().max(1) as f64;
         if let Some(part) = self.parts.iter().find(|part| share(part) > dead_share) {
