@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput};
-use mnemocore::encoder::{Document, Encoder, Projection, Query, Term, TermStatistics};
+use mnemocore::encoder::{Document, Encoder, Projection, Question, Term, TermStatistics};
 use mnemocore::hdv::kernels::{self, Kernels};
 use mnemocore::hdv::{Dimension, Hypervector, SignedPlanes, SketchBlocks};
 
@@ -347,7 +347,7 @@ fn encoding(suite: &mut Suite) {
         });
         group.bench("as_query", |bencher| {
             bencher.iter(|| {
-                let query = Query::new(black_box(text), &Rare).expect("it has words");
+                let query = Question::new(black_box(text), &Rare).expect("it has words");
                 encoder.query_vector(&query, Encoder::DEFAULT_PLANES)
             });
         });

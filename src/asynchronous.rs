@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::engine::{Consolidation, Engine, Query, Recall, Stats, Synthesis};
 use crate::error::Error;
 use crate::key::MemoryId;
+use crate::log::Durability;
 use crate::memory::{Memory, NewMemory};
 
 /// An [`Engine`] behind asynchronous verbs; a clone is another handle to the
@@ -72,6 +73,19 @@ impl AsyncEngine {
         self.with(move |engine| engine.store_batch(memories)).await
     }
 
+    /// As [`Engine::store_with`].
+    ///
+    /// # Errors
+    /// As [`Engine::store`].
+    pub async fn store_with(
+        &self,
+        memory: impl Into<NewMemory>,
+        durability: Durability,
+    ) -> Result<MemoryId, Error> {
+        let memory = memory.into();
+        self.with(move |engine| engine.store_with(memory, durability)).await
+    }
+
     /// As [`Engine::recall`].
     ///
     /// # Errors
@@ -102,6 +116,14 @@ impl AsyncEngine {
     /// As [`Engine::forget`].
     pub async fn forget(&self, id: MemoryId) -> Result<bool, Error> {
         self.with(move |engine| engine.forget(id)).await
+    }
+
+    /// As [`Engine::forget_batch`].
+    ///
+    /// # Errors
+    /// As [`Engine::forget_batch`].
+    pub async fn forget_batch(&self, ids: Vec<MemoryId>) -> Result<Vec<MemoryId>, Error> {
+        self.with(move |engine| engine.forget_batch(&ids)).await
     }
 
     /// As [`Engine::consolidate`].

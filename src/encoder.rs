@@ -2,12 +2,12 @@
 //!
 //! A text becomes a set of weighted [terms](Term), and these a vector: the
 //! weighted majority of one random vector a term. What is stored of a text
-//! depends on the text alone. Term statistics come with the [`Query`], as integer
+//! depends on the text alone. Term statistics come with the [`Question`], as integer
 //! weights, and the score of a query against stored bits, times a stored norm,
 //! estimates BM25.
 //!
 //! ```
-//! use mnemocore::encoder::{Document, Encoder, Query, Term, TermStatistics};
+//! use mnemocore::encoder::{Document, Encoder, Question, Term, TermStatistics};
 //!
 //! let encoder = Encoder::default();
 //! let texts = ["Ada: I bought a red bicycle", "Bob: my sister paints"];
@@ -24,7 +24,7 @@
 //!     }
 //! }
 //!
-//! let query = Query::new("What did Ada buy?", &Statistics(&memories))?;
+//! let query = Question::new("What did Ada buy?", &Statistics(&memories))?;
 //! let query = encoder.query_vector(&query, Encoder::DEFAULT_PLANES)?;
 //! let [first, second] = &memories;
 //! let score = |text| -> Result<f32, mnemocore::encoder::EncodeError> {
@@ -48,7 +48,7 @@ use crate::hdv::{Dimension, HdvError, Hypervector};
 
 pub use document::{Document, TermVector};
 pub use projection::Projection;
-pub use query::{Query, QueryVector, TermStatistics};
+pub use query::{QueryVector, Question, TermStatistics};
 pub use token::{Term, TokenVectors};
 
 /// Why something could not be encoded.
@@ -139,7 +139,7 @@ impl Encoder {
     /// [`EncodeError::UnknownTerms`] if no memory holds any of its terms,
     /// [`EncodeError::Vector`] unless `planes` is from 1 to
     /// [`SignedPlanes::MAX_PLANES`](crate::hdv::SignedPlanes::MAX_PLANES).
-    pub fn query_vector(&self, query: &Query, planes: usize) -> Result<QueryVector, EncodeError> {
+    pub fn query_vector(&self, query: &Question, planes: usize) -> Result<QueryVector, EncodeError> {
         if query.terms().is_empty() {
             return Err(EncodeError::UnknownTerms);
         }

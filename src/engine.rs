@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 
 use arc_swap::ArcSwap;
 
+pub use open::Parts;
 pub use recall::{Hit, Query, Recall};
 pub use synthesize::{Fragment, Synthesis, SynthesisKind};
 pub use upkeep::Consolidation;
@@ -54,6 +55,7 @@ pub struct Engine {
     // Ends before `shared` does: the thread holds a reference to it.
     background: Option<Background>,
     shared: Arc<Shared>,
+    closed: bool,
 }
 
 /// What the engine's threads share.

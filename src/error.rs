@@ -11,7 +11,7 @@ use crate::hdv::HdvError;
 #[non_exhaustive]
 pub enum Error {
     /// The text of a memory or a query has no visible character.
-    #[error("expected a text, received {received} characters of white space only")]
+    #[error("expected a text with a visible character, received {received} characters without one")]
     EmptyText {
         /// Characters received.
         received: usize,
@@ -88,7 +88,9 @@ pub enum Error {
         found: String,
     },
     /// Something in the store does not read as it was written.
-    #[error("{path}: {what} is damaged; restore the folder from a backup")]
+    #[error(
+        "{path}: {what} is damaged; open the store again, which makes COLD segments anew, or restore the folder from a backup"
+    )]
     Corrupt {
         /// The file or the store.
         path: PathBuf,

@@ -66,7 +66,9 @@ pub mod tier;
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncEngine;
 pub use config::Config;
-pub use engine::{Consolidation, Engine, Fragment, Hit, Query, Recall, Stats, Synthesis, SynthesisKind};
+pub use engine::{
+    Consolidation, Engine, Fragment, Hit, Parts, Query, Recall, Stats, Synthesis, SynthesisKind,
+};
 pub use error::Error;
 pub use key::{MemoryId, TierKind, Timestamp};
 pub use log::Durability;

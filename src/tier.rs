@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | [`Hot`](TierKind::Hot) | RAM | RAM | RAM |
 //! | [`Warm`](TierKind::Warm) | mapped file | RAM | log |
-//! | [`Cold`](TierKind::Cold) | derived again from the text | mapped file | compressed, mapped file |
+//! | [`Cold`](TierKind::Cold) | derived again from the terms | mapped file | compressed, mapped file |
 //!
 //! [`Tier`] is the writer's side of one and [`TierView`] the reader's. All that
 //! the engine knows of a tier is in these two, so one that lives elsewhere (an
@@ -152,10 +152,13 @@ pub trait Tier: Send {
     fn revert(&mut self) {}
 }
 
-/// Memories that needed no preparation.
-pub(crate) struct Staged {
-    namespace: NamespaceId,
-    memories: Vec<Admission>,
+/// Memories that needed no preparation: what [`Tier::stage`] hands to
+/// [`Tier::apply`] unless a tier has its own.
+pub struct Staged {
+    /// Whose they are.
+    pub namespace: NamespaceId,
+    /// In ascending order of ids.
+    pub memories: Vec<Admission>,
 }
 
 /// Work on immutable parts of a tier that needs no lock.

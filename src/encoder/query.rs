@@ -19,7 +19,7 @@ pub trait TermStatistics {
 const LABEL_WEIGHT: f32 = 0.5;
 
 /// The weight of the heaviest term of a query.
-const MAX_WEIGHT: f32 = Query::MAX_WEIGHT as f32;
+const MAX_WEIGHT: f32 = Question::MAX_WEIGHT as f32;
 
 /// A question as weighted terms.
 ///
@@ -27,14 +27,14 @@ const MAX_WEIGHT: f32 = Query::MAX_WEIGHT as f32;
 /// `ln(1 + (N - df + 1/2) / (df + 1/2))`. Each word has a second term, its label
 /// form, if any memory is labelled so.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Query {
+pub struct Question {
     terms: Vec<(Term, u16)>,
     step: f32,
     /// Distinct terms and their weight in all, with those that no memory holds.
     asked: (usize, f32),
 }
 
-impl Query {
+impl Question {
     /// The largest weight of a term.
     pub const MAX_WEIGHT: u16 = 127;
 
@@ -223,7 +223,7 @@ mod tests {
             corpus
         }
 
-        fn exact(&self, query: &Query) -> Vec<f32> {
+        fn exact(&self, query: &Question) -> Vec<f32> {
             let weights: HashMap<_, _> = query.terms().iter().copied().collect();
             let weight_of = |term| query.step() * weights.get(&term).map_or(0.0, |&w| f32::from(w));
             self.texts.iter().map(|text| text.dot(weight_of)).collect()
@@ -254,7 +254,7 @@ mod tests {
         let corpus = Corpus::new(&TEXTS);
         let encoder = Encoder::default();
         for question in ["Where did Ann buy her bicycle?", "pizza", "napoli pizza shop", "fox and moon"] {
-            let query = Query::new(question, &corpus).unwrap();
+            let query = Question::new(question, &corpus).unwrap();
             let vector = encoder.query_vector(&query, 4).unwrap();
             for (terms, exact) in corpus.texts.iter().zip(corpus.exact(&query)) {
                 let bits = encoder.encode(terms).unwrap();
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn the_exact_score_is_bm25_with_idf() {
         let corpus = Corpus::new(&["apple pear", "apple plum", "fig"]);
-        let query = Query::new("pear", &corpus).unwrap();
+        let query = Question::new("pear", &corpus).unwrap();
         let damping = 1.2 * (0.25 + 0.75 * 2.0 / 100.0);
         let expected = (1.0 + 2.5 / 1.5_f32).ln() / (1.0 + damping);
         let scores = corpus.exact(&query);
@@ -282,10 +282,10 @@ mod tests {
     #[test]
     fn rare_terms_weigh_more_and_labels_half() {
         let corpus = Corpus::new(&TEXTS);
-        let query = Query::new("Ann napoli", &corpus).unwrap();
+        let query = Question::new("Ann napoli", &corpus).unwrap();
         let weight = |term| query.terms().iter().find(|&&(t, _)| t == term).unwrap().1;
-        assert_eq!(weight(Term::word("napoli")), Query::MAX_WEIGHT);
-        assert!(weight(Term::word("ann")) < Query::MAX_WEIGHT);
+        assert_eq!(weight(Term::word("napoli")), Question::MAX_WEIGHT);
+        assert!(weight(Term::word("ann")) < Question::MAX_WEIGHT);
         assert!(weight(Term::label("ann")) < weight(Term::word("ann")));
         assert_eq!(query.terms().len(), 3);
     }
@@ -293,24 +293,24 @@ mod tests {
     #[test]
     fn confidence_is_the_covered_share() {
         let corpus = Corpus::new(&TEXTS);
-        let known = Query::new("red bicycle", &corpus).unwrap();
+        let known = Question::new("red bicycle", &corpus).unwrap();
         assert!((known.confidence(|_| true) - 1.0).abs() < 0.01);
         assert_eq!(known.confidence(|_| false), 0.0);
-        let half_known = Query::new("red submarine", &corpus).unwrap();
+        let half_known = Question::new("red submarine", &corpus).unwrap();
         let confidence = half_known.confidence(|_| true);
         assert!((0.4..0.5).contains(&confidence), "{confidence}");
     }
 
     #[test]
     fn a_question_of_unknown_words_has_no_vector() {
-        let query = Query::new("zebra?", &Corpus::new(&TEXTS)).unwrap();
+        let query = Question::new("zebra?", &Corpus::new(&TEXTS)).unwrap();
         assert!(query.terms().is_empty());
         assert_eq!(query.confidence(|_| true), 0.0);
         let vector = Encoder::default().query_vector(&query, 3);
         assert_eq!(vector, Err(EncodeError::UnknownTerms));
-        let empty = Query::new("zebra", &Corpus::default()).unwrap();
+        let empty = Question::new("zebra", &Corpus::default()).unwrap();
         assert_eq!(empty.confidence(|_| true), 0.0);
-        assert_eq!(Query::new(" ", &Corpus::default()), Err(EncodeError::EmptyText));
+        assert_eq!(Question::new(" ", &Corpus::default()), Err(EncodeError::EmptyText));
     }
 
     #[test]
@@ -324,7 +324,7 @@ mod tests {
                 u64::MAX
             }
         }
-        let query = Query::new("anything", &Torn).unwrap();
+        let query = Question::new("anything", &Torn).unwrap();
         assert!(query.step().is_finite() && query.step() > 0.0);
     }
 }

@@ -16,10 +16,10 @@ use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, DiskLog, Durability, Log, Record, Standing, Table, VolatileLog};
 use crate::memory::Namespace;
-use crate::tier::Admission;
 use crate::tier::cold::ColdTier;
 use crate::tier::hot::HotTier;
 use crate::tier::warm::WarmTier;
+use crate::tier::{Admission, Tier};
 
 /// Version of the store's layout as a whole.
 const FORMAT: u64 = 1;
@@ -74,6 +74,19 @@ impl Engine {
         Self::start(path, config, Arc::new(VolatileLog::default()), Some(folder))
     }
 
+    /// An engine of parts that the caller has made: a log or a tier of another
+    /// kind takes the place of ours this way.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a setting that cannot be, [`Error::Incompatible`] if
+    /// the log was made with other settings, or what the parts report.
+    pub fn from_parts(config: Config, parts: Parts) -> Result<Self, Error> {
+        config.check()?;
+        let (path, mut batch) = (PathBuf::new(), Batch::default());
+        check_settings(&path, &config, &*parts.log, &mut batch)?;
+        Self::assemble(config, parts, path, Vec::new(), batch, None)
+    }
+
     fn start(
         path: PathBuf,
         config: Config,
@@ -81,15 +94,36 @@ impl Engine {
         temporary: Option<TempDir>,
     ) -> Result<Self, Error> {
         let mut batch = Batch::default();
-        check_settings(&path, &config, &*log, &mut batch)?;
         let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
+        // Before anything is made: a refused engine leaves the folder as it was.
+        check_settings(&path, &config, &*log, &mut batch)?;
         let (cold, damaged) = ColdTier::open(&path.join(COLD), encoder.clone(), &log, &mut batch)?;
         let lost = if damaged { lost_memories(&*log, &cold)? } else { Vec::new() };
         let warm = WarmTier::create(&path.join(WARM), config.dimension, encoder.clone(), log.clone())?;
+        let hot = HotTier::new(encoder.clone());
+        let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
+        Self::assemble(config, parts, path, lost, batch, temporary)
+    }
+
+    /// `batch` and `lost` are what opening COLD has changed and missed.
+    fn assemble(
+        config: Config,
+        parts: Parts,
+        path: PathBuf,
+        lost: Vec<MemoryId>,
+        batch: Batch,
+        temporary: Option<TempDir>,
+    ) -> Result<Self, Error> {
+        let Parts { encoder, log, tiers } = parts;
         let embedding = log.setting(EMBEDDING)?;
+        let projection = OnceLock::new();
+        if let Some(length) = embedding {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let _ = projection.set(Projection::new(length, config.dimension)?);
+        }
         let reserved = log.setting(NEXT_ID)?.unwrap_or_default();
         let writer = Writer {
-            tiers: [Box::new(HotTier::new(encoder.clone())), Box::new(warm), Box::new(cold)],
+            tiers,
             catalogue: HashMap::new(),
             weakest: [BinaryHeap::new(), BinaryHeap::new()],
             next_id: reserved,
@@ -98,11 +132,6 @@ impl Engine {
             embedding_noted: embedding.is_some(),
             decay_per_day: config.decay_per_day,
         };
-        let projection = OnceLock::new();
-        if let Some(length) = embedding {
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            let _ = projection.set(Projection::new(length, config.dimension)?);
-        }
         let background = config.background;
         let shared = Arc::new(Shared {
             config,
@@ -120,8 +149,18 @@ impl Engine {
         shared.restore(&lost, batch)?;
         let start = || Background::start(shared.clone()).map_err(|error| Error::io(&shared.path, error));
         let background = if background { Some(start()?) } else { None };
-        Ok(Self { background, shared })
+        Ok(Self { background, shared, closed: false })
     }
+}
+
+/// What an engine is made of; see [`Engine::from_parts`].
+pub struct Parts {
+    /// The encoder, of the dimension that the settings say.
+    pub encoder: Arc<Encoder>,
+    /// The log of truth.
+    pub log: Arc<dyn Log>,
+    /// HOT, WARM and COLD, empty but for what COLD keeps itself.
+    pub tiers: [Box<dyn Tier>; 3],
 }
 
 /// Refuses a folder that holds something else than a store.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::store::check_text;
 use super::{Engine, Shared, Space, View, to_memory};
-use crate::encoder::{Document, Term};
+use crate::encoder::{Document, Question, Term};
 use crate::error::Error;
 use crate::hdv::Hypervector;
 use crate::index::{RowFilter, Scored, TextQuery, TopK};
@@ -171,7 +171,7 @@ impl Recall {
     /// The confidence that separates questions with an answer from those
     /// without. On the questions of LoCoMo it keeps nine of ten that have an
     /// answer, and refuses nine of ten that were put to the wrong conversation.
-    pub const ANSWERABLE: f32 = 0.4;
+    pub const ANSWERABLE: f32 = Question::CONFIDENT;
 }
 
 impl Engine {

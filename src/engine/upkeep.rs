@@ -62,13 +62,31 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Closes the store, which dropping the engine does too, and says whether
+    /// that went well. Whatever it says, what was acknowledged is in the log.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] when access counts or
+    /// the log's last tables could not be written.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<(), Error> {
+        self.closed = true;
+        drop(self.background.take());
+        self.shared.promote(Timestamp::now())?;
+        self.shared.log.close()
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
-        drop(self.background.take());
-        // An error has nowhere to go, and loses nothing but access counts: what
-        // was acknowledged is in the log already.
-        let _ = self.shared.promote(Timestamp::now());
-        let _ = self.shared.log.close();
+        if !self.closed {
+            // An error has nowhere to go, and loses nothing but access counts.
+            let _ = self.shut();
+        }
     }
 }
 

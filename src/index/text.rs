@@ -1,6 +1,6 @@
 //! A text as the index searches for it: by its terms and by its vector.
 
-use crate::encoder::{EncodeError, Encoder, Query, QueryVector, Term, TermStatistics};
+use crate::encoder::{EncodeError, Encoder, QueryVector, Question, Term, TermStatistics};
 
 /// A query's term, and what it adds to the score of a memory in which its weight
 /// is 1.
@@ -15,7 +15,7 @@ pub struct QueryTerm {
 /// A question with the weights that the memories' statistics give its terms.
 #[derive(Clone, Debug)]
 pub struct TextQuery {
-    asked: Query,
+    asked: Question,
     terms: Vec<QueryTerm>,
     /// None if no memory holds any of the terms.
     vector: Option<QueryVector>,
@@ -29,7 +29,7 @@ impl TextQuery {
     /// # Errors
     /// [`EncodeError::EmptyText`].
     pub fn new(encoder: &Encoder, text: &str, statistics: &impl TermStatistics) -> Result<Self, EncodeError> {
-        let asked = Query::new(text, statistics)?;
+        let asked = Question::new(text, statistics)?;
         let vector = match encoder.query_vector(&asked, Encoder::DEFAULT_PLANES) {
             Ok(vector) => Some(vector),
             Err(EncodeError::UnknownTerms) => None,
@@ -59,7 +59,7 @@ impl TextQuery {
     }
 
     /// How far a memory that holds the terms for which `covers` is true covers
-    /// the question, from 0 to 1; see [`Query::confidence`].
+    /// the question, from 0 to 1; see [`Question::confidence`].
     pub fn coverage(&self, covers: impl Fn(Term) -> bool) -> f32 {
         self.asked.confidence(covers)
     }
