@@ -1,5 +1,9 @@
 //! Records in small compressed blocks, and the vectors that callers supplied.
 
+use std::cell::RefCell;
+
+use zstd::bulk::Decompressor;
+
 use crate::error::Error;
 use crate::index::{Column, Part, Row, Segment};
 
@@ -101,7 +105,7 @@ impl Archive {
         (size <= MAX_BLOCK_BYTES).then_some(())?;
         block.clear();
         block.reserve(size as usize);
-        zstd::bulk::Decompressor::new().ok()?.decompress_to_buffer(packed, block).ok()?;
+        decompress(packed, block)?;
         Some(((start - block_start) as usize, end.checked_sub(block_start)? as usize))
     }
 
@@ -118,6 +122,20 @@ impl Archive {
     fn damaged(&self, what: &str) -> Error {
         Error::Corrupt { path: format!("COLD segment {}", self.number).into(), what: what.into() }
     }
+}
+
+/// Decodes `packed` into the capacity of `block`.
+fn decompress(packed: &[u8], block: &mut Vec<u8>) -> Option<()> {
+    thread_local! {
+        /// Kept: making one takes longer than decoding a block.
+        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        if kept.is_none() {
+            *kept = Decompressor::new().ok();
+        }
+        kept.as_mut()?.decompress_to_buffer(packed, block).ok().map(drop)
+    })
 }
 
 /// The end of what stands before `at`, which is where it starts itself.
