@@ -9,10 +9,7 @@ pub struct Fixture<S, F> {
 impl<S, F: FnOnce() -> S> Fixture<S, F> {
     /// Nothing is made yet.
     pub fn new(set_up: F) -> Self {
-        Self {
-            value: None,
-            set_up: Some(set_up),
-        }
+        Self { value: None, set_up: Some(set_up) }
     }
 
     /// The value, made now if this is the first use.

@@ -8,10 +8,11 @@
 //!   confidence intervals, baselines and plots hold for it as well;
 //! - what a benchmark needs is built when it runs, so that a filter skips that too.
 
-#![allow(dead_code, reason = "every bench uses its own part of this module")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "every bench uses its own part of this module")]
 
 mod fixture;
 mod p99;
+mod store;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use mnemocore::harness::profile::{Arguments, Profile};
 
 pub use self::fixture::Fixture;
 pub use self::p99::{P99, Sampler};
+pub use self::store::{Stock, Store, new_texts, temporary_folder};
 
 /// How much Criterion samples, unless the command line says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +51,7 @@ impl Sampling {
 
     fn new(samples: usize, profile: Profile) -> Self {
         let ms = |quick, default, full| Duration::from_millis(profile.choose(quick, default, full));
-        Self {
-            samples,
-            warm_up: ms(100, 500, 1000),
-            measurement: ms(500, 2500, 5000),
-        }
+        Self { samples, warm_up: ms(100, 500, 1000), measurement: ms(500, 2500, 5000) }
     }
 }
 
@@ -101,6 +99,8 @@ pub struct Latency {
 impl Latency {
     /// Operations in one iteration of a P99 benchmark: ten of them lie above the P99.
     const OPERATIONS: u64 = 1000;
+    /// The same for a look; two lie above.
+    const OPERATIONS_IN_QUICK: u64 = 200;
     /// The same where only the benchmark itself is tested.
     const OPERATIONS_IN_TEST: u64 = 3;
 
@@ -140,11 +140,8 @@ impl Latency {
         });
         wall.finish();
 
-        let mut sampler = Sampler::new(if self.arguments.test {
-            Self::OPERATIONS_IN_TEST
-        } else {
-            Self::OPERATIONS
-        });
+        let mut sampler =
+            Sampler::new(if self.arguments.test { Self::OPERATIONS_IN_TEST } else { Self::OPERATIONS });
         let mut p99 = self.p99.benchmark_group(format!("{group}/p99"));
         // Linear sampling would give every sample another number of operations.
         p99.sampling_mode(SamplingMode::Flat);

@@ -21,7 +21,7 @@ impl Measurement for P99 {
     /// # Panics
     /// Always: a percentile cannot be had from the outside of a loop.
     fn end(&self, (): ()) -> f64 {
-        unimplemented!("P99 needs `iter_custom` with a `Sampler`");
+        unreachable!("P99 needs `iter_custom` with a `Sampler`");
     }
 
     fn add(&self, left: &f64, right: &f64) -> f64 {
@@ -54,13 +54,7 @@ pub struct Sampler {
 impl Sampler {
     /// One iteration of Criterion's is `operations` operations.
     pub fn new(operations: u64) -> Self {
-        Self {
-            operations,
-            sample: Latencies::new(),
-            all: Latencies::new(),
-            iterations: 0,
-            calls: 0,
-        }
+        Self { operations, sample: Latencies::new(), all: Latencies::new(), iterations: 0, calls: 0 }
     }
 
     /// Times `iterations * operations` operations one by one; returns their P99 in
@@ -88,11 +82,7 @@ impl Sampler {
     /// and Criterion panics on a comparison without any variance (its issues #720
     /// and #873). Over an even number of samples the mean stays.
     fn distinct(&self) -> f64 {
-        if self.calls.is_multiple_of(2) {
-            1.0 + 1e-7
-        } else {
-            1.0 - 1e-7
-        }
+        if self.calls.is_multiple_of(2) { 1.0 + 1e-7 } else { 1.0 - 1e-7 }
     }
 
     /// All operations of the measured samples; `None` if there were none.

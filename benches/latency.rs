@@ -1,0 +1,213 @@
+//! Store, recall and synthesize in HOT, WARM and COLD: wall time, and P99 of
+//! single operations.
+//!
+//! `recall_hot/p99/5000` is the P99 of recalls among 5,000 memories that are all
+//! in HOT. Recalls and syntheses use queries that share 60 % of their words with a
+//! stored memory. Stores go to disk, unsynced (`Durability::Buffered`), while the
+//! background thread does its work, as in a running agent:
+//!
+//! - `store_hot`: HOT is full, so that every store moves another memory to WARM;
+//! - `store_warm`: memories enter WARM, as there is no HOT;
+//! - `store_cold`: as there is no room in HOT and WARM, the background thread
+//!   archives whatever was stored, at the same time: what a store takes then;
+//! - `archive`: a batch of 1,024 until all of it is in COLD, wall time only.
+//!
+//! After a complete run it prints how the engine stands to its targets.
+
+mod common;
+#[path = "latency/targets.rs"]
+mod targets;
+
+use std::cell::OnceCell;
+use std::hint::black_box;
+use std::iter::Cycle;
+use std::time::{Duration, Instant};
+
+use common::{Latency, Stock, Store, new_texts, temporary_folder};
+use criterion::{BenchmarkId, Throughput};
+use mnemocore::harness::profile::Profile;
+use mnemocore::{Config, Engine, Method, NewMemory, Query, TierKind};
+
+/// Distinct queries, asked in turn.
+const QUERIES: usize = 500;
+/// Distinct texts, stored in turn.
+const TEXTS: usize = 20_000;
+/// Memories that are archived together.
+const ARCHIVED: usize = 1_024;
+
+fn main() {
+    let mut latency = Latency::from_args();
+    let mut complete = !latency.arguments.test && !latency.arguments.list;
+    for (tier, sizes) in sizes(latency.profile, latency.arguments.test) {
+        for memories in sizes {
+            complete &= ask(&mut latency, Stock::new(tier, memories));
+            complete &= store(&mut latency, Stock::new(tier, memories));
+        }
+    }
+    exact(&mut latency);
+    vectors(&mut latency);
+    archive(&mut latency);
+    let profile = latency.profile;
+    latency.finish();
+    if complete {
+        println!();
+        targets::print(profile);
+    }
+}
+
+/// How many memories are in each tier.
+fn sizes(profile: Profile, test: bool) -> [(TierKind, Vec<usize>); 3] {
+    let [hot, warm, cold] = match profile {
+        _ if test => [vec![300], vec![300], vec![300]],
+        Profile::Quick => [vec![1_000], vec![2_000], vec![5_000]],
+        Profile::Default => [vec![5_000], vec![50_000], vec![100_000]],
+        Profile::Full => [vec![5_000, 1_000_000], vec![50_000, 1_000_000], vec![100_000, 1_000_000]],
+    };
+    [(TierKind::Hot, hot), (TierKind::Warm, warm), (TierKind::Cold, cold)]
+}
+
+/// The benchmark of a verb in a tier.
+fn group(verb: &str, tier: TierKind) -> String {
+    format!("{verb}_{tier}").to_lowercase()
+}
+
+/// A store and what to ask it for, in turn.
+struct Asked<'s> {
+    engine: &'s Engine,
+    queries: Cycle<std::vec::IntoIter<Query>>,
+}
+
+impl<'s> Asked<'s> {
+    fn new(store: &'s Store, method: Method) -> Self {
+        let queries: Vec<Query> =
+            store.queries(QUERIES).into_iter().map(|(query, _)| query.method(method)).collect();
+        Self { engine: &store.engine, queries: queries.into_iter().cycle() }
+    }
+
+    fn next(&mut self) -> Query {
+        self.queries.next().expect("a cycle")
+    }
+}
+
+/// Recall and synthesize; says whether both were measured.
+fn ask(latency: &mut Latency, stock: Stock) -> bool {
+    let store = OnceCell::new();
+    let asked = || Asked::new(store.get_or_init(|| stock.open()), Method::Indexed);
+    let recalled = latency.bench(&group("recall", stock.tier), stock.memories, asked, |asked| {
+        let query = asked.next();
+        asked.engine.recall(&query).expect("a recall")
+    });
+    let synthesized = latency.bench(&group("synthesize", stock.tier), stock.memories, asked, |asked| {
+        let query = asked.next();
+        asked.engine.synthesize(&query).expect("a synthesis")
+    });
+    store.get().inspect(|store| store.assert_in_tier());
+    recalled.is_some() && synthesized.is_some()
+}
+
+/// A store that grows, and what to store next.
+struct Growing<'s> {
+    engine: &'s Engine,
+    texts: Cycle<std::vec::IntoIter<String>>,
+}
+
+/// Store; says whether it was measured.
+fn store(latency: &mut Latency, stock: Stock) -> bool {
+    let store = OnceCell::new();
+    let texts = if latency.arguments.test { 100 } else { TEXTS };
+    let growing = || {
+        let store = store.get_or_init(|| open_to_grow(stock));
+        Growing { engine: &store.engine, texts: new_texts(texts).into_iter().cycle() }
+    };
+    let stored = latency.bench(&group("store", stock.tier), stock.memories, growing, |growing| {
+        let text = growing.texts.next().expect("a cycle");
+        growing.engine.store(text).expect("a store")
+    });
+    store.get().inspect(|store| assert_grown(store));
+    stored.is_some()
+}
+
+/// Opens a store whose stores are measured: merged once, then left to the
+/// background thread.
+fn open_to_grow(stock: Stock) -> Store {
+    let store = stock.open_with(Config { background: true, ..stock.config() });
+    store.engine.consolidate().expect("a consolidation");
+    store.assert_in_tier();
+    store
+}
+
+/// # Panics
+/// Unless new memories ended in the tier that they were stored into.
+fn assert_grown(store: &Store) {
+    let Stock { tier, memories, .. } = store.stock;
+    store.engine.consolidate().expect("a consolidation");
+    let stats = store.engine.stats();
+    let (here, total) = (stats.memories_in(tier), stats.total());
+    match tier {
+        TierKind::Hot => {
+            assert_eq!((here, stats.memories_in(TierKind::Cold)), (memories, 0), "HOT stays full");
+            assert!(total > memories, "every store sends a memory to WARM");
+            let newest = store.engine.store("the last of all").expect("a store");
+            let newest = store.engine.get(newest).expect("a readable memory");
+            assert_eq!(newest.map(|memory| memory.tier), Some(TierKind::Hot), "tier of the newest");
+        }
+        TierKind::Warm | TierKind::Cold => {
+            assert!(here == total && total > memories, "{here} of {total} memories in {tier}");
+        }
+    }
+}
+
+/// The exact scan that every other search is compared with, wall time only: a
+/// thousand scans a sample would take minutes.
+fn exact(latency: &mut Latency) {
+    let small = latency.profile.choose(1_000, 5_000, 5_000);
+    let large = latency.profile.choose(5_000, 100_000, 100_000);
+    for memories in if latency.arguments.test { [300, 400] } else { [small, large] } {
+        recall_wall(latency, "recall_exact/wall", Stock::new(TierKind::Hot, memories), Method::Exact);
+    }
+}
+
+/// Recall by vectors that came with the memories: the sketch cascade.
+fn vectors(latency: &mut Latency) {
+    let memories = latency.profile.choose(5_000, 100_000, 100_000);
+    let memories = if latency.arguments.test { 300 } else { memories };
+    recall_wall(latency, "recall_vector/wall", Stock::with_vectors(TierKind::Hot, memories), Method::Indexed);
+}
+
+fn recall_wall(latency: &mut Latency, name: &str, stock: Stock, method: Method) {
+    let store = OnceCell::new();
+    let mut group = latency.wall().benchmark_group(name);
+    group.bench_function(BenchmarkId::from_parameter(stock.memories), |bencher| {
+        let mut asked = Asked::new(store.get_or_init(|| stock.open()), method);
+        bencher.iter(|| {
+            let query = asked.next();
+            asked.engine.recall(&query).expect("a recall")
+        });
+    });
+    group.finish();
+    store.get().inspect(|store| store.assert_in_tier());
+}
+
+/// From a batch of texts to memories in COLD, in a new engine each time.
+fn archive(latency: &mut Latency) {
+    let count = if latency.arguments.test { 10 } else { ARCHIVED };
+    let mut group = latency.wall().benchmark_group("archive/wall");
+    group.throughput(Throughput::Elements(count as u64));
+    group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+        let batch: Vec<NewMemory> = new_texts(count).into_iter().map(NewMemory::new).collect();
+        bencher.iter_custom(|iterations| (0..iterations).map(|_| time_archiving(batch.clone())).sum());
+    });
+    group.finish();
+}
+
+fn time_archiving(batch: Vec<NewMemory>) -> Duration {
+    let (count, folder) = (batch.len(), temporary_folder());
+    let config = Stock::new(TierKind::Cold, count).config();
+    let engine = Engine::open(folder.path(), config).expect("a new store");
+    let started = Instant::now();
+    black_box(engine.store_batch(batch).expect("room for a batch"));
+    engine.consolidate().expect("room for a batch");
+    let elapsed = started.elapsed();
+    assert_eq!(engine.stats().memories_in(TierKind::Cold), count, "memories in COLD");
+    elapsed
+}

@@ -1,0 +1,252 @@
+//! How the engine stands to its targets: ratios come from rounds that alternate
+//! in this process, so that what slows the machine slows both sides.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mnemocore::harness::corpus::Corpus;
+use mnemocore::harness::measure::Latencies;
+use mnemocore::harness::profile::Profile;
+use mnemocore::harness::quality::{mean, overlap};
+use mnemocore::{Config, Engine, Memory, Method, NewMemory, Query, Recall, TierKind};
+
+use super::common::{Stock, Store, new_texts};
+use super::open_to_grow;
+
+/// Hits that are asked for.
+const TOP: usize = 10;
+/// Queries that are also answered by exact scans.
+const COMPARED: usize = 100;
+/// Queries of one round of a comparison.
+const ROUND: usize = 10;
+/// Single operations that percentiles are taken from.
+const OPERATIONS: usize = 5_000;
+/// Stores into one engine before it is the other's turn.
+const STORES: usize = 100;
+/// A data set, of whose questions the recall is told too.
+const DATA: &str = "MNEMO_DATA";
+
+/// Measures and prints them all.
+pub(crate) fn print(profile: Profile) {
+    let largest = profile.choose(10_000, 100_000, 100_000);
+    println!("Targets (measured at {largest} memories; they are meant for 100000):");
+    if profile == Profile::Full {
+        text(1_000_000, Some(80.0));
+    }
+    if largest > 10_000 {
+        text(10_000, None);
+    }
+    text(3_000, None);
+    let hot = text(largest, Some(50.0));
+    spread(&hot);
+    lower_tiers(&hot, largest);
+    drop(hot);
+    vectors(largest);
+    data_set();
+    stores(profile);
+}
+
+/// One line: what was measured, and whether it meets its target.
+fn line(name: impl Display, measured: impl Display, target: &str, met: bool) {
+    println!("  {name}: {measured} (target {target}) {}", if met { "met" } else { "MISSED" });
+}
+
+/// Recall of texts against the exact scan.
+fn text(memories: usize, target: Option<f64>) -> Store {
+    let store = Stock::new(TierKind::Hot, memories).open();
+    compare(&store, "text", target);
+    store
+}
+
+/// Recall of vectors, the sketch cascade, against the exact scan.
+fn vectors(memories: usize) {
+    let store = Stock::with_vectors(TierKind::Hot, memories).open();
+    compare(&store, "vectors", Some(25.0));
+}
+
+fn compare(store: &Store, what: &str, target: Option<f64>) {
+    let queries = store.queries(COMPARED);
+    let Compared { ratio, recall, found, found_exactly } = Compared::new(&store.engine, &queries);
+    let name = format!("recall top-{TOP}, {} {what}", store.stock.memories);
+    match target {
+        Some(target) => {
+            let measured = format!("{ratio:.1} x faster than the exact scan");
+            line(&name, measured, &format!(">= {target} x"), ratio >= target);
+        }
+        None => println!("  {name}: {ratio:.1} x faster than the exact scan"),
+    }
+    line(format!("{name}, recall@{TOP}"), format!("{recall:.4}"), ">= 0.99", recall >= 0.99);
+    let measured = format!("{:.1} %, exact scan {:.1} %", 100.0 * found, 100.0 * found_exactly);
+    line(format!("{name}, source found"), measured, "always", found >= 1.0);
+}
+
+/// Indexed search beside the exact scan.
+struct Compared {
+    /// Time of the exact scan over that of the index, the median of the rounds.
+    ratio: f64,
+    /// Of the exact scan's hits.
+    recall: f64,
+    /// Share of queries whose own memory was among the hits.
+    found: f64,
+    found_exactly: f64,
+}
+
+impl Compared {
+    fn new(engine: &Engine, queries: &[(Query, Memory)]) -> Self {
+        let (mut ratios, mut recalls) = (Vec::new(), Vec::new());
+        let (mut found, mut found_exactly) = (0, 0);
+        for (round, some) in queries.chunks(ROUND).enumerate() {
+            let indexed = || ask(engine, some, Method::Indexed);
+            let exact = || ask(engine, some, Method::Exact);
+            let ((fast, fast_time), (slow, slow_time));
+            if round.is_multiple_of(2) {
+                (fast, fast_time) = indexed();
+                (slow, slow_time) = exact();
+            } else {
+                (slow, slow_time) = exact();
+                (fast, fast_time) = indexed();
+            }
+            ratios.push(slow_time.as_secs_f64() / fast_time.as_secs_f64());
+            for ((fast, slow), (_, source)) in fast.iter().zip(&slow).zip(some) {
+                recalls.extend(recall_of(fast, slow));
+                found += usize::from(finds(fast, source));
+                found_exactly += usize::from(finds(slow, source));
+            }
+        }
+        let share = |count: usize| count as f64 / queries.len() as f64;
+        Self {
+            ratio: median(ratios),
+            recall: mean(&recalls).unwrap_or(1.0),
+            found: share(found),
+            found_exactly: share(found_exactly),
+        }
+    }
+}
+
+/// The answers, and what they took together.
+fn ask(engine: &Engine, queries: &[(Query, Memory)], method: Method) -> (Vec<Recall>, Duration) {
+    let queries: Vec<Query> = queries.iter().map(|(query, _)| query.clone().method(method)).collect();
+    let started = Instant::now();
+    let answers = queries.iter().map(|query| engine.recall(query).expect("a recall")).collect();
+    (answers, started.elapsed())
+}
+
+/// The share of the exact hits that were found; of equal ones any.
+fn recall_of(found: &Recall, exact: &Recall) -> Option<f64> {
+    let exact: Vec<(u32, f32)> = exact.hits.iter().map(|hit| (hit.memory.id.0 as u32, hit.score)).collect();
+    // Both score alike, by whole vectors, so that what only one of them found can be compared.
+    let scores: HashMap<u32, f32> =
+        found.hits.iter().map(|hit| (hit.memory.id.0 as u32, hit.score)).collect();
+    for (id, score) in &exact {
+        assert!(scores.get(id).is_none_or(|found| (found - score).abs() <= 1e-4), "scores of memory {id}");
+    }
+    let ids: Vec<u32> = found.hits.iter().map(|hit| hit.memory.id.0 as u32).collect();
+    overlap(&ids, &exact, TOP, |id| scores[&id])
+}
+
+/// Whether a memory is among the hits, or one with the very same words.
+fn finds(recall: &Recall, source: &Memory) -> bool {
+    recall.hits.iter().any(|hit| hit.memory.id == source.id || hit.memory.text == source.text)
+}
+
+/// P99 against P50 of single recalls.
+fn spread(store: &Store) {
+    let queries = store.queries(OPERATIONS);
+    let mut latencies = Latencies::new();
+    for (query, _) in &queries {
+        let started = Instant::now();
+        black_box(store.engine.recall(query).expect("a recall"));
+        latencies.record(started.elapsed());
+    }
+    let ratio = latencies.p99().as_secs_f64() / latencies.p50().as_secs_f64();
+    let name = format!("recall top-{TOP}, {} text, P99", store.stock.memories);
+    line(name, format!("{ratio:.2} x P50; {latencies}"), "<= 5 x", ratio <= 5.0);
+}
+
+/// WARM and COLD against HOT.
+fn lower_tiers(hot: &Store, memories: usize) {
+    let queries = hot.queries(5 * COMPARED);
+    let time =
+        |store: &Store, some: &[(Query, Memory)]| ask(&store.engine, some, Method::Indexed).1.as_secs_f64();
+    for (tier, target) in [(TierKind::Warm, 2.0), (TierKind::Cold, 6.0)] {
+        let store = Stock::new(tier, memories).open();
+        // Fills the page cache.
+        time(&store, &queries);
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        for some in queries.chunks(ROUND) {
+            here.push(time(&store, some));
+            there.push(time(hot, some));
+        }
+        let ratios = here.iter().zip(&there).map(|(here, there)| here / there).collect();
+        let ratio = median(ratios);
+        let micros = |times: Vec<f64>| median(times) / ROUND as f64 * 1e6;
+        let measured = format!("{ratio:.2} x HOT ({:.0} us against {:.0} us)", micros(here), micros(there));
+        let name = format!("recall in {tier}, {memories} text");
+        line(name, measured, &format!("<= {target} x"), ratio <= target);
+    }
+}
+
+/// Stores into a full HOT, of few and of many memories.
+fn stores(profile: Profile) {
+    let few = profile.choose(1_000, 10_000, 10_000);
+    let many = profile.choose(10_000, 100_000, 1_000_000);
+    let engines = [few, many].map(|memories| open_to_grow(Stock::new(TierKind::Hot, memories)));
+    let mut latencies = [Latencies::new(), Latencies::new()];
+    for texts in new_texts(4 * OPERATIONS).chunks(STORES) {
+        for (store, latencies) in engines.iter().zip(&mut latencies) {
+            for text in texts {
+                let started = Instant::now();
+                black_box(store.engine.store(text.as_str()).expect("a store"));
+                latencies.record(started.elapsed());
+            }
+        }
+    }
+    let p99 = latencies.each_ref().map(|latencies| latencies.p99().as_secs_f64() * 1e6);
+    for (memories, latencies) in [few, many].iter().zip(&latencies) {
+        let p99 = latencies.p99().as_secs_f64() * 1e6;
+        let name = format!("store into a full HOT of {memories}, P99");
+        line(name, format!("{p99:.1} us; {latencies}"), "<= 100 us", p99 <= 100.0);
+    }
+    let [p50_few, p50_many] = latencies.each_ref().map(|latencies| latencies.p50().as_secs_f64());
+    let growth = p99[1] / p99[0];
+    let name = format!("growth of that P99 from {few} to {many} memories");
+    let measured = format!("{growth:.2} x (P50 {:.2} x)", p50_many / p50_few);
+    line(name, measured, "<= 1.5 x from 10000 to 1000000", growth <= 1.5);
+}
+
+/// The recall for the questions of a data set, whose neighbours are fainter.
+fn data_set() {
+    let Some(folder) = std::env::var_os(DATA) else { return };
+    let corpus = match Corpus::read(Path::new(&folder)) {
+        Ok(corpus) => corpus,
+        Err(error) => return println!("  {DATA}: {error}"),
+    };
+    let memories = corpus.memories.len();
+    let config = Config { hot_capacity: memories, background: false, ..Config::default() };
+    let engine = Engine::in_memory(config).expect("an engine");
+    let batch = corpus.memories.iter().map(|item| NewMemory::new(item.content())).collect();
+    engine.store_batch(batch).expect("memories that can be stored");
+    engine.consolidate().expect("a consolidation");
+    let recalls: Vec<f64> = corpus
+        .questions
+        .iter()
+        .filter_map(|question| {
+            let query = Query::text(question.text.as_str()).touch(false);
+            let indexed = engine.recall(&query).ok()?;
+            recall_of(&indexed, &engine.recall(&query.method(Method::Exact)).ok()?)
+        })
+        .collect();
+    let recall = mean(&recalls).unwrap_or(1.0);
+    println!(
+        "  {memories} memories of {DATA}, its own {} questions, recall@{TOP}: {recall:.4}",
+        recalls.len()
+    );
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
