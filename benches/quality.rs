@@ -157,6 +157,9 @@ fn separation_table(systems: &Systems, questions: &Questions<'_>, targets: &mut 
         ("put to another scope", elsewhere.iter().collect()),
         ("without evidence", questions.unanswerable.clone()),
     ];
+    if kinds.iter().all(|(_, questions)| questions.is_empty()) {
+        return Ok(());
+    }
     let engine = systems.stored.by(Method::Indexed);
     let normalised = Normalised(&systems.english);
     let answer = |asked: &[&Question]| -> Outcome<_> {
