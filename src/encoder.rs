@@ -87,6 +87,12 @@ fn range(expected: &RangeInclusive<usize>) -> String {
     }
 }
 
+/// The terms of a text in the order of its words, with repeats and without
+/// labels: for whoever wants to compare another ranking on the same terms.
+pub fn terms(text: &str) -> Vec<Term> {
+    document::words(text)
+}
+
 /// Makes vectors of terms. Shared by any number of threads.
 #[derive(Debug)]
 pub struct Encoder {

@@ -5,6 +5,7 @@
 
 pub mod bm25;
 pub mod corpus;
+pub mod evaluation;
 pub mod footprint;
 pub mod machine;
 pub mod measure;

@@ -25,8 +25,9 @@ use crate::tier::{Admission, Tier};
 const FORMAT: u64 = 1;
 
 /// Memories that are restored at a time: enough to keep all cores busy, few
-/// enough that their texts take little room on the way.
-const RESTORED_AT_ONCE: usize = 8_192;
+/// enough that their vectors take little room on the way (2 MB), for that room
+/// is scattered among what stays.
+const RESTORED_AT_ONCE: usize = 1_024;
 
 /// Records are read in groups of 2^16 neighbouring ids: the first six bytes of a
 /// key name a group.
@@ -240,6 +241,12 @@ impl Shared {
             }
         }
         self.log.commit(&batch, Durability::Buffered)?;
+        for tier in [TierKind::Hot, TierKind::Warm] {
+            let tier = &mut writer.tiers[tier.index()];
+            while let Some(work) = tier.upkeep(false) {
+                tier.apply(work()?, &mut Batch::default())?;
+            }
+        }
         for (id, name) in namespaces {
             self.add_space(writer, id, Namespace::new(name)?);
         }

@@ -3,7 +3,7 @@
 //! A thin wrapper over the `bm25` crate: what it adds are scopes, an average
 //! document length fitted to each, and a deterministic order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bm25::{DefaultTokenizer, Embedder, EmbedderBuilder, Language, Scorer, Tokenizer};
 
@@ -73,6 +73,9 @@ pub struct Bm25<T = EnglishTerms> {
 struct Index {
     embedder: Embedder<u64, Joined>,
     scorer: Scorer<u32, u64>,
+    documents: usize,
+    /// In how many of them a term occurs; the crate keeps it to itself.
+    frequencies: HashMap<String, u32>,
 }
 
 impl Bm25 {
@@ -106,12 +109,20 @@ impl<T: Terms> Bm25<T> {
     /// With a scope, only its texts are searched, by its own term statistics; an
     /// unknown scope has none.
     pub fn search(&self, query: &str, k: usize, scope: Option<&str>) -> Vec<(u32, f32)> {
-        let index = match scope {
-            None => Some(&self.all),
-            Some(scope) => self.scopes.get(scope),
-        };
+        let index = self.index(scope);
         let terms = join(self.terms.terms(query));
         index.map_or_else(Vec::new, |index| index.search(&terms, k))
+    }
+
+    fn index(&self, scope: Option<&str>) -> Option<&Index> {
+        scope.map_or(Some(&self.all), |scope| self.scopes.get(scope))
+    }
+
+    /// The score that no text can exceed for `query`: that of one which repeats
+    /// every word of it without end. 0 for a scope without texts.
+    pub fn ceiling(&self, query: &str, scope: Option<&str>) -> f32 {
+        let index = self.index(scope);
+        index.map_or(0.0, |index| index.ceiling(&self.terms.terms(query)))
     }
 }
 
@@ -120,10 +131,22 @@ impl Index {
         let corpus: Vec<&str> = texts.iter().map(|(_, text)| text.as_str()).collect();
         let embedder = EmbedderBuilder::with_tokenizer_and_fit_to_corpus(Joined, &corpus).k1(K1).b(B).build();
         let mut scorer = Scorer::new();
+        let mut frequencies = HashMap::new();
         for (index, text) in texts {
             scorer.upsert(index, embedder.embed(text));
+            for term in HashSet::<String>::from_iter(Joined.tokenize(text)) {
+                *frequencies.entry(term).or_default() += 1;
+            }
         }
-        Self { embedder, scorer }
+        Self { embedder, scorer, documents: texts.len(), frequencies }
+    }
+
+    fn ceiling(&self, terms: &[String]) -> f32 {
+        let idf = |term: &String| {
+            let held_by = self.frequencies.get(term).map_or(0.0, |&texts| texts as f32);
+            (1.0 + (self.documents as f32 - held_by + 0.5) / (held_by + 0.5)).ln()
+        };
+        if self.documents == 0 { 0.0 } else { terms.iter().map(idf).sum::<f32>() * (K1 + 1.0) }
     }
 
     fn search(&self, terms: &str, k: usize) -> Vec<(u32, f32)> {
@@ -165,6 +188,21 @@ mod tests {
             assert!(found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-5, "{found:?} {expected:?}");
         }
         assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn nothing_exceeds_the_ceiling_and_endless_repetition_comes_near_it() {
+        let repeated = "a ".repeat(1000);
+        let texts = ["a b", "a a c d", "b c", repeated.trim()];
+        let bm25 = Bm25::with_terms(words, texts.map(|text| ("x", text)));
+        for scope in [None, Some("x")] {
+            let (best, ceiling) = (bm25.search("a", 1, scope)[0].1, bm25.ceiling("a", scope));
+            assert!(best < ceiling && best > 0.5 * ceiling, "{best} of {ceiling}");
+            assert!(bm25.search("a a c", 1, scope)[0].1 < bm25.ceiling("a a c", scope));
+            assert!(bm25.ceiling("a unheard", scope) > ceiling);
+        }
+        assert_eq!(bm25.ceiling("a", Some("y")), 0.0);
+        assert_eq!(Bm25::with_terms(words, []).ceiling("a", None), 0.0);
     }
 
     #[test]

@@ -78,7 +78,28 @@ pub struct Arguments {
     pub list: bool,
     /// Two samples only: `--quick`.
     pub quick: bool,
+    /// Only benchmarks whose name this matches.
+    pub filter: Option<String>,
 }
+
+/// Criterion's long options that are followed by a value.
+const WITH_VALUE: [&str; 15] = [
+    "color",
+    "save-baseline",
+    "baseline-lenient",
+    "load-baseline",
+    "format",
+    "profile-time",
+    "sample-size",
+    "warm-up-time",
+    "measurement-time",
+    "nresamples",
+    "noise-threshold",
+    "confidence-level",
+    "significance-level",
+    "plotting-backend",
+    "output-format",
+];
 
 impl Arguments {
     /// Reads the arguments of this process.
@@ -100,20 +121,29 @@ impl Arguments {
                 "--list" => parsed.list = true,
                 "--quick" => parsed.quick = true,
                 "--baseline" => parsed.baseline = arguments.next(),
-                // Its value may look like a short option of ours.
-                "--save-baseline" | "-s" => drop(arguments.next()),
+                "-s" | "-c" => drop(arguments.next()),
                 other => match other.strip_prefix("--") {
                     Some(long) => {
                         if let Some(name) = long.strip_prefix("baseline=") {
                             parsed.baseline = Some(name.to_owned());
+                        } else if WITH_VALUE.contains(&long) {
+                            // It may look like a filter, or a short option of ours.
+                            arguments.next();
                         }
                     }
-                    None => parsed.short_options(other, &mut arguments),
+                    None if other.starts_with('-') => parsed.short_options(other, &mut arguments),
+                    None => parsed.filter = Some(other.to_owned()),
                 },
             }
         }
         parsed.test = test || !bench;
         parsed
+    }
+
+    /// Whether the filter lets `name` through. Criterion's filters are regular
+    /// expressions; of these, only alternatives are understood.
+    pub fn admits(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.split('|').any(|part| name.contains(part)))
     }
 
     /// Reads a cluster such as `-b`, `-bmain`, `-b=main` or `-vnb main`.
@@ -161,6 +191,24 @@ mod tests {
             "--baseline-lenient main",
         ] {
             assert_eq!(parse(line).baseline, None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_told_from_the_values_of_options() {
+        for line in [
+            "--bench --save-baseline main",
+            "-s main",
+            "--sample-size 10 --color never",
+            "-b main",
+            "--bench --noplot quality",
+            "qual --bench",
+            "latency|quality",
+        ] {
+            assert!(parse(line).admits("quality"), "{line}");
+        }
+        for line in ["--bench recall", "--sample-size 10 recall/hot", "recall --save-baseline quality"] {
+            assert!(!parse(line).admits("quality"), "{line}");
         }
     }
 

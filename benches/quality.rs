@@ -1,0 +1,218 @@
+//! How good the answers are: recall, nDCG, and whether the engine knows that it
+//! has no answer, beside BM25 on the same memories.
+//!
+//! Without `MNEMO_DATA=<directory>` it asks generated conversations. Nothing here
+//! is timed; the output is the same for the same data, whatever the machine.
+
+use std::collections::BTreeMap;
+
+use mnemocore::harness::bm25::{Bm25, EnglishTerms};
+use mnemocore::harness::corpus::{Corpus, Question};
+use mnemocore::harness::evaluation::{
+    EngineTerms, Evaluation, Normalised, Questions, Reach, Separation, StoredCorpus, System, SystemError, ask,
+};
+use mnemocore::harness::profile::{Arguments, Profile};
+use mnemocore::harness::quality::{self, Difference};
+use mnemocore::harness::workload::Workload;
+use mnemocore::{Config, Method, Recall};
+
+const SEED: u64 = 42;
+/// Agents in a generated corpus: scopes to be told apart.
+const AGENTS: u32 = 8;
+/// So many questions without an answer make an area under a curve worth naming.
+const ENOUGH: usize = 30;
+
+type Outcome<T> = Result<T, SystemError>;
+
+fn main() -> Outcome<()> {
+    let arguments = Arguments::from_env();
+    if arguments.list || !arguments.admits("quality") {
+        return Ok(());
+    }
+    if arguments.test {
+        return report("generated, a test", &generated(400, 40));
+    }
+    if let Some(directory) = std::env::var_os("MNEMO_DATA") {
+        return report(&directory.to_string_lossy(), &Corpus::read(&directory)?);
+    }
+    let quick = arguments.quick || Profile::from_env()? == Profile::Quick;
+    let sizes: &[usize] = if quick { &[5_000] } else { &[5_000, 20_000] };
+    for &size in sizes {
+        report("generated", &generated(size, 600))?;
+    }
+    Ok(())
+}
+
+fn generated(memories: usize, questions: usize) -> Corpus {
+    Workload::with_agents(SEED, AGENTS).corpus(memories, questions)
+}
+
+/// The engine and its peers, over one corpus.
+struct Systems {
+    stored: StoredCorpus,
+    english: Bm25,
+    own_terms: Bm25<EngineTerms>,
+}
+
+fn report(name: &str, corpus: &Corpus) -> Outcome<()> {
+    let questions = Questions::of(corpus);
+    println!("quality: {name}, {} memories", corpus.memories.len());
+    println!(
+        "{} questions with an answer ({}); left out of recall: {} adversarial, {} without evidence\n",
+        questions.answerable.len(),
+        categories(&questions.answerable),
+        questions.adversarial.len(),
+        questions.unanswerable.len(),
+    );
+    let systems = Systems {
+        stored: StoredCorpus::new(corpus, Config::default())?,
+        english: Bm25::of_corpus(EnglishTerms::default(), corpus),
+        own_terms: Bm25::of_corpus(EngineTerms, corpus),
+    };
+    let mut targets = Vec::new();
+    let has_scopes = corpus.questions.iter().any(|question| question.scope.is_some());
+    if has_scopes {
+        recall_table(&systems, &questions, Reach::Scoped, &mut targets)?;
+    }
+    recall_table(&systems, &questions, Reach::Global, &mut targets)?;
+    separation_table(&systems, &questions, &mut targets)?;
+    for target in targets {
+        println!("{target}");
+    }
+    println!();
+    Ok(())
+}
+
+fn categories(questions: &[&Question]) -> String {
+    let mut counts = BTreeMap::new();
+    for question in questions {
+        *counts.entry(question.category.as_str()).or_insert(0) += 1;
+    }
+    let named: Vec<String> = counts.iter().map(|(category, count)| format!("{category} {count}")).collect();
+    named.join(", ")
+}
+
+fn recall_table(
+    systems: &Systems,
+    questions: &Questions<'_>,
+    reach: Reach,
+    targets: &mut Vec<String>,
+) -> Outcome<()> {
+    let reach_name = match reach {
+        Reach::Scoped => "scoped",
+        Reach::Global => "global",
+    };
+    let evaluate = |system: &dyn System| Evaluation::of(system, &questions.answerable, reach);
+    let indexed = evaluate(&systems.stored.by(Method::Indexed))?;
+    let exact = evaluate(&systems.stored.by(Method::Exact))?;
+    let bar = evaluate(&systems.english)?;
+    let own_terms = evaluate(&systems.own_terms)?;
+
+    println!("{reach_name:<34} recall@5  recall@10  nDCG@10  recall@5 less BM25's [95 %]");
+    let rows = [
+        ("MnemoCore", &indexed),
+        ("MnemoCore, exact scan", &exact),
+        ("BM25", &bar),
+        ("BM25 on MnemoCore's terms", &own_terms),
+    ];
+    for (name, evaluation) in rows {
+        let [at_5, at_10, ndcg] = evaluation.means();
+        let above = evaluation.recall_at_5_above(&bar).map_or_else(String::new, interval);
+        println!("  {name:<32}    {at_5:.3}      {at_10:.3}    {ndcg:.3}  {above}");
+    }
+    println!(
+        "  recall@10 of MnemoCore against its exact scan: {:.4}",
+        indexed.overlap(&exact).unwrap_or(1.0)
+    );
+    for (category, ours, theirs) in by_category(&questions.answerable, &indexed, &bar) {
+        println!("  recall@5 of {category:<20}    {ours:.3}, of BM25 {theirs:.3}");
+    }
+    println!();
+    if let Some(above) = indexed.recall_at_5_above(&bar) {
+        targets.push(target(&format!("recall@5 {reach_name}, less BM25's"), above));
+    }
+    Ok(())
+}
+
+/// Mean recall@5 of both, category by category.
+fn by_category<'q>(
+    questions: &[&'q Question],
+    ours: &Evaluation,
+    theirs: &Evaluation,
+) -> Vec<(&'q str, f64, f64)> {
+    let mut recalls: BTreeMap<&str, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    for ((question, &ours), &theirs) in questions.iter().zip(&ours.recall_at_5).zip(&theirs.recall_at_5) {
+        let recalls = recalls.entry(&question.category).or_default();
+        recalls.0.push(ours);
+        recalls.1.push(theirs);
+    }
+    let mean = |values: &[f64]| quality::mean(values).unwrap_or_default();
+    recalls.iter().map(|(category, (ours, theirs))| (*category, mean(ours), mean(theirs))).collect()
+}
+
+fn separation_table(systems: &Systems, questions: &Questions<'_>, targets: &mut Vec<String>) -> Outcome<()> {
+    let elsewhere = questions.elsewhere();
+    let kinds: [(&str, Vec<&Question>); 3] = [
+        ("adversarial", questions.adversarial.clone()),
+        ("put to another scope", elsewhere.iter().collect()),
+        ("without evidence", questions.unanswerable.clone()),
+    ];
+    if kinds.iter().all(|(_, questions)| questions.is_empty()) {
+        return Ok(());
+    }
+    let engine = systems.stored.by(Method::Indexed);
+    let normalised = Normalised(&systems.english);
+    let answer = |asked: &[&Question]| -> Outcome<_> {
+        let answers = |system: &dyn System| ask(system, asked.iter().copied(), Reach::Scoped);
+        Ok([answers(&engine)?, answers(&systems.english)?, answers(&normalised)?])
+    };
+    let answerable = answer(&questions.answerable)?;
+
+    println!(
+        "questions without an answer            area under the curve              at a confidence of {:.2}",
+        Recall::ANSWERABLE
+    );
+    println!("                              number  MnemoCore   BM25  BM25 / largest  kept   refused");
+    for (kind, unanswerable) in kinds {
+        if unanswerable.is_empty() {
+            continue;
+        }
+        let answers = answer(&unanswerable)?;
+        let separation = |system: usize| Separation::of(&answerable[system], &answers[system]);
+        let [ours, raw, normalised] = [0, 1, 2].map(separation);
+        let auc = |separation: &Separation| separation.auc().unwrap_or(f64::NAN);
+        let (kept, refused) = ours.kept_and_refused(Recall::ANSWERABLE.into());
+        println!(
+            "  {kind:<26} {:>8}    {:.3}    {:.3}      {:.3}      {:>5.1} %  {:>5.1} %",
+            unanswerable.len(),
+            auc(&ours),
+            auc(&raw),
+            auc(&normalised),
+            kept * 100.0,
+            refused * 100.0,
+        );
+        if unanswerable.len() >= ENOUGH {
+            for (name, bar) in [("BM25's", &raw), ("that of BM25 / largest", &normalised)] {
+                let above = ours.auc_above(bar);
+                targets.extend(above.map(|above| target(&format!("area, {kind}, less {name}"), above)));
+            }
+        }
+    }
+    println!();
+    Ok(())
+}
+
+fn interval(difference: Difference) -> String {
+    let Difference { mean, low, high } = difference;
+    format!("{mean:+.3} [{low:+.3}, {high:+.3}]")
+}
+
+/// Whether a difference is above zero, as a line.
+fn target(name: &str, above: Difference) -> String {
+    let verdict = match (above.mean > 0.0, above.is_significant()) {
+        (true, true) => "met",
+        (true, false) => "met, within the noise",
+        (false, _) => "MISSED",
+    };
+    format!("{name}: {} (above 0) {verdict}", interval(above))
+}
