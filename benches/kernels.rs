@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput};
 use mnemocore::encoder::{Document, Encoder, Projection, Question, Term, TermStatistics};
+use mnemocore::harness::profile::Arguments;
 use mnemocore::hdv::kernels::{self, Kernels};
 use mnemocore::hdv::{Dimension, Hypervector, SignedPlanes, SketchBlocks};
 
@@ -70,8 +71,8 @@ fn criterion() -> Criterion {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--baseline");
-    match arguments.nth(1) {
+    // A benchmark that the baseline lacks is measured without a comparison.
+    match Arguments::from_env().baseline {
         Some(baseline) => criterion.retain_baseline(baseline, false),
         None => criterion,
     }

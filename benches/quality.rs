@@ -105,6 +105,7 @@ fn recall_table(
     let evaluate = |system: &dyn System| Evaluation::of(system, &questions.answerable, reach);
     let indexed = evaluate(&systems.stored.by(Method::Indexed))?;
     let exact = evaluate(&systems.stored.by(Method::Exact))?;
+    let by_terms = evaluate(&systems.stored.by(Method::Terms))?;
     let bar = evaluate(&systems.english)?;
     let own_terms = evaluate(&systems.own_terms)?;
 
@@ -112,6 +113,7 @@ fn recall_table(
     let rows = [
         ("MnemoCore", &indexed),
         ("MnemoCore, exact scan", &exact),
+        ("MnemoCore, ranked by terms", &by_terms),
         ("BM25", &bar),
         ("BM25 on MnemoCore's terms", &own_terms),
     ];

@@ -78,6 +78,10 @@ pub enum Method {
     Indexed,
     /// By scoring every memory: the oracle.
     Exact,
+    /// As [`Method::Indexed`], but texts are ranked by the overlap of terms
+    /// itself, which their vectors only estimate. It reads no vector, and finds
+    /// .005 to .02 more of the right memories (`cargo bench --bench quality`).
+    Terms,
 }
 
 /// One search within a tier.

@@ -78,6 +78,18 @@ fn an_index_that_leaves_nothing_out_agrees_with_the_exact_scan() {
 }
 
 #[test]
+fn ranking_by_terms_is_the_same_in_every_tier() {
+    let spread = filled(small(), 64);
+    let hot = filled(Config { hot_capacity: 100, ..small() }, 64);
+    let query = Query::text("basil and cedar behind shed12").limit(20).method(Method::Terms).touch(false);
+    let scores = |engine: &Engine| -> Vec<(String, f32)> {
+        engine.recall(&query).unwrap().hits.into_iter().map(|hit| (hit.memory.text, hit.score)).collect()
+    };
+    assert_eq!(scores(&spread).len(), 20);
+    assert_eq!(scores(&spread), scores(&hot));
+}
+
+#[test]
 fn no_recall_crosses_its_namespace() {
     let engine = Engine::in_memory(small()).unwrap();
     let [ada, bob] = ["ada", "bob"].map(|name| Namespace::new(name).unwrap());

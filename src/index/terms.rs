@@ -80,11 +80,7 @@ pub fn search<R>(
     vectors: &mut impl Vectors<R>,
     top: &mut TopK,
 ) -> Result<(), Error> {
-    let mut pool = Pool::new(scope, query, limits, top);
-    for (part, at) in scope.parts.iter().zip(0..) {
-        collect(part, at, query.terms(), scope.filter, &mut pool);
-    }
-    for Candidate { overlap, part, row } in pool.into_sorted() {
+    for Candidate { overlap, part, row } in candidates(scope, query, limits, top) {
         let Some(segment) = scope.parts.get(part as usize).map(|part| &*part.segment) else { continue };
         let norm = segment.norm(row);
         if limits.highest(query, overlap, norm) >= top.threshold() {
@@ -93,6 +89,23 @@ pub fn search<R>(
         }
     }
     Ok(())
+}
+
+/// As [`search`], with the overlap itself for a score.
+pub fn search_by_overlap<R>(scope: &Scope<'_, R>, query: &TextQuery, limits: Limits, top: &mut TopK) {
+    for Candidate { overlap, part, row } in candidates(scope, query, limits, top) {
+        let id = scope.parts.get(part as usize).and_then(|part| part.segment.id(row));
+        top.push(Scored { score: overlap, id: id.unwrap_or_default(), tier: scope.tier });
+    }
+}
+
+/// The rows that may be among the k best, the greatest overlap first.
+fn candidates<R>(scope: &Scope<'_, R>, query: &TextQuery, limits: Limits, top: &TopK) -> Vec<Candidate> {
+    let mut pool = Pool::new(scope, query, limits, top);
+    for (part, at) in scope.parts.iter().zip(0..) {
+        collect(part, at, query.terms(), scope.filter, &mut pool);
+    }
+    pool.into_sorted()
 }
 
 /// Sums up the overlap of every row of `part`, block by block, and hands the

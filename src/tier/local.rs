@@ -21,13 +21,17 @@ pub(super) fn search<R>(
         (Target::Text(query), Method::Indexed) => {
             terms::search(&scope, query, search.term_limits, vectors, top)
         }
+        (Target::Text(query), Method::Terms) => {
+            terms::search_by_overlap(&scope, query, search.term_limits, top);
+            Ok(())
+        }
         (Target::Text(query), Method::Exact) => {
             // A memory that shares no term with the question has nothing but
             // noise for a score.
             let sharing = |segment: &Segment<R>| segment.sharing(query.terms().iter().map(|term| term.term));
             exact::search(&scope, sharing, |vector, norm| query.score(vector, norm), vectors, top)
         }
-        (Target::Vector { vector, supplied }, Method::Indexed) => {
+        (Target::Vector { vector, supplied }, Method::Indexed | Method::Terms) => {
             cascade::search(&scope, vector.words(), supplied, search.cascade_limits, vectors, top)
         }
         (Target::Vector { vector, supplied }, Method::Exact) => {
