@@ -11,6 +11,8 @@ mod open;
 mod recall;
 mod store;
 mod synthesize;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod writer;
 

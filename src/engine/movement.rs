@@ -8,7 +8,7 @@ use super::{Shared, lock};
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability, Record, Standing};
-use crate::tier::{Admission, Band, strength};
+use crate::tier::{Admission, Band, Done, strength};
 
 /// Memories that are moved in one go. For COLD it is the size of a new segment:
 /// large enough that few are merged, small enough that a move takes little
@@ -197,8 +197,19 @@ impl Shared {
             return Ok(0);
         }
         let work = self.lock_writer().tiers[to.index()].stage(namespace, admissions);
-        let done = work()?;
+        self.finish_move(namespace, memories, from, to, work()?)
+    }
 
+    /// Puts in place what a tier has staged, and takes the memories out of the
+    /// tier where they were.
+    pub(super) fn finish_move(
+        &self,
+        namespace: NamespaceId,
+        memories: &[(MemoryId, Entry)],
+        from: TierKind,
+        to: TierKind,
+        done: Done,
+    ) -> Result<usize, Error> {
         let mut writer = self.lock_writer();
         let mut batch = Batch::default();
         writer.tiers[to.index()].apply(done, &mut batch)?;

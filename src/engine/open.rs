@@ -88,6 +88,12 @@ impl Engine {
         Self::assemble(config, parts, path, Vec::new(), batch, None)
     }
 
+    /// An engine over any log, with its files in `folder`.
+    #[cfg(test)]
+    pub(super) fn over(log: Arc<dyn Log>, folder: &Path, config: Config) -> Result<Self, Error> {
+        Self::start(folder.into(), config, log, None)
+    }
+
     fn start(
         path: PathBuf,
         config: Config,
@@ -170,7 +176,8 @@ fn check_folder(path: &Path) -> Result<(), Error> {
     let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
     let names: Vec<String> =
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    if !names.is_empty() && !names.iter().any(|name| name == LOG) {
+    let ours = names.iter().any(|name| name == LOG) && DiskLog::may_be_at(&path.join(LOG));
+    if !names.is_empty() && !ours {
         let found = names.into_iter().min().unwrap_or_default();
         return Err(Error::Foreign { path: path.into(), found });
     }

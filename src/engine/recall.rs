@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::store::check_text;
 use super::{Engine, Shared, Space, View, to_memory};
-use crate::encoder::{Document, Question, Term};
+use crate::encoder::{Document, Projection, Question, Term};
 use crate::error::Error;
 use crate::hdv::Hypervector;
 use crate::index::{RowFilter, Scored, TextQuery, TopK};
@@ -224,7 +224,11 @@ impl Shared {
                 Probe::Text(TextQuery::new(&self.encoder, text, view.unwrap_or(&nothing))?)
             }
             Asked::Embedding(values) => {
-                let vector = self.projection(values.len())?.project(values)?;
+                // A query does not decide the length of embeddings.
+                let vector = match self.projection.get() {
+                    Some(projection) => projection.project(values)?,
+                    None => Projection::new(values.len(), self.config.dimension)?.project(values)?,
+                };
                 Probe::Vector { vector, supplied: true }
             }
             Asked::Vector { vector, supplied } => {

@@ -80,7 +80,7 @@ impl Shared {
         }
         let supplied = match vector {
             Supplied::Nothing => None,
-            Supplied::Embedding(values) => Some(self.projection(values.len())?.project(&values)?),
+            Supplied::Embedding(values) => Some(self.project(&values)?),
             Supplied::Hypervector(vector) => Some(self.fitting(vector)?),
         };
         let record = Record {
@@ -97,13 +97,15 @@ impl Shared {
         Ok(Prepared { namespace, record, row, vector })
     }
 
-    /// The projection of embeddings, which is made for the first one.
-    pub(super) fn projection(&self, length: usize) -> Result<&Projection, Error> {
+    /// The hypervector of a memory's embedding. The first one that can be
+    /// projected decides the length of all.
+    fn project(&self, embedding: &[f32]) -> Result<Hypervector, Error> {
         if let Some(projection) = self.projection.get() {
-            return Ok(projection);
+            return Ok(projection.project(embedding)?);
         }
-        let projection = Projection::new(length, self.config.dimension)?;
-        Ok(self.projection.get_or_init(|| projection))
+        let projection = Projection::new(embedding.len(), self.config.dimension)?;
+        projection.project(embedding)?;
+        Ok(self.projection.get_or_init(|| projection).project(embedding)?)
     }
 
     /// The vector, if it has the engine's dimension.
@@ -142,9 +144,18 @@ impl Shared {
 
     /// Makes what a tier takes in out of a record in the log.
     pub(super) fn admission(&self, id: MemoryId, record: Arc<[u8]>) -> Result<Admission, Error> {
-        let decoded = Record::decode(&record)?;
-        let supplied = if decoded.supplied { self.log.supplied_vector(id)? } else { None };
-        let (row, vector) = self.encode(id, &decoded, supplied.as_deref())?;
+        let supplied = if Record::decode(&record)?.supplied { self.log.supplied_vector(id)? } else { None };
+        self.admission_with(id, record, supplied.as_deref())
+    }
+
+    /// As [`Shared::admission`], with the vector that was supplied, if any.
+    pub(super) fn admission_with(
+        &self,
+        id: MemoryId,
+        record: Arc<[u8]>,
+        supplied: Option<&[u64]>,
+    ) -> Result<Admission, Error> {
+        let (row, vector) = self.encode(id, &Record::decode(&record)?, supplied)?;
         Ok(Admission { row, vector, record })
     }
 }

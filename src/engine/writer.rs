@@ -151,12 +151,21 @@ impl Writer {
         while taken.len() < count
             && let Some(weakest) = self.weakest(tier)
         {
-            if let Some(heap) = self.weakest.get_mut(tier.index()) {
-                heap.pop();
-            }
+            self.unlist(tier, weakest.0);
             taken.push(weakest);
         }
         taken
+    }
+
+    /// Takes the weakest memory of a tier, which is `id`, off its list. One that
+    /// left the tier and came back is listed twice; as every entry below its
+    /// true weight has been put right by now, the two stand one after the other.
+    fn unlist(&mut self, tier: TierKind, id: MemoryId) {
+        if let Some(heap) = self.weakest.get_mut(tier.index()) {
+            while heap.peek().is_some_and(|top| top.0.id == id) {
+                heap.pop();
+            }
+        }
     }
 }
 
@@ -209,29 +218,37 @@ impl Shared {
         requests: &[Request],
         durability: Durability,
     ) -> Result<Vec<Vec<MemoryId>>, Error> {
+        let before = (writer.reserved, writer.embedding_noted);
         let mut group = Group::default();
-        let reserved = writer.reserved;
+        let committed = self.plan(writer, requests, &mut group).and_then(|answers| {
+            self.admit(writer, &mut group)?;
+            self.log.commit(&group.batch, durability)?;
+            Ok(answers)
+        });
+        match committed {
+            Ok(_) => self.settle(writer, group),
+            Err(_) => {
+                group.undo(writer);
+                (writer.reserved, writer.embedding_noted) = before;
+            }
+        }
+        committed
+    }
+
+    /// Adds what all requests ask for to the group; their answers.
+    fn plan(
+        &self,
+        writer: &mut Writer,
+        requests: &[Request],
+        group: &mut Group,
+    ) -> Result<Vec<Vec<MemoryId>>, Error> {
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             answers.push(match &request.work {
-                Work::Store(memories) => self.plan_stores(writer, memories, &mut group),
-                Work::Forget(ids) => self.plan_removals(writer, ids, &mut group)?,
+                Work::Store(memories) => self.plan_stores(writer, memories, group),
+                Work::Forget(ids) => self.plan_removals(writer, ids, group)?,
             });
         }
-        let admitted = self.admit(writer, &mut group);
-        let committed = admitted.and_then(|()| self.log.commit(&group.batch, durability));
-        if let Err(error) = committed {
-            for (tier, namespace, id) in group.admitted {
-                writer.tiers[tier.index()].remove(namespace, id);
-            }
-            group.evicted.into_iter().for_each(|(id, entry)| writer.note(id, entry));
-            for (id, _) in group.entries {
-                writer.catalogue.remove(&id);
-            }
-            writer.reserved = reserved;
-            return Err(error);
-        }
-        self.settle(writer, group);
         Ok(answers)
     }
 
@@ -246,11 +263,14 @@ impl Shared {
                 writer.reserved = writer.next_id + RESERVED_IDS;
                 group.batch.put_setting(NEXT_ID, writer.reserved);
             }
-            if let Some(length) = self.projection.get().map(Projection::inputs)
-                && !writer.embedding_noted
-            {
-                writer.embedding_noted = true;
-                group.batch.put_setting(EMBEDDING, length as u64);
+            if memory.record.supplied {
+                group.supplied.insert(id, memory.vector.clone());
+                if let Some(length) = self.projection.get().map(Projection::inputs)
+                    && !writer.embedding_noted
+                {
+                    writer.embedding_noted = true;
+                    group.batch.put_setting(EMBEDDING, length as u64);
+                }
             }
             let namespace = self.namespace_id(writer, &memory.namespace, group);
             let record: Arc<[u8]> = Record { namespace, ..memory.record.clone() }.encode().into();
@@ -321,7 +341,10 @@ impl Shared {
         for &(id, entry) in &group.entries {
             writer.note(id, entry);
         }
-        let over = writer.tiers[TierKind::Hot.index()].len().saturating_sub(self.config.hot_capacity);
+        // What is being forgotten makes room by itself.
+        let leaving = group.removed.values().filter(|(tier, _)| *tier == TierKind::Hot).count();
+        let room = self.config.hot_capacity.saturating_add(leaving);
+        let over = writer.tiers[TierKind::Hot.index()].len().saturating_sub(room);
         if tier == TierKind::Hot && over > 0 {
             self.evict(writer, over, group)?;
         }
@@ -329,12 +352,22 @@ impl Shared {
     }
 
     fn evict(&self, writer: &mut Writer, count: usize, group: &mut Group) -> Result<(), Error> {
-        group.evicted = writer.take_weakest(TierKind::Hot, count);
+        while group.evicted.len() < count
+            && let Some((id, entry)) = writer.take_weakest(TierKind::Hot, 1).pop()
+        {
+            let forgotten = group.removed.contains_key(&id);
+            let list = if forgotten { &mut group.passed_over } else { &mut group.evicted };
+            list.push((id, entry));
+        }
         let mut by_namespace: HashMap<NamespaceId, Vec<Admission>> = HashMap::new();
         for (id, entry) in &group.evicted {
             let view = writer.tiers[TierKind::Hot.index()].view(entry.namespace);
             if let Some(record) = view.record(*id)? {
-                by_namespace.entry(entry.namespace).or_default().push(self.admission(*id, record.into())?);
+                let admission = match group.supplied.get(id) {
+                    Some(vector) => self.admission_with(*id, record.into(), Some(vector))?,
+                    None => self.admission(*id, record.into())?,
+                };
+                by_namespace.entry(entry.namespace).or_default().push(admission);
             }
             let standing = Standing { tier: TierKind::Warm, accesses: entry.accesses };
             group.batch.put_standing(*id, standing);
@@ -416,4 +449,23 @@ struct Group {
     admitted: Vec<(TierKind, NamespaceId, MemoryId)>,
     /// The weakest of HOT, as they were there.
     evicted: Vec<(MemoryId, Entry)>,
+    /// Weaker ones that need not move, because they are removed.
+    passed_over: Vec<(MemoryId, Entry)>,
+    /// Supplied vectors of new memories, which the log has with the commit only.
+    supplied: HashMap<MemoryId, Arc<[u64]>>,
+}
+
+impl Group {
+    /// After a commit that failed: everything in memory as it was.
+    fn undo(self, writer: &mut Writer) {
+        for (tier, namespace, id) in self.admitted {
+            writer.tiers[tier.index()].remove(namespace, id);
+        }
+        for (id, entry) in self.evicted.into_iter().chain(self.passed_over) {
+            writer.note(id, entry);
+        }
+        for (id, _) in self.entries {
+            writer.catalogue.remove(&id);
+        }
+    }
 }

@@ -11,6 +11,7 @@
 //! - it keeps its journal when it closes; so [`Log::close`] and [`Log::compact`]
 //!   flush everything into tables, close, and empty the journal.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,16 +68,91 @@ impl DiskLog {
         })
     }
 
+    /// Whether the folder `path` holds a log, or nothing yet: fjall's lock is the
+    /// first file that is made.
+    pub(crate) fn may_be_at(path: &Path) -> bool {
+        path.join("lock").is_file() || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
     /// Calls `act` with the open store.
     fn with<T>(
         &self,
         action: &'static str,
         act: impl FnOnce(&Store) -> fjall::Result<T>,
     ) -> Result<T, Error> {
-        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let mut store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        if store.is_none() {
+            // It could not be opened again after an error; perhaps it can now.
+            drop(store);
+            self.reopen(|slot| slot.is_none())?;
+            store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        }
         match &*store {
             Some(store) => act(store).map_err(|error| explain(&self.path, action, error)),
             None => Err(Error::Log { path: self.path.clone(), action, message: "it is closed".into() }),
+        }
+    }
+
+    /// Opens the store anew if `needed`. One whose worker met a full disk, say,
+    /// refuses all writes from then on; opened anew it takes them again.
+    fn reopen(&self, needed: impl FnOnce(&Option<Store>) -> bool) -> Result<(), Error> {
+        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        if needed(&slot) {
+            *slot = None;
+            wait_until_closed(&self.path).map_err(|error| Error::io(&self.path, error))?;
+            *slot = Some(Store::open(&self.path, self.cache_bytes)?);
+            self.unflushed.store(0, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Hands a batch to the store, once.
+    fn write(&self, batch: &Batch, mode: PersistMode) -> Result<(), Error> {
+        self.with("commit", |store| {
+            let mut writes = store.database.batch().durability(Some(mode));
+            for (table, key, value) in &batch.changes {
+                match value {
+                    Some(value) => writes.insert(store.table(*table), key.as_slice(), value.as_slice()),
+                    None => writes.remove(store.table(*table), key.as_slice()),
+                }
+            }
+            writes.commit()
+        })
+    }
+
+    /// Hands a batch to the store; after an error the store is opened anew, and
+    /// what is in it then is the truth.
+    fn attempt(&self, batch: &Batch, mode: PersistMode) -> Result<(), Error> {
+        let Err(error) = self.write(batch, mode) else { return Ok(()) };
+        self.reopen(|_| true)?;
+        if self.holds(batch)? { Ok(()) } else { Err(error) }
+    }
+
+    /// Whether a batch whose commit reported an error was made all the same:
+    /// the journal may have been complete before the error came up.
+    fn holds(&self, batch: &Batch) -> Result<bool, Error> {
+        let last: BTreeMap<_, _> =
+            batch.changes.iter().map(|(table, key, value)| ((table, key), value)).collect();
+        for ((&table, key), value) in last {
+            if self.get(table, key)? != *value {
+                return Ok(false);
+            }
+        }
+        self.with("commit", |store| store.database.persist(PersistMode::SyncAll))?;
+        Ok(true)
+    }
+
+    /// Writes the memtables as tables once they are large enough.
+    fn rotate(&self, batch: &Batch) {
+        let size = |(_, key, value): &(_, Vec<u8>, Option<Vec<u8>>)| {
+            (key.len() + value.as_ref().map_or(0, Vec::len) + ENTRY_BYTES) as u64
+        };
+        let added: u64 = batch.changes.iter().map(size).sum();
+        if self.unflushed.fetch_add(added, Ordering::Relaxed) + added > MEMTABLE_BYTES {
+            self.unflushed.store(0, Ordering::Relaxed);
+            // The batch is in the journal whatever comes of this; a store that
+            // cannot go on refuses the next batch.
+            let _ = self.with("commit", Store::rotate);
         }
     }
 
@@ -95,19 +171,11 @@ impl DiskLog {
         self.unflushed.store(0, Ordering::Relaxed);
         *slot = None;
         // Should that fail, the journal is read again when the log opens.
-        empty_journals(&self.path).map_err(|error| Error::io(&self.path, error))?;
+        let emptied = empty_journals(&self.path).map_err(|error| Error::io(&self.path, error));
         if reopen {
             *slot = Some(Store::open(&self.path, self.cache_bytes)?);
         }
-        Ok(())
-    }
-
-    /// A store whose worker met a full disk refuses all writes from then on;
-    /// one that is opened anew takes them again once there is room.
-    fn revive(&self) {
-        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        *store = None;
-        *store = Store::open(&self.path, self.cache_bytes).ok();
+        emptied
     }
 }
 
@@ -139,29 +207,15 @@ impl Log for DiskLog {
             Durability::Buffered => PersistMode::Buffer,
             Durability::Synced => PersistMode::SyncData,
         };
-        let committed = self.with("commit", |store| {
-            let mut writes = store.database.batch().durability(Some(mode));
-            for (table, key, value) in &batch.changes {
-                match value {
-                    Some(value) => writes.insert(store.table(*table), key.as_slice(), value.as_slice()),
-                    None => writes.remove(store.table(*table), key.as_slice()),
-                }
-            }
-            writes.commit()?;
-            let size = |(_, key, value): &(_, Vec<u8>, Option<Vec<u8>>)| {
-                (key.len() + value.as_ref().map_or(0, Vec::len) + ENTRY_BYTES) as u64
-            };
-            let added: u64 = batch.changes.iter().map(size).sum();
-            if self.unflushed.fetch_add(added, Ordering::Relaxed) + added > MEMTABLE_BYTES {
-                self.unflushed.store(0, Ordering::Relaxed);
-                store.rotate()?;
-            }
-            Ok(())
-        });
-        if let Err(Error::Log { .. } | Error::NoSpace { .. }) = committed {
-            self.revive();
+        let mut committed = self.attempt(batch, mode);
+        if let Err(Error::Log { .. }) = committed {
+            // A store that refuses everything since an earlier error does not
+            // say which one it was; opened anew, it either goes on or says.
+            committed = self.attempt(batch, mode);
         }
-        committed
+        committed?;
+        self.rotate(batch);
+        Ok(())
     }
 
     fn compact(&self) -> Result<(), Error> {
@@ -175,6 +229,7 @@ impl Log for DiskLog {
 
 impl Store {
     fn open(path: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        clear_unfinished(path).map_err(|error| Error::io(path, error))?;
         let open = || {
             let database = Database::builder(path)
                 .cache_size(cache_bytes)
@@ -239,8 +294,7 @@ fn options() -> KeyspaceCreateOptions {
 
 /// Empties the journals of a closed store, all of whose memtables are tables.
 fn empty_journals(path: &Path) -> io::Result<()> {
-    let lock = OpenOptions::new().write(true).open(path.join("lock"))?;
-    wait_for(&lock)?;
+    let _lock = wait_until_closed(path)?;
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
         if file.extension().is_some_and(|ending| ending == "jnl") {
@@ -252,12 +306,37 @@ fn empty_journals(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes what is left of a store that was not made to its end: fjall makes its
+/// lock first and its version marker last, and takes no files that are there
+/// without the marker. Nothing was ever committed to such a store.
+fn clear_unfinished(path: &Path) -> io::Result<()> {
+    let lock = path.join("lock");
+    if path.join("version").try_exists()? || !lock.try_exists()? {
+        return Ok(());
+    }
+    let held = OpenOptions::new().write(true).open(&lock)?;
+    if held.try_lock().is_err() {
+        // Another process is making it now; fjall will say that it is locked.
+        return Ok(());
+    }
+    for entry in fs::read_dir(path)? {
+        let entry = entry?.path();
+        if entry.ends_with("keyspaces") {
+            fs::remove_dir_all(entry)?;
+        } else if entry.extension().is_some_and(|ending| ending == "jnl") {
+            fs::remove_file(entry)?;
+        }
+    }
+    fs::remove_file(lock)
+}
+
 /// The store lets go of its lock when its last thread has ended, a moment after
-/// it was dropped.
-fn wait_for(lock: &File) -> io::Result<()> {
+/// it was dropped. Returns the lock.
+fn wait_until_closed(path: &Path) -> io::Result<File> {
+    let lock = OpenOptions::new().write(true).open(path.join("lock"))?;
     for _ in 0..500 {
         match lock.try_lock() {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(lock),
             Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
             Err(fs::TryLockError::Error(error)) => return Err(error),
         }

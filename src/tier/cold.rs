@@ -31,8 +31,9 @@ pub struct ColdTier {
     encoder: Arc<Encoder>,
     shards: HashMap<NamespaceId, Shard<Archive>>,
     next_number: u64,
-    /// A namespace as it was before its segments were last rewritten.
-    undo: Option<(NamespaceId, Shard<Archive>)>,
+    /// A namespace as it was before its segments were last rewritten, and the
+    /// number of the segment that they were rewritten to.
+    undo: Option<(NamespaceId, Shard<Archive>, u64)>,
     len: usize,
 }
 
@@ -171,6 +172,8 @@ impl Tier for ColdTier {
     }
 
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
+        // The last one was committed; its old files take no more room.
+        self.undo = None;
         let (namespace, plan) = self.shards.iter().find_map(|(&namespace, shard)| {
             let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
             plan.map(|plan| (namespace, plan))
@@ -208,15 +211,18 @@ impl Tier for ColdTier {
             batch.remove_segment(number, dead);
             batch.obsolete.push(format::path(&self.folder, number));
         }
-        self.undo = (!plan.is_empty()).then_some((namespace, before));
+        self.undo = (!plan.is_empty()).then_some((namespace, before, number));
         Ok(Some(namespace))
     }
 
     fn revert(&mut self) {
-        if let Some((namespace, shard)) = self.undo.take() {
+        if let Some((namespace, shard, number)) = self.undo.take() {
             self.len += shard.len();
             let current = self.shards.insert(namespace, shard);
             self.len -= current.map_or(0, |shard| shard.len());
+            // On a full disk every attempt would leave another file. One that
+            // cannot be deleted now is deleted when the engine opens.
+            let _ = std::fs::remove_file(format::path(&self.folder, number));
         }
     }
 }

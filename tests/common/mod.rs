@@ -1,0 +1,77 @@
+//! What the tests of durability share: engines with tiers so small that a few
+//! memories go through all of them, and copies of stores as a kill leaves them.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mnemocore::hdv::Dimension;
+use mnemocore::{Config, Engine, MemoryId, Method, Namespace, Query};
+
+/// Small vectors, small tiers and no background thread.
+pub(crate) fn tiny() -> Config {
+    Config {
+        dimension: Dimension::new(512).unwrap(),
+        hot_capacity: 8,
+        warm_capacity: 16,
+        background: false,
+        token_cache_bytes: 1 << 20,
+        log_cache_bytes: 1 << 20,
+        ..Config::default()
+    }
+}
+
+/// A text that shares all words but one with every other, so that one word
+/// asks for one of them and `journal` for all.
+pub(crate) fn note(word: &str) -> String {
+    format!("The journal of the lighthouse keeper mentions {word} beside the weather")
+}
+
+/// The word that only memory `number` has.
+pub(crate) fn word(number: usize) -> String {
+    format!("q{number}z")
+}
+
+/// The one memory that `word` asks for.
+pub(crate) fn find(engine: &Engine, word: &str) -> Option<(MemoryId, String)> {
+    let recall = engine.recall(&Query::text(word).limit(1).touch(false)).unwrap();
+    recall.hits.into_iter().next().map(|hit| (hit.memory.id, hit.memory.text))
+}
+
+/// The texts of all memories of a namespace, in the order of their ids.
+pub(crate) fn everything(engine: &Engine, namespace: &Namespace) -> Vec<(MemoryId, String)> {
+    let query = Query::text("journal").namespace(namespace.clone()).limit(usize::MAX);
+    let recall = engine.recall(&query.method(Method::Exact).touch(false)).unwrap();
+    let mut found: Vec<_> = recall.hits.into_iter().map(|hit| (hit.memory.id, hit.memory.text)).collect();
+    found.sort();
+    found
+}
+
+/// Copies a store, of a running engine too: what a kill at this moment leaves.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (source, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if source.is_dir() {
+            copy(&source, &target);
+        } else {
+            fs::copy(&source, &target).unwrap();
+        }
+    }
+}
+
+/// All files below `folder`.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// The files below `folder` with this ending.
+pub(crate) fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    files(folder).into_iter().filter(|path| path.extension().is_some_and(|own| own == ending)).collect()
+}
