@@ -8,9 +8,13 @@ use std::collections::{BTreeSet, HashMap};
 use super::bm25::{Bm25, Terms};
 use super::corpus::{Corpus, Question};
 use super::quality::{self, Difference};
+use crate::config::Config;
 use crate::encoder;
+use crate::engine::{Engine, Query, Recall};
+use crate::error::Error;
 use crate::key::{MemoryId, Timestamp};
-use crate::{Config, Engine, Error, Method, Namespace, NewMemory, Query, Recall};
+use crate::memory::{Namespace, NewMemory};
+use crate::tier::Method;
 
 /// How many memories a system names for a question.
 pub const DEPTH: usize = 10;
