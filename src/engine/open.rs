@@ -25,17 +25,20 @@ use crate::tier::{Admission, Tier};
 const FORMAT: u64 = 1;
 
 /// Memories that are restored at a time: enough to keep all cores busy, few
-/// enough that their vectors take little room on the way (2 MB), for that room
+/// enough that their vectors take little room on the way (4 MB), for that room
 /// is scattered among what stays.
-const RESTORED_AT_ONCE: usize = 1_024;
+const RESTORED_AT_ONCE: usize = 2_048;
 
-/// Records are read in groups of 2^16 neighbouring ids: the first six bytes of a
-/// key name a group.
-const GROUP_BITS: u32 = 16;
+/// Records are read in groups of 256 neighbouring ids: the first seven bytes of
+/// a key name a group.
+const GROUP_BITS: u32 = 8;
 
 /// Groups with so many memories to restore are read in one sweep; of smaller
 /// ones each record is looked up, which takes ten times as long a record.
-const SCANNED: usize = 4_096;
+const SCANNED: usize = 16;
+
+/// A memory to be restored: its id, where it was, its record.
+type Found = (MemoryId, Standing, Vec<u8>);
 
 const LOG: &str = "log";
 const WARM: &str = "warm.vectors";
@@ -242,36 +245,29 @@ impl Shared {
             standings.push((id, standing));
         }
         standings.sort_unstable_by_key(|&(id, _)| id);
+        let mut records = Vec::new();
         for group in standings.chunk_by(|(a, _), (b, _)| a.0 >> GROUP_BITS == b.0 >> GROUP_BITS) {
-            for some in self.records_of(group)?.chunks(RESTORED_AT_ONCE) {
-                self.restore_some(writer, some, &mut batch)?;
+            self.read_records(group, &mut records)?;
+            if records.len() >= RESTORED_AT_ONCE {
+                self.restore_some(writer, &std::mem::take(&mut records), &mut batch)?;
             }
         }
+        self.restore_some(writer, &records, &mut batch)?;
         self.log.commit(&batch, Durability::Buffered)?;
-        for tier in [TierKind::Hot, TierKind::Warm] {
-            let tier = &mut writer.tiers[tier.index()];
-            while let Some(work) = tier.upkeep(false) {
-                tier.apply(work()?, &mut Batch::default())?;
-            }
-        }
         for (id, name) in namespaces {
             self.add_space(writer, id, Namespace::new(name)?);
         }
         Ok(())
     }
 
-    /// The records of memories whose ids differ in the lowest [`GROUP_BITS`]
-    /// only, in ascending order.
-    fn records_of(
-        &self,
-        group: &[(MemoryId, Standing)],
-    ) -> Result<Vec<(MemoryId, Standing, Vec<u8>)>, Error> {
-        let mut records = Vec::with_capacity(group.len());
+    /// Adds the records of memories whose ids differ in the lowest
+    /// [`GROUP_BITS`] only, in ascending order.
+    fn read_records(&self, group: &[(MemoryId, Standing)], records: &mut Vec<Found>) -> Result<(), Error> {
         if group.len() < SCANNED {
             for &(id, standing) in group {
                 records.extend(self.log.record(id)?.map(|record| (id, standing, record)));
             }
-            return Ok(records);
+            return Ok(());
         }
         let prefix = group.first().map_or(0, |(id, _)| id.0).to_be_bytes();
         let mut wanted = group.iter().peekable();
@@ -286,17 +282,11 @@ impl Shared {
                 }
                 Ok(())
             },
-        )?;
-        Ok(records)
+        )
     }
 
-    fn restore_some(
-        &self,
-        writer: &mut Writer,
-        records: &[(MemoryId, Standing, Vec<u8>)],
-        batch: &mut Batch,
-    ) -> Result<(), Error> {
-        let restore = |(id, standing, bytes): &(MemoryId, Standing, Vec<u8>)| {
+    fn restore_some(&self, writer: &mut Writer, records: &[Found], batch: &mut Batch) -> Result<(), Error> {
+        let restore = |(id, standing, bytes): &Found| {
             let record = Record::decode(bytes)?;
             let entry = Entry {
                 namespace: record.namespace,

@@ -29,7 +29,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { candidates: 4_096, z: 2.5 }
+        Self { candidates: 4_096, z: 2.0 }
     }
 }
 
