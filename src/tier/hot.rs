@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
-use crate::index::{Part, Segment, Shard, TopK, Vectors, shard};
+use crate::index::{Segment, Shard, TopK, Vectors};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::Batch;
 
@@ -45,7 +45,7 @@ impl Tier for HotTier {
     fn apply(&mut self, done: Done, _batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
         let Staged { namespace, memories } = match done.downcast::<Staged>() {
             Ok(staged) => *staged,
-            Err(done) => return Ok(apply_merge(&mut self.shards, done)),
+            Err(done) => return Ok(local::apply_merge(&mut self.shards, done)),
         };
         self.len += memories.len();
         let (rows, payload): (Vec<_>, Rows) = memories
@@ -72,44 +72,8 @@ impl Tier for HotTier {
     }
 
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
-        merge_upkeep(&self.shards, thorough)
+        local::merge_upkeep(&self.shards, thorough)
     }
-}
-
-/// Segments with this share of dead rows are merged at the next upkeep. At a
-/// half, a row is copied once for every row that is removed.
-const DEAD_SHARE: f64 = 0.5;
-
-/// A merge of some segments of one namespace.
-struct Merge<T> {
-    namespace: NamespaceId,
-    plan: Vec<Part<Vec<T>>>,
-    merged: Part<Vec<T>>,
-}
-
-/// The next merge that one of `shards` is due for.
-pub(super) fn merge_upkeep<T: Clone + Send + Sync + 'static>(
-    shards: &HashMap<NamespaceId, Shard<Vec<T>>>,
-    thorough: bool,
-) -> Option<Upkeep> {
-    let (namespace, plan) = shards.iter().find_map(|(&namespace, shard)| {
-        let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
-        plan.map(|plan| (namespace, plan))
-    })?;
-    Some(Box::new(move || {
-        let merged = shard::merge(&plan);
-        Ok(Box::new(Merge { namespace, plan, merged }) as Done)
-    }))
-}
-
-/// Puts a merge in place; the namespace that it was for.
-pub(super) fn apply_merge<T: Clone + 'static>(
-    shards: &mut HashMap<NamespaceId, Shard<Vec<T>>>,
-    done: Done,
-) -> Option<NamespaceId> {
-    let Merge { namespace, plan, merged } = *done.downcast::<Merge<T>>().ok()?;
-    let shard = shards.get_mut(&namespace)?;
-    shard.replace(&plan, Some(merged)).then_some(namespace)
 }
 
 struct HotView {

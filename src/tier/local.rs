@@ -1,11 +1,14 @@
-//! What the three local tiers have in common: searching their segments.
+//! What the local tiers have in common: searching their segments, and merging
+//! those in RAM.
 
-use super::{Method, Search, Target};
+use std::collections::HashMap;
+
+use super::{Done, Method, Search, Target, Upkeep};
 use crate::encoder::{Document, Encoder};
 use crate::error::Error;
 use crate::hdv::kernels;
-use crate::index::{Part, Scope, Segment, TopK, Vectors, cascade, exact, terms};
-use crate::key::TierKind;
+use crate::index::{Part, Scope, Segment, Shard, TopK, Vectors, cascade, exact, shard, terms};
+use crate::key::{NamespaceId, TierKind};
 use crate::log::Record;
 
 /// Searches the segments of a tier as `search` asks.
@@ -55,4 +58,40 @@ pub(super) fn encode_record(encoder: &Encoder, record: &[u8], words: &mut Vec<u6
 /// text, also of a memory whose own vector was supplied.
 pub(super) fn wants_text(target: Target<'_>) -> bool {
     matches!(target, Target::Text(_))
+}
+
+/// Segments with this share of dead rows are merged at the next upkeep. At a
+/// half, a row is copied once for every row that is removed.
+const DEAD_SHARE: f64 = 0.5;
+
+/// A merge of some segments of one namespace.
+struct Merge<T> {
+    namespace: NamespaceId,
+    plan: Vec<Part<Vec<T>>>,
+    merged: Part<Vec<T>>,
+}
+
+/// The next merge that one of `shards` is due for.
+pub(super) fn merge_upkeep<T: Clone + Send + Sync + 'static>(
+    shards: &HashMap<NamespaceId, Shard<Vec<T>>>,
+    thorough: bool,
+) -> Option<Upkeep> {
+    let (namespace, plan) = shards.iter().find_map(|(&namespace, shard)| {
+        let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
+        plan.map(|plan| (namespace, plan))
+    })?;
+    Some(Box::new(move || {
+        let merged = shard::merge(&plan);
+        Ok(Box::new(Merge { namespace, plan, merged }) as Done)
+    }))
+}
+
+/// Puts a merge in place; the namespace that it was for.
+pub(super) fn apply_merge<T: Clone + 'static>(
+    shards: &mut HashMap<NamespaceId, Shard<Vec<T>>>,
+    done: Done,
+) -> Option<NamespaceId> {
+    let Merge { namespace, plan, merged } = *done.downcast::<Merge<T>>().ok()?;
+    let shard = shards.get_mut(&namespace)?;
+    shard.replace(&plan, Some(merged)).then_some(namespace)
 }

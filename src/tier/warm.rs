@@ -10,7 +10,6 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use self::vectors::{Extents, VectorFile};
-use super::hot::{apply_merge, merge_upkeep};
 use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
@@ -100,7 +99,7 @@ impl Tier for WarmTier {
     fn apply(&mut self, done: Done, _batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
         let Staged { namespace, memories } = match done.downcast::<Staged>() {
             Ok(staged) => *staged,
-            Err(done) => return Ok(apply_merge(&mut self.shards, done)),
+            Err(done) => return Ok(local::apply_merge(&mut self.shards, done)),
         };
         self.reclaim();
         let slots = self.write(&memories)?;
@@ -139,7 +138,7 @@ impl Tier for WarmTier {
 
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
         self.reclaim();
-        merge_upkeep(&self.shards, thorough)
+        local::merge_upkeep(&self.shards, thorough)
     }
 }
 
