@@ -5,11 +5,14 @@
 
 #![allow(unsafe_code, reason = "the yardstick, plain reading, uses AVX2 loads")]
 
-use std::cell::{Cell, LazyCell};
+mod common;
+
+use std::cell::{LazyCell, RefCell};
 use std::cmp::Ordering;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use common::{Recorder, Sampling};
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput};
 use mnemocore::encoder::{Document, Encoder, Projection, Question, Term, TermStatistics};
@@ -56,73 +59,66 @@ fn main() {
     sketches(&mut suite);
     encoding(&mut suite);
 
-    suite.criterion.final_summary();
-    if suite.is_complete() {
+    if suite.finish() {
         println!();
         print_targets();
     }
 }
 
-/// The set-up of Criterion: a benchmark that a baseline lacks is reported
-/// without a comparison instead of ending the run.
-fn criterion() -> Criterion {
-    let criterion = Criterion::default()
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(1))
-        .configure_from_args();
-    // A benchmark that the baseline lacks is measured without a comparison.
-    match Arguments::from_env().baseline {
-        Some(baseline) => criterion.retain_baseline(baseline, false),
-        None => criterion,
-    }
-}
-
-/// Whether each benchmark runs once, as a test, and need not run for real.
-fn is_test() -> bool {
-    let given = |flag| std::env::args().any(|argument| argument == flag);
-    given("--test") || !given("--bench")
-}
-
 /// Criterion, and whether a filter left anything out.
 struct Suite {
     criterion: Criterion,
-    defined: u32,
-    run: Cell<u32>,
+    recorder: RefCell<Recorder>,
+    arguments: Arguments,
+    defined: usize,
 }
 
 impl Suite {
     fn new() -> Self {
-        Self { criterion: criterion(), defined: 0, run: Cell::new(0) }
+        let (profile, arguments) = (common::profile(), Arguments::from_env());
+        let sampling = Sampling {
+            samples: 30,
+            warm_up: Duration::from_millis(500),
+            measurement: Duration::from_secs(1),
+        };
+        Self {
+            criterion: common::criterion(WallTime, sampling, profile, &arguments),
+            recorder: RefCell::new(Recorder::new(profile, &arguments)),
+            arguments,
+            defined: 0,
+        }
     }
 
     fn group(&mut self, name: &str, bytes: usize) -> Group<'_> {
         let mut group = self.criterion.benchmark_group(name);
         group.throughput(Throughput::Bytes(bytes as u64));
-        Group { group, defined: &mut self.defined, run: &self.run }
+        Group { name: name.into(), group, defined: &mut self.defined, recorder: &self.recorder }
     }
 
-    fn is_complete(&self) -> bool {
-        self.run.get() == self.defined && !is_test()
+    /// Writes what was measured; says whether that is everything.
+    fn finish(self) -> bool {
+        self.criterion.final_summary();
+        let recorder = self.recorder.into_inner();
+        let complete = recorder.len() == self.defined && !self.arguments.test;
+        recorder.finish();
+        complete
     }
 }
 
 /// A group of a [`Suite`]; its throughput is in bytes of vectors read.
 struct Group<'a> {
+    name: String,
     group: BenchmarkGroup<'a, WallTime>,
-    defined: &'a mut u32,
-    run: &'a Cell<u32>,
+    defined: &'a mut usize,
+    recorder: &'a RefCell<Recorder>,
 }
 
 impl Group<'_> {
     fn bench(&mut self, name: &str, mut routine: impl FnMut(&mut Bencher<'_>)) {
         *self.defined += 1;
-        let mut counted = false;
+        let full = format!("{}/{name}", self.name);
         self.group.bench_function(name, |bencher| {
-            if !counted {
-                counted = true;
-                self.run.set(self.run.get() + 1);
-            }
+            self.recorder.borrow_mut().note(&full, None);
             routine(bencher);
         });
     }
@@ -168,7 +164,7 @@ impl Rows {
 
 fn hamming(suite: &mut Suite) {
     // A test need not leave the caches.
-    let dram_bytes = if is_test() { L2_BYTES } else { DRAM_BYTES };
+    let dram_bytes = if suite.arguments.test { L2_BYTES } else { DRAM_BYTES };
     for (name, bytes) in [("l1", L1_BYTES), ("l2", L2_BYTES), ("dram", dram_bytes)] {
         let (mut built, build) = (None, || Rows::of_bytes(bytes));
         let mut group = suite.group(&format!("hamming/{name}"), bytes);

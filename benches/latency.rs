@@ -176,8 +176,10 @@ fn vectors(latency: &mut Latency) {
 
 fn recall_wall(latency: &mut Latency, name: &str, stock: Stock, method: Method) {
     let store = OnceCell::new();
-    let mut group = latency.wall().benchmark_group(name);
+    let (wall, recorder) = latency.wall();
+    let mut group = wall.benchmark_group(name);
     group.bench_function(BenchmarkId::from_parameter(stock.memories), |bencher| {
+        recorder.note(&format!("{name}/{}", stock.memories), None);
         let mut asked = Asked::new(store.get_or_init(|| stock.open()), method);
         bencher.iter(|| {
             let query = asked.next();
@@ -191,9 +193,11 @@ fn recall_wall(latency: &mut Latency, name: &str, stock: Stock, method: Method) 
 /// From a batch of texts to memories in COLD, in a new engine each time.
 fn archive(latency: &mut Latency) {
     let count = if latency.arguments.test { 10 } else { ARCHIVED };
-    let mut group = latency.wall().benchmark_group("archive/wall");
+    let (wall, recorder) = latency.wall();
+    let mut group = wall.benchmark_group("archive/wall");
     group.throughput(Throughput::Elements(count as u64));
     group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+        recorder.note(&format!("archive/wall/{count}"), None);
         let batch: Vec<NewMemory> = new_texts(count).into_iter().map(NewMemory::new).collect();
         bencher.iter_custom(|iterations| (0..iterations).map(|_| time_archiving(batch.clone())).sum());
     });

@@ -12,4 +12,5 @@ pub mod measure;
 pub mod profile;
 pub mod quality;
 pub mod random;
+pub mod results;
 pub mod workload;

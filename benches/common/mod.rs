@@ -12,6 +12,7 @@
 
 mod fixture;
 mod p99;
+mod recorder;
 mod store;
 
 use std::fmt::Display;
@@ -24,6 +25,7 @@ use mnemocore::harness::profile::{Arguments, Profile};
 
 pub use self::fixture::Fixture;
 pub use self::p99::{P99, Sampler};
+pub use self::recorder::Recorder;
 pub use self::store::{Stock, Store, new_texts, temporary_folder};
 
 /// How much Criterion samples, unless the command line says otherwise.
@@ -92,6 +94,8 @@ pub struct Latency {
     pub profile: Profile,
     /// The command line.
     pub arguments: Arguments,
+    /// What was measured.
+    pub recorder: Recorder,
     wall: Criterion<WallTime>,
     p99: Criterion<P99>,
 }
@@ -110,6 +114,7 @@ impl Latency {
         Self {
             wall: criterion(WallTime, Sampling::wall(profile), profile, &arguments),
             p99: criterion(P99, Sampling::p99(profile), profile, &arguments),
+            recorder: Recorder::new(profile, &arguments),
             profile,
             arguments,
         }
@@ -132,11 +137,13 @@ impl Latency {
         mut operation: impl FnMut(&mut S) -> R,
     ) -> Option<Latencies> {
         let mut state = Fixture::new(set_up);
+        let names = ["wall", "p99"].map(|measure| format!("{group}/{measure}/{parameter}"));
 
         let mut wall = self.wall.benchmark_group(format!("{group}/wall"));
         wall.bench_function(BenchmarkId::from_parameter(&parameter), |bencher| {
             let state = state.get();
             bencher.iter(|| operation(state));
+            self.recorder.note(&names[0], None);
         });
         wall.finish();
 
@@ -152,17 +159,19 @@ impl Latency {
         p99.finish();
 
         let latencies = sampler.into_latencies().filter(|_| !self.arguments.test)?;
-        println!("{group}/p99/{parameter}: {latencies}\n");
+        println!("{}: {latencies}\n", names[1]);
+        self.recorder.note(&names[1], Some(&latencies));
         Some(latencies)
     }
 
-    /// The Criterion for wall time alone.
-    pub fn wall(&mut self) -> &mut Criterion<WallTime> {
-        &mut self.wall
+    /// The Criterion for wall time alone, and where to note what it measured.
+    pub fn wall(&mut self) -> (&mut Criterion<WallTime>, &mut Recorder) {
+        (&mut self.wall, &mut self.recorder)
     }
 
     /// Writes the summary of everything that was measured.
     pub fn finish(self) {
         self.wall.final_summary();
+        self.recorder.finish();
     }
 }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// How thorough a run is: `MNEMO_PROFILE=quick`, `default` or `full`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// A look: small sizes, few samples.
     Quick,
@@ -71,6 +74,9 @@ pub struct Arguments {
     /// The saved baseline to compare with: `--baseline NAME`, `-b NAME` and their
     /// joined spellings.
     pub baseline: Option<String>,
+    /// The name to save the results under: `--save-baseline NAME`, `-s NAME` and
+    /// their joined spellings.
+    pub save: Option<String>,
     /// Each benchmark runs once, to see that it works: `--test`, or without the
     /// `--bench` that `cargo bench` adds.
     pub test: bool,
@@ -83,9 +89,8 @@ pub struct Arguments {
 }
 
 /// Criterion's long options that are followed by a value.
-const WITH_VALUE: [&str; 15] = [
+const WITH_VALUE: [&str; 14] = [
     "color",
-    "save-baseline",
     "baseline-lenient",
     "load-baseline",
     "format",
@@ -121,11 +126,14 @@ impl Arguments {
                 "--list" => parsed.list = true,
                 "--quick" => parsed.quick = true,
                 "--baseline" => parsed.baseline = arguments.next(),
-                "-s" | "-c" => drop(arguments.next()),
+                "--save-baseline" => parsed.save = arguments.next(),
+                "-c" => drop(arguments.next()),
                 other => match other.strip_prefix("--") {
                     Some(long) => {
                         if let Some(name) = long.strip_prefix("baseline=") {
                             parsed.baseline = Some(name.to_owned());
+                        } else if let Some(name) = long.strip_prefix("save-baseline=") {
+                            parsed.save = Some(name.to_owned());
                         } else if WITH_VALUE.contains(&long) {
                             // It may look like a filter, or a short option of ours.
                             arguments.next();
@@ -146,16 +154,18 @@ impl Arguments {
         self.filter.as_ref().is_none_or(|filter| filter.split('|').any(|part| name.contains(part)))
     }
 
-    /// Reads a cluster such as `-b`, `-bmain`, `-b=main` or `-vnb main`.
+    /// Reads a cluster such as `-b`, `-bmain`, `-b=main` or `-vns main`.
     fn short_options(&mut self, cluster: &str, rest: &mut impl Iterator<Item = String>) {
-        let Some(flags) = cluster.strip_prefix('-') else {
-            return;
-        };
         // The short flags without a value may come before it.
-        if let Some(name) = flags.trim_start_matches(['v', 'n']).strip_prefix('b') {
-            let name = name.strip_prefix('=').unwrap_or(name);
-            self.baseline = if name.is_empty() { rest.next() } else { Some(name.to_owned()) };
-        }
+        let option = cluster.trim_start_matches('-').trim_start_matches(['v', 'n']);
+        let to = match option.chars().next() {
+            Some('b') => &mut self.baseline,
+            Some('s') => &mut self.save,
+            _ => return,
+        };
+        let name = &option[1..];
+        let name = name.strip_prefix('=').unwrap_or(name);
+        *to = if name.is_empty() { rest.next() } else { Some(name.to_owned()) };
     }
 }
 
@@ -192,6 +202,15 @@ mod tests {
         ] {
             assert_eq!(parse(line).baseline, None, "{line}");
         }
+    }
+
+    #[test]
+    fn every_spelling_of_the_name_to_save_under_is_found() {
+        for line in ["--save-baseline main", "--save-baseline=main", "-s main", "-smain", "-vns=main"] {
+            assert_eq!(parse(line).save.as_deref(), Some("main"), "{line}");
+            assert_eq!(parse(line).filter, None, "{line}");
+        }
+        assert_eq!(parse("--bench --baseline save-baseline").save, None);
     }
 
     #[test]

@@ -1,0 +1,55 @@
+//! Notes what was measured, for the gate and the report.
+
+use mnemocore::harness::measure::Latencies;
+use mnemocore::harness::profile::{Arguments, Profile};
+use mnemocore::harness::results::{self, Kind, NEW, Results};
+
+/// The results of this bench, saved beside Criterion's files when it ends.
+pub struct Recorder {
+    profile: Profile,
+    arguments: Arguments,
+    results: Results,
+}
+
+impl Recorder {
+    /// Set up by environment and command line, for the bench that is built here.
+    pub fn new(profile: Profile, arguments: &Arguments) -> Self {
+        let results = Results::new(env!("CARGO_CRATE_NAME"));
+        Self { profile, arguments: arguments.clone(), results }
+    }
+
+    /// Notes that Criterion measured the benchmark `name`, with the latencies of
+    /// its single operations where they are known.
+    pub fn note(&mut self, name: &str, latencies: Option<&Latencies>) {
+        self.results.note(name, self.profile, self.arguments.quick, latencies);
+    }
+
+    /// Notes a value that Criterion does not hold.
+    pub fn note_value(&mut self, name: &str, kind: Kind, value: f64) {
+        self.results.note_value(name, kind, value, self.profile);
+    }
+
+    /// How many benchmarks were noted.
+    pub fn len(&self) -> usize {
+        self.results.entries.len()
+    }
+
+    /// Saves them as the last run and, where a baseline is saved, with it, beside
+    /// this executable. Nothing is saved where benchmarks are only tested.
+    pub fn finish(self) {
+        let Self { arguments, results, .. } = self;
+        if arguments.test || arguments.list || results.entries.is_empty() {
+            return;
+        }
+        let home = results::home();
+        let saved = results.save(&home, NEW).and_then(|()| match &arguments.save {
+            Some(name) => results.save(&home, name).and_then(|()| results.keep_program(&home, name)),
+            None => Ok(()),
+        });
+        if let Err(error) = saved {
+            // The gate and the report would be missing something.
+            eprintln!("error: {error}");
+            std::process::exit(1);
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! What a bench leaves beside Criterion's own files: of every benchmark its kind,
+//! its percentiles, and when, where and how it was taken.
+//!
+//! ```text
+//! <home>/mnemobench/<run>/<bench>.json    the results
+//! <home>/mnemobench/<run>/bin/<bench>     the executable that took them, of saved baselines
+//! ```
+//!
+//! `home` is where Criterion keeps its files (see [`home`]); a run is `new`, as
+//! Criterion calls the last one, or the name of a saved baseline.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::machine::Machine;
+use super::measure::{Better, Latencies, Percentiles, Unit};
+use super::profile::Profile;
+
+/// Version of the format; a reader refuses a newer one.
+pub const FORMAT: u32 = 1;
+
+/// The last run, as Criterion calls it too.
+pub const NEW: &str = "new";
+
+/// The folder within Criterion's.
+const FOLDER: &str = "mnemobench";
+
+/// What a benchmark measures. It is the second part of a benchmark's name:
+/// `recall_hot/p99/5000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Time of one operation, from the outside of a loop.
+    Wall,
+    /// The time that 99 % of single operations do not exceed.
+    P99,
+    /// Operations in a unit of time. Criterion's samples are times all the same.
+    Throughput,
+    /// Main memory.
+    Ram,
+    /// Files.
+    Disk,
+    /// A quality between 0 and 1, such as recall@10.
+    Quality,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Wall, Self::P99, Self::Throughput, Self::Ram, Self::Disk, Self::Quality];
+
+    /// As it stands in a benchmark's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wall => "wall",
+            Self::P99 => "p99",
+            Self::Throughput => "throughput",
+            Self::Ram => "ram",
+            Self::Disk => "disk",
+            Self::Quality => "quality",
+        }
+    }
+
+    /// The kind that the name of a benchmark tells, [`Kind::Wall`] if it tells none.
+    pub fn of_name(name: &str) -> Self {
+        let told = |part| Self::ALL.into_iter().find(|kind| kind.as_str() == part);
+        name.split('/').skip(1).find_map(told).unwrap_or(Self::Wall)
+    }
+
+    /// The unit of a value. Of a throughput it is operations per second, whatever
+    /// Criterion's samples are.
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::Wall | Self::P99 => Unit::Nanoseconds,
+            Self::Throughput => Unit::OperationsPerSecond,
+            Self::Ram | Self::Disk => Unit::Bytes,
+            Self::Quality => Unit::Ratio,
+        }
+    }
+
+    /// Which way is an improvement.
+    pub fn better(self) -> Better {
+        match self {
+            Self::Wall | Self::P99 | Self::Ram | Self::Disk => Better::Lower,
+            Self::Throughput | Self::Quality => Better::Higher,
+        }
+    }
+}
+
+/// When and how a result was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Seconds since 1970.
+    pub unix_seconds: u64,
+    /// The git revision.
+    pub revision: String,
+    /// How thorough the run was.
+    pub profile: Profile,
+    /// Whether Criterion took two samples only (`--quick`).
+    pub quick: bool,
+}
+
+/// One result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What was measured.
+    pub kind: Kind,
+    /// The value in the unit of its kind; `None` where Criterion holds the samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// The distribution of single operations, in the unit of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percentiles: Option<Percentiles>,
+    /// Single operations that the percentiles rest on, 0 without percentiles.
+    #[serde(default)]
+    pub operations: u64,
+    /// When and how.
+    pub taken: Taken,
+}
+
+/// The results of one bench, by the names of its benchmarks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The bench, such as `latency`.
+    pub bench: String,
+    /// What they were taken on.
+    pub machine: Machine,
+    /// The results.
+    pub entries: BTreeMap<String, Entry>,
+}
+
+/// Results cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultsError {
+    /// The system refuses.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("{path}: expected results of a bench as JSON: {source}; run the bench again")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A newer version wrote them.
+    #[error("{path}: expected format {FORMAT} or older, found {received}; use the version that wrote it")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        received: u32,
+    },
+}
+
+impl ResultsError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.into(), source }
+    }
+}
+
+impl Results {
+    /// None yet, on this machine.
+    pub fn new(bench: impl Into<String>) -> Self {
+        Self { format: FORMAT, bench: bench.into(), machine: Machine::detect(), entries: BTreeMap::new() }
+    }
+
+    /// Notes a benchmark whose samples Criterion holds, with the distribution of
+    /// its single operations where there is one. Its kind is told by its name.
+    pub fn note(&mut self, name: &str, profile: Profile, quick: bool, latencies: Option<&Latencies>) {
+        self.insert(name, Kind::of_name(name), None, profile, quick, latencies);
+    }
+
+    /// Notes a value that Criterion does not hold.
+    pub fn note_value(&mut self, name: &str, kind: Kind, value: f64, profile: Profile) {
+        self.insert(name, kind, Some(value), profile, false, None);
+    }
+
+    fn insert(
+        &mut self,
+        name: &str,
+        kind: Kind,
+        value: Option<f64>,
+        profile: Profile,
+        quick: bool,
+        latencies: Option<&Latencies>,
+    ) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let revision = self.machine.revision.clone();
+        let taken = Taken { unix_seconds: since.as_secs(), revision, profile, quick };
+        let percentiles = latencies.and_then(Latencies::percentiles);
+        let operations = latencies.map_or(0, Latencies::len);
+        self.entries.insert(name.into(), Entry { kind, value, percentiles, operations, taken });
+    }
+
+    /// The results of every bench of a run, in the order of their names; none if
+    /// the run is unknown. What cannot be read comes as its error.
+    pub fn of_run(home: &Path, run: &str) -> Vec<Result<Self, ResultsError>> {
+        let Ok(files) = fs::read_dir(home.join(FOLDER).join(run)) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        paths.iter().map(|path| Self::read(path)).collect()
+    }
+
+    /// Reads the results of one bench.
+    ///
+    /// # Errors
+    /// [`ResultsError`] if they are not there or not readable.
+    pub fn read(path: &Path) -> Result<Self, ResultsError> {
+        let text = fs::read(path).map_err(ResultsError::io(path))?;
+        let json = |source| ResultsError::Json { path: path.into(), source };
+        // The format first: a newer one may differ in everything else.
+        let Format { format: received } = serde_json::from_slice(&text).map_err(json)?;
+        if received > FORMAT {
+            return Err(ResultsError::Format { path: path.into(), received });
+        }
+        serde_json::from_slice(&text).map_err(json)
+    }
+
+    /// Adds them to those of a run, in which they replace the results of the same
+    /// names, as Criterion does; results of another machine are dropped.
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`] if they cannot be written.
+    pub fn save(&self, home: &Path, run: &str) -> Result<(), ResultsError> {
+        let path = self.path(home, run);
+        let mut all = self.clone();
+        if let Ok(older) = Self::read(&path)
+            && older.machine.is_comparable(&self.machine)
+        {
+            for (name, entry) in older.entries {
+                all.entries.entry(name).or_insert(entry);
+            }
+        }
+        let folder = path.parent().unwrap_or(home);
+        let written = fs::create_dir_all(folder).and_then(|()| {
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            file.write_all(&serde_json::to_vec_pretty(&all)?)?;
+            file.persist(&path)?;
+            Ok(())
+        });
+        written.map_err(ResultsError::io(&path))
+    }
+
+    /// Keeps this process's executable with a saved baseline, so that the gate
+    /// can run it again beside a newer one.
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`] if it cannot be copied.
+    pub fn keep_program(&self, home: &Path, run: &str) -> Result<(), ResultsError> {
+        let path = program(home, run, &self.bench);
+        let kept = std::env::current_exe().and_then(|current| {
+            let folder = path.parent().unwrap_or(home);
+            fs::create_dir_all(folder)?;
+            // Under another name first: the one that is there may be running.
+            let temporary = tempfile::NamedTempFile::new_in(folder)?;
+            fs::copy(current, temporary.path())?;
+            temporary.persist(&path)?;
+            Ok(())
+        });
+        kept.map_err(ResultsError::io(&path))
+    }
+
+    fn path(&self, home: &Path, run: &str) -> PathBuf {
+        home.join(FOLDER).join(run).join(format!("{}.json", self.bench))
+    }
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// Where the executable of a bench is kept with a saved baseline.
+pub fn program(home: &Path, run: &str, bench: &str) -> PathBuf {
+    home.join(FOLDER).join(run).join("bin").join(bench)
+}
+
+/// Where Criterion keeps its files: `CRITERION_HOME`, or the folder `criterion`
+/// in Cargo's target folder.
+pub fn home() -> PathBuf {
+    if let Some(home) = std::env::var_os("CRITERION_HOME") {
+        return home.into();
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).or_else(target_of_cargo);
+    target.unwrap_or_else(|| "target".into()).join("criterion")
+}
+
+fn target_of_cargo() -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    serde_json::from_slice(&output.stdout).ok().map(|Metadata { target_directory }| target_directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn results(names: &[&str]) -> Results {
+        let mut results = Results::new("latency");
+        let mut latencies = Latencies::new();
+        latencies.record(Duration::from_micros(7));
+        for name in names {
+            results.note(name, Profile::Quick, false, Some(&latencies));
+        }
+        results
+    }
+
+    #[test]
+    fn kinds_are_told_by_the_second_part_of_a_name() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_name(&format!("recall_hot/{}/5000", kind.as_str())), kind);
+        }
+        assert_eq!(Kind::of_name("hamming/distance"), Kind::Wall);
+        assert_eq!(Kind::of_name("p99"), Kind::Wall);
+    }
+
+    #[test]
+    fn a_filtered_run_replaces_its_own_results_only() {
+        let home = tempfile::tempdir().unwrap();
+        results(&["a/p99/1", "b/p99/1"]).save(home.path(), NEW).unwrap();
+        let mut second = results(&[]);
+        second.note_value("b/p99/1", Kind::Quality, 0.5, Profile::Full);
+        second.save(home.path(), NEW).unwrap();
+        let run = Results::of_run(home.path(), NEW);
+        let [Ok(read)] = run.as_slice() else { panic!("{run:?}") };
+        assert_eq!(read.entries.len(), 2);
+        let p99 = read.entries["a/p99/1"].percentiles.unwrap().p99;
+        assert!((p99 - 7000.0).abs() < 7.0, "{p99}");
+        assert_eq!(read.entries["b/p99/1"].value, Some(0.5));
+        assert!(Results::of_run(home.path(), "main").is_empty());
+    }
+
+    #[test]
+    fn results_of_another_machine_are_dropped() {
+        let home = tempfile::tempdir().unwrap();
+        let mut older = results(&["a/p99/1"]);
+        older.machine.cpu = "another".into();
+        older.save(home.path(), NEW).unwrap();
+        results(&["b/p99/1"]).save(home.path(), NEW).unwrap();
+        let read = Results::of_run(home.path(), NEW).pop().unwrap().unwrap();
+        assert_eq!(read.entries.keys().collect::<Vec<_>>(), ["b/p99/1"]);
+    }
+
+    #[test]
+    fn a_newer_format_and_a_torn_file_are_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("latency.json");
+        fs::write(&path, r#"{"format": 99, "entries": 3}"#).unwrap();
+        assert!(matches!(Results::read(&path), Err(ResultsError::Format { received: 99, .. })));
+        fs::write(&path, r#"{"format": 1, "bench"#).unwrap();
+        assert!(matches!(Results::read(&path), Err(ResultsError::Json { .. })));
+        assert!(matches!(Results::read(&home.path().join("gone")), Err(ResultsError::Io { .. })));
+    }
+
+    #[test]
+    fn the_kept_program_is_this_one() {
+        let home = tempfile::tempdir().unwrap();
+        // Twice: the second replaces the first.
+        for _ in 0..2 {
+            results(&[]).keep_program(home.path(), "main").unwrap();
+        }
+        let kept = fs::read(program(home.path(), "main", "latency")).unwrap();
+        assert!(kept == fs::read(std::env::current_exe().unwrap()).unwrap());
+    }
+}
