@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mnemocore::hdv::Dimension;
-use mnemocore::{Config, Engine, MemoryId, Method, Namespace, Query};
+use mnemocore::{Config, Engine, MemoryId, Method, Namespace, NewMemory, Query};
 
 /// Small vectors, small tiers and no background thread.
 pub(crate) fn tiny() -> Config {
@@ -74,4 +74,29 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 /// The files below `folder` with this ending.
 pub(crate) fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
     files(folder).into_iter().filter(|path| path.extension().is_some_and(|own| own == ending)).collect()
+}
+
+/// A store of `count` memories that are spread over all tiers, still open.
+pub(crate) fn spread(folder: &Path, count: usize) -> Engine {
+    let engine = Engine::open(folder, tiny()).unwrap();
+    engine.store_batch((0..count).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
+    engine.consolidate().unwrap();
+    engine
+}
+
+/// Fails unless each of the first `count` memories is found by its word.
+pub(crate) fn assert_complete(engine: &Engine, count: usize) {
+    assert_eq!(engine.stats().total(), count);
+    for number in 0..count {
+        let (id, text) = find(engine, &word(number)).unwrap_or_else(|| panic!("memory {number} is lost"));
+        assert_eq!(text, note(&word(number)));
+        assert_eq!(engine.get(id).unwrap().unwrap().text, text);
+    }
+}
+
+/// Damages one byte of a file.
+pub(crate) fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x20;
+    fs::write(path, bytes).unwrap();
 }

@@ -1,0 +1,108 @@
+//! What a store does about damaged, missing and foreign files that it derives:
+//! COLD's segments and WARM's vectors.
+
+mod common;
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use common::{assert_complete, copy, everything, files_ending, find, flip, note, spread, tiny, word};
+use mnemocore::{Engine, Namespace, NewMemory};
+
+/// Damages a closed store's first COLD segment, and finds everything again.
+fn damage_cold(damage: impl Fn(&[PathBuf], usize)) {
+    const COUNT: usize = 48;
+    let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = spread(folder.path(), COUNT);
+    engine
+        .store_batch((0..9).map(|number| NewMemory::new(note(&format!("more{number}")))).collect())
+        .unwrap();
+    // A second namespace, for a second segment.
+    let other = Namespace::new("other").unwrap();
+    let memory = |number: usize| NewMemory::new(note(&word(number))).namespace(other.clone());
+    engine.store_batch((0..40).map(memory).collect()).unwrap();
+    engine.consolidate().unwrap();
+    let forgotten = find(&engine, "more0").unwrap().0;
+    engine.forget(forgotten).unwrap();
+    let stats = engine.stats();
+    drop(engine);
+    for case in 0..12 {
+        let damaged = copies.path().join(case.to_string());
+        copy(folder.path(), &damaged);
+        let segments = files_ending(&damaged.join("cold"), "seg");
+        assert!(segments.len() >= 2, "{segments:?}");
+        damage(&segments, case);
+        for opening in ["damaged", "mended"] {
+            let engine = Engine::open(&damaged, tiny()).unwrap();
+            assert_eq!(engine.stats().total(), stats.total(), "{opening}, case {case}");
+            assert_eq!(engine.stats().namespaces, stats.namespaces);
+            for number in 0..COUNT {
+                assert_eq!(find(&engine, &word(number)).unwrap().1, note(&word(number)), "{opening}");
+            }
+            assert_eq!(everything(&engine, &other).len(), 40);
+            assert_eq!(engine.get(forgotten).unwrap(), None);
+            engine.consolidate().unwrap();
+            assert_eq!(engine.stats().memories, stats.memories, "{opening}, case {case}");
+        }
+        fs::remove_dir_all(&damaged).unwrap();
+    }
+}
+
+#[test]
+fn a_cold_segment_with_a_flipped_byte_is_made_anew() {
+    damage_cold(|segments, case| {
+        let length = fs::metadata(&segments[0]).unwrap().len() as usize;
+        flip(&segments[0], if case == 11 { length - 1 } else { case * length / 11 });
+    });
+}
+
+#[test]
+fn a_cold_segment_that_was_cut_is_made_anew() {
+    damage_cold(|segments, case| {
+        let length = fs::metadata(&segments[0]).unwrap().len();
+        let file = OpenOptions::new().write(true).open(&segments[0]).unwrap();
+        file.set_len(case as u64 * length / 12).unwrap();
+    });
+}
+
+#[test]
+fn cold_segments_that_are_gone_or_exchanged_are_made_anew() {
+    damage_cold(|segments, case| match case % 4 {
+        0 => fs::remove_file(&segments[0]).unwrap(),
+        1 => segments.iter().for_each(|segment| fs::remove_file(segment).unwrap()),
+        2 => drop(fs::copy(&segments[1], &segments[0]).unwrap()),
+        _ => fs::remove_dir_all(segments[0].parent().unwrap()).unwrap(),
+    });
+}
+
+/// What a kill between writing a segment and committing it leaves.
+#[test]
+fn cold_files_that_the_log_does_not_list_are_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(spread(folder.path(), 48));
+    let cold = folder.path().join("cold");
+    let segment = files_ending(&cold, "seg").remove(0);
+    let strays = ["0000000077.seg", "0000000078.tmp"].map(|name| cold.join(name));
+    for stray in &strays {
+        fs::copy(&segment, stray).unwrap();
+    }
+    let engine = Engine::open(folder.path(), tiny()).unwrap();
+    assert!(strays.iter().all(|stray| !stray.exists()));
+    assert_complete(&engine, 48);
+}
+
+#[test]
+fn the_file_of_warm_vectors_is_made_anew_whatever_became_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(spread(folder.path(), 48));
+    let warm = folder.path().join("warm.vectors");
+    assert!(warm.exists());
+    for damage in [
+        |path: &Path| fs::remove_file(path).unwrap(),
+        |path: &Path| fs::write(path, b"something else").unwrap(),
+        |path: &Path| flip(path, 100),
+    ] {
+        damage(&warm);
+        assert_complete(&Engine::open(folder.path(), tiny()).unwrap(), 48);
+    }
+}

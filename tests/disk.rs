@@ -1,0 +1,167 @@
+//! What of a forgotten text stays on the disk, and what a full or a read-only
+//! disk does to a store.
+
+mod common;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{assert_complete, files, find, note, spread, tiny, word};
+use mnemocore::{Config, Engine, Error, NewMemory};
+
+/// Words that no compression shortens, so that a search of bytes finds them.
+fn secret(random: &mut fastrand::Rng) -> String {
+    std::iter::repeat_with(|| random.alphanumeric()).take(40).collect()
+}
+
+/// Whether `text` stands in a file below `folder`, as it is or compressed.
+fn holds(folder: &Path, text: &str) -> Option<PathBuf> {
+    const ZSTD: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+    let within = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    files(folder).into_iter().find(|path| {
+        let bytes = fs::read(path).unwrap();
+        let frames = bytes.windows(4).enumerate().filter(|(_, window)| *window == ZSTD);
+        within(&bytes)
+            || frames.map(|(at, _)| at).any(|at| {
+                let mut frame = Vec::new();
+                let reader = zstd::stream::read::Decoder::new(&bytes[at..]);
+                let read = reader.and_then(|reader| reader.single_frame().read_to_end(&mut frame));
+                read.is_ok() && within(&frame)
+            })
+    })
+}
+
+#[test]
+fn after_forget_and_compact_the_text_is_in_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = fastrand::Rng::with_seed(5);
+    let secrets: Vec<String> = (0..60).map(|_| secret(&mut random)).collect();
+    let engine = Engine::open(folder.path(), tiny()).unwrap();
+    let memory =
+        |secret: &String| NewMemory::new(format!("The journal says {secret} today")).metadata("k", secret);
+    engine.store_batch(secrets.iter().map(memory).collect()).unwrap();
+    engine.consolidate().unwrap();
+    drop(engine);
+    let engine = Engine::open(folder.path(), tiny()).unwrap();
+    let mut tiers = HashMap::new();
+    for (number, secret) in secrets.iter().enumerate() {
+        let (id, _) = find(&engine, secret).unwrap();
+        tiers.entry(engine.get(id).unwrap().unwrap().tier).or_insert((number, id));
+    }
+    assert_eq!(tiers.len(), 3);
+    for (&tier, &(number, id)) in &tiers {
+        let found = holds(folder.path(), &secrets[number]);
+        assert!(found.is_some(), "the search of files finds nothing of {tier}");
+        assert!(engine.forget(id).unwrap());
+        assert!(find(&engine, &secrets[number]).is_none(), "{tier}");
+    }
+    engine.compact().unwrap();
+    for (tier, (number, _)) in &tiers {
+        assert_eq!(holds(folder.path(), &secrets[*number]), None, "{tier}");
+    }
+    for (number, secret) in secrets.iter().enumerate() {
+        let gone = tiers.values().any(|&(other, _)| other == number);
+        assert_eq!(find(&engine, secret).is_some(), !gone);
+    }
+    drop(engine);
+    let engine = Engine::open(folder.path(), tiny()).unwrap();
+    assert_eq!(engine.stats().total(), secrets.len() - 3);
+}
+
+/// A small file system that ends with the value.
+#[cfg(target_os = "linux")]
+struct SmallDisk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn mount(options: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Self(folder);
+        disk.run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(disk.0.path()));
+        disk
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("store")
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        self.run(Command::new("mount").args(["-o", &options]).arg(self.0.path()));
+    }
+
+    fn run(&self, command: &mut Command) {
+        assert!(command.status().unwrap().success(), "this test has to run as root");
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs root to mount a tmpfs: sudo -E cargo test --test durability -- --ignored disk"]
+fn a_full_disk_is_a_typed_error_and_loses_nothing() {
+    let disk = SmallDisk::mount("size=24m");
+    let config = Config { hot_capacity: 64, warm_capacity: 500, ..tiny() };
+    let engine = Engine::open(disk.path(), config.clone()).unwrap();
+    let (mut stored, mut refusals, mut rounds) = (Vec::new(), 0, 0);
+    while rounds < 2 {
+        let mut random = fastrand::Rng::with_seed(rounds);
+        let mut round_refusals = 0;
+        while round_refusals < 4 {
+            let noise: Vec<String> = (0..200).map(|_| secret(&mut random)).collect();
+            let word = word(stored.len() + 100_000 * rounds as usize);
+            let text = format!("{} {}", note(&word), noise.join(" "));
+            match engine.store(NewMemory::new(&text)) {
+                Ok(id) => stored.push((id, word, text)),
+                Err(Error::NoSpace { .. }) => round_refusals += 1,
+                Err(error) => panic!("{error:?} instead of NoSpace after {} memories", stored.len()),
+            }
+            if random.u8(0..40) == 0 {
+                match engine.consolidate() {
+                    Ok(_) | Err(Error::NoSpace { .. }) => {}
+                    Err(error) => panic!("{error:?} instead of NoSpace"),
+                }
+            }
+        }
+        refusals += round_refusals;
+        for (id, word, text) in &stored {
+            assert_eq!(engine.get(*id).unwrap().unwrap().text, *text, "while the disk is full");
+            assert_eq!(find(&engine, word).unwrap().0, *id);
+        }
+        rounds += 1;
+        disk.remount(&format!("size={}m", 24 + 8 * rounds));
+        let text = note(&format!("round{rounds}"));
+        let id = engine.store(text.as_str()).unwrap_or_else(|error| panic!("after room was made: {error:?}"));
+        stored.push((id, format!("round{rounds}"), text));
+    }
+    assert_eq!(refusals, 8);
+    drop(engine);
+    let engine = Engine::open(disk.path(), config).unwrap();
+    assert_eq!(engine.stats().total(), stored.len());
+    for (id, word, text) in &stored {
+        assert_eq!(engine.get(*id).unwrap().unwrap().text, *text);
+        assert_eq!(find(&engine, word).unwrap().0, *id);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "needs root to mount a tmpfs: sudo -E cargo test --test durability -- --ignored disk"]
+fn a_read_only_disk_is_a_typed_error_and_harms_nothing() {
+    let disk = SmallDisk::mount("size=24m");
+    drop(spread(&disk.path(), 48));
+    disk.remount("ro");
+    let opened = Engine::open(disk.path(), tiny());
+    assert!(matches!(opened, Err(Error::Io { .. })), "{:?}", opened.err());
+    disk.remount("rw");
+    assert_complete(&Engine::open(disk.path(), tiny()).unwrap(), 48);
+}
