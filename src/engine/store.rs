@@ -14,7 +14,7 @@ use crate::index::postings::MAX_WEIGHT;
 use crate::key::{MemoryId, NamespaceId, Timestamp};
 use crate::log::{Durability, Record};
 use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, Metadata, NewMemory, Supplied};
-use crate::tier::Admission;
+use crate::tier::{Admission, Held};
 
 /// Words of a vector that the sketches hold: 512 bits.
 const SKETCH_WORDS: usize = 8;
@@ -92,8 +92,8 @@ impl Shared {
             text,
             metadata,
         };
-        let (row, vector) =
-            self.encode(MemoryId::default(), &record, supplied.as_ref().map(Hypervector::words))?;
+        let supplied = supplied.map(|vector| vector.words().into());
+        let (row, vector) = self.index_row(MemoryId::default(), &record, supplied)?;
         Ok(Prepared { namespace, record, row, vector })
     }
 
@@ -118,16 +118,17 @@ impl Shared {
         }
     }
 
-    /// What the index has to know of a record, and its vector.
-    fn encode(
+    /// What the index has to know of a record, and its vector: encoded from the
+    /// text unless it is given.
+    fn index_row(
         &self,
         id: MemoryId,
         record: &Record,
-        supplied: Option<&[u64]>,
+        vector: Option<Arc<[u64]>>,
     ) -> Result<(Row, Arc<[u64]>), Error> {
         let document = Document::new(&record.text).analyze()?;
-        let vector: Arc<[u64]> = match supplied {
-            Some(words) => words.into(),
+        let vector = match vector {
+            Some(vector) => vector,
             None => self.encoder.encode(&document)?.words().into(),
         };
         let pairs = record.metadata.iter().map(|(key, value)| (Term::metadata(key, value), 0));
@@ -143,20 +144,17 @@ impl Shared {
     }
 
     /// Makes what a tier takes in out of a record in the log.
-    pub(super) fn admission(&self, id: MemoryId, record: Arc<[u8]>) -> Result<Admission, Error> {
-        let supplied = if Record::decode(&record)?.supplied { self.log.supplied_vector(id)? } else { None };
-        self.admission_with(id, record, supplied.as_deref())
+    pub(super) fn admission(&self, id: MemoryId, bytes: Arc<[u8]>) -> Result<Admission, Error> {
+        let record = Record::decode(&bytes)?;
+        let supplied = if record.supplied { self.log.supplied_vector(id)? } else { None };
+        let (row, vector) = self.index_row(id, &record, supplied.map(Arc::from))?;
+        Ok(Admission { row, vector, record: bytes })
     }
 
-    /// As [`Shared::admission`], with the vector that was supplied, if any.
-    pub(super) fn admission_with(
-        &self,
-        id: MemoryId,
-        record: Arc<[u8]>,
-        supplied: Option<&[u64]>,
-    ) -> Result<Admission, Error> {
-        let (row, vector) = self.encode(id, &Record::decode(&record)?, supplied)?;
-        Ok(Admission { row, vector, record })
+    /// Makes what a tier takes in out of what another one held.
+    pub(super) fn admission_of(&self, id: MemoryId, held: Held) -> Result<Admission, Error> {
+        let (row, vector) = self.index_row(id, &Record::decode(&held.record)?, Some(held.vector))?;
+        Ok(Admission { row, vector, record: held.record })
     }
 }
 

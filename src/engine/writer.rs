@@ -263,14 +263,12 @@ impl Shared {
                 writer.reserved = writer.next_id + RESERVED_IDS;
                 group.batch.put_setting(NEXT_ID, writer.reserved);
             }
-            if memory.record.supplied {
-                group.supplied.insert(id, memory.vector.clone());
-                if let Some(length) = self.projection.get().map(Projection::inputs)
-                    && !writer.embedding_noted
-                {
-                    writer.embedding_noted = true;
-                    group.batch.put_setting(EMBEDDING, length as u64);
-                }
+            if memory.record.supplied
+                && let Some(length) = self.projection.get().map(Projection::inputs)
+                && !writer.embedding_noted
+            {
+                writer.embedding_noted = true;
+                group.batch.put_setting(EMBEDDING, length as u64);
             }
             let namespace = self.namespace_id(writer, &memory.namespace, group);
             let record: Arc<[u8]> = Record { namespace, ..memory.record.clone() }.encode().into();
@@ -361,12 +359,8 @@ impl Shared {
         }
         let mut by_namespace: HashMap<NamespaceId, Vec<Admission>> = HashMap::new();
         for (id, entry) in &group.evicted {
-            let view = writer.tiers[TierKind::Hot.index()].view(entry.namespace);
-            if let Some(record) = view.record(*id)? {
-                let admission = match group.supplied.get(id) {
-                    Some(vector) => self.admission_with(*id, record.into(), Some(vector))?,
-                    None => self.admission(*id, record.into())?,
-                };
+            if let Some(held) = writer.tiers[TierKind::Hot.index()].held(entry.namespace, *id) {
+                let admission = self.admission_of(*id, held)?;
                 by_namespace.entry(entry.namespace).or_default().push(admission);
             }
             let standing = Standing { tier: TierKind::Warm, accesses: entry.accesses };
@@ -451,8 +445,6 @@ struct Group {
     evicted: Vec<(MemoryId, Entry)>,
     /// Weaker ones that need not move, because they are removed.
     passed_over: Vec<(MemoryId, Entry)>,
-    /// Supplied vectors of new memories, which the log has with the commit only.
-    supplied: HashMap<MemoryId, Arc<[u64]>>,
 }
 
 impl Group {

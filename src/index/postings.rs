@@ -1,5 +1,7 @@
 //! Inverted lists: for every term, the rows that hold it and with what weight.
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 
 use super::column::Column;
@@ -66,6 +68,33 @@ impl Postings {
         for (term, entry) in tuples {
             lists.push(term, entry);
         }
+        lists.finish()
+    }
+
+    /// These lists with one more row, whose terms come in any order; the rows
+    /// from `row` on move up by one.
+    pub fn with_row(&self, row: u32, terms: &[(Term, u16)]) -> Self {
+        let mut added: Vec<(u64, u32)> =
+            terms.iter().map(|&(term, weight)| (term.0, Posting::new(row, weight).0)).collect();
+        added.sort_unstable();
+        let floor = Posting::new(row, 0).0;
+        let up = |&entry: &u32| entry + (u32::from(entry >= floor) << WEIGHT_BITS);
+        let mut lists = Builder::with_capacity(self.entries.len() + added.len());
+        let mut from = 0;
+        for (term, entry) in added {
+            let before = self.terms.iter().skip(from).take_while(|&&held| held < term).count();
+            lists.copy(self, from..from + before, up);
+            from += before;
+            let mut run: &[u32] = &[];
+            if self.terms.get(from) == Some(&term) {
+                run = self.run(from);
+                from += 1;
+            }
+            let (below, above) = run.split_at(run.partition_point(|&held| held < floor));
+            let entries = below.iter().copied().chain([entry]).chain(above.iter().map(up));
+            entries.for_each(|entry| lists.push(term, entry));
+        }
+        lists.copy(self, from..self.terms.len(), up);
         lists.finish()
     }
 
@@ -215,6 +244,21 @@ impl Builder {
             self.offsets.push(self.entries.len() as u32);
         }
         self.entries.push(entry);
+    }
+
+    /// Adds the lists at some places of another, whose terms are above all here.
+    fn copy(&mut self, from: &Postings, places: Range<usize>, change: impl Fn(&u32) -> u32) {
+        let (Some(terms), Some(offsets)) =
+            (from.terms.get(places.clone()), from.offsets.get(places.start..=places.end))
+        else {
+            return;
+        };
+        let (Some(&start), Some(&end)) = (offsets.first(), offsets.last()) else { return };
+        let base = self.entries.len() as u32;
+        self.terms.extend_from_slice(terms);
+        self.offsets.extend(offsets.iter().take(terms.len()).map(|offset| offset - start + base));
+        let entries = from.entries.get(start as usize..end as usize).unwrap_or_default();
+        self.entries.extend(entries.iter().map(change));
     }
 
     fn finish(mut self) -> Postings {

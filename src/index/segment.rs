@@ -193,6 +193,32 @@ impl<R> Segment<R> {
 }
 
 impl<T: Clone> Segment<Vec<T>> {
+    /// These rows and one more, in its place. All are copied: it is for short
+    /// segments, of which it makes a new one in a few microseconds.
+    pub fn with(&self, row: &Row, payload: T) -> Self {
+        let at = self.ids.partition_point(|&id| id < row.id.0);
+        let words = row.sketch.len();
+        let mut sketches = Vec::with_capacity((self.len() + 1).div_ceil(LANES) * LANES * words);
+        sketches.extend_from_slice(&self.sketches);
+        sketches.resize(sketches.capacity(), 0);
+        let mut supplied = vec![0u64; (self.len() + 1).div_ceil(64)];
+        for old in 0..self.len() {
+            set(&mut supplied, old + usize::from(old >= at), self.is_supplied(old as u32));
+        }
+        set(&mut supplied, at, row.supplied);
+        (at..self.len()).for_each(|old| scatter(&mut sketches, words, old + 1, self.sketch(old)));
+        scatter(&mut sketches, words, at, row.sketch.iter().copied());
+        Self {
+            ids: inserted(&self.ids, at, row.id.0).into(),
+            created: inserted(&self.created, at, row.created).into(),
+            norms: inserted(&self.norms, at, row.norm).into(),
+            supplied: supplied.into(),
+            sketches: sketches.into(),
+            postings: self.postings.with_row(at as u32, &row.terms),
+            rows: inserted(&self.rows, at, payload),
+        }
+    }
+
     /// One segment of the live rows of `parts`.
     pub fn merge(parts: &[(&Segment<Vec<T>>, &Live)]) -> Self {
         let (order, remaps) = interleave(parts);
@@ -239,6 +265,16 @@ fn interleave<R>(parts: &[(&Segment<R>, &Live)]) -> (Vec<(usize, usize)>, Vec<Ve
         remaps[part][row] = new as u32;
     }
     (keyed.into_iter().map(|(_, part, row)| (part, row)).collect(), remaps)
+}
+
+/// `items` with one more at place `at`.
+fn inserted<T: Clone>(items: &[T], at: usize, item: T) -> Vec<T> {
+    let (before, after) = items.split_at_checked(at).unwrap_or((items, &[]));
+    let mut all = Vec::with_capacity(items.len() + 1);
+    all.extend_from_slice(before);
+    all.push(item);
+    all.extend_from_slice(after);
+    all
 }
 
 fn scatter(sketches: &mut [u64], words: usize, row: usize, sketch: impl Iterator<Item = u64>) {

@@ -13,6 +13,9 @@ use crate::key::MemoryId;
 /// Merging 512 rows copies some 6,000 postings, well under 100 us.
 pub const INLINE_ROWS: usize = 512;
 
+/// Up to so many rows, the newest segment is made anew with each row that is added.
+const TAIL_ROWS: usize = 64;
+
 /// Segments are not merged beyond this many rows: it bounds the time and the
 /// memory that a merge takes, and what a removal copies (16 KB of live bits).
 pub const SEGMENT_ROWS: usize = 1 << 17;
@@ -108,6 +111,12 @@ impl<R> Shard<R> {
         self.parts.iter().map(|part| part.segment.postings.document_frequency(term)).sum()
     }
 
+    /// Number of segments before the newest, short ones, which more are added to.
+    fn closed(&self) -> usize {
+        let closed = |part: &Part<R>| part.segment.len() >= INLINE_ROWS;
+        self.parts.iter().rposition(closed).map_or(0, |last| last + 1)
+    }
+
     /// The segments that are worth merging now, if any: one of which more than
     /// `dead_share` is dead, or four neighbours or more of one size class.
     pub fn merge_plan(&self, dead_share: f64) -> Option<Vec<Part<R>>> {
@@ -116,9 +125,8 @@ impl<R> Shard<R> {
             return Some(vec![part.clone()]);
         }
         let class = |part: &Part<R>| part.live.len().max(INLINE_ROWS).ilog2() / FANOUT.ilog2();
-        // Smaller ones are still in the hands of whoever adds.
-        let settled = self.parts.partition_point(|part| part.segment.len() * 2 >= INLINE_ROWS);
-        let runs = self.parts[..settled].chunk_by(|a, b| class(a) == class(b)).map(within_limit);
+        // The others are still in the hands of whoever adds.
+        let runs = self.parts[..self.closed()].chunk_by(|a, b| class(a) == class(b)).map(within_limit);
         let due = runs.filter(|run| run.len() >= FANOUT);
         due.min_by_key(|run| run.first().map(class)).map(<[_]>::to_vec)
     }
@@ -164,28 +172,34 @@ impl<R> Shard<R> {
 
 impl<T: Clone> Shard<Vec<T>> {
     /// Adds memories that ascend by id, one payload each.
-    pub fn add(&mut self, rows: &[Row], payload: Vec<T>) {
+    pub fn add(&mut self, rows: &[Row], mut payload: Vec<T>) {
         debug_assert_eq!(rows.len(), payload.len());
         if rows.is_empty() {
             return;
         }
         self.parts.retain(|part| !part.live.is_empty());
-        self.parts.push(Part::new(Segment::build(rows, payload)));
-        self.carry();
+        if let ([row], Some(newest)) = (rows, self.parts.last_mut())
+            && newest.segment.len() < TAIL_ROWS
+            && newest.live.len() == newest.segment.len()
+            && let Some(payload) = payload.pop()
+        {
+            *newest = Part::new(newest.segment.with(row, payload));
+        } else {
+            self.parts.push(Part::new(Segment::build(rows, payload)));
+        }
+        self.close();
     }
 
-    /// Merges the newest segments like the carries of a binary counter.
-    fn carry(&mut self) {
-        let mut start = self.parts.len() - 1;
-        let mut rows = self.parts[start].segment.len();
-        while let Some(before) = start.checked_sub(1).map(|at| self.parts[at].segment.len()) {
-            if before > rows || before + rows > INLINE_ROWS {
-                break;
-            }
-            rows += before;
-            start -= 1;
-        }
-        if start + 1 < self.parts.len() {
+    /// Merges the newest segments when they are enough for one that is closed,
+    /// or so few that they fit the one that is still added to.
+    fn close(&mut self) {
+        let rows = |parts: &[Part<Vec<T>>]| -> usize { parts.iter().map(|part| part.segment.len()).sum() };
+        let open = self.closed()..self.parts.len();
+        let due = open.clone().find(|&start| {
+            let rows = rows(&self.parts[start..]);
+            rows <= TAIL_ROWS || start == open.start && rows >= INLINE_ROWS
+        });
+        if let Some(start) = due.filter(|start| start + 1 < self.parts.len()) {
             let merged = merge(&self.parts[start..]);
             self.parts.truncate(start);
             self.parts.push(merged);

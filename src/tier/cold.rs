@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::archive::{Archive, Block};
-use super::{Admission, Done, Search, Tier, TierBytes, TierView, Upkeep, local};
+use super::{Admission, Done, Held, Search, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
 use crate::hdv::Hypervector;
@@ -164,6 +164,10 @@ impl Tier for ColdTier {
         let removed = self.shards.get_mut(&namespace).is_some_and(|shard| shard.remove(id));
         self.len -= usize::from(removed);
         removed
+    }
+
+    fn held(&self, _namespace: NamespaceId, _id: MemoryId) -> Option<Held> {
+        None
     }
 
     fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView> {

@@ -3,21 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
+use super::{Admission, Done, Held, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
 use crate::index::{Segment, Shard, TopK, Vectors};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::Batch;
 
-/// What HOT keeps of a memory, besides its row in the index.
-#[derive(Clone)]
-struct HotMemory {
-    vector: Arc<[u64]>,
-    record: Arc<[u8]>,
-}
-
-type Rows = Vec<HotMemory>;
+/// What HOT keeps of a memory, besides its row in the index: all of it.
+type Rows = Vec<Held>;
 
 /// The HOT tier.
 pub struct HotTier {
@@ -50,7 +44,7 @@ impl Tier for HotTier {
         self.len += memories.len();
         let (rows, payload): (Vec<_>, Rows) = memories
             .into_iter()
-            .map(|Admission { row, vector, record }| (row, HotMemory { vector, record }))
+            .map(|Admission { row, vector, record }| (row, Held { vector, record }))
             .unzip();
         self.shards.entry(namespace).or_default().add(&rows, payload);
         Ok(Some(namespace))
@@ -64,6 +58,11 @@ impl Tier for HotTier {
         let removed = self.shards.get_mut(&namespace).is_some_and(|shard| shard.remove(id));
         self.len -= usize::from(removed);
         removed
+    }
+
+    fn held(&self, namespace: NamespaceId, id: MemoryId) -> Option<Held> {
+        let (part, row) = self.shards.get(&namespace)?.find(id)?;
+        part.segment.rows.get(row as usize).cloned()
     }
 
     fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView> {
@@ -112,7 +111,7 @@ impl TierView for HotView {
 
     fn bytes(&self) -> TierBytes {
         let payload =
-            |memory: &HotMemory| size_of::<HotMemory>() + size_of_val(&*memory.vector) + memory.record.len();
+            |memory: &Held| size_of::<Held>() + size_of_val(&*memory.vector) + memory.record.len();
         let parts = self.shard.parts().iter();
         let payload: usize = parts.flat_map(|part| &part.segment.rows).map(payload).sum();
         TierBytes { ram: (self.shard.heap_bytes() + payload) as u64, mapped: 0 }

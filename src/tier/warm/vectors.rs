@@ -23,6 +23,8 @@ pub(super) struct VectorFile {
     extents: Arc<Vec<Arc<Mmap>>>,
     used: u32,
     free: Vec<u32>,
+    /// Where the file stands, if that is known.
+    position: Option<u64>,
 }
 
 impl VectorFile {
@@ -36,7 +38,7 @@ impl VectorFile {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let file = file.map_err(|error| Error::io(path, error))?;
         let path = path.to_path_buf();
-        Ok(Self { path, file, row_bytes, extents: Arc::default(), used: 0, free: Vec::new() })
+        Ok(Self { path, file, row_bytes, extents: Arc::default(), used: 0, free: Vec::new(), position: None })
     }
 
     /// Writes a vector and returns its slot.
@@ -47,8 +49,12 @@ impl VectorFile {
             self.grow()?;
         }
         let at = u64::from(slot) * self.row_bytes as u64;
-        let written = self.file.seek(SeekFrom::Start(at)).and_then(|_| self.file.write_all(vector));
+        // Most slots follow the last one.
+        let moved =
+            if self.position.take() == Some(at) { Ok(at) } else { self.file.seek(SeekFrom::Start(at)) };
+        let written = moved.and_then(|_| self.file.write_all(vector));
         written.map_err(|error| Error::io(&self.path, error))?;
+        self.position = Some(at + vector.len() as u64);
         if self.free.pop().is_none() {
             self.used += 1;
         }
