@@ -1,31 +1,40 @@
-//! `mnemobench`: judges, records and reports what the benches measured.
+//! `mnemobench`: judges and records what the benches measured.
 //!
 //! `main` is the flow, `cli` the command line, `criterion` the only module that
 //! knows Criterion's files. What a verdict is made of is in
 //! `mnemocore::harness::gate`.
 
+mod baselines;
 mod cli;
+mod confirm;
 mod criterion;
+mod detect;
+mod output;
+mod sides;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mnemocore::harness::results;
 
 use self::cli::{Cli, Command};
 
+/// The exit code where nothing can be said.
+const CANNOT_JUDGE: u8 = 2;
+
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::List { run } => list(&run),
+    match run(Cli::parse().command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(CANNOT_JUDGE)
+        }
     }
 }
 
-fn list(run: &str) -> ExitCode {
-    for (id, benchmark) in criterion::read(&results::home(), run) {
-        match benchmark {
-            Ok(benchmark) => println!("{id}: {} samples", benchmark.samples.len()),
-            Err(error) => println!("{id}: {error}"),
-        }
+fn run(command: Command) -> Result<u8, Box<dyn Error>> {
+    match command {
+        Command::Detect(arguments) => detect::detect(&arguments),
+        Command::InitBaselines(arguments) => baselines::init(&arguments),
     }
-    ExitCode::SUCCESS
 }
