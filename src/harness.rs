@@ -7,6 +7,7 @@ pub mod bm25;
 pub mod corpus;
 pub mod evaluation;
 pub mod footprint;
+pub mod gate;
 pub mod machine;
 pub mod measure;
 pub mod profile;

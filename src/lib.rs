@@ -58,6 +58,8 @@ pub mod error;
 pub mod harness;
 pub mod hdv;
 pub mod index;
+#[cfg(feature = "inject")]
+mod inject;
 pub mod key;
 pub mod log;
 pub mod memory;

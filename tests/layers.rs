@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors, the lowest first; modules of one floor do not use each other.
 const FLOORS: [&[&str]; 11] = [
-    &["key", "hdv"],
+    &["key", "hdv", "inject"],
     &["encoder"],
     &["error"],
     &["memory", "index"],
@@ -57,6 +57,10 @@ fn modules_use_those_below_them_only() {
         let relative = path.strip_prefix(&root).unwrap();
         let first = Path::new(relative.components().next().unwrap().as_os_str());
         let module = first.file_stem().unwrap().to_str().unwrap();
+        if module == "bin" {
+            // Programs stand on the library and are crates of their own.
+            continue;
+        }
         let source = fs::read_to_string(path).unwrap();
         assert!(!source.contains("use crate::{"), "{}: one line for each module, please", relative.display());
         for (number, line) in code(&source).lines().enumerate() {

@@ -34,18 +34,20 @@ impl Recorder {
         self.results.entries.len()
     }
 
-    /// Saves them as the last run and, where a baseline is saved, with it, beside
-    /// this executable. Nothing is saved where benchmarks are only tested.
+    /// Saves them as the last run and, where a baseline is saved, with it, each
+    /// beside this executable. Nothing is saved where benchmarks are only tested.
     pub fn finish(self) {
         let Self { arguments, results, .. } = self;
         if arguments.test || arguments.list || results.entries.is_empty() {
             return;
         }
         let home = results::home();
-        let saved = results.save(&home, NEW).and_then(|()| match &arguments.save {
-            Some(name) => results.save(&home, name).and_then(|()| results.keep_program(&home, name)),
-            None => Ok(()),
-        });
+        let runs = std::iter::once(NEW).chain(arguments.save.as_deref());
+        let mut saved = Ok(());
+        for run in runs {
+            saved =
+                saved.and_then(|()| results.save(&home, run)).and_then(|()| results.keep_program(&home, run));
+        }
         if let Err(error) = saved {
             // The gate and the report would be missing something.
             eprintln!("error: {error}");

@@ -184,6 +184,8 @@ impl Engine {
     /// [`Error::Hdv`] for a query that cannot be asked; [`Error::Io`],
     /// [`Error::Log`] or [`Error::Corrupt`] when a memory cannot be read.
     pub fn recall(&self, query: &Query) -> Result<Recall, Error> {
+        #[cfg(feature = "inject")]
+        let _slowed = crate::inject::slow("recall");
         let space = self.shared.space(&query.namespace);
         let view = space.as_ref().map(|space| space.view.load_full());
         let probe = self.shared.probe(query, view.as_deref())?;
@@ -257,6 +259,8 @@ impl Shared {
         let mut top = TopK::new(query.limit.min(view.len()));
         for (kind, tier) in TierKind::ALL.iter().zip(&view.tiers) {
             if query.tiers.contains(kind) {
+                #[cfg(feature = "inject")]
+                let _slowed = crate::inject::slow(&kind.to_string().to_lowercase());
                 tier.search(&search, &mut top)?;
             }
         }

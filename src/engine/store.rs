@@ -44,6 +44,8 @@ impl Engine {
         memory: impl Into<NewMemory>,
         durability: Durability,
     ) -> Result<MemoryId, Error> {
+        #[cfg(feature = "inject")]
+        let _slowed = crate::inject::slow("store");
         let prepared = self.shared.prepare(memory.into(), Timestamp::now())?;
         let ids = self.shared.submit(Work::Store(vec![prepared]), durability)?;
         Ok(ids.into_iter().next().unwrap_or_default())
@@ -131,6 +133,8 @@ impl Shared {
             Some(vector) => vector,
             None => self.encoder.encode(&document)?.words().into(),
         };
+        #[cfg(feature = "inject")]
+        crate::inject::hold(size_of_val(&*vector) + record.text.len());
         let pairs = record.metadata.iter().map(|(key, value)| (Term::metadata(key, value), 0));
         let row = Row {
             id,

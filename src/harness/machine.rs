@@ -122,7 +122,11 @@ fn cpu_features() -> Vec<String> {
 }
 
 fn features() -> Vec<String> {
-    let enabled = [("suite", cfg!(feature = "suite")), ("tokio", cfg!(feature = "tokio"))];
+    let enabled = [
+        ("suite", cfg!(feature = "suite")),
+        ("tokio", cfg!(feature = "tokio")),
+        ("inject", cfg!(feature = "inject")),
+    ];
     enabled.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect()
 }
 

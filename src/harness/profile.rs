@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 
 /// How thorough a run is: `MNEMO_PROFILE=quick`, `default` or `full`.
@@ -148,10 +149,13 @@ impl Arguments {
         parsed
     }
 
-    /// Whether the filter lets `name` through. Criterion's filters are regular
-    /// expressions; of these, only alternatives are understood.
+    /// Whether the filter, a regular expression as Criterion's, lets `name`
+    /// through; what is no such expression is looked for as it stands.
     pub fn admits(&self, name: &str) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.split('|').any(|part| name.contains(part)))
+        self.filter.as_ref().is_none_or(|filter| match Regex::new(filter) {
+            Ok(regex) => regex.is_match(name),
+            Err(_) => name.contains(filter),
+        })
     }
 
     /// Reads a cluster such as `-b`, `-bmain`, `-b=main` or `-vns main`.
@@ -223,6 +227,7 @@ mod tests {
             "--bench --noplot quality",
             "qual --bench",
             "latency|quality",
+            "^(latency|quality)$",
         ] {
             assert!(parse(line).admits("quality"), "{line}");
         }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! <home>/mnemobench/<run>/<bench>.json    the results
-//! <home>/mnemobench/<run>/bin/<bench>     the executable that took them, of saved baselines
+//! <home>/mnemobench/<run>/bin/<bench>     the executable that took them
 //! ```
 //!
 //! `home` is where Criterion keeps its files (see [`home`]); a run is `new`, as
@@ -167,6 +167,13 @@ pub enum ResultsError {
 }
 
 impl ResultsError {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. } | Self::Json { path, .. } | Self::Format { path, .. } => path,
+        }
+    }
+
     fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.into(), source }
     }
@@ -256,16 +263,23 @@ impl Results {
         written.map_err(ResultsError::io(&path))
     }
 
-    /// Keeps this process's executable with a saved baseline, so that the gate
-    /// can run it again beside a newer one.
+    /// Keeps this process's executable with a run, so that the gate can run it
+    /// again beside another. That of the last run is a hard link where that can be
+    /// made; that of a baseline a copy, which no build can write to.
     ///
     /// # Errors
-    /// [`ResultsError::Io`] if it cannot be copied.
+    /// [`ResultsError::Io`] if it cannot be kept.
     pub fn keep_program(&self, home: &Path, run: &str) -> Result<(), ResultsError> {
         let path = program(home, run, &self.bench);
         let kept = std::env::current_exe().and_then(|current| {
             let folder = path.parent().unwrap_or(home);
             fs::create_dir_all(folder)?;
+            if run == NEW {
+                let removed = fs::remove_file(&path);
+                if removed.is_ok() || !path.exists() {
+                    return fs::hard_link(&current, &path).or_else(|_| fs::copy(current, &path).map(drop));
+                }
+            }
             // Under another name first: the one that is there may be running.
             let temporary = tempfile::NamedTempFile::new_in(folder)?;
             fs::copy(current, temporary.path())?;
@@ -285,7 +299,7 @@ struct Format {
     format: u32,
 }
 
-/// Where the executable of a bench is kept with a saved baseline.
+/// Where the executable of a bench is kept with a run.
 pub fn program(home: &Path, run: &str, bench: &str) -> PathBuf {
     home.join(FOLDER).join(run).join("bin").join(bench)
 }
@@ -379,11 +393,14 @@ mod tests {
     #[test]
     fn the_kept_program_is_this_one() {
         let home = tempfile::tempdir().unwrap();
-        // Twice: the second replaces the first.
-        for _ in 0..2 {
-            results(&[]).keep_program(home.path(), "main").unwrap();
+        for run in ["main", NEW] {
+            // Twice: the second replaces the first.
+            for _ in 0..2 {
+                results(&[]).keep_program(home.path(), run).unwrap();
+            }
+            let kept = program(home.path(), run, "latency");
+            assert!(fs::read(&kept).unwrap() == fs::read(std::env::current_exe().unwrap()).unwrap());
+            assert_eq!(fs::read_dir(kept.parent().unwrap()).unwrap().count(), 1, "files left behind");
         }
-        let kept = fs::read(program(home.path(), "main", "latency")).unwrap();
-        assert!(kept == fs::read(std::env::current_exe().unwrap()).unwrap());
     }
 }

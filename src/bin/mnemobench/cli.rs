@@ -1,0 +1,96 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Judges and records what the benches of MnemoCore measured.
+#[derive(Debug, Parser)]
+#[command(name = "mnemobench", version)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Judge the last run against a saved baseline.
+    ///
+    /// Exit code 0: nothing is worse than allowed. 1: something is. 2: it cannot be
+    /// judged, because something is missing, stale, unreadable, from another machine or
+    /// undecided.
+    Detect(DetectArgs),
+    /// Turn a saved baseline into files that live in the repository.
+    InitBaselines(InitArgs),
+}
+
+/// Where measurements are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HomeArgs {
+    /// Criterion's folder [default: CRITERION_HOME, or `criterion` in Cargo's target folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// The folder of the recorded baselines
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub(crate) baselines: PathBuf,
+}
+
+/// `detect`.
+#[derive(Debug, Args)]
+pub(crate) struct DetectArgs {
+    /// The baseline, as in `cargo bench -- --save-baseline main`
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) baseline: String,
+    /// What is judged: `new`, the last run, or another saved baseline
+    #[arg(long, value_name = "NAME", default_value = "new")]
+    pub(crate) candidate: String,
+    /// Where measurements are.
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
+    /// Only this bench, such as `latency` (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bench: Vec<String>,
+    /// What is allowed [default: `thresholds.toml` in the folder of the baselines]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) thresholds: Option<PathBuf>,
+    /// Judge by the saved samples alone, and run nothing
+    #[arg(long)]
+    pub(crate) no_confirm: bool,
+    /// Pairs of runs that confirm a suspect, at least 12 [default: as the thresholds say]
+    #[arg(long, value_name = "N", conflicts_with = "no_confirm")]
+    pub(crate) pairs: Option<usize>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Write to a file instead
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// A table
+    #[default]
+    Text,
+    /// For programs; `version` is the form's
+    Json,
+    /// For the comment of a pull request
+    Markdown,
+}
+
+/// `init-baselines`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The baseline, as in `cargo bench -- --save-baseline main`
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) baseline: String,
+    /// The name of the machine's folder [default: from the CPU and the number of cores]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) machine: Option<String>,
+    /// Where measurements are.
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
+}

@@ -1,0 +1,40 @@
+//! `mnemobench`: judges and records what the benches measured.
+//!
+//! `main` is the flow, `cli` the command line, `criterion` the only module that
+//! knows Criterion's files. What a verdict is made of is in
+//! `mnemocore::harness::gate`.
+
+mod baselines;
+mod cli;
+mod confirm;
+mod criterion;
+mod detect;
+mod output;
+mod sides;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::cli::{Cli, Command};
+
+/// The exit code where nothing can be said.
+const CANNOT_JUDGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(CANNOT_JUDGE)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<u8, Box<dyn Error>> {
+    match command {
+        Command::Detect(arguments) => detect::detect(&arguments),
+        Command::InitBaselines(arguments) => baselines::init(&arguments),
+    }
+}

@@ -1,0 +1,143 @@
+//! The gate's rule: whether a candidate is worse than a baseline by more than is
+//! allowed, on a machine that is not quiet.
+//!
+//! It knows neither Criterion nor processes: [`screen`] judges what was saved, and
+//! says which benchmarks are suspects; [`Screening::conclude`] takes what pairs of
+//! runs of both executables gave for these.
+//!
+//! With theta = ln(1 + allowed) where less is better, and ln(1 / (1 - allowed))
+//! where more is:
+//!
+//! 1. **Screen.** A benchmark is clear if the bootstrap's upper 95 % bound of
+//!    ln(median new / median old) is below what *half* the allowed worsening gives.
+//! 2. **Confirm.** Each pair of runs of a suspect gives d = ln(median new / median
+//!    old). It has *regressed* if mean(d) > theta and the p of "the true mean is at
+//!    most what 30 % of the allowed worsening gives", adjusted by Holm over all
+//!    suspects, is at most alpha. It has *passed* if the upper 95 % bound is below
+//!    theta. Otherwise it is *inconclusive*, or *too noisy* if the standard error is
+//!    above theta / 2.
+//! 3. **Bytes and qualities** are compared as they are.
+//!
+//! A suspect that cannot be confirmed has regressed only if the saved samples alone
+//! leave no doubt: the bootstrap's p of "at most theta", adjusted by Holm over all
+//! benchmarks, is at most alpha. `mnemobench selftest` prints how often all of this
+//! errs.
+
+mod screen;
+pub mod statistics;
+pub mod thresholds;
+pub mod verdict;
+
+use std::collections::BTreeMap;
+
+pub use self::screen::{Screening, Suspect, screen};
+use super::machine::Machine;
+use super::results::{Kind, Taken};
+
+/// Criterion takes at least as many unless it is told `--quick`.
+const FEWEST_SAMPLES: usize = 10;
+/// The confidence of the bounds.
+const CONFIDENCE: f64 = 0.95;
+/// The part of the allowed worsening below which a benchmark is clear.
+const CLEAR: f64 = 0.5;
+/// The part of the allowed worsening that pairs must exceed beyond doubt. At 1, a
+/// worsening just above what is allowed would be found in one of twenty runs.
+const BEYOND_DOUBT: f64 = 0.3;
+
+/// What one side measured, by the names of the benchmarks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Side {
+    /// What was measured.
+    pub observations: BTreeMap<String, Observation>,
+}
+
+/// What is known of a benchmark on one side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// The bench that it belongs to; empty if unknown.
+    pub bench: String,
+    /// What it measures.
+    pub kind: Kind,
+    /// The measurement.
+    pub data: Data,
+    /// When, how and where it was taken, where that was noted.
+    pub origin: Option<Origin>,
+}
+
+/// When, how and where something was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    /// When and how.
+    pub taken: Taken,
+    /// Where.
+    pub machine: Machine,
+}
+
+/// A measurement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// Values of an iteration; nanoseconds, or bytes.
+    Samples {
+        /// One each.
+        values: Vec<f64>,
+        /// Operations in an iteration.
+        operations: u64,
+    },
+    /// One value in the unit of the kind.
+    Value(f64),
+    /// Neither, and why.
+    Unreadable(String),
+}
+
+impl Data {
+    /// The value of an iteration: the median.
+    fn point(&self) -> Option<f64> {
+        match self {
+            Self::Samples { values, .. } => statistics::median(values),
+            Self::Value(value) => Some(*value),
+            Self::Unreadable(_) => None,
+        }
+    }
+
+    /// The value in the unit of `kind`.
+    fn shown(&self, kind: Kind) -> Option<f64> {
+        match self {
+            Self::Samples { operations, .. } if kind == Kind::Throughput => {
+                Some(*operations as f64 * 1e9 / self.point()?)
+            }
+            _ => self.point(),
+        }
+    }
+}
+
+impl Observation {
+    /// What is wrong with the value, if anything.
+    fn fault(&self) -> Option<String> {
+        let sensible = |value: &f64| value.is_finite() && *value >= 0.0;
+        match &self.data {
+            Data::Unreadable(reason) => Some(reason.clone()),
+            Data::Samples { values, .. } if values.is_empty() => Some("it has no samples".into()),
+            Data::Samples { values, .. } => values
+                .iter()
+                .find(|value| !(sensible(value) && **value > 0.0))
+                .map(|value| format!("expected finite samples above 0; found {value}")),
+            Data::Value(value) if !sensible(value) => {
+                Some(format!("expected a finite value that is not negative; found {value}"))
+            }
+            Data::Value(_) => None,
+        }
+    }
+
+    fn is_quick(&self) -> bool {
+        let few = matches!(&self.data, Data::Samples { values, .. } if values.len() < FEWEST_SAMPLES);
+        few || self.origin.as_ref().is_some_and(|origin| origin.taken.quick)
+    }
+}
+
+/// Whether two benchmarks are compared as they are, without statistics.
+fn is_exact(kind: Kind) -> bool {
+    match kind {
+        Kind::Wall | Kind::P99 | Kind::Throughput => false,
+        Kind::Ram | Kind::Disk | Kind::Quality => true,
+    }
+}

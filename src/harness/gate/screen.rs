@@ -1,0 +1,349 @@
+//! The two stages: what the saved samples say, and what pairs of runs add.
+
+use std::collections::BTreeMap;
+
+use super::statistics::{Bootstrap, Paired, holm};
+use super::thresholds::{Allowed, FEWEST_PAIRS, Thresholds};
+use super::verdict::{Change, Finding, Judgement, Verdict};
+use super::{BEYOND_DOUBT, CLEAR, CONFIDENCE, Data, Observation, Origin, Side, is_exact};
+use crate::harness::measure::Better;
+use crate::harness::profile::Profile;
+
+/// Rounding may put equal ratios on both sides of a limit.
+const ROUNDING: f64 = 1e-9;
+
+/// What the first stage found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Screening {
+    findings: Vec<Finding>,
+    suspects: Vec<Suspect>,
+    thresholds: Thresholds,
+}
+
+/// A benchmark that the saved samples do not clear.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suspect {
+    /// Its name.
+    pub id: String,
+    /// The bench whose executables can be run again.
+    pub bench: String,
+    /// How thorough its run was.
+    pub profile: Profile,
+    allowed: Allowed,
+    /// Whether the saved samples alone leave no doubt that it has regressed.
+    beyond_doubt: bool,
+    finding: Finding,
+}
+
+/// Judges what was saved.
+pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Screening {
+    let newest = candidate.observations.values().filter_map(|observation| observation.origin.as_ref());
+    let newest = newest.max_by_key(|origin| origin.taken.unix_seconds);
+    let mut ids: Vec<&String> = baseline.observations.keys().chain(candidate.observations.keys()).collect();
+    ids.sort();
+    ids.dedup();
+
+    let mut screening =
+        Screening { findings: Vec::new(), suspects: Vec::new(), thresholds: thresholds.clone() };
+    let mut timed = Vec::new();
+    for id in ids {
+        let sides = [baseline, candidate].map(|side| side.observations.get(id));
+        let Some(case) = Case::new(id, sides, thresholds) else { continue };
+        match case.without_values(newest) {
+            Some(Some((verdict, reason))) => {
+                screening.findings.push(case.finding(verdict, None, Some(reason)))
+            }
+            Some(None) => {}
+            None if is_exact(case.kind) => screening.findings.push(case.exactly()),
+            None => match case.bootstrap() {
+                Some(bootstrap) => timed.push((case, bootstrap)),
+                None => {
+                    screening.findings.push(case.finding(Verdict::Unreadable, None, Some(NOT_SAMPLES.into())))
+                }
+            },
+        }
+    }
+    screening.judge_times(timed);
+    screening
+}
+
+const NOT_SAMPLES: &str = "expected samples of Criterion on both sides; run the bench again";
+const UNCONFIRMED: &str = "a suspect that was not confirmed";
+
+/// A benchmark and what both sides have of it.
+struct Case<'a> {
+    id: &'a str,
+    kind: crate::harness::results::Kind,
+    allowed: Allowed,
+    old: Option<&'a Observation>,
+    new: Option<&'a Observation>,
+    thresholds: &'a Thresholds,
+}
+
+impl<'a> Case<'a> {
+    fn new(
+        id: &'a str,
+        [old, new]: [Option<&'a Observation>; 2],
+        thresholds: &'a Thresholds,
+    ) -> Option<Self> {
+        let kind = old.or(new)?.kind;
+        Some(Self { id, kind, allowed: thresholds.allowed(id, kind), old, new, thresholds })
+    }
+
+    /// What can be said without looking at the values: a verdict, or that there is
+    /// nothing to say (`Some(None)`); `None` where they have to be compared.
+    fn without_values(&self, newest: Option<&Origin>) -> Option<Option<(Verdict, String)>> {
+        let say = |verdict, reason: String| Some(Some((verdict, reason)));
+        for (side, observation) in [("baseline", self.old), ("candidate", self.new)] {
+            if let Some(fault) = observation.and_then(Observation::fault) {
+                return say(Verdict::Unreadable, format!("{side}: {fault}"));
+            }
+        }
+        let (old, new) = match (self.old, self.new) {
+            (Some(old), Some(new)) => (old, new),
+            (None, Some(new)) if leftover(new, newest).is_some() => return Some(None),
+            (None, Some(_)) => return say(Verdict::New, "the baseline does not have it yet".into()),
+            (Some(_), None) if self.thresholds.is_removed(self.id) => {
+                return say(Verdict::Missing, "removed on purpose, as the thresholds say".into());
+            }
+            _ => return say(Verdict::Missing, MISSING.into()),
+        };
+        if old.kind != new.kind {
+            let (old, new) = (old.kind.as_str(), new.kind.as_str());
+            return say(Verdict::Unreadable, format!("the baseline measured {old}, the candidate {new}"));
+        }
+        let (Some(before), Some(after)) = (&old.origin, &new.origin) else {
+            return say(Verdict::Unreadable, NO_ORIGIN.into());
+        };
+        if after.taken.unix_seconds <= before.taken.unix_seconds {
+            return say(
+                Verdict::Stale,
+                "it was taken before the baseline was, or with it; run its bench".into(),
+            );
+        }
+        if let Some(reason) = leftover(new, newest) {
+            return say(Verdict::Stale, reason);
+        }
+        let (profile_before, profile_after) = (before.taken.profile, after.taken.profile);
+        if profile_before != profile_after {
+            let reason =
+                format!("the baseline's profile is {profile_before}, the candidate's {profile_after}");
+            return say(Verdict::QuickRun, reason);
+        }
+        if let Some(side) = [("baseline", old), ("candidate", new)].iter().find(|(_, side)| side.is_quick()) {
+            return say(
+                Verdict::QuickRun,
+                format!("the {} has too few samples; run it without --quick", side.0),
+            );
+        }
+        if !is_exact(self.kind) && !before.machine.is_comparable(&after.machine) {
+            let (before, after) = (&before.machine, &after.machine);
+            let reason = format!(
+                "taken on {} with {} cores, the baseline on {} with {}; times compare on one machine only",
+                after.cpu, after.cores, before.cpu, before.cores
+            );
+            return say(Verdict::OtherMachine, reason);
+        }
+        None
+    }
+
+    /// A comparison of two values as they are.
+    fn exactly(&self) -> Finding {
+        let point = |side: Option<&Observation>| side.and_then(|side| side.data.point()).unwrap_or(f64::NAN);
+        let worsening = self.log_worsening(point(self.old), point(self.new));
+        let theta = self.allowed.log(1.0) + ROUNDING;
+        let verdict = match worsening {
+            worse if worse > theta => Verdict::Regressed,
+            better if better < -theta => Verdict::Improved,
+            _ => Verdict::Passed,
+        };
+        self.finding(verdict, Some(self.change([worsening; 3], 0)), None)
+    }
+
+    fn log_worsening(&self, old: f64, new: f64) -> f64 {
+        let (old, new) = match self.allowed.better {
+            Better::Lower => (old, new),
+            Better::Higher => (new, old),
+        };
+        // Nothing then and nothing now.
+        if old == new { 0.0 } else { (new / old).ln() }
+    }
+
+    fn bootstrap(&self) -> Option<Bootstrap> {
+        let (Data::Samples { values: old, .. }, Data::Samples { values: new, .. }) =
+            (&self.old?.data, &self.new?.data)
+        else {
+            return None;
+        };
+        Bootstrap::log_ratio(old, new)
+    }
+
+    /// Logarithms of worsenings (the estimate, its lower and its upper bound) as
+    /// relative changes of the value that is shown.
+    fn change(&self, logs: [f64; 3], pairs: usize) -> Change {
+        change(self.allowed, logs, pairs)
+    }
+
+    fn finding(&self, verdict: Verdict, change: Option<Change>, reason: Option<String>) -> Finding {
+        let shown = |side: Option<&Observation>| side.and_then(|side| side.data.shown(self.kind));
+        let removed = verdict == Verdict::Missing && self.thresholds.is_removed(self.id);
+        let effect = verdict.effect(self.thresholds.gate.undecided);
+        Finding {
+            id: self.id.to_owned(),
+            kind: self.kind,
+            verdict,
+            effect: if removed { super::verdict::Effect::Pass } else { effect },
+            allowed: self.allowed.share,
+            baseline: shown(self.old),
+            candidate: shown(self.new),
+            change,
+            reason,
+        }
+    }
+}
+
+const MISSING: &str = "the baseline has it and the candidate does not; run its bench, or list it as removed in \
+                       the thresholds";
+const NO_ORIGIN: &str = "nothing says when, where and how it was taken; run its bench again, and let it note \
+                         its results";
+
+/// Why a candidate's result does not belong to its last run, if so.
+fn leftover(new: &Observation, newest: Option<&Origin>) -> Option<String> {
+    let (taken, newest) = (&new.origin.as_ref()?.taken, &newest?.taken);
+    let differs = (&taken.revision, taken.profile) != (&newest.revision, newest.profile);
+    differs.then(|| {
+        format!(
+            "it is of revision {} in the profile {}, the last run of {} in {}; run its bench",
+            taken.revision, taken.profile, newest.revision, newest.profile
+        )
+    })
+}
+
+fn change(allowed: Allowed, [estimate, lower, upper]: [f64; 3], pairs: usize) -> Change {
+    match allowed.better {
+        Better::Lower => {
+            Change { estimate: estimate.exp_m1(), lower: lower.exp_m1(), upper: upper.exp_m1(), pairs }
+        }
+        Better::Higher => Change {
+            estimate: (-estimate).exp_m1(),
+            lower: (-upper).exp_m1(),
+            upper: (-lower).exp_m1(),
+            pairs,
+        },
+    }
+}
+
+impl Screening {
+    /// The first stage for what was sampled.
+    fn judge_times(&mut self, timed: Vec<(Case<'_>, Bootstrap)>) {
+        let alpha = self.thresholds.gate.alpha;
+        let theta = |case: &Case<'_>| case.allowed.log(1.0);
+        let worse: Vec<f64> = timed.iter().map(|(case, ratio)| ratio.p_at_most(theta(case))).collect();
+        let better: Vec<f64> = timed.iter().map(|(case, ratio)| ratio.p_at_least(-theta(case))).collect();
+        let families = holm(&worse).into_iter().zip(holm(&better));
+        for ((case, ratio), (worse, better)) in timed.into_iter().zip(families) {
+            let upper = ratio.quantile(CONFIDENCE);
+            let change = case.change([ratio.estimate, ratio.quantile(1.0 - CONFIDENCE), upper], 0);
+            if upper < case.allowed.log(CLEAR) {
+                let verdict = if better <= alpha { Verdict::Improved } else { Verdict::Passed };
+                self.findings.push(case.finding(verdict, Some(change), None));
+            } else if let Some(Observation { bench, origin: Some(origin), .. }) = case.new {
+                self.suspects.push(Suspect {
+                    id: case.id.to_owned(),
+                    bench: bench.clone(),
+                    profile: origin.taken.profile,
+                    allowed: case.allowed,
+                    beyond_doubt: worse <= alpha,
+                    finding: case.finding(Verdict::Inconclusive, Some(change), Some(UNCONFIRMED.into())),
+                });
+            }
+        }
+    }
+
+    /// What has to be confirmed.
+    pub fn suspects(&self) -> &[Suspect] {
+        &self.suspects
+    }
+
+    /// The second stage: for each suspect the d of every pair, ln(median of the
+    /// candidate / median of the baseline), or why there are none.
+    pub fn conclude(self, pairs: &BTreeMap<String, Result<Vec<f64>, String>>) -> Judgement {
+        let Self { mut findings, suspects, thresholds } = self;
+        let paired: Vec<Result<Paired, String>> =
+            suspects.iter().map(|suspect| suspect.paired(pairs.get(&suspect.id))).collect();
+        let p = |suspect: &Suspect, paired: &Result<Paired, String>| {
+            paired.as_ref().ok().map(|paired| {
+                let bound = suspect.allowed.log(BEYOND_DOUBT);
+                (paired.p_at_most(bound), paired.p_at_least(-bound))
+            })
+        };
+        let (worse, better): (Vec<f64>, Vec<f64>) =
+            suspects.iter().zip(&paired).filter_map(|(suspect, paired)| p(suspect, paired)).unzip();
+        let mut families = holm(&worse).into_iter().zip(holm(&better));
+        for (suspect, paired) in suspects.into_iter().zip(paired) {
+            let family = if paired.is_ok() { families.next() } else { None };
+            findings.push(suspect.conclude(paired, family, &thresholds));
+        }
+        Judgement::new(findings)
+    }
+}
+
+impl Suspect {
+    fn paired(&self, differences: Option<&Result<Vec<f64>, String>>) -> Result<Paired, String> {
+        match differences {
+            None => Err(UNCONFIRMED.into()),
+            Some(Err(reason)) => Err(reason.clone()),
+            Some(Ok(differences)) => {
+                Paired::new(differences).filter(|paired| paired.count >= FEWEST_PAIRS).ok_or_else(|| {
+                    format!("{} pairs of runs; expected {FEWEST_PAIRS} or more", differences.len())
+                })
+            }
+        }
+    }
+
+    fn conclude(
+        self,
+        paired: Result<Paired, String>,
+        family: Option<(f64, f64)>,
+        thresholds: &Thresholds,
+    ) -> Finding {
+        let Self { allowed, beyond_doubt, mut finding, .. } = self;
+        let (verdict, reason) = match (paired, family) {
+            (Ok(paired), Some((worse, better))) => {
+                let bounds = [paired.mean, paired.lower(CONFIDENCE), paired.upper(CONFIDENCE)];
+                finding.change = Some(change(allowed, bounds, paired.count));
+                verdict_of_pairs(&paired, allowed.log(1.0), worse, better, thresholds.gate.alpha)
+            }
+            (Ok(_), None) => (Verdict::Inconclusive, Some(UNCONFIRMED.into())),
+            (Err(reason), _) if beyond_doubt => {
+                (Verdict::Regressed, Some(format!("by the saved samples alone: {reason}")))
+            }
+            (Err(reason), _) => (Verdict::Inconclusive, Some(reason)),
+        };
+        Finding { verdict, effect: verdict.effect(thresholds.gate.undecided), reason, ..finding }
+    }
+}
+
+fn verdict_of_pairs(
+    paired: &Paired,
+    theta: f64,
+    worse: f64,
+    better: f64,
+    alpha: f64,
+) -> (Verdict, Option<String>) {
+    if paired.mean > theta && worse <= alpha {
+        (Verdict::Regressed, None)
+    } else if paired.mean < -theta && better <= alpha {
+        (Verdict::Improved, None)
+    } else if paired.upper(CONFIDENCE) < theta {
+        (Verdict::Passed, None)
+    } else if paired.standard_error > theta / 2.0 {
+        let error = 100.0 * paired.standard_error.exp_m1();
+        (Verdict::TooNoisy, Some(format!("the mean of {} pairs is known to {error:.1} % only", paired.count)))
+    } else {
+        (
+            Verdict::Inconclusive,
+            Some("pairs of runs leave it open; run the gate again on a quieter machine".into()),
+        )
+    }
+}
