@@ -16,7 +16,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Stock, new_texts};
+use common::{Kept as _, Stock, new_texts};
 use mnemocore::encoder::Document;
 use mnemocore::harness::footprint::{Disk, Memory};
 use mnemocore::harness::profile::{Arguments, Profile};

@@ -13,4 +13,5 @@ pub mod profile;
 pub mod quality;
 pub mod random;
 pub mod results;
+pub mod stock;
 pub mod workload;

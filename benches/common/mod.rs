@@ -26,7 +26,8 @@ use mnemocore::harness::profile::{Arguments, Profile};
 pub use self::fixture::Fixture;
 pub use self::p99::{P99, Sampler};
 pub use self::recorder::Recorder;
-pub use self::store::{Stock, Store, new_texts, temporary_folder};
+pub use self::store::{Kept, Store, new_texts, temporary_folder};
+pub use mnemocore::harness::stock::Stock;
 
 /// How much Criterion samples, unless the command line says otherwise.
 #[derive(Clone, Copy, Debug)]
