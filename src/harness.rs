@@ -9,6 +9,7 @@ pub mod evaluation;
 pub mod footprint;
 pub mod machine;
 pub mod measure;
+pub mod probe;
 pub mod profile;
 pub mod quality;
 pub mod random;
