@@ -1,32 +1,45 @@
-//! Memory and disk per thousand memories in HOT, WARM and COLD.
+//! RAM and disk of HOT, WARM and COLD at 1,000 to 100,000 memories, or as many as
+//! `MNEMO_MAX_SCALE` says.
 //!
 //! A store is filled, closed, and opened again in a fresh process, which recalls
-//! once and then looks at itself. RAM is anonymous memory beyond that of an empty
-//! engine; beside it stand the pages of mapped files, which the system takes back
-//! when it needs them. Disk is what the closed store takes.
+//! once and then looks at itself, so that nothing of the size before is counted:
 //!
-//! The slope between two sizes is what one more memory costs; what stands once for
-//! all (the store's own caches) is not in it. The vectors of words that the encoder
+//! - `footprint_hot/ram/10000`: anonymous memory over that of an empty engine;
+//! - `footprint_heap_hot/ram/10000`: the same by a counting allocator, without
+//!   what the system's allocator keeps for itself;
+//! - `footprint_rss_hot/ram/10000`: the same with the touched pages of mapped
+//!   files, which the system takes back when it needs them;
+//! - `footprint_hot/disk/10000`: what the closed store takes.
+//!
+//! Three fresh processes look at each store (two in the quick profile), and
+//! Criterion's ten samples are what they saw, in turn: the interval that it prints
+//! spans them, and is no statement about more processes than that.
+//!
+//! Growth is the exponent of the power law through all sizes: 1 is linear. The
+//! slope between two sizes is what one more memory costs; what stands once for all
+//! (the store's own caches) is not in it. The vectors of words that the encoder
 //! keeps are bounded by `Config::token_cache_bytes`, so the processes that are
 //! measured keep next to none; what they would take is a line of its own.
 
 mod common;
 
+use std::alloc::System;
+use std::collections::BTreeMap;
 use std::env;
-use std::path::Path;
-use std::process::Command;
 
-use common::{Stock, new_texts};
-use mnemocore::encoder::Document;
-use mnemocore::harness::footprint::{Disk, Memory};
+use common::{Bytes, Fixture, Kept as _, Recorder, Ripple, Sampling, Stock, temporary_folder};
+use criterion::{BenchmarkId, Criterion, SamplingMode};
+use mnemocore::harness::footprint::{MAX_SCALE_VARIABLE, growth_exponent, scales};
+use mnemocore::harness::probe::{self, Aspect, Footprint, Probe, Seen};
 use mnemocore::harness::profile::{Arguments, Profile};
-use mnemocore::{Config, Engine, Query, TierKind};
-use serde::{Deserialize, Serialize};
+use mnemocore::hdv::Dimension;
+use mnemocore::{Config, TierKind};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-/// Tells a process of this bench what to measure.
-const TASK: &str = "MNEMO_FOOTPRINT_TASK";
-/// Token vectors that a measured process keeps: next to none.
-const FEW_TOKENS: usize = 64 << 10;
+// Counts, and leaves the rest to the system's allocator.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
 /// Texts that are encoded to see what their words take.
 const ENCODED: usize = 20_000;
 
@@ -35,164 +48,183 @@ const TARGETS: [(TierKind, f64, Option<f64>); 3] =
     [(TierKind::Hot, 2.8, None), (TierKind::Warm, 0.30, Some(2.6)), (TierKind::Cold, 0.03, Some(0.45))];
 
 fn main() {
-    if let Some(task) = env::var_os(TASK) {
-        let task = task.into_string().expect("a task in JSON");
-        return run(&serde_json::from_str(&task).expect("a task in JSON"));
+    probe::serve(Some(heap));
+    let mut bench = Bench::from_args();
+    for (tier, ..) in TARGETS {
+        for &memories in &bench.scales() {
+            bench.measure(Stock::new(tier, memories));
+        }
     }
-    let arguments = Arguments::from_env();
-    if arguments.list {
-        return println!("0 tests, 0 benchmarks");
-    }
-    let sizes: &[usize] = match common::profile() {
-        _ if arguments.test => &[100, 200],
-        Profile::Quick => &[2_000, 5_000],
-        Profile::Default => &[10_000, 50_000, 100_000],
-        Profile::Full => &[10_000, 100_000, 1_000_000],
-    };
-    let lines = print(sizes);
-    if !arguments.test {
-        println!("Targets:");
-        lines.iter().for_each(|line| println!("  {line}"));
-    }
+    bench.finish();
 }
 
-/// What a fresh process does before it looks at itself.
-#[derive(Serialize, Deserialize)]
-struct Task {
-    /// The store to open.
-    store: String,
-    /// Capacities of HOT and WARM.
-    capacities: [usize; 2],
-    token_cache_bytes: usize,
-    /// Texts to encode.
-    encode: usize,
+/// Bytes that live on the heap.
+fn heap() -> u64 {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated) as u64
 }
 
-impl Task {
-    /// Opens the store of a stock.
-    fn open(stock: Stock, folder: &Path) -> Self {
-        let Config { hot_capacity, warm_capacity, .. } = stock.config();
-        let store = folder.to_str().expect("a path in Unicode").to_owned();
-        Self { store, capacities: [hot_capacity, warm_capacity], token_cache_bytes: FEW_TOKENS, encode: 0 }
+/// What was measured of a tier, by numbers of memories.
+type Rows = BTreeMap<usize, Vec<Footprint>>;
+
+struct Bench {
+    profile: Profile,
+    arguments: Arguments,
+    criterion: Criterion<Bytes>,
+    recorder: Recorder,
+    empty: Fixture<Seen, fn() -> Seen>,
+    rows: BTreeMap<TierKind, Rows>,
+}
+
+impl Bench {
+    fn from_args() -> Self {
+        let (profile, arguments) = (common::profile(), Arguments::from_env());
+        // Plots of values without a spread fail.
+        let criterion = common::criterion(Bytes, Sampling::known(), profile, &arguments).without_plots();
+        let recorder = Recorder::new(profile, &arguments);
+        Self { profile, arguments, criterion, recorder, empty: Fixture::new(empty), rows: BTreeMap::new() }
     }
 
-    /// Lets a fresh process do it, and returns what that saw of itself.
-    fn measure(&self) -> Memory {
-        let task = serde_json::to_string(self).expect("a task in JSON");
-        let program = env::current_exe().expect("the path of this bench");
-        let output = Command::new(program).env(TASK, task).output().expect("a second process");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).expect("a measurement in JSON")
-    }
-}
-
-/// In the fresh process: does `task` and prints what this process holds then.
-fn run(task: &Task) {
-    let [hot_capacity, warm_capacity] = task.capacities;
-    let config = Config {
-        hot_capacity,
-        warm_capacity,
-        token_cache_bytes: task.token_cache_bytes,
-        decay_per_day: 0.0,
-        background: false,
-        ..Config::default()
-    };
-    let engine = Engine::open(&task.store, config).expect("a store");
-    for text in new_texts(task.encode) {
-        let terms = Document::new(&text).analyze().expect("words");
-        engine.encoder().encode(&terms).expect("words");
-    }
-    let recall = engine.recall(&Query::text("Where does Anna live now?").touch(false));
-    recall.expect("a recall");
-    let memory = Memory::now().expect("a system that tells what a process holds");
-    println!("{}", serde_json::to_string(&memory).expect("a measurement in JSON"));
-}
-
-/// What one size of one tier takes, in bytes.
-#[derive(Clone, Copy)]
-struct Row {
-    memories: usize,
-    anonymous: i64,
-    mapped: i64,
-    disk: i64,
-}
-
-impl Row {
-    fn of(stock: Stock, empty: Memory) -> Self {
-        // A copy lacks what is derived: opened and closed once, it is whole.
-        let folder = stock.open().close();
-        let disk = Disk::of(folder.path()).expect("a store that can be read").allocated;
-        let memory = Task::open(stock, folder.path()).measure();
-        let growth = |of: fn(Memory) -> Option<u64>| {
-            of(memory).unwrap_or(memory.resident) as i64 - of(empty).unwrap_or(empty.resident) as i64
+    /// The numbers of memories to measure with.
+    fn scales(&self) -> Vec<usize> {
+        if self.arguments.test {
+            return vec![100, 200];
+        }
+        let Some(max) = env::var_os(MAX_SCALE_VARIABLE) else {
+            return scales(self.profile.choose(10_000, 100_000, 1_000_000));
         };
-        Self {
-            memories: stock.memories,
-            anonymous: growth(|memory| memory.anonymous),
-            mapped: growth(|memory| memory.mapped),
-            disk: disk as i64,
+        match max.to_string_lossy().replace('_', "").parse() {
+            Ok(max) if max > 0 => scales(max),
+            _ => {
+                eprintln!("error: {MAX_SCALE_VARIABLE} is {max:?}; expected a number of memories");
+                std::process::exit(2);
+            }
         }
     }
 
-    /// What comes on top of `smaller`.
-    fn since(self, smaller: Self) -> Self {
-        Self {
-            memories: self.memories - smaller.memories,
-            anonymous: self.anonymous - smaller.anonymous,
-            mapped: self.mapped - smaller.mapped,
-            disk: self.disk - smaller.disk,
+    /// Every aspect of one store, as benchmarks that share what fresh processes saw.
+    fn measure(&mut self, stock: Stock) {
+        let processes = if self.arguments.test { 1 } else { self.profile.choose(2, 3, 3) };
+        let (criterion, recorder, empty) = (&mut self.criterion, &mut self.recorder, &mut self.empty);
+        let mut seen = Fixture::new(|| see(stock, empty.get(), processes));
+        for aspect in Aspect::ALL {
+            let name = aspect.group(stock.tier);
+            let (mut ripple, mut calls) = (Ripple::default(), 0);
+            let mut group = criterion.benchmark_group(&name);
+            // Every sample is one value.
+            group.sampling_mode(SamplingMode::Flat);
+            group.bench_function(BenchmarkId::from_parameter(stock.memories), |bencher| {
+                let seen = seen.get();
+                let footprint = seen[calls % seen.len()];
+                calls += 1;
+                let value = (aspect.value)(&footprint).expect("a counting allocator") as f64;
+                bencher.iter_custom(|iterations| value * iterations as f64 * ripple.next());
+                recorder.note(&format!("{name}/{}", stock.memories), None);
+            });
+            group.finish();
+        }
+        if let Some(seen) = seen.into_value() {
+            self.rows.entry(stock.tier).or_default().insert(stock.memories, seen);
         }
     }
 
-    /// MB per thousand memories.
-    fn per_thousand(self, bytes: i64) -> f64 {
-        bytes as f64 / 1e6 / (self.memories as f64 / 1e3)
-    }
-
-    fn print(self, label: &str) {
-        let [ram, mapped, disk] = [self.anonymous, self.mapped, self.disk].map(|b| self.per_thousand(b));
-        println!("{label:<24} {ram:>10.3} {mapped:>10.3} {disk:>10.3}");
+    fn finish(mut self) {
+        self.criterion.final_summary();
+        self.recorder.finish();
+        if self.rows.is_empty() || self.arguments.test {
+            return;
+        }
+        println!("\nMB per 1000 memories over an empty engine (fresh processes, median):");
+        println!("{:<24}{:>12}{:>12}{:>12}{:>12}", "", "anonymous", "heap", "resident", "disk");
+        self.rows.iter().for_each(|(&tier, rows)| print_per_thousand(tier, rows));
+        println!("\nGrowth, bytes ~ memories ^ exponent:");
+        self.rows.iter().for_each(|(&tier, rows)| print_growth(tier, rows));
+        println!();
+        print_empty(self.empty.get());
+        println!("Targets:");
+        for (tier, ram, disk) in TARGETS {
+            if let Some((&memories, seen)) = self.rows.get(&tier).and_then(BTreeMap::last_key_value) {
+                let [anonymous, _, _, on_disk] = medians(seen).map(|bytes| per_thousand(bytes, memories));
+                print_target(tier, "RAM", anonymous, ram);
+                disk.inspect(|&most| print_target(tier, "disk", on_disk, most));
+            }
+        }
     }
 }
 
-/// Measures and prints all tiers; returns how they stand to their targets.
-fn print(sizes: &[usize]) -> Vec<String> {
-    let empty = |token_cache_bytes, encode| {
-        let folder = common::temporary_folder();
-        let task = Task::open(Stock::new(TierKind::Hot, 1_000), folder.path());
-        Task { token_cache_bytes, encode, ..task }.measure()
+/// What a process with an empty engine holds.
+fn empty() -> Seen {
+    Probe::empty(Dimension::default(), temporary_folder().path()).expect("a fresh process")
+}
+
+/// What `processes` fresh processes saw of one store.
+fn see(stock: Stock, empty: &Seen, processes: usize) -> Vec<Footprint> {
+    // A copy lacks what is derived: opened and closed once, it is whole.
+    let folder = stock.open().close();
+    let of = |_| Footprint::of(stock, folder.path(), empty).expect("a fresh process");
+    (0..processes).map(of).collect()
+}
+
+/// The median of every aspect, in bytes.
+fn medians(seen: &[Footprint]) -> [f64; 4] {
+    Aspect::ALL.map(|aspect| {
+        let mut values: Vec<u64> = seen.iter().filter_map(aspect.value).collect();
+        values.sort_unstable();
+        values[values.len() / 2] as f64
+    })
+}
+
+/// MB per thousand memories.
+fn per_thousand(bytes: f64, memories: usize) -> f64 {
+    bytes / 1e6 / (memories as f64 / 1e3)
+}
+
+fn print_per_thousand(tier: TierKind, rows: &Rows) {
+    let print = |label: String, memories: usize, bytes: [f64; 4]| {
+        print!("{label:<24}");
+        bytes.iter().for_each(|&bytes| print!("{:>12.3}", per_thousand(bytes, memories)));
+        println!();
     };
-    let base = empty(FEW_TOKENS, 0);
-    println!("Footprint, MB per 1000 memories over an empty engine (fresh process):");
-    println!("{:<24} {:>10} {:>10} {:>10}", "", "anonymous", "mapped", "disk");
-    let mut lines = Vec::new();
-    for (tier, ram_target, disk_target) in TARGETS {
-        let rows: Vec<Row> = sizes.iter().map(|&size| Row::of(Stock::new(tier, size), base)).collect();
-        rows.iter().for_each(|row| row.print(&format!("{tier} {}", row.memories)));
-        for pair in rows.windows(2) {
-            let [smaller, larger] = [pair[0], pair[1]];
-            let label = format!("{tier} slope {}-{}", smaller.memories, larger.memories);
-            larger.since(smaller).print(&label);
-        }
-        if let Some(&largest) = rows.last() {
-            lines.push(target(tier, "RAM", largest.per_thousand(largest.anonymous), ram_target));
-            lines.extend(
-                disk_target.map(|most| target(tier, "disk", largest.per_thousand(largest.disk), most)),
-            );
+    let rows: Vec<(usize, [f64; 4])> =
+        rows.iter().map(|(&memories, seen)| (memories, medians(seen))).collect();
+    rows.iter().for_each(|&(memories, bytes)| print(format!("{tier} {memories}"), memories, bytes));
+    for (&(few, before), &(many, after)) in rows.iter().zip(rows.iter().skip(1)) {
+        let added = std::array::from_fn(|i| after[i] - before[i]);
+        print(format!("{tier} slope {few}-{many}"), many - few, added);
+    }
+}
+
+fn print_growth(tier: TierKind, rows: &Rows) {
+    for (i, aspect) in Aspect::ALL.iter().enumerate() {
+        let points: Vec<(usize, f64)> =
+            rows.iter().map(|(&memories, seen)| (memories, medians(seen)[i])).collect();
+        if let Some(exponent) = growth_exponent(&points) {
+            let name = match exponent {
+                // What a tenfold number of memories makes of less than a tenth.
+                _ if (exponent - 1.0).abs() < 0.04 => "linear",
+                _ if exponent < 1.0 => "sub-linear",
+                _ => "super-linear",
+            };
+            println!("  {:<24}{exponent:>6.2}  {name}", aspect.group(tier));
         }
     }
-    let megabytes = |memory: Memory| memory.anonymous.unwrap_or(memory.resident) as f64 / 1e6;
-    let tokens = empty(Config::default().token_cache_bytes, ENCODED);
-    println!("An empty engine takes {:.1} MB of anonymous memory.", megabytes(base));
+}
+
+fn print_empty(empty: &Seen) {
+    let folder = temporary_folder();
+    let most = Config::default().token_cache_bytes;
+    let probe = Probe::new(Stock::new(TierKind::Hot, 1_000), folder.path()).encoding(ENCODED, most);
+    let tokens = probe.measure().expect("a fresh process");
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    println!("An empty engine takes {:.1} MB of anonymous memory.", megabytes(empty.anonymous()));
     println!(
         "The words of {ENCODED} texts, kept by the encoder, take {:.1} MB more (bounded by {:.1} MB).",
-        megabytes(tokens) - megabytes(base),
-        Config::default().token_cache_bytes as f64 / 1e6,
+        megabytes(tokens.anonymous().saturating_sub(empty.anonymous())),
+        megabytes(most as u64),
     );
-    lines
 }
 
-fn target(tier: TierKind, what: &str, measured: f64, most: f64) -> String {
+fn print_target(tier: TierKind, what: &str, measured: f64, most: f64) {
     let verdict = if measured <= most { "met" } else { "MISSED" };
-    format!("{tier} {what} per 1000 memories: {measured:.3} MB (target <= {most} MB) {verdict}")
+    println!("  {tier} {what} per 1000 memories: {measured:.3} MB (target <= {most} MB) {verdict}");
 }

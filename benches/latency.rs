@@ -23,7 +23,7 @@ use std::hint::black_box;
 use std::iter::Cycle;
 use std::time::{Duration, Instant};
 
-use common::{Latency, Stock, Store, new_texts, temporary_folder};
+use common::{Kept as _, Latency, Stock, Store, new_texts, temporary_folder};
 use criterion::{BenchmarkId, Throughput};
 use mnemocore::harness::profile::Profile;
 use mnemocore::{Config, Engine, Method, NewMemory, Query, TierKind};

@@ -19,4 +19,9 @@ impl<S, F: FnOnce() -> S> Fixture<S, F> {
             set_up()
         })
     }
+
+    /// The value, if it was ever needed.
+    pub fn into_value(self) -> Option<S> {
+        self.value
+    }
 }

@@ -5,14 +5,17 @@
 //!   does not end the run;
 //! - defaults give way to the command line (a *group's* settings would not);
 //! - P99 of single operations is a measurement like wall time ([`P99`]), so that
-//!   confidence intervals, baselines and plots hold for it as well;
+//!   confidence intervals, baselines and plots hold for it as well; so are
+//!   [`Bytes`];
 //! - what a benchmark needs is built when it runs, so that a filter skips that too.
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every bench uses its own part of this module")]
 
+mod bytes;
 mod fixture;
 mod p99;
 mod recorder;
+mod ripple;
 mod store;
 
 use std::fmt::Display;
@@ -23,10 +26,13 @@ use criterion::{BenchmarkId, Criterion, SamplingMode};
 use mnemocore::harness::measure::Latencies;
 use mnemocore::harness::profile::{Arguments, Profile};
 
+pub use self::bytes::Bytes;
 pub use self::fixture::Fixture;
 pub use self::p99::{P99, Sampler};
 pub use self::recorder::Recorder;
-pub use self::store::{Stock, Store, new_texts, temporary_folder};
+pub use self::ripple::Ripple;
+pub use self::store::{Kept, Store, new_texts, temporary_folder};
+pub use mnemocore::harness::stock::Stock;
 
 /// How much Criterion samples, unless the command line says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +52,16 @@ impl Sampling {
     }
 
     /// For P99: each sample is itself a percentile of a thousand operations or
-    /// more, so that few are enough. An even number, see [`Sampler`].
+    /// more, so that few are enough. An even number, see [`Ripple`].
     pub fn p99(profile: Profile) -> Self {
         Self::new(profile.choose(10, 20, 20), profile)
+    }
+
+    /// For values that are measured before Criterion asks for them: it shall take
+    /// each once and wait for nothing. Ten samples are its least, and even, see
+    /// [`Ripple`].
+    pub fn known() -> Self {
+        Self { samples: 10, warm_up: Duration::from_nanos(1), measurement: Duration::from_micros(100) }
     }
 
     fn new(samples: usize, profile: Profile) -> Self {

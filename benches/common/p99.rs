@@ -6,6 +6,8 @@ use std::time::Instant;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use mnemocore::harness::measure::Latencies;
 
+use super::ripple::Ripple;
+
 /// Nanoseconds that 99 % of single operations do not exceed.
 ///
 /// Criterion sees a time per iteration like any other; what makes it a percentile
@@ -49,12 +51,20 @@ pub struct Sampler {
     all: Latencies,
     iterations: u64,
     calls: u64,
+    ripple: Ripple,
 }
 
 impl Sampler {
     /// One iteration of Criterion's is `operations` operations.
     pub fn new(operations: u64) -> Self {
-        Self { operations, sample: Latencies::new(), all: Latencies::new(), iterations: 0, calls: 0 }
+        Self {
+            operations,
+            sample: Latencies::new(),
+            all: Latencies::new(),
+            iterations: 0,
+            calls: 0,
+            ripple: Ripple::default(),
+        }
     }
 
     /// Times `iterations * operations` operations one by one; returns their P99 in
@@ -75,14 +85,7 @@ impl Sampler {
         self.all.merge(&self.sample);
         self.iterations = iterations;
         self.calls += 1;
-        self.sample.p99().as_nanos() as f64 * iterations as f64 * self.distinct()
-    }
-
-    /// 1 with a tiny ripple: the histogram may give every sample the same value,
-    /// and Criterion panics on a comparison without any variance (its issues #720
-    /// and #873). Over an even number of samples the mean stays.
-    fn distinct(&self) -> f64 {
-        if self.calls.is_multiple_of(2) { 1.0 + 1e-7 } else { 1.0 - 1e-7 }
+        self.sample.p99().as_nanos() as f64 * iterations as f64 * self.ripple.next()
     }
 
     /// All operations of the measured samples; `None` if there were none.

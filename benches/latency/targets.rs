@@ -13,7 +13,7 @@ use mnemocore::harness::profile::Profile;
 use mnemocore::harness::quality::{mean, overlap};
 use mnemocore::{Config, Engine, Memory, Method, NewMemory, Query, Recall, TierKind};
 
-use super::common::{Stock, Store, new_texts};
+use super::common::{Kept as _, Stock, Store, new_texts};
 use super::open_to_grow;
 
 /// Hits that are asked for.

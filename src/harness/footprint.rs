@@ -133,10 +133,60 @@ fn allocated(metadata: &Metadata) -> u64 {
     metadata.len()
 }
 
+/// Chooses the largest number of memories that a footprint is measured with.
+pub const MAX_SCALE_VARIABLE: &str = "MNEMO_MAX_SCALE";
+
+/// The numbers of memories that a footprint is measured with: 1,000, 10,000,
+/// 50,000, 100,000 and 1,000,000, as far as `max` goes, and `max` itself.
+pub fn scales(max: usize) -> Vec<usize> {
+    let mut scales = vec![1_000, 10_000, 50_000, 100_000, 1_000_000, max];
+    scales.retain(|&scale| scale <= max);
+    scales.sort_unstable();
+    scales.dedup();
+    scales
+}
+
+/// How bytes grow with the number of memories: the exponent of the power law that
+/// fits best, by least squares over the logarithms. 1 is linear, less is
+/// sub-linear. `None` with fewer than two numbers of memories, or without bytes.
+///
+/// ```
+/// use mnemocore::harness::footprint::growth_exponent;
+///
+/// let linear = growth_exponent(&[(1_000, 5e6), (10_000, 5e7), (100_000, 5e8)]).unwrap();
+/// assert!((linear - 1.0).abs() < 1e-9);
+/// ```
+pub fn growth_exponent(points: &[(usize, f64)]) -> Option<f64> {
+    let logarithms = points.iter().map(|&(memories, bytes)| ((memories as f64).ln(), bytes.ln()));
+    let (xs, ys): (Vec<f64>, Vec<f64>) = logarithms.unzip();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (x_mean, y_mean) = (mean(&xs), mean(&ys));
+    let variance: f64 = xs.iter().map(|x| (x - x_mean).powi(2)).sum();
+    let covariance: f64 = xs.iter().zip(&ys).map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
+    Some(covariance / variance).filter(|exponent| exponent.is_finite())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs::File;
+
+    #[test]
+    fn scales_end_at_the_largest_that_was_asked_for() {
+        assert_eq!(scales(100_000), [1_000, 10_000, 50_000, 100_000]);
+        assert_eq!(scales(20_000), [1_000, 10_000, 20_000]);
+        assert_eq!((scales(300), scales(2_000_000).last()), (vec![300], Some(&2_000_000)));
+    }
+
+    #[test]
+    fn growth_is_the_exponent_of_a_power_law() {
+        let root = [1_000, 4_000, 9_000, 250_000].map(|n| (n, 7.0 * (n as f64).sqrt()));
+        assert!((growth_exponent(&root).unwrap() - 0.5).abs() < 1e-9);
+        for few in [&[][..], &[(1_000, 5.0)], &[(1_000, 5.0), (1_000, 6.0)], &[(0, 5.0), (10, 6.0)]] {
+            assert_eq!(growth_exponent(few), None, "{few:?}");
+        }
+        assert_eq!(growth_exponent(&[(10, 0.0), (100, 5.0)]), None);
+    }
 
     #[test]
     fn reads_what_linux_writes() {

@@ -181,55 +181,105 @@ impl Better {
     }
 }
 
-/// One result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measurement {
-    /// What was measured, such as `recall/hot/p99/5000`.
-    pub name: String,
-    /// The value, in `unit`.
-    pub value: f64,
-    /// The unit of the value and of the percentiles.
-    pub unit: Unit,
-    /// Which way is an improvement.
-    pub better: Better,
-    /// How many observations the value rests on.
-    pub samples: u64,
-    /// The distribution, where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub percentiles: Option<Percentiles>,
+/// What a benchmark measures. It is the second part of a benchmark's name:
+/// `recall_hot/p99/5000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Time of one operation, from the outside of a loop.
+    Wall,
+    /// The time that 99 % of single operations do not exceed.
+    P99,
+    /// Operations in a unit of time. Criterion's samples are times all the same.
+    Throughput,
+    /// Main memory.
+    Ram,
+    /// Files.
+    Disk,
+    /// A quality between 0 and 1, such as recall@10.
+    Quality,
 }
 
-impl Measurement {
-    /// The P99 of single operations.
-    pub fn p99(name: impl Into<String>, latencies: &Latencies) -> Self {
-        Self {
-            name: name.into(),
-            value: latencies.p99().as_nanos() as f64,
-            unit: Unit::Nanoseconds,
-            better: Better::Lower,
-            samples: latencies.len(),
-            percentiles: latencies.percentiles(),
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Wall, Self::P99, Self::Throughput, Self::Ram, Self::Disk, Self::Quality];
+
+    /// As it stands in a benchmark's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wall => "wall",
+            Self::P99 => "p99",
+            Self::Throughput => "throughput",
+            Self::Ram => "ram",
+            Self::Disk => "disk",
+            Self::Quality => "quality",
         }
     }
 
-    /// `operations` in `elapsed`.
-    pub fn throughput(name: impl Into<String>, operations: u64, elapsed: Duration) -> Self {
-        let value = operations as f64 / elapsed.as_secs_f64();
-        Self { samples: operations, ..Self::of(name, value, Unit::OperationsPerSecond, Better::Higher) }
+    /// The kind that the name of a benchmark tells, [`Kind::Wall`] if it tells none.
+    pub fn of_name(name: &str) -> Self {
+        let told = |part| Self::ALL.into_iter().find(|kind| kind.as_str() == part);
+        name.split('/').skip(1).find_map(told).unwrap_or(Self::Wall)
     }
 
-    /// A number of bytes.
-    pub fn bytes(name: impl Into<String>, bytes: u64) -> Self {
-        Self::of(name, bytes as f64, Unit::Bytes, Better::Lower)
+    /// The unit of a value. Of a throughput it is operations per second, whatever
+    /// Criterion's samples are.
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::Wall | Self::P99 => Unit::Nanoseconds,
+            Self::Throughput => Unit::OperationsPerSecond,
+            Self::Ram | Self::Disk => Unit::Bytes,
+            Self::Quality => Unit::Ratio,
+        }
     }
 
-    /// A quality between 0 and 1, as the mean over `samples` questions.
-    pub fn quality(name: impl Into<String>, value: f64, samples: u64) -> Self {
-        Self { samples, ..Self::of(name, value, Unit::Ratio, Better::Higher) }
+    /// Which way is an improvement.
+    pub fn better(self) -> Better {
+        match self {
+            Self::Wall | Self::P99 | Self::Ram | Self::Disk => Better::Lower,
+            Self::Throughput | Self::Quality => Better::Higher,
+        }
+    }
+}
+
+/// One result, taken without Criterion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// The benchmark, such as `recall_hot/p99/5000`.
+    pub name: String,
+    /// What was measured.
+    pub kind: Kind,
+    /// The value in the unit of its kind.
+    pub value: f64,
+    /// The distribution of single operations, in nanoseconds, where there is one.
+    pub percentiles: Option<Percentiles>,
+    /// Single operations that the percentiles rest on, 0 without percentiles.
+    pub operations: u64,
+}
+
+impl Measurement {
+    /// A value without a distribution.
+    pub fn new(name: impl Into<String>, kind: Kind, value: f64) -> Self {
+        Self { name: name.into(), kind, value, percentiles: None, operations: 0 }
     }
 
-    fn of(name: impl Into<String>, value: f64, unit: Unit, better: Better) -> Self {
-        Self { name: name.into(), value, unit, better, samples: 1, percentiles: None }
+    /// A time in nanoseconds, with the latencies of the operations behind it.
+    pub fn timed(name: impl Into<String>, kind: Kind, ns: f64, latencies: &Latencies) -> Self {
+        let percentiles = latencies.percentiles();
+        Self { percentiles, operations: latencies.len(), ..Self::new(name, kind, ns) }
+    }
+}
+
+impl fmt::Display for Measurement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, kind, value, .. } = self;
+        match kind.unit() {
+            Unit::Nanoseconds => write!(f, "{name}: {:.2?}", Duration::from_nanos(value.round() as u64)),
+            Unit::Bytes => write!(f, "{name}: {:.3} MB", value / 1e6),
+            Unit::OperationsPerSecond => write!(f, "{name}: {value:.0} operations/s"),
+            Unit::Ratio => write!(f, "{name}: {value:.4}"),
+        }
     }
 }
 
@@ -263,18 +313,33 @@ mod tests {
     }
 
     #[test]
-    fn a_result_survives_json() {
-        let mut latencies = Latencies::new();
-        latencies.record(Duration::from_micros(3));
-        for result in [
-            Measurement::p99("recall/hot/p99/5000", &latencies),
-            Measurement::bytes("footprint/hot/1000", 12),
-            Measurement::throughput("store/4", 10, Duration::from_secs(2)),
-        ] {
-            let json = serde_json::to_string(&result).unwrap();
-            assert_eq!(serde_json::from_str::<Measurement>(&json).unwrap(), result);
+    fn kinds_are_told_by_the_second_part_of_a_name() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_name(&format!("recall_hot/{}/5000", kind.as_str())), kind);
         }
-        assert!(latencies.to_string().contains("P99 3.0"), "{latencies}");
+        assert_eq!(Kind::of_name("hamming/distance"), Kind::Wall);
+        assert_eq!(Kind::of_name("p99"), Kind::Wall);
+    }
+
+    #[test]
+    fn a_measurement_is_printed_in_its_unit() {
+        let mut latencies = Latencies::new();
+        latencies.record(Duration::from_micros(1));
+        assert!(latencies.to_string().contains("P99 1.00µs"), "{latencies}");
+        let timed = Measurement::timed("recall_hot/p99/5000", Kind::P99, 1_000.0, &latencies);
+        assert_eq!((timed.operations, timed.percentiles.map(|all| all.p50)), (1, Some(1_000.0)));
+        let printed = [
+            (timed, "recall_hot/p99/5000: 1.00µs"),
+            (Measurement::new("a/ram/1", Kind::Ram, 2.6e6), "a/ram/1: 2.600 MB"),
+            (
+                Measurement::new("a/throughput/4", Kind::Throughput, 1234.4),
+                "a/throughput/4: 1234 operations/s",
+            ),
+            (Measurement::new("a/quality/1", Kind::Quality, 0.5), "a/quality/1: 0.5000"),
+        ];
+        for (measurement, expected) in printed {
+            assert_eq!(measurement.to_string(), expected);
+        }
     }
 
     proptest! {

@@ -19,8 +19,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
-use super::measure::{Better, Latencies, Percentiles, Unit};
+use super::measure::{Latencies, Measurement, Percentiles};
 use super::profile::Profile;
+
+pub use super::measure::Kind;
 
 /// Version of the format; a reader refuses a newer one.
 pub const FORMAT: u32 = 1;
@@ -30,68 +32,6 @@ pub const NEW: &str = "new";
 
 /// The folder within Criterion's.
 const FOLDER: &str = "mnemobench";
-
-/// What a benchmark measures. It is the second part of a benchmark's name:
-/// `recall_hot/p99/5000`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Time of one operation, from the outside of a loop.
-    Wall,
-    /// The time that 99 % of single operations do not exceed.
-    P99,
-    /// Operations in a unit of time. Criterion's samples are times all the same.
-    Throughput,
-    /// Main memory.
-    Ram,
-    /// Files.
-    Disk,
-    /// A quality between 0 and 1, such as recall@10.
-    Quality,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Wall, Self::P99, Self::Throughput, Self::Ram, Self::Disk, Self::Quality];
-
-    /// As it stands in a benchmark's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Wall => "wall",
-            Self::P99 => "p99",
-            Self::Throughput => "throughput",
-            Self::Ram => "ram",
-            Self::Disk => "disk",
-            Self::Quality => "quality",
-        }
-    }
-
-    /// The kind that the name of a benchmark tells, [`Kind::Wall`] if it tells none.
-    pub fn of_name(name: &str) -> Self {
-        let told = |part| Self::ALL.into_iter().find(|kind| kind.as_str() == part);
-        name.split('/').skip(1).find_map(told).unwrap_or(Self::Wall)
-    }
-
-    /// The unit of a value. Of a throughput it is operations per second, whatever
-    /// Criterion's samples are.
-    pub fn unit(self) -> Unit {
-        match self {
-            Self::Wall | Self::P99 => Unit::Nanoseconds,
-            Self::Throughput => Unit::OperationsPerSecond,
-            Self::Ram | Self::Disk => Unit::Bytes,
-            Self::Quality => Unit::Ratio,
-        }
-    }
-
-    /// Which way is an improvement.
-    pub fn better(self) -> Better {
-        match self {
-            Self::Wall | Self::P99 | Self::Ram | Self::Disk => Better::Lower,
-            Self::Throughput | Self::Quality => Better::Higher,
-        }
-    }
-}
 
 /// When and how a result was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,29 +128,28 @@ impl Results {
     /// Notes a benchmark whose samples Criterion holds, with the distribution of
     /// its single operations where there is one. Its kind is told by its name.
     pub fn note(&mut self, name: &str, profile: Profile, quick: bool, latencies: Option<&Latencies>) {
-        self.insert(name, Kind::of_name(name), None, profile, quick, latencies);
+        let percentiles = latencies.and_then(Latencies::percentiles);
+        let operations = latencies.map_or(0, Latencies::len);
+        let taken = self.taken(profile, quick);
+        let entry = Entry { kind: Kind::of_name(name), value: None, percentiles, operations, taken };
+        self.entries.insert(name.into(), entry);
     }
 
     /// Notes a value that Criterion does not hold.
     pub fn note_value(&mut self, name: &str, kind: Kind, value: f64, profile: Profile) {
-        self.insert(name, kind, Some(value), profile, false, None);
+        self.note_measurement(Measurement::new(name, kind, value), profile);
     }
 
-    fn insert(
-        &mut self,
-        name: &str,
-        kind: Kind,
-        value: Option<f64>,
-        profile: Profile,
-        quick: bool,
-        latencies: Option<&Latencies>,
-    ) {
+    /// Notes what was measured without Criterion.
+    pub fn note_measurement(&mut self, measurement: Measurement, profile: Profile) {
+        let Measurement { name, kind, value, percentiles, operations } = measurement;
+        let taken = self.taken(profile, false);
+        self.entries.insert(name, Entry { kind, value: Some(value), percentiles, operations, taken });
+    }
+
+    fn taken(&self, profile: Profile, quick: bool) -> Taken {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let revision = self.machine.revision.clone();
-        let taken = Taken { unix_seconds: since.as_secs(), revision, profile, quick };
-        let percentiles = latencies.and_then(Latencies::percentiles);
-        let operations = latencies.map_or(0, Latencies::len);
-        self.entries.insert(name.into(), Entry { kind, value, percentiles, operations, taken });
+        Taken { unix_seconds: since.as_secs(), revision: self.machine.revision.clone(), profile, quick }
     }
 
     /// The results of every bench of a run, in the order of their names; none if
@@ -341,15 +280,6 @@ mod tests {
             results.note(name, Profile::Quick, false, Some(&latencies));
         }
         results
-    }
-
-    #[test]
-    fn kinds_are_told_by_the_second_part_of_a_name() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::of_name(&format!("recall_hot/{}/5000", kind.as_str())), kind);
-        }
-        assert_eq!(Kind::of_name("hamming/distance"), Kind::Wall);
-        assert_eq!(Kind::of_name("p99"), Kind::Wall);
     }
 
     #[test]

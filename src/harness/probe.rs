@@ -1,0 +1,300 @@
+//! A store opened in a fresh process, which looks at itself.
+//!
+//! Memory that an allocator got once it seldom gives back, so a process can tell
+//! what a store takes only if it did nothing else before. A [`Probe`] starts this
+//! program again; what it asks for is answered by [`serve`], the first line of the
+//! program's `main`.
+
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{env, io};
+
+use serde::{Deserialize, Serialize};
+
+use super::footprint::{Disk, Memory};
+use super::measure::Kind;
+use super::stock::{self, Stock};
+use crate::encoder::Document;
+use crate::hdv::{Dimension, HdvError};
+use crate::{Config, Engine, Error, Query, TierKind};
+
+/// Tells a process of this program what to look at.
+const TASK: &str = "MNEMO_PROBE";
+/// Token vectors that a measured process keeps: next to none, so that what it
+/// holds is the memories' and not that of words that happened to be asked for.
+const FEW_TOKENS: usize = 64 << 10;
+/// Growth is at least a page, in which the system counts. A small store may even
+/// seem to take less than an empty one; nothing compares itself with 0.
+const LEAST_BYTES: u64 = 4096;
+
+/// Whether [`serve`] was called, so that a second process answers.
+static SERVED: AtomicBool = AtomicBool::new(false);
+
+/// Counts the bytes that live on the heap.
+pub type HeapCount = fn() -> u64;
+
+/// Answers a [`Probe`] and ends the process if it was started for one; otherwise
+/// returns at once. The first line of a `main` that measures footprint.
+///
+/// `heap` reads a counting allocator, if the program has one.
+///
+/// ```
+/// // fn main() {
+/// mnemocore::harness::probe::serve(None);
+/// ```
+pub fn serve(heap: Option<HeapCount>) {
+    SERVED.store(true, Ordering::Relaxed);
+    let Some(task) = env::var_os(TASK) else { return };
+    match answer(&task.to_string_lossy(), heap) {
+        Ok(seen) => println!("{seen}"),
+        Err(error) => {
+            eprintln!("{error}");
+            process::exit(1);
+        }
+    }
+    process::exit(0);
+}
+
+/// In the fresh process: does what `task` says and describes what this process
+/// holds then.
+fn answer(task: &str, heap: Option<HeapCount>) -> Result<String, ProbeError> {
+    let probe: Probe = serde_json::from_str(task)?;
+    let [hot_capacity, warm_capacity] = probe.capacities;
+    let config = Config {
+        dimension: Dimension::new(probe.bits)?,
+        hot_capacity,
+        warm_capacity,
+        token_cache_bytes: probe.token_cache_bytes,
+        decay_per_day: 0.0,
+        background: false,
+        ..Config::default()
+    };
+    let engine = Engine::open(&probe.store, config)?;
+    for text in stock::new_texts(stock::SEED, probe.encoded) {
+        engine.encoder().encode(&Document::new(&text).analyze()?)?;
+    }
+    engine.recall(&Query::text("Where does Anna live now?").touch(false))?;
+    let seen = Seen { memory: Memory::now().ok_or(ProbeError::Untold)?, heap: heap.map(|count| count()) };
+    Ok(serde_json::to_string(&seen)?)
+}
+
+/// What a fresh process does before it looks at itself: opens a store, and
+/// recalls once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    store: PathBuf,
+    bits: usize,
+    /// Of HOT and WARM.
+    capacities: [usize; 2],
+    token_cache_bytes: usize,
+    encoded: usize,
+}
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// As the system counts it.
+    pub memory: Memory,
+    /// Bytes on the heap; `None` without a counting allocator.
+    pub heap: Option<u64>,
+}
+
+impl Seen {
+    /// Memory backed by no file, or all of it where the system does not tell.
+    pub fn anonymous(&self) -> u64 {
+        self.memory.anonymous.unwrap_or(self.memory.resident)
+    }
+}
+
+impl Probe {
+    /// Opens the closed store in `folder` with the settings of its stock.
+    pub fn new(stock: Stock, folder: &Path) -> Self {
+        let Config { hot_capacity, warm_capacity, dimension, .. } = stock.config();
+        Self {
+            store: folder.into(),
+            bits: dimension.bits(),
+            capacities: [hot_capacity, warm_capacity],
+            token_cache_bytes: FEW_TOKENS,
+            encoded: 0,
+        }
+    }
+
+    /// As [`Probe::new`], and encodes `texts` texts, whose words it keeps within
+    /// `token_cache_bytes`.
+    pub fn encoding(self, texts: usize, token_cache_bytes: usize) -> Self {
+        Self { encoded: texts, token_cache_bytes, ..self }
+    }
+
+    /// Lets a fresh process do it, and returns what that saw of itself.
+    ///
+    /// # Errors
+    /// [`ProbeError`]; [`ProbeError::NotServed`] where this program does not call
+    /// [`serve`].
+    pub fn measure(&self) -> Result<Seen, ProbeError> {
+        if !SERVED.load(Ordering::Relaxed) {
+            return Err(ProbeError::NotServed);
+        }
+        let task = serde_json::to_string(self)?;
+        let output = env::current_exe().and_then(|program| Command::new(program).env(TASK, task).output())?;
+        if !output.status.success() {
+            return Err(ProbeError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Measures an empty store in a temporary folder within `scratch`.
+    ///
+    /// # Errors
+    /// As [`Probe::measure`].
+    pub fn empty(dimension: Dimension, scratch: &Path) -> Result<Seen, ProbeError> {
+        let folder = tempfile::tempdir_in(scratch)?;
+        let stock = Stock { dimension, ..Stock::new(TierKind::Hot, 1_000) };
+        Self::new(stock, folder.path()).measure()
+    }
+}
+
+/// What a store takes on top of an empty one, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Memory backed by no file: what the memories need.
+    pub anonymous: u64,
+    /// Everything in main memory, with those pages of mapped files that were
+    /// touched and that the system takes back when it needs them.
+    pub resident: u64,
+    /// The heap, if the program has a counting allocator.
+    pub heap: Option<u64>,
+    /// Blocks on disk, the closed store's; an empty one is not subtracted.
+    pub disk: u64,
+}
+
+impl Footprint {
+    /// Of the closed store in `folder`, filled from `stock`.
+    ///
+    /// # Errors
+    /// As [`Probe::measure`].
+    pub fn of(stock: Stock, folder: &Path, empty: &Seen) -> Result<Self, ProbeError> {
+        let seen = Probe::new(stock, folder).measure()?;
+        Ok(Self::growth(&seen, empty, Disk::of(folder)?))
+    }
+
+    fn growth(seen: &Seen, empty: &Seen, disk: Disk) -> Self {
+        let growth = |full: u64, empty: u64| full.saturating_sub(empty).max(LEAST_BYTES);
+        Self {
+            anonymous: growth(seen.anonymous(), empty.anonymous()),
+            resident: growth(seen.memory.resident, empty.memory.resident),
+            heap: seen.heap.zip(empty.heap).map(|(full, empty)| growth(full, empty)),
+            disk: disk.allocated,
+        }
+    }
+}
+
+/// One value of a footprint, as a benchmark.
+#[derive(Clone, Copy, Debug)]
+pub struct Aspect {
+    what: &'static str,
+    /// Memory or disk.
+    pub kind: Kind,
+    /// Its value; `None` where it is not known.
+    pub value: fn(&Footprint) -> Option<u64>,
+}
+
+impl Aspect {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self { what: "footprint", kind: Kind::Ram, value: |footprint| Some(footprint.anonymous) },
+        Self { what: "footprint_heap", kind: Kind::Ram, value: |footprint| footprint.heap },
+        Self { what: "footprint_rss", kind: Kind::Ram, value: |footprint| Some(footprint.resident) },
+        Self { what: "footprint", kind: Kind::Disk, value: |footprint| Some(footprint.disk) },
+    ];
+
+    /// Its group of benchmarks, such as `footprint_hot/ram`; the number of memories
+    /// is the parameter.
+    pub fn group(&self, tier: TierKind) -> String {
+        format!("{}_{tier}/{}", self.what, self.kind.as_str()).to_lowercase()
+    }
+}
+
+/// A fresh process cannot tell what it holds.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// A second process would run the caller's whole program.
+    #[error(
+        "expected a program that answers when it is started again; call `mnemocore::harness::probe::serve` \
+         in the first line of `main`"
+    )]
+    NotServed,
+    /// The fresh process failed.
+    #[error("the fresh process failed: {0}")]
+    Failed(String),
+    /// Nothing is told about memory.
+    #[error("expected a system that tells what a process holds; footprint is measured on Linux and macOS")]
+    Untold,
+    /// The engine reports an error.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// A text cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] crate::encoder::EncodeError),
+    /// The dimension is none.
+    #[error(transparent)]
+    Dimension(#[from] HdvError),
+    /// The system refuses a process or a file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The two processes do not understand each other, or a path is not Unicode.
+    #[error("expected a probe of this version in JSON: {0}; print nothing before `probe::serve`")]
+    Json(#[from] serde_json::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(anonymous: u64, heap: Option<u64>) -> Seen {
+        let memory = Memory { resident: 2 * anonymous, anonymous: Some(anonymous), mapped: Some(anonymous) };
+        Seen { memory, heap }
+    }
+
+    #[test]
+    fn a_program_that_does_not_serve_is_never_started_again() {
+        let error = Probe::empty(Dimension::default(), &env::temp_dir()).unwrap_err();
+        assert!(matches!(error, ProbeError::NotServed), "{error}");
+        assert!(error.to_string().contains("first line of `main`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_asked_for_is_done_and_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let stock = Stock { dimension: Dimension::new(1024).unwrap(), ..Stock::new(TierKind::Cold, 30) };
+        drop(stock.fill(folder.path()).unwrap());
+        let probe = Probe::new(stock, folder.path()).encoding(5, 1 << 20);
+        let text = answer(&serde_json::to_string(&probe).unwrap(), Some(|| 7)).unwrap();
+        let seen: Seen = serde_json::from_str(&text).unwrap();
+        assert!(seen.heap == Some(7) && seen.anonymous() > 0);
+        assert!(matches!(answer("{", None), Err(ProbeError::Json(_))));
+        let elsewhere = Probe { bits: 2048, ..probe };
+        assert!(matches!(
+            answer(&serde_json::to_string(&elsewhere).unwrap(), None),
+            Err(ProbeError::Engine(_))
+        ));
+    }
+
+    #[test]
+    fn growth_is_never_zero_and_names_tell_the_kind() {
+        let disk = Disk { apparent: 4_000, allocated: 8_192 };
+        let footprint = Footprint::growth(&seen(9_000, Some(50_000)), &seen(90_000, Some(20_000)), disk);
+        let named = Aspect::ALL.map(|aspect| (aspect.group(TierKind::Cold), (aspect.value)(&footprint)));
+        for (group, _) in &named {
+            assert!(matches!(Kind::of_name(&format!("{group}/30")), Kind::Ram | Kind::Disk), "{group}");
+        }
+        let expected = [
+            ("footprint_cold/ram", LEAST_BYTES),
+            ("footprint_heap_cold/ram", 30_000),
+            ("footprint_rss_cold/ram", LEAST_BYTES),
+            ("footprint_cold/disk", 8_192),
+        ];
+        assert_eq!(named, expected.map(|(group, value)| (group.to_owned(), Some(value))));
+        assert_eq!(Footprint::growth(&seen(9, None), &seen(1, Some(1)), disk).heap, None);
+    }
+}
