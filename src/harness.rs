@@ -3,6 +3,7 @@
 //!
 //! Floor 4 of the crate: it may use the engine, and knows nothing of Criterion.
 
+pub mod benchmark;
 pub mod bm25;
 pub mod corpus;
 pub mod evaluation;
@@ -15,5 +16,6 @@ pub mod profile;
 pub mod quality;
 pub mod random;
 pub mod results;
+pub mod run;
 pub mod stock;
 pub mod workload;
