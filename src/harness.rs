@@ -9,6 +9,7 @@ pub mod corpus;
 pub mod evaluation;
 pub mod footprint;
 pub mod gate;
+pub mod load;
 pub mod machine;
 pub mod measure;
 pub mod probe;

@@ -13,13 +13,15 @@
 
 mod bytes;
 mod fixture;
+mod oracle;
 mod p99;
 mod recorder;
 mod ripple;
 mod store;
 
 use std::fmt::Display;
-use std::time::Duration;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion, SamplingMode};
@@ -28,11 +30,12 @@ use mnemocore::harness::profile::{Arguments, Profile};
 
 pub use self::bytes::Bytes;
 pub use self::fixture::Fixture;
+pub use self::oracle::recall_of;
 pub use self::p99::{P99, Sampler};
 pub use self::recorder::Recorder;
 pub use self::ripple::Ripple;
-pub use self::store::{Kept, Store, new_texts, temporary_folder};
-pub use mnemocore::harness::stock::Stock;
+pub use self::store::{Kept, Store, copy_folder, endless_texts, new_texts, temporary_folder};
+pub use mnemocore::harness::stock::{ONE_IN, Stock};
 
 /// How much Criterion samples, unless the command line says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +58,11 @@ impl Sampling {
     /// more, so that few are enough. An even number, see [`Ripple`].
     pub fn p99(profile: Profile) -> Self {
         Self::new(profile.choose(10, 20, 20), profile)
+    }
+
+    /// For load: each sample is a mean over hundreds of operations.
+    pub fn load(profile: Profile) -> Self {
+        Self::new(profile.choose(10, 20, 30), profile)
     }
 
     /// For values that are measured before Criterion asks for them: it shall take
@@ -149,13 +157,32 @@ impl Latency {
         set_up: impl FnOnce() -> S,
         mut operation: impl FnMut(&mut S) -> R,
     ) -> Option<Latencies> {
+        let nothing = |_: &mut S, count| vec![(); count];
+        self.bench_with(group, parameter, set_up, nothing, |state, ()| operation(state))
+    }
+
+    /// As [`Latency::bench`], for an operation that uses something up: `prepare`
+    /// makes it for a number of operations, outside of the timer.
+    pub fn bench_with<S, I, R>(
+        &mut self,
+        group: &str,
+        parameter: impl Display,
+        set_up: impl FnOnce() -> S,
+        mut prepare: impl FnMut(&mut S, usize) -> Vec<I>,
+        mut operation: impl FnMut(&mut S, I) -> R,
+    ) -> Option<Latencies> {
         let mut state = Fixture::new(set_up);
         let names = ["wall", "p99"].map(|measure| format!("{group}/{measure}/{parameter}"));
 
         let mut wall = self.wall.benchmark_group(format!("{group}/wall"));
         wall.bench_function(BenchmarkId::from_parameter(&parameter), |bencher| {
             let state = state.get();
-            bencher.iter(|| operation(state));
+            bencher.iter_custom(|iterations| {
+                let inputs = prepare(state, iterations as usize);
+                let started = Instant::now();
+                inputs.into_iter().for_each(|input| drop(black_box(operation(state, input))));
+                started.elapsed()
+            });
             self.recorder.note(&names[0], None);
         });
         wall.finish();
@@ -167,14 +194,32 @@ impl Latency {
         p99.sampling_mode(SamplingMode::Flat);
         p99.bench_function(BenchmarkId::from_parameter(&parameter), |bencher| {
             let state = state.get();
-            bencher.iter_custom(|iterations| sampler.sample(iterations, || operation(state)));
+            bencher.iter_custom(|iterations| {
+                sampler.sample(iterations, |count, latencies| {
+                    for input in prepare(state, count as usize) {
+                        let started = Instant::now();
+                        let result = black_box(operation(state, input));
+                        latencies.record(started.elapsed());
+                        drop(result);
+                    }
+                })
+            });
         });
         p99.finish();
+        self.note_p99(&names[1], sampler)
+    }
 
+    /// Prints and notes what a P99 benchmark gathered, if it was measured.
+    pub fn note_p99(&mut self, name: &str, sampler: Sampler) -> Option<Latencies> {
         let latencies = sampler.into_latencies().filter(|_| !self.arguments.test)?;
-        println!("{}: {latencies}\n", names[1]);
-        self.recorder.note(&names[1], Some(&latencies));
+        println!("{name}: {latencies}\n");
+        self.recorder.note(name, Some(&latencies));
         Some(latencies)
+    }
+
+    /// The Criterion for the P99 of single operations.
+    pub fn p99(&mut self) -> &mut Criterion<P99> {
+        &mut self.p99
     }
 
     /// The Criterion for wall time alone, and where to note what it measured.

@@ -1,8 +1,5 @@
 //! P99 of single operations as a Criterion measurement.
 
-use std::hint::black_box;
-use std::time::Instant;
-
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use mnemocore::harness::measure::Latencies;
 
@@ -44,7 +41,7 @@ impl Measurement for P99 {
     }
 }
 
-/// Times single operations and turns every sample into its P99.
+/// Gathers latencies of single operations and turns every sample into its P99.
 pub struct Sampler {
     operations: u64,
     sample: Latencies,
@@ -67,16 +64,12 @@ impl Sampler {
         }
     }
 
-    /// Times `iterations * operations` operations one by one; returns their P99 in
-    /// nanoseconds, times `iterations`, because Criterion divides by that.
-    pub fn sample<R>(&mut self, iterations: u64, mut operation: impl FnMut() -> R) -> f64 {
+    /// One of Criterion's samples: `measure` records the latencies of as many
+    /// operations as it is told. Returns their P99 in nanoseconds, times
+    /// `iterations`, because Criterion divides by that.
+    pub fn sample(&mut self, iterations: u64, measure: impl FnOnce(u64, &mut Latencies)) -> f64 {
         self.sample.clear();
-        for _ in 0..iterations.saturating_mul(self.operations) {
-            let started = Instant::now();
-            let result = black_box(operation());
-            self.sample.record(started.elapsed());
-            drop(result);
-        }
+        measure(iterations.saturating_mul(self.operations), &mut self.sample);
         // Criterion does not say what is warm-up. The first call is, and so are
         // those that asked for another number of iterations than the last ones.
         if self.calls == 1 || iterations != self.iterations {

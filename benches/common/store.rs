@@ -74,10 +74,11 @@ fn path(stock: Stock) -> PathBuf {
     let mut texts = DefaultHasher::new();
     Workload::new(stock.seed).take(1000).for_each(|item| item.content().hash(&mut texts));
     let name = format!(
-        "{}-{}{}-d{}-{}-e{}-v{VERSION}-{:016x}",
+        "{}-{}{}{}-d{}-{}-e{}-v{VERSION}-{:016x}",
         stock.tier,
         stock.memories,
         if stock.vectors { "-vectors" } else { "" },
+        if stock.metadata { "-metadata" } else { "" },
         stock.dimension.bits(),
         env!("CARGO_PKG_VERSION"),
         Encoder::VERSION,
@@ -103,6 +104,11 @@ impl Store {
         self.folder
     }
 
+    /// The engine, and its files, which go away with what is returned: after it.
+    pub fn into_parts(self) -> (Engine, TempDir) {
+        (self.engine, self.folder)
+    }
+
     /// # Panics
     /// If a memory is not in the tier that the store is named after.
     pub fn assert_in_tier(&self) {
@@ -120,6 +126,11 @@ pub fn new_texts(count: usize) -> Vec<String> {
     stock::new_texts(stock::SEED, count)
 }
 
+/// As [`new_texts`], without an end.
+pub fn endless_texts() -> impl Iterator<Item = String> {
+    stock::endless_texts(stock::SEED)
+}
+
 /// A folder beside the kept stores, on the same disk.
 pub fn temporary_folder() -> TempDir {
     let folder = folder();
@@ -131,9 +142,9 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("stores")
 }
 
-/// Copies what is durable. Vectors of WARM are derived and made anew by whoever
+/// Copies what is durable of a store that no engine has open. Vectors of WARM are derived and made anew by whoever
 /// opens the store, so that their 2 KB a memory need not be copied.
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+pub fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

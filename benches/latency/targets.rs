@@ -1,7 +1,6 @@
 //! How the engine stands to its targets: ratios come from rounds that alternate
 //! in this process, so that what slows the machine slows both sides.
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::hint::black_box;
 use std::path::Path;
@@ -10,10 +9,10 @@ use std::time::{Duration, Instant};
 use mnemocore::harness::corpus::Corpus;
 use mnemocore::harness::measure::Latencies;
 use mnemocore::harness::profile::Profile;
-use mnemocore::harness::quality::{mean, overlap};
+use mnemocore::harness::quality::mean;
 use mnemocore::{Config, Engine, Memory, Method, NewMemory, Query, Recall, TierKind};
 
-use super::common::{Kept as _, Stock, Store, new_texts};
+use super::common::{Kept as _, Stock, Store, new_texts, recall_of};
 use super::open_to_grow;
 
 /// Hits that are asked for.
@@ -111,7 +110,7 @@ impl Compared {
             }
             ratios.push(slow_time.as_secs_f64() / fast_time.as_secs_f64());
             for ((fast, slow), (_, source)) in fast.iter().zip(&slow).zip(some) {
-                recalls.extend(recall_of(fast, slow));
+                recalls.extend(recall_of(fast, slow, TOP));
                 found += usize::from(finds(fast, source));
                 found_exactly += usize::from(finds(slow, source));
             }
@@ -132,19 +131,6 @@ fn ask(engine: &Engine, queries: &[(Query, Memory)], method: Method) -> (Vec<Rec
     let started = Instant::now();
     let answers = queries.iter().map(|query| engine.recall(query).expect("a recall")).collect();
     (answers, started.elapsed())
-}
-
-/// The share of the exact hits that were found; of equal ones any.
-fn recall_of(found: &Recall, exact: &Recall) -> Option<f64> {
-    let exact: Vec<(u32, f32)> = exact.hits.iter().map(|hit| (hit.memory.id.0 as u32, hit.score)).collect();
-    // Both score alike, by whole vectors, so that what only one of them found can be compared.
-    let scores: HashMap<u32, f32> =
-        found.hits.iter().map(|hit| (hit.memory.id.0 as u32, hit.score)).collect();
-    for (id, score) in &exact {
-        assert!(scores.get(id).is_none_or(|found| (found - score).abs() <= 1e-4), "scores of memory {id}");
-    }
-    let ids: Vec<u32> = found.hits.iter().map(|hit| hit.memory.id.0 as u32).collect();
-    overlap(&ids, &exact, TOP, |id| scores[&id])
 }
 
 /// Whether a memory is among the hits, or one with the very same words.
@@ -236,7 +222,7 @@ fn data_set() {
         .filter_map(|question| {
             let query = Query::text(question.text.as_str()).touch(false);
             let indexed = engine.recall(&query).ok()?;
-            recall_of(&indexed, &engine.recall(&query.method(Method::Exact)).ok()?)
+            recall_of(&indexed, &engine.recall(&query.method(Method::Exact)).ok()?, TOP)
         })
         .collect();
     let recall = mean(&recalls).unwrap_or(1.0);

@@ -16,6 +16,9 @@ const SHARED: f64 = 0.6;
 /// Memories whose tier is looked up one by one.
 const LOOKED_UP: usize = 100;
 
+/// Of each, one memory in so many has a metadata pair, see [`Stock::with_metadata`].
+pub const ONE_IN: [usize; 4] = [2, 10, 100, 1000];
+
 /// What a store is filled with.
 ///
 /// ```
@@ -38,6 +41,8 @@ pub struct Stock {
     pub memories: usize,
     /// Whether each comes with a vector of its own, as bundles and embeddings do.
     pub vectors: bool,
+    /// Whether they have metadata.
+    pub metadata: bool,
     /// Bits of a hypervector.
     pub dimension: Dimension,
     /// What the conversations follow from.
@@ -62,12 +67,19 @@ pub struct NotInTier {
 impl Stock {
     /// Memories that are texts alone.
     pub fn new(tier: TierKind, memories: usize) -> Self {
-        Self { tier, memories, vectors: false, dimension: Dimension::default(), seed: SEED }
+        Self { tier, memories, vectors: false, metadata: false, dimension: Dimension::default(), seed: SEED }
     }
 
     /// As [`Stock::new`], each memory with a vector of its own.
     pub fn with_vectors(tier: TierKind, memories: usize) -> Self {
         Self { vectors: true, ..Self::new(tier, memories) }
+    }
+
+    /// As [`Stock::new`], with metadata: of the memories whose identifier is
+    /// divisible by one of [`ONE_IN`], such as 10, each has the pair `one in 10`,
+    /// `yes`.
+    pub fn with_metadata(tier: TierKind, memories: usize) -> Self {
+        Self { metadata: true, ..Self::new(tier, memories) }
     }
 
     /// Settings under which every memory is in the tier, and stays: nothing
@@ -94,11 +106,15 @@ impl Stock {
     /// [`Error`] of the engine.
     pub fn fill(self, folder: &Path) -> Result<Engine, Error> {
         let engine = Engine::open(folder, self.config())?;
-        let mut items = Workload::new(self.seed);
+        let mut items = Workload::new(self.seed).zip(0..);
         for from in (0..self.memories).step_by(BATCH) {
             let mut batch = Vec::with_capacity(BATCH);
-            for item in items.by_ref().take(BATCH.min(self.memories - from)) {
-                let memory = NewMemory::new(item.content()).created(Timestamp(item.timestamp_ms));
+            for (item, number) in items.by_ref().take(BATCH.min(self.memories - from)) {
+                let mut memory = NewMemory::new(item.content()).created(Timestamp(item.timestamp_ms));
+                if self.metadata {
+                    let held = ONE_IN.into_iter().filter(|&one_in| usize::is_multiple_of(number, one_in));
+                    memory = held.fold(memory, |memory, one_in| memory.metadata(format!("one in {one_in}"), "yes"));
+                }
                 batch.push(if self.vectors {
                     memory.vector(bundle(engine.encoder(), &item.content())?)
                 } else {
@@ -109,6 +125,11 @@ impl Stock {
         }
         engine.consolidate()?;
         Ok(engine)
+    }
+
+    /// The texts of its memories, in the order of their identifiers.
+    pub fn texts(self) -> Vec<String> {
+        texts(self.seed).take(self.memories).collect()
     }
 
     /// Whether all memories are in the tier: by the engine's count, and by looking
@@ -160,7 +181,16 @@ impl Stock {
 
 /// `count` texts to be stored, which are in no stock of `seed`.
 pub fn new_texts(seed: u64, count: usize) -> Vec<String> {
-    Workload::new(seed.wrapping_add(1)).take(count).map(|item| item.content().into_owned()).collect()
+    endless_texts(seed).take(count).collect()
+}
+
+/// As [`new_texts`], without an end.
+pub fn endless_texts(seed: u64) -> impl Iterator<Item = String> {
+    texts(seed.wrapping_add(1))
+}
+
+fn texts(seed: u64) -> impl Iterator<Item = String> {
+    Workload::new(seed).map(|item| item.content().into_owned())
 }
 
 /// A stock cannot be measured.
@@ -195,6 +225,21 @@ mod tests {
                 engine.recall(query).unwrap().hits.iter().any(|hit| hit.memory.id == memory.id)
             });
             assert!(queries.len() == 20 && found.count() >= 18, "{tier}");
+        }
+    }
+
+    #[test]
+    fn metadata_selects_one_in_so_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let stock = Stock::with_metadata(TierKind::Hot, 40);
+        let engine = stock.fill(folder.path()).unwrap();
+        let texts = stock.texts();
+        for (memory, text) in stock.sources(&engine, 40).unwrap().iter().zip(&texts) {
+            assert_eq!(memory.text, *text);
+            for one_in in ONE_IN {
+                let holds = memory.metadata.contains_key(&format!("one in {one_in}"));
+                assert_eq!(holds, memory.id.0.is_multiple_of(one_in as u64), "memory {}", memory.id);
+            }
         }
     }
 

@@ -1,0 +1,70 @@
+//! Cold start: from opening a store to the end of the first recall.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use criterion::BenchmarkId;
+use mnemocore::{Config, Engine, Query, TierKind};
+use tempfile::TempDir;
+
+use crate::Bench;
+use crate::common::{Kept as _, Fixture, Stock};
+use mnemocore::harness::profile::Profile;
+
+/// Measures `cold_start/wall/<memories>`: a new engine each time, with the default
+/// capacities, on files that are in the page cache.
+pub(crate) fn measure(bench: &mut Bench) {
+    let sizes: &[usize] = match bench.profile() {
+        _ if bench.test() => &[300],
+        Profile::Quick => &[1_000, 10_000],
+        Profile::Default => &[1_000, 100_000],
+        Profile::Full => &[1_000, 100_000, 1_000_000],
+    };
+    let Bench { load: criterion, latency, .. } = bench;
+    let mut group = criterion.benchmark_group("cold_start/wall");
+    for &memories in sizes {
+        let mut closed = Fixture::new(|| Closed::new(memories));
+        group.bench_function(BenchmarkId::from_parameter(memories), |bencher| {
+            let closed = closed.get();
+            bencher.iter_custom(|iterations| (0..iterations).map(|_| closed.open()).sum());
+            latency.recorder.note(&format!("cold_start/wall/{memories}"), None);
+        });
+    }
+    group.finish();
+}
+
+/// A store that no engine has open.
+struct Closed {
+    folder: TempDir,
+    memories: usize,
+    query: Query,
+}
+
+impl Closed {
+    /// One whose memories are where the default capacities put them, and which was
+    /// opened since: its files are complete and in the page cache.
+    fn new(memories: usize) -> Self {
+        let store = Stock::new(TierKind::Hot, memories).open_with(config());
+        store.engine.consolidate().expect("a consolidation");
+        let (query, _) = store.queries(1).pop().expect("a query");
+        let closed = Self { folder: store.close(), memories, query };
+        closed.open();
+        closed
+    }
+
+    fn open(&self) -> Duration {
+        let path: &Path = self.folder.path();
+        let started = Instant::now();
+        let engine = Engine::open(path, config()).expect("a store that can be opened");
+        let recall = engine.recall(&self.query).expect("a recall");
+        let elapsed = started.elapsed();
+        assert!(!recall.hits.is_empty(), "hits of the first recall");
+        assert_eq!(engine.stats().total(), self.memories, "memories after opening");
+        elapsed
+    }
+}
+
+/// As by default, but for the age of the memories: they would all sink.
+fn config() -> Config {
+    Config { decay_per_day: 0.0, background: false, ..Config::default() }
+}
