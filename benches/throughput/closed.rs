@@ -11,8 +11,8 @@ use crate::Bench;
 use crate::common::Fixture;
 use crate::tiered::Tiered;
 
-/// Operations in one iteration of Criterion's: 20 for each of 50 workers.
-const OPERATIONS: usize = 1_000;
+/// Operations in one iteration of Criterion's: ten for each of 50 workers.
+const OPERATIONS: usize = 500;
 /// The same for each worker where every operation waits for the disk, and one alone
 /// would take seconds for a thousand.
 const SYNCED: usize = 20;
