@@ -8,7 +8,7 @@ use mnemocore::{Config, Engine, Query, TierKind};
 use tempfile::TempDir;
 
 use crate::Bench;
-use crate::common::{Kept as _, Fixture, Stock};
+use crate::common::{Fixture, Kept as _, Stock};
 use mnemocore::harness::profile::Profile;
 
 /// Measures `cold_start/wall/<memories>`: a new engine each time, with the default

@@ -50,6 +50,9 @@ fn assert_filtered(store: &Store, one_in: usize) {
     for query in queries(store, one_in).iter().take(100) {
         let hits = store.engine.recall(query).expect("a recall").hits;
         assert!(!hits.is_empty(), "hits under a filter that one in {one_in} passes");
-        assert!(hits.iter().all(|hit| hit.memory.id.0.is_multiple_of(one_in as u64)), "one in {one_in} passes");
+        assert!(
+            hits.iter().all(|hit| hit.memory.id.0.is_multiple_of(one_in as u64)),
+            "one in {one_in} passes"
+        );
     }
 }

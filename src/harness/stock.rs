@@ -113,7 +113,8 @@ impl Stock {
                 let mut memory = NewMemory::new(item.content()).created(Timestamp(item.timestamp_ms));
                 if self.metadata {
                     let held = ONE_IN.into_iter().filter(|&one_in| usize::is_multiple_of(number, one_in));
-                    memory = held.fold(memory, |memory, one_in| memory.metadata(format!("one in {one_in}"), "yes"));
+                    memory = held
+                        .fold(memory, |memory, one_in| memory.metadata(format!("one in {one_in}"), "yes"));
                 }
                 batch.push(if self.vectors {
                     memory.vector(bundle(engine.encoder(), &item.content())?)

@@ -110,8 +110,7 @@ impl TierView for HotView {
     }
 
     fn bytes(&self) -> TierBytes {
-        let payload =
-            |memory: &Held| size_of::<Held>() + size_of_val(&*memory.vector) + memory.record.len();
+        let payload = |memory: &Held| size_of::<Held>() + size_of_val(&*memory.vector) + memory.record.len();
         let parts = self.shard.parts().iter();
         let payload: usize = parts.flat_map(|part| &part.segment.rows).map(payload).sum();
         TierBytes { ram: (self.shard.heap_bytes() + payload) as u64, mapped: 0 }
