@@ -2,10 +2,10 @@
 //!
 //! A tier keeps its memories in immutable [`Segment`]s: columns of ids, times
 //! and norms, inverted lists of terms, and sketches (the first bits of every
-//! vector). New memories enter as tiny segments that are merged like the digits
-//! of a binary counter, so that adding one costs amortised O(log n) copies of
-//! its postings and readers never see a structure change under them (the
-//! logarithmic method of Bentley & Saxe, 1980).
+//! vector). A new memory makes the newest segment anew, which is short; full
+//! ones are merged into fewer and larger ones, so that adding a memory costs
+//! amortised O(log n) copies of its postings and readers never see a structure
+//! change under them (the logarithmic method of Bentley & Saxe, 1980).
 //!
 //! Two generators propose candidates, [`terms`] for text and [`cascade`] for
 //! vectors without terms; both rank them by the same score as the [`exact`]

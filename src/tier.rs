@@ -55,15 +55,6 @@ pub struct Admission {
     pub record: Arc<[u8]>,
 }
 
-/// What a tier can hand over of a memory that leaves it.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// The words of its vector.
-    pub vector: Arc<[u64]>,
-    /// The record, as the log holds it.
-    pub record: Arc<[u8]>,
-}
-
 /// What a memory is compared with.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
@@ -152,10 +143,11 @@ pub trait Tier: Send {
     /// Takes a memory out and says whether it was there.
     fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool;
 
-    /// Memory `id`, if it is here and all of it in RAM: it then moves on without
-    /// being read or encoded again. HOT must give every memory, as one may have
-    /// to leave with the very commit that brings it to the log.
-    fn held(&self, namespace: NamespaceId, id: MemoryId) -> Option<Held>;
+    /// Memory `id`, if it is here and all of it in RAM, so that it moves on
+    /// without being read or encoded again. Its row comes without the terms, of
+    /// which a tier keeps lists only. HOT must give every memory: one may have to
+    /// leave with the very commit that brings it to the log.
+    fn held(&self, namespace: NamespaceId, id: MemoryId) -> Option<Admission>;
 
     /// What readers of `namespace` see from now on.
     fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView>;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::writer::{Prepared, Work};
 use super::{Engine, Shared};
-use crate::encoder::{Document, Projection, Term};
+use crate::encoder::{Document, Projection, Term, TermVector};
 use crate::error::Error;
 use crate::hdv::Hypervector;
 use crate::index::Row;
@@ -14,7 +14,7 @@ use crate::index::postings::MAX_WEIGHT;
 use crate::key::{MemoryId, NamespaceId, Timestamp};
 use crate::log::{Durability, Record};
 use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, Metadata, NewMemory, Supplied};
-use crate::tier::{Admission, Held};
+use crate::tier::Admission;
 
 /// Words of a vector that the sketches hold: 512 bits.
 const SKETCH_WORDS: usize = 8;
@@ -94,8 +94,8 @@ impl Shared {
             text,
             metadata,
         };
-        let supplied = supplied.map(|vector| vector.words().into());
-        let (row, vector) = self.index_row(MemoryId::default(), &record, supplied)?;
+        let (row, vector) =
+            self.encode(MemoryId::default(), &record, supplied.as_ref().map(Hypervector::words))?;
         Ok(Prepared { namespace, record, row, vector })
     }
 
@@ -120,46 +120,51 @@ impl Shared {
         }
     }
 
-    /// What the index has to know of a record, and its vector: encoded from the
-    /// text unless it is given.
-    fn index_row(
+    /// What the index has to know of a record, and its vector.
+    fn encode(
         &self,
         id: MemoryId,
         record: &Record,
-        vector: Option<Arc<[u64]>>,
+        supplied: Option<&[u64]>,
     ) -> Result<(Row, Arc<[u64]>), Error> {
         let document = Document::new(&record.text).analyze()?;
-        let vector = match vector {
-            Some(vector) => vector,
+        let vector: Arc<[u64]> = match supplied {
+            Some(words) => words.into(),
             None => self.encoder.encode(&document)?.words().into(),
         };
         #[cfg(feature = "inject")]
         crate::inject::hold(size_of_val(&*vector) + record.text.len());
-        let pairs = record.metadata.iter().map(|(key, value)| (Term::metadata(key, value), 0));
         let row = Row {
             id,
             created: record.created.0,
             norm: document.norm(),
             supplied: record.supplied,
-            terms: document.shares(MAX_WEIGHT).into_iter().chain(pairs).collect(),
+            terms: terms(&document, &record.metadata),
             sketch: vector.iter().take(SKETCH_WORDS).copied().collect(),
         };
         Ok((row, vector))
     }
 
     /// Makes what a tier takes in out of a record in the log.
-    pub(super) fn admission(&self, id: MemoryId, bytes: Arc<[u8]>) -> Result<Admission, Error> {
-        let record = Record::decode(&bytes)?;
-        let supplied = if record.supplied { self.log.supplied_vector(id)? } else { None };
-        let (row, vector) = self.index_row(id, &record, supplied.map(Arc::from))?;
-        Ok(Admission { row, vector, record: bytes })
+    pub(super) fn admission(&self, id: MemoryId, record: Arc<[u8]>) -> Result<Admission, Error> {
+        let decoded = Record::decode(&record)?;
+        let supplied = if decoded.supplied { self.log.supplied_vector(id)? } else { None };
+        let (row, vector) = self.encode(id, &decoded, supplied.as_deref())?;
+        Ok(Admission { row, vector, record })
     }
+}
 
-    /// Makes what a tier takes in out of what another one held.
-    pub(super) fn admission_of(&self, id: MemoryId, held: Held) -> Result<Admission, Error> {
-        let (row, vector) = self.index_row(id, &Record::decode(&held.record)?, Some(held.vector))?;
-        Ok(Admission { row, vector, record: held.record })
-    }
+/// Adds the terms to what a tier has [held](crate::tier::Tier::held).
+pub(super) fn complete(held: &mut Admission) -> Result<(), Error> {
+    let record = Record::decode(&held.record)?;
+    held.row.terms = terms(&Document::new(&record.text).analyze()?, &record.metadata);
+    Ok(())
+}
+
+/// The terms under which a memory is listed.
+fn terms(document: &TermVector, metadata: &Metadata) -> Vec<(Term, u16)> {
+    let pairs = metadata.iter().map(|(key, value)| (Term::metadata(key, value), 0));
+    document.shares(MAX_WEIGHT).into_iter().chain(pairs).collect()
 }
 
 /// Refuses a text without a visible character, or a longer one than is taken.

@@ -7,6 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arc_swap::ArcSwap;
 
+use super::store::complete;
 use super::{Shared, Space, View, lock};
 use crate::encoder::Projection;
 use crate::error::Error;
@@ -359,9 +360,9 @@ impl Shared {
         }
         let mut by_namespace: HashMap<NamespaceId, Vec<Admission>> = HashMap::new();
         for (id, entry) in &group.evicted {
-            if let Some(held) = writer.tiers[TierKind::Hot.index()].held(entry.namespace, *id) {
-                let admission = self.admission_of(*id, held)?;
-                by_namespace.entry(entry.namespace).or_default().push(admission);
+            if let Some(mut memory) = writer.tiers[TierKind::Hot.index()].held(entry.namespace, *id) {
+                complete(&mut memory)?;
+                by_namespace.entry(entry.namespace).or_default().push(memory);
             }
             let standing = Standing { tier: TierKind::Warm, accesses: entry.accesses };
             group.batch.put_standing(*id, standing);

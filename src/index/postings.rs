@@ -64,7 +64,7 @@ impl Postings {
             tuples.extend(terms.iter().map(|&(term, weight)| (term.0, Posting::new(row as u32, weight).0)));
         }
         tuples.sort_unstable();
-        let mut lists = Builder::with_capacity(tuples.len());
+        let mut lists = Builder::with_capacity(tuples.len(), tuples.len());
         for (term, entry) in tuples {
             lists.push(term, entry);
         }
@@ -79,7 +79,8 @@ impl Postings {
         added.sort_unstable();
         let floor = Posting::new(row, 0).0;
         let up = |&entry: &u32| entry + (u32::from(entry >= floor) << WEIGHT_BITS);
-        let mut lists = Builder::with_capacity(self.entries.len() + added.len());
+        let fresh = added.iter().filter(|&&(term, _)| self.find(term).is_none()).count();
+        let mut lists = Builder::with_capacity(self.terms() + fresh, self.entries.len() + added.len());
         let mut from = 0;
         for (term, entry) in added {
             let before = self.terms.iter().skip(from).take_while(|&&held| held < term).count();
@@ -104,8 +105,8 @@ impl Postings {
     /// when it is left out; within a part the new rows ascend.
     pub fn merge(parts: &[(&Postings, &[u32])]) -> Self {
         let mut cursors = vec![0usize; parts.len()];
-        let total = parts.iter().map(|(postings, _)| postings.entries.len()).sum();
-        let mut lists = Builder::with_capacity(total);
+        let sum = |count: fn(&Postings) -> usize| parts.iter().map(|(postings, _)| count(postings)).sum();
+        let mut lists = Builder::with_capacity(sum(Self::terms), sum(|postings| postings.entries.len()));
         let mut run: Vec<u32> = Vec::new();
         loop {
             let heads =
@@ -234,8 +235,12 @@ struct Builder {
 }
 
 impl Builder {
-    fn with_capacity(entries: usize) -> Self {
-        Self { terms: Vec::new(), offsets: Vec::new(), entries: Vec::with_capacity(entries) }
+    fn with_capacity(terms: usize, entries: usize) -> Self {
+        Self {
+            terms: Vec::with_capacity(terms),
+            offsets: Vec::with_capacity(terms + 1),
+            entries: Vec::with_capacity(entries),
+        }
     }
 
     fn push(&mut self, term: u64, entry: u32) {
@@ -314,6 +319,23 @@ mod tests {
             for name in 0..=40 {
                 prop_assert_eq!(lists(&postings, name), naive_list(&rows, name));
             }
+        }
+
+        #[test]
+        fn lists_with_one_more_row_equal_those_built_with_it(
+            mut rows in prop::collection::vec(prop::collection::btree_map(0u8..40, 0..=MAX_WEIGHT, 0..8), 1..30),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let whole = build(&rows);
+            let at = at.index(rows.len());
+            let row = rows.remove(at);
+            let terms: Vec<(Term, u16)> = row.iter().map(|(&name, &weight)| (term(name), weight)).collect();
+            let added = build(&rows).with_row(at as u32, &terms);
+            let columns = |postings: &Postings| {
+                let (terms, offsets, entries) = postings.columns();
+                (terms.to_vec(), offsets.to_vec(), entries.to_vec())
+            };
+            prop_assert_eq!(columns(&added), columns(&whole));
         }
 
         #[test]

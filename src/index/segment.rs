@@ -198,9 +198,10 @@ impl<T: Clone> Segment<Vec<T>> {
     pub fn with(&self, row: &Row, payload: T) -> Self {
         let at = self.ids.partition_point(|&id| id < row.id.0);
         let words = row.sketch.len();
-        let mut sketches = Vec::with_capacity((self.len() + 1).div_ceil(LANES) * LANES * words);
+        let size = (self.len() + 1).div_ceil(LANES) * LANES * words;
+        let mut sketches = Vec::with_capacity(size);
         sketches.extend_from_slice(&self.sketches);
-        sketches.resize(sketches.capacity(), 0);
+        sketches.resize(size, 0);
         let mut supplied = vec![0u64; (self.len() + 1).div_ceil(64)];
         for old in 0..self.len() {
             set(&mut supplied, old + usize::from(old >= at), self.is_supplied(old as u32));

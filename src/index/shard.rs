@@ -7,13 +7,16 @@ use super::segment::{Row, Segment};
 use crate::encoder::Term;
 use crate::key::MemoryId;
 
-/// Segments up to this many rows are merged at once by whoever adds; larger
-/// merges are left to [`Shard::merge_plan`], off the path of a store.
+/// Shorter segments are open: whoever adds merges them as soon as they hold so
+/// many rows together. Larger merges are left to [`Shard::merge_plan`], off the
+/// path of a store.
 ///
-/// Merging 512 rows copies some 6,000 postings, well under 100 us.
+/// Merging 512 rows takes 0.2 ms. As that happens in one store of 512, in HOT
+/// and in WARM, it is above the P99.
 pub const INLINE_ROWS: usize = 512;
 
-/// Up to so many rows, the newest segment is made anew with each row that is added.
+/// Up to so many rows, the newest segment is made anew for each row that comes
+/// alone. That takes 5 us at most; eight such segments are merged into one.
 const TAIL_ROWS: usize = 64;
 
 /// Segments are not merged beyond this many rows: it bounds the time and the
@@ -111,7 +114,7 @@ impl<R> Shard<R> {
         self.parts.iter().map(|part| part.segment.postings.document_frequency(term)).sum()
     }
 
-    /// Number of segments before the newest, short ones, which more are added to.
+    /// Number of segments before the open ones.
     fn closed(&self) -> usize {
         let closed = |part: &Part<R>| part.segment.len() >= INLINE_ROWS;
         self.parts.iter().rposition(closed).map_or(0, |last| last + 1)
@@ -190,14 +193,13 @@ impl<T: Clone> Shard<Vec<T>> {
         self.close();
     }
 
-    /// Merges the newest segments when they are enough for one that is closed,
-    /// or so few that they fit the one that is still added to.
+    /// Merges the open segments when they have rows enough for a closed one, or
+    /// the newest of them when they have few enough for one that grows on.
     fn close(&mut self) {
-        let rows = |parts: &[Part<Vec<T>>]| -> usize { parts.iter().map(|part| part.segment.len()).sum() };
-        let open = self.closed()..self.parts.len();
-        let due = open.clone().find(|&start| {
-            let rows = rows(&self.parts[start..]);
-            rows <= TAIL_ROWS || start == open.start && rows >= INLINE_ROWS
+        let open = self.closed();
+        let due = (open..self.parts.len()).find(|&start| {
+            let rows: usize = self.parts[start..].iter().map(|part| part.segment.len()).sum();
+            rows <= TAIL_ROWS || start == open && rows >= INLINE_ROWS
         });
         if let Some(start) = due.filter(|start| start + 1 < self.parts.len()) {
             let merged = merge(&self.parts[start..]);
@@ -330,6 +332,37 @@ mod tests {
         shard.remove(MemoryId(1));
         assert!(view.find(MemoryId(1)).is_some());
         assert!(shard.find(MemoryId(1)).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn rows_added_one_by_one_in_any_order_equal_a_segment_of_them_all(
+            ids in Just((0..TAIL_ROWS as u64).collect::<Vec<_>>()).prop_shuffle(),
+            count in 1..=TAIL_ROWS,
+        ) {
+            let mut shard = Shard::default();
+            let mut ids = ids[..count].to_vec();
+            ids.iter().for_each(|&id| shard.add(&[row(id)], vec![id]));
+            ids.sort_unstable();
+            let rows: Vec<Row> = ids.iter().map(|&id| row(id)).collect();
+            let [part] = shard.parts() else { panic!("{} segments", shard.parts().len()) };
+            let (grown, built) = (&part.segment, Segment::build(&rows, ids));
+            prop_assert_eq!(part.live.len(), count);
+            prop_assert_eq!((&*grown.ids, &*grown.created), (&*built.ids, &*built.created));
+            prop_assert_eq!((&*grown.norms, &*grown.supplied), (&*built.norms, &*built.supplied));
+            prop_assert_eq!((&*grown.sketches, &grown.rows), (&*built.sketches, &built.rows));
+            prop_assert!(grown.postings.iter().eq(built.postings.iter()));
+        }
+    }
+
+    #[test]
+    fn memories_that_come_with_descending_ids_leave_few_segments_too() {
+        let mut shard = Shard::default();
+        for id in (0..2_000).rev() {
+            shard.add(&[row(id)], vec![id]);
+            let open = shard.parts().len() - shard.closed();
+            assert!(open <= INLINE_ROWS / TAIL_ROWS, "{open} open segments at {id}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::archive::{Archive, Block};
-use super::{Admission, Done, Held, Search, Tier, TierBytes, TierView, Upkeep, local};
+use super::{Admission, Done, Search, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
 use crate::hdv::Hypervector;
@@ -166,7 +166,7 @@ impl Tier for ColdTier {
         removed
     }
 
-    fn held(&self, _namespace: NamespaceId, _id: MemoryId) -> Option<Held> {
+    fn held(&self, _namespace: NamespaceId, _id: MemoryId) -> Option<Admission> {
         None
     }
 

@@ -3,15 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Admission, Done, Held, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
+use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
 use crate::index::{Segment, Shard, TopK, Vectors};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::Batch;
 
-/// What HOT keeps of a memory, besides its row in the index: all of it.
-type Rows = Vec<Held>;
+/// What HOT keeps of a memory, besides its row in the index.
+#[derive(Clone)]
+struct HotMemory {
+    vector: Arc<[u64]>,
+    record: Arc<[u8]>,
+}
+
+type Rows = Vec<HotMemory>;
 
 /// The HOT tier.
 pub struct HotTier {
@@ -44,7 +50,7 @@ impl Tier for HotTier {
         self.len += memories.len();
         let (rows, payload): (Vec<_>, Rows) = memories
             .into_iter()
-            .map(|Admission { row, vector, record }| (row, Held { vector, record }))
+            .map(|Admission { row, vector, record }| (row, HotMemory { vector, record }))
             .unzip();
         self.shards.entry(namespace).or_default().add(&rows, payload);
         Ok(Some(namespace))
@@ -60,9 +66,10 @@ impl Tier for HotTier {
         removed
     }
 
-    fn held(&self, namespace: NamespaceId, id: MemoryId) -> Option<Held> {
+    fn held(&self, namespace: NamespaceId, id: MemoryId) -> Option<Admission> {
         let (part, row) = self.shards.get(&namespace)?.find(id)?;
-        part.segment.rows.get(row as usize).cloned()
+        let HotMemory { vector, record } = part.segment.rows.get(row as usize)?.clone();
+        Some(Admission { row: part.segment.row(row, Vec::new()), vector, record })
     }
 
     fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView> {
@@ -110,7 +117,8 @@ impl TierView for HotView {
     }
 
     fn bytes(&self) -> TierBytes {
-        let payload = |memory: &Held| size_of::<Held>() + size_of_val(&*memory.vector) + memory.record.len();
+        let payload =
+            |memory: &HotMemory| size_of::<HotMemory>() + size_of_val(&*memory.vector) + memory.record.len();
         let parts = self.shard.parts().iter();
         let payload: usize = parts.flat_map(|part| &part.segment.rows).map(payload).sum();
         TierBytes { ram: (self.shard.heap_bytes() + payload) as u64, mapped: 0 }
@@ -132,5 +140,40 @@ impl Vectors<Rows> for HotVectors<'_> {
             return Ok(&self.derived);
         }
         Ok(&memory.vector)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hdv::Dimension;
+    use crate::index::Row;
+
+    #[test]
+    fn what_is_held_is_what_was_taken_in_until_it_is_removed() {
+        let encoder = Encoder::new(Dimension::new(256).unwrap(), 0);
+        let mut tier = HotTier::new(Arc::new(encoder));
+        let (namespace, id) = (NamespaceId::default(), MemoryId(7));
+        let row = Row {
+            id,
+            created: 5,
+            norm: 0.5,
+            supplied: true,
+            terms: vec![(Term(1), 2)],
+            sketch: [3, 4].into(),
+        };
+        let given = Admission { row, vector: [3, 4, 5, 6].into(), record: [8, 9].into() };
+        let done = tier.stage(namespace, vec![given.clone()])().unwrap();
+        tier.apply(done, &mut Batch::default()).unwrap();
+
+        let held = tier.held(namespace, id).unwrap();
+        assert_eq!((&held.vector, &held.record), (&given.vector, &given.record));
+        let Row { created, norm, supplied, terms, sketch, .. } = held.row;
+        assert_eq!((created, norm, supplied, &*sketch), (5, 0.5, true, &*given.row.sketch));
+        assert!(terms.is_empty(), "the lists are not turned into terms");
+
+        assert!(tier.held(NamespaceId(1), id).is_none());
+        tier.remove(namespace, id);
+        assert!(tier.held(namespace, id).is_none());
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use self::vectors::{Extents, VectorFile};
-use super::{Admission, Done, Held, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
+use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
 use crate::hdv::Dimension;
@@ -122,7 +122,7 @@ impl Tier for WarmTier {
         removed
     }
 
-    fn held(&self, _namespace: NamespaceId, _id: MemoryId) -> Option<Held> {
+    fn held(&self, _namespace: NamespaceId, _id: MemoryId) -> Option<Admission> {
         None
     }
 
