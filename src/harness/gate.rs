@@ -18,10 +18,13 @@
 //!    above theta / 2.
 //! 3. **Bytes and qualities** are compared as they are.
 //!
-//! A suspect that cannot be confirmed has regressed only if the saved samples alone
-//! leave no doubt: the bootstrap's p of "at most theta", adjusted by Holm over all
-//! benchmarks, is at most alpha. `mnemobench selftest` prints how often all of this
-//! errs.
+//! A suspect that cannot be confirmed is inconclusive: a machine that was busier in
+//! one run has slowed all samples of it, and they do not tell. Who knows that it was
+//! as quiet in both may judge by them alone ([`Screening::conclude_alone`]): what has
+//! regressed then is where the bootstrap's p of "at most theta", adjusted by Holm over
+//! all benchmarks, is at most alpha.
+//!
+//! `mnemobench selftest` prints how often all of this errs.
 
 mod screen;
 pub mod statistics;
@@ -30,7 +33,7 @@ pub mod verdict;
 
 use std::collections::BTreeMap;
 
-pub use self::screen::{Screening, Suspect, screen};
+pub use self::screen::{Pairs, Screening, Suspect, screen};
 use super::machine::Machine;
 use super::results::{Kind, Taken};
 

@@ -68,12 +68,13 @@ fn against_another_machine_only_bytes_and_qualities_count() {
 }
 
 #[test]
-fn a_suspect_of_a_recorded_baseline_is_judged_by_its_samples() {
+fn a_suspect_of_a_recorded_baseline_is_judged_by_its_samples_only_if_asked() {
     let home = recorded();
     home.write_samples("new", ID, &samples(150_000.0, 0.03));
-    home.detect(&[]).assert(ID, "regressed", 1);
-    home.write_samples("new", ID, &samples(106_000.0, 0.03));
     home.detect(&[]).assert(ID, "inconclusive", 2);
+    home.detect(&["--no-confirm"]).assert(ID, "regressed", 1);
+    home.write_samples("new", ID, &samples(106_000.0, 0.03));
+    home.detect(&["--no-confirm"]).assert(ID, "inconclusive", 2);
 }
 
 #[test]

@@ -24,6 +24,11 @@ pub(crate) enum Command {
     Detect(DetectArgs),
     /// Turn a saved baseline into files that live in the repository.
     InitBaselines(InitArgs),
+    /// Measure how often the gate errs.
+    ///
+    /// On simulated runs, which is the same for the same seed on every machine; with
+    /// --real on an executable against itself. The profile is that of `MNEMO_PROFILE`.
+    Selftest(SelftestArgs),
 }
 
 /// Where measurements are.
@@ -90,6 +95,39 @@ pub(crate) struct InitArgs {
     /// The name of the machine's folder [default: from the CPU and the number of cores]
     #[arg(long, value_name = "NAME")]
     pub(crate) machine: Option<String>,
+    /// Where measurements are.
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
+}
+
+/// `selftest`.
+#[derive(Debug, Args)]
+pub(crate) struct SelftestArgs {
+    /// Simulated runs in each cell of the table
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub(crate) families: usize,
+    /// The seed of the simulation
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// Run a real bench, as baseline and as candidate
+    #[arg(long)]
+    pub(crate) real: bool,
+    /// How often
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "real")]
+    pub(crate) runs: usize,
+    /// The bench
+    #[arg(long, value_name = "NAME", default_value = "latency", requires = "real")]
+    pub(crate) bench: String,
+    /// Its executable [default: that of its last run]
+    #[arg(long, value_name = "FILE", requires = "real")]
+    pub(crate) program: Option<PathBuf>,
+    /// Only benchmarks that this regular expression matches
+    #[arg(long, value_name = "REGEX", requires = "real")]
+    pub(crate) filter: Option<String>,
+    /// Slow the candidate, such as `recall=0.20`; needs an executable with the feature
+    /// `inject` (may be repeated, each gets a row)
+    #[arg(long, value_name = "SPEC", requires = "real")]
+    pub(crate) inject: Vec<String>,
     /// Where measurements are.
     #[command(flatten)]
     pub(crate) home: HomeArgs,

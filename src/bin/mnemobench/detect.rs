@@ -1,6 +1,5 @@
 //! `detect`: read both sides, screen, confirm, print.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -47,18 +46,14 @@ fn judge(arguments: &DetectArgs) -> Result<Report, Box<dyn Error>> {
     let (old, source) = baseline_side(arguments, &home, &new)?;
 
     let screening = screen(&old, &new, &thresholds);
-    let pairs = if arguments.no_confirm || screening.suspects().is_empty() {
-        BTreeMap::new()
+    let judgement = if arguments.no_confirm {
+        screening.conclude_alone()
     } else {
-        let confirmation = Confirmation {
-            home: &home,
-            runs: [baseline, candidate],
-            pairs: thresholds.gate.pairs,
-            limit: std::time::Duration::from_secs(thresholds.gate.process_seconds),
-        };
-        confirmation.run(screening.suspects())?
+        let runs = [baseline.as_str(), candidate.as_str()];
+        let pairs = Confirmation::new(&home, runs, &thresholds.gate).run(screening.suspects())?;
+        screening.conclude(&pairs)
     };
-    Ok(Report::new(arguments, source, [&old, &new], screening.conclude(&pairs)))
+    Ok(Report::new(arguments, source, [&old, &new], judgement))
 }
 
 /// Those of the file that is named; of the usual place if there is one; the built-in

@@ -10,6 +10,8 @@ mod confirm;
 mod criterion;
 mod detect;
 mod output;
+mod process;
+mod selftest;
 mod sides;
 
 use std::error::Error;
@@ -36,5 +38,6 @@ fn run(command: Command) -> Result<u8, Box<dyn Error>> {
     match command {
         Command::Detect(arguments) => detect::detect(&arguments),
         Command::InitBaselines(arguments) => baselines::init(&arguments),
+        Command::Selftest(arguments) => selftest::selftest(&arguments),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::statistics::{Bootstrap, Paired, holm};
+use super::statistics::{Bootstrap, Paired, Resamples, holm};
 use super::thresholds::{Allowed, FEWEST_PAIRS, Thresholds};
 use super::verdict::{Change, Finding, Judgement, Verdict};
 use super::{BEYOND_DOUBT, CLEAR, CONFIDENCE, Data, Observation, Origin, Side, is_exact};
@@ -11,6 +11,9 @@ use crate::harness::profile::Profile;
 
 /// Rounding may put equal ratios on both sides of a limit.
 const ROUNDING: f64 = 1e-9;
+
+/// The d of each pair of a suspect, or why there are none.
+pub type Pairs = BTreeMap<String, Result<Vec<f64>, String>>;
 
 /// What the first stage found.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +48,7 @@ pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Scr
 
     let mut screening =
         Screening { findings: Vec::new(), suspects: Vec::new(), thresholds: thresholds.clone() };
-    let mut timed = Vec::new();
+    let (mut timed, mut resamples) = (Vec::new(), BTreeMap::new());
     for id in ids {
         let sides = [baseline, candidate].map(|side| side.observations.get(id));
         let Some(case) = Case::new(id, sides, thresholds) else { continue };
@@ -55,7 +58,7 @@ pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Scr
             }
             Some(None) => {}
             None if is_exact(case.kind) => screening.findings.push(case.exactly()),
-            None => match case.bootstrap() {
+            None => match case.bootstrap(&mut resamples) {
                 Some(bootstrap) => timed.push((case, bootstrap)),
                 None => {
                     screening.findings.push(case.finding(Verdict::Unreadable, None, Some(NOT_SAMPLES.into())))
@@ -169,13 +172,18 @@ impl<'a> Case<'a> {
         if old == new { 0.0 } else { (new / old).ln() }
     }
 
-    fn bootstrap(&self) -> Option<Bootstrap> {
+    /// Resamples depend on the number of samples alone and are drawn once.
+    fn bootstrap(&self, resamples: &mut BTreeMap<[usize; 2], [Resamples; 2]>) -> Option<Bootstrap> {
         let (Data::Samples { values: old, .. }, Data::Samples { values: new, .. }) =
             (&self.old?.data, &self.new?.data)
         else {
             return None;
         };
-        Bootstrap::log_ratio(old, new)
+        let counts = [old.len(), new.len()];
+        let [of_old, of_new] = resamples
+            .entry(counts)
+            .or_insert_with(|| [Resamples::new(old.len(), 0), Resamples::new(new.len(), 1)]);
+        Bootstrap::with(of_old, of_new, old, new)
     }
 
     /// Logarithms of worsenings (the estimate, its lower and its upper bound) as
@@ -265,9 +273,21 @@ impl Screening {
         &self.suspects
     }
 
+    /// Judges by the saved samples alone, as if the machine had been as quiet in both
+    /// runs: what is beyond doubt then has regressed.
+    pub fn conclude_alone(self) -> Judgement {
+        let Self { mut findings, suspects, thresholds } = self;
+        findings.extend(suspects.into_iter().map(|Suspect { beyond_doubt, finding, .. }| {
+            let verdict = if beyond_doubt { Verdict::Regressed } else { Verdict::Inconclusive };
+            let reason = Some("by the saved samples alone, which drift from run to run".into());
+            Finding { verdict, effect: verdict.effect(thresholds.gate.undecided), reason, ..finding }
+        }));
+        Judgement::new(findings)
+    }
+
     /// The second stage: for each suspect the d of every pair, ln(median of the
     /// candidate / median of the baseline), or why there are none.
-    pub fn conclude(self, pairs: &BTreeMap<String, Result<Vec<f64>, String>>) -> Judgement {
+    pub fn conclude(self, pairs: &Pairs) -> Judgement {
         let Self { mut findings, suspects, thresholds } = self;
         let paired: Vec<Result<Paired, String>> =
             suspects.iter().map(|suspect| suspect.paired(pairs.get(&suspect.id))).collect();
@@ -307,7 +327,7 @@ impl Suspect {
         family: Option<(f64, f64)>,
         thresholds: &Thresholds,
     ) -> Finding {
-        let Self { allowed, beyond_doubt, mut finding, .. } = self;
+        let Self { allowed, mut finding, .. } = self;
         let (verdict, reason) = match (paired, family) {
             (Ok(paired), Some((worse, better))) => {
                 let bounds = [paired.mean, paired.lower(CONFIDENCE), paired.upper(CONFIDENCE)];
@@ -315,9 +335,6 @@ impl Suspect {
                 verdict_of_pairs(&paired, allowed.log(1.0), worse, better, thresholds.gate.alpha)
             }
             (Ok(_), None) => (Verdict::Inconclusive, Some(UNCONFIRMED.into())),
-            (Err(reason), _) if beyond_doubt => {
-                (Verdict::Regressed, Some(format!("by the saved samples alone: {reason}")))
-            }
             (Err(reason), _) => (Verdict::Inconclusive, Some(reason)),
         };
         Finding { verdict, effect: verdict.effect(thresholds.gate.undecided), reason, ..finding }

@@ -1,0 +1,175 @@
+//! The rule on simulated runs, whose truth is known.
+
+use indicatif::{ParallelProgressIterator, ProgressBar};
+use mnemocore::harness::gate::thresholds::Thresholds;
+use mnemocore::harness::gate::verdict::{Effect, Judgement, Verdict};
+use mnemocore::harness::gate::{Data, Observation, Origin, Pairs, Side, screen};
+use mnemocore::harness::machine::Machine;
+use mnemocore::harness::profile::Profile;
+use mnemocore::harness::random::Random;
+use mnemocore::harness::results::{Kind, Taken};
+use rayon::prelude::*;
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use super::super::cli::SelftestArgs;
+use super::percent;
+
+/// Benchmarks of one run, as the suite has about.
+const FAMILY: usize = 40;
+/// Samples of one benchmark.
+const SAMPLES: usize = 50;
+/// One sample of so many is an outlier, half to twice as slow again.
+const OUTLIERS: u32 = 20;
+/// How far a benchmark drifts from run to run, either way.
+const DRIFT: f64 = 0.08;
+/// What is left of noise in one pair of runs (standard deviation).
+const RESIDUAL: f64 = 0.015;
+/// Standard deviations of samples: a quiet machine, and a shared one.
+const SIGMAS: [f64; 2] = [0.03, 0.12];
+/// How much slower one benchmark of the family really is.
+const EFFECTS: [f64; 5] = [0.0, 0.10, 0.15, 0.20, 0.30];
+/// How much more memory one benchmark really takes.
+const MEMORY: f64 = 0.25;
+
+/// The benchmark that is slower, and the one that takes more memory.
+const SLOWER: &str = "b00/p99/1";
+const LARGER: &str = "footprint/ram/1";
+
+/// A table: a row for each rule and noise.
+pub(super) fn run(arguments: &SelftestArgs) -> Vec<Vec<String>> {
+    let header = ["rule, sigma of samples", "A/A: any regressed", "A/A: undecided"];
+    let found = EFFECTS[1..].iter().map(|effect| format!("+{:.0} % found", 100.0 * effect));
+    let mut rows = vec![header.map(String::from).into_iter().chain(found).collect::<Vec<_>>()];
+    rows[0].push(format!("memory +{:.0} % found", 100.0 * MEMORY));
+    let bar = ProgressBar::new((SIGMAS.len() * EFFECTS.len() * arguments.families) as u64);
+    for sigma in SIGMAS {
+        let cells: Vec<Tally> = EFFECTS.map(|effect| families(sigma, effect, arguments, &bar)).into();
+        for (rule, name) in ["screen and pairs", "saved samples alone"].iter().enumerate() {
+            let of = |tally: &Tally, count: fn(&Counts) -> usize| {
+                percent(count(&tally.0[rule]), arguments.families)
+            };
+            let mut row = vec![format!("{name}, {:.0} %", 100.0 * sigma)];
+            row.push(of(&cells[0], |counts| counts.others));
+            row.push(of(&cells[0], |counts| counts.undecided));
+            row.extend(cells[1..].iter().map(|tally| of(tally, |counts| counts.slower)));
+            row.push(of(&cells[0], |counts| counts.larger));
+            rows.push(row);
+        }
+    }
+    bar.finish_and_clear();
+    rows
+}
+
+/// In how many families something was said, by both rules.
+#[derive(Clone, Copy, Default)]
+struct Tally([Counts; 2]);
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    /// The slower benchmark has regressed.
+    slower: usize,
+    /// The larger one has.
+    larger: usize,
+    /// Any other has, falsely.
+    others: usize,
+    /// Any was left undecided.
+    undecided: usize,
+}
+
+impl Counts {
+    fn of(judgement: &Judgement, effect: f64) -> Self {
+        let any = |holds: &dyn Fn(&str) -> bool, verdict: Verdict| {
+            let mut findings = judgement.findings.iter();
+            usize::from(findings.any(|finding| finding.verdict == verdict && holds(&finding.id)))
+        };
+        let mut findings = judgement.findings.iter();
+        Self {
+            slower: any(&|id| id == SLOWER, Verdict::Regressed),
+            larger: any(&|id| id == LARGER, Verdict::Regressed),
+            others: any(&|id| id != LARGER && (id != SLOWER || effect == 0.0), Verdict::Regressed),
+            undecided: usize::from(findings.any(|finding| finding.effect == Effect::CannotJudge)),
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            slower: self.slower + other.slower,
+            larger: self.larger + other.larger,
+            others: self.others + other.others,
+            undecided: self.undecided + other.undecided,
+        }
+    }
+}
+
+fn families(sigma: f64, effect: f64, arguments: &SelftestArgs, bar: &ProgressBar) -> Tally {
+    let judge = |family: usize| {
+        let seed = arguments.seed ^ sigma.to_bits() ^ effect.to_bits();
+        let judgements = Noise { random: Random::stream(seed, family as u64), sigma }.family(effect);
+        Tally(judgements.map(|judgement| Counts::of(&judgement, effect)))
+    };
+    let sum = |a: Tally, b: Tally| Tally([a.0[0].plus(b.0[0]), a.0[1].plus(b.0[1])]);
+    (0..arguments.families).into_par_iter().progress_with(bar.clone()).map(judge).reduce(Tally::default, sum)
+}
+
+struct Noise {
+    random: Random,
+    sigma: f64,
+}
+
+impl Noise {
+    /// Both runs of a family, judged with pairs and without.
+    fn family(&mut self, effect: f64) -> [Judgement; 2] {
+        let (mut old, mut new) = (Side::default(), Side::default());
+        let truth = |id: &str| if id == SLOWER { effect.ln_1p() } else { 0.0 };
+        for i in 0..FAMILY {
+            let id = format!("b{i:02}/p99/1");
+            let slower = truth(&id);
+            let (before, after) = (self.samples(0.0), self.samples(slower));
+            old.observations.insert(id.clone(), observation(Kind::P99, before, 1));
+            new.observations.insert(id, observation(Kind::P99, after, 2));
+        }
+        old.observations.insert(LARGER.into(), observation(Kind::Ram, Data::Value(1e6), 1));
+        new.observations.insert(LARGER.into(), observation(Kind::Ram, Data::Value(1e6 * (1.0 + MEMORY)), 2));
+
+        let thresholds = Thresholds::default();
+        let screening = screen(&old, &new, &thresholds);
+        let mut pairs = Pairs::new();
+        for suspect in screening.suspects() {
+            let mean = truth(&suspect.id);
+            let differences = (0..thresholds.gate.pairs).map(|_| mean + RESIDUAL * self.normal()).collect();
+            pairs.insert(suspect.id.clone(), Ok(differences));
+        }
+        [screening.clone().conclude(&pairs), screening.conclude_alone()]
+    }
+
+    /// The samples of one run, whose ln is off by `slower` and by its drift.
+    fn samples(&mut self, slower: f64) -> Data {
+        let drift = DRIFT * (2.0 * self.random.unit() - 1.0);
+        let sample = |_| {
+            let outlier = if self.random.below(OUTLIERS) == 0 { 1.5 + 0.5 * self.random.unit() } else { 1.0 };
+            outlier * (slower + drift + self.sigma * self.normal()).exp()
+        };
+        Data::Samples { values: (0..SAMPLES).map(sample).collect(), operations: 1 }
+    }
+
+    fn normal(&mut self) -> f64 {
+        // Never 0, whose quantile is infinite.
+        Normal::standard().inverse_cdf(1.0 - self.random.unit())
+    }
+}
+
+fn observation(kind: Kind, data: Data, unix_seconds: u64) -> Observation {
+    let machine = Machine {
+        cpu: "simulated".into(),
+        cpu_features: Vec::new(),
+        cores: 1,
+        memory_bytes: None,
+        os: String::new(),
+        architecture: String::new(),
+        rustc: String::new(),
+        features: Vec::new(),
+        revision: String::new(),
+    };
+    let taken = Taken { unix_seconds, revision: String::new(), profile: Profile::Default, quick: false };
+    Observation { bench: "simulated".into(), kind, data, origin: Some(Origin { taken, machine }) }
+}
