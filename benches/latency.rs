@@ -10,6 +10,7 @@
 //! - `store_warm`: memories enter WARM, as there is no HOT;
 //! - `store_cold`: as there is no room in HOT and WARM, the background thread
 //!   archives whatever was stored, at the same time: what a store takes then;
+//! - `get`: a memory by its identifier, its text decompressed where it is in COLD;
 //! - `archive`: a batch of 1,024 until all of it is in COLD, wall time only.
 //!
 //! After a complete run it prints how the engine stands to its targets.
@@ -25,13 +26,16 @@ use std::time::{Duration, Instant};
 
 use common::{Kept as _, Latency, Stock, Store, new_texts, temporary_folder};
 use criterion::{BenchmarkId, Throughput};
+use mnemocore::harness::benchmark::{Benchmark, Failure};
 use mnemocore::harness::profile::Profile;
-use mnemocore::{Config, Engine, Method, NewMemory, Query, TierKind};
+use mnemocore::{Config, Engine, MemoryId, Method, NewMemory, Query, TierKind};
 
 /// Distinct queries, asked in turn.
 const QUERIES: usize = 500;
 /// Distinct texts, stored in turn.
 const TEXTS: usize = 20_000;
+/// A step through all memories of any stock, whose numbers it shares no factor with.
+const PRIME: usize = 7_919;
 /// Memories that are archived together.
 const ARCHIVED: usize = 1_024;
 
@@ -42,6 +46,7 @@ fn main() {
         for memories in sizes {
             complete &= ask(&mut latency, Stock::new(tier, memories));
             complete &= store(&mut latency, Stock::new(tier, memories));
+            latency.run(&mut Get { stock: Stock::new(tier, memories), store: None, asked: 0 });
         }
     }
     exact(&mut latency);
@@ -154,6 +159,42 @@ fn assert_grown(store: &Store) {
         TierKind::Warm | TierKind::Cold => {
             assert!(here == total && total > memories, "{here} of {total} memories in {tier}");
         }
+    }
+}
+
+/// A memory by its identifier.
+struct Get {
+    stock: Stock,
+    store: Option<Store>,
+    asked: usize,
+}
+
+impl Benchmark for Get {
+    fn group(&self) -> String {
+        group("get", self.stock.tier)
+    }
+
+    fn case(&self) -> String {
+        self.stock.memories.to_string()
+    }
+
+    fn set_up(&mut self) -> Result<(), Failure> {
+        self.store = Some(self.stock.open());
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<(), Failure> {
+        let Store { engine, .. } = self.store.as_ref().ok_or("no store")?;
+        // Far from the last one, so that none is at hand because of its neighbour.
+        self.asked = (self.asked + PRIME) % self.stock.memories;
+        let memory = engine.get(MemoryId(self.asked as u64))?;
+        black_box(memory.ok_or("no memory")?);
+        Ok(())
+    }
+
+    fn verify(&mut self) -> Result<(), Failure> {
+        self.store.as_ref().ok_or("no store")?.assert_in_tier();
+        Ok(())
     }
 }
 

@@ -19,12 +19,14 @@ mod recorder;
 mod ripple;
 mod store;
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion, SamplingMode};
+use mnemocore::harness::benchmark::{Benchmark, Failure};
 use mnemocore::harness::measure::Latencies;
 use mnemocore::harness::profile::{Arguments, Profile};
 
@@ -220,6 +222,28 @@ impl Latency {
     /// The Criterion for the P99 of single operations.
     pub fn p99(&mut self) -> &mut Criterion<P99> {
         &mut self.p99
+    }
+
+    /// Measures a benchmark of one's own, as [`Latency::bench`] does, and verifies
+    /// it if the filter let it through.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn run(&mut self, benchmark: &mut dyn Benchmark) -> Option<Latencies> {
+        let (group, case) = (benchmark.group(), benchmark.case());
+        let fail = |failure: Failure| -> () { panic!("{group}: {failure}") };
+        let ready = Cell::new(false);
+        let inner = &mut *benchmark;
+        let set_up = || {
+            inner.set_up().unwrap_or_else(fail);
+            ready.set(true);
+            inner
+        };
+        let latencies = self.bench(&group, case, set_up, |inner| inner.run().unwrap_or_else(fail));
+        if ready.get() {
+            benchmark.verify().unwrap_or_else(fail);
+        }
+        latencies
     }
 
     /// The Criterion for wall time alone, and where to note what it measured.

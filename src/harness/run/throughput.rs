@@ -1,13 +1,13 @@
 //! Operations per second of several threads.
 
 use std::hint::black_box;
+use std::panic::resume_unwind;
 use std::sync::Barrier;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::latency::{check_grown, group, open_to_grow, queries};
 use super::{RunConfig, RunError};
-use crate::Engine;
 use crate::error::Error;
 use crate::harness::benchmark::median;
 use crate::harness::measure::{Kind, Measurement};
@@ -36,7 +36,7 @@ pub fn run_throughput(config: &RunConfig) -> Result<Vec<Measurement>, RunError> 
         })?);
         stock.check(&engine)?;
         drop(engine);
-        let engine: Engine = open_to_grow(stock, folder.path())?;
+        let engine = open_to_grow(stock, folder.path())?;
         let texts = new_texts(config.seed, config.operations);
         measured.extend(by_workers(config, &group("store", tier), &texts, |text| {
             black_box(engine.store(text.as_str())?);
@@ -78,26 +78,32 @@ fn time<T: Sync>(
     inputs: &[T],
     operation: &(impl Fn(&T) -> Result<(), Error> + Sync),
 ) -> Result<Duration, Error> {
-    let barrier = Barrier::new(workers + 1);
-    thread::scope(|scope| {
-        let work = |worker: usize| {
-            let inputs = inputs.iter().cycle().skip(worker).step_by(workers);
-            barrier.wait();
-            // The first ones do one more where it does not come out even.
-            let share = operations / workers + usize::from(worker < operations % workers);
-            inputs.take(share).try_for_each(operation)
-        };
-        let threads: Vec<_> = (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
+    let barrier = Barrier::new(workers);
+    let work = |worker: usize| {
+        let inputs = inputs.iter().cycle().skip(worker).step_by(workers);
+        // The first ones do one more where it does not come out even.
+        let share = operations / workers + usize::from(worker < operations % workers);
         barrier.wait();
         let started = Instant::now();
-        let outcomes: Vec<_> = threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        let elapsed = started.elapsed();
-        for outcome in outcomes {
-            // A panic of the engine's stays one.
-            outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        }
-        Ok(elapsed)
-    })
+        inputs.take(share).try_for_each(operation)?;
+        Ok((started, Instant::now()))
+    };
+    let outcomes: Result<Vec<(Instant, Instant)>, Error> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers)
+            .map(|worker| {
+                let work = &work;
+                scope.spawn(move || work(worker))
+            })
+            .collect();
+        // A panic of the engine's stays one.
+        let join =
+            |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        threads.into_iter().map(join).collect()
+    });
+    // From the first that starts to the last that ends.
+    let (started, ended): (Vec<Instant>, Vec<Instant>) = outcomes?.into_iter().unzip();
+    let elapsed = started.iter().min().zip(ended.iter().max());
+    Ok(elapsed.map_or(Duration::ZERO, |(&started, &ended)| ended - started))
 }
 
 #[cfg(test)]
