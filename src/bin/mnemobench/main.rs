@@ -1,4 +1,4 @@
-//! `mnemobench`: judges and records what the benches measured.
+//! `mnemobench`: judges, records and reports what the benches measured.
 //!
 //! `main` is the flow, `cli` the command line, `criterion` the only module that
 //! knows Criterion's files. What a verdict is made of is in
@@ -9,8 +9,13 @@ mod cli;
 mod confirm;
 mod criterion;
 mod detect;
+mod measured;
 mod output;
+mod report;
 mod sides;
+mod slo;
+mod table;
+mod units;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -36,5 +41,7 @@ fn run(command: Command) -> Result<u8, Box<dyn Error>> {
     match command {
         Command::Detect(arguments) => detect::detect(&arguments),
         Command::InitBaselines(arguments) => baselines::init(&arguments),
+        Command::Report(arguments) => report::report(&arguments),
+        Command::Slo(arguments) => slo::slo(&arguments),
     }
 }
