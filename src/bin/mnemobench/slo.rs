@@ -73,8 +73,8 @@ fn general() -> Vec<Objective> {
     let loads = ["store/throughput/*", "recall/throughput/*", "mixed_*/throughput/*"];
     let p99 = Statistic::P99;
     vec![
-        objective("store, P99", &["store_*/p99/*"], p99, Kind::P99, 50e6, "latency"),
-        objective("query, P99", &["recall_*/p99/*"], p99, Kind::P99, 50e6, "latency"),
+        objective("store", &["store_*/p99/*"], p99, Kind::P99, 50e6, "latency"),
+        objective("query", &["recall_*/p99/*"], p99, Kind::P99, 50e6, "latency"),
         objective("throughput", &loads, Statistic::Median, Kind::Throughput, 100.0, "throughput"),
         objective(
             "RAM per 1,000 memories",
@@ -191,28 +191,11 @@ pub(crate) const OWN: &str = "Our own, from baselines/thresholds.toml:";
 /// The levels as a table.
 pub(crate) fn table(levels: &[Level]) -> Table {
     let mut table =
-        Table::new(["service level", "#limit", "#measured", "#margin", "kept", "worst benchmark", "run"]);
+        Table::new(["service level", "kept", "#measured", "#limit", "#margin", "worst benchmark", "run"]);
     for level in levels {
         let limit = format!("{} {}", level.bound(), units::value(level.kind, level.limit));
-        let name = format!("{} ({})", level.name, level.statistic);
-        let cells = match &level.worst {
-            Some(worst) if level.missing.is_none() || !worst.is_kept => [
-                units::value(level.kind, worst.value),
-                units::percent(worst.margin),
-                if worst.is_kept { "yes" } else { "NO" }.to_owned(),
-                worst.benchmark.clone(),
-                format!("{}, {}", worst.profile, worst.revision),
-            ],
-            _ => [
-                "not measured".into(),
-                String::new(),
-                "?".into(),
-                String::new(),
-                format!("`{}`", level.command),
-            ],
-        };
-        let [value, margin, kept, benchmark, run] = cells;
-        table.row([name, limit, value, margin, kept, benchmark, run]);
+        let [kept, measured, margin, benchmark, run] = level.cells();
+        table.row([level.title(), kept, measured, limit, margin, benchmark, run]);
     }
     table
 }
@@ -220,6 +203,33 @@ pub(crate) fn table(levels: &[Level]) -> Table {
 impl Level {
     fn is_measured(&self) -> bool {
         self.worst.is_some() && self.missing.is_none()
+    }
+
+    /// Its name, with the percentile if it is about one.
+    fn title(&self) -> String {
+        let Self { name, statistic, .. } = self;
+        if statistic.starts_with('P') { format!("{name}, {statistic}") } else { name.clone() }
+    }
+
+    /// Whether it is kept, the value, the margin, the benchmark and its run.
+    fn cells(&self) -> [String; 5] {
+        match &self.worst {
+            // A part that breaks it is enough.
+            Some(worst) if self.missing.is_none() || !worst.is_kept => [
+                if worst.is_kept { "yes" } else { "NO" }.to_owned(),
+                units::value(self.kind, worst.value),
+                units::percent(worst.margin),
+                worst.benchmark.clone(),
+                format!("{}, {}", worst.profile, worst.revision),
+            ],
+            _ => [
+                "?".into(),
+                "not measured".into(),
+                String::new(),
+                String::new(),
+                format!("`{}`", self.command),
+            ],
+        }
     }
 
     fn bound(&self) -> &'static str {

@@ -36,6 +36,20 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Without the columns that no row has anything in.
+    pub(crate) fn without_empty_columns(mut self) -> Self {
+        for column in (0..self.columns.len()).rev() {
+            if self.rows.iter().all(|row| row.get(column).is_none_or(String::is_empty)) {
+                self.columns.remove(column);
+                self.rows
+                    .iter_mut()
+                    .filter(|row| column < row.len())
+                    .for_each(|row| drop(row.remove(column)));
+            }
+        }
+        self
+    }
+
     /// Whether any column has a name.
     pub(crate) fn has_head(&self) -> bool {
         self.columns.iter().any(|column| !column.name.is_empty())

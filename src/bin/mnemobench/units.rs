@@ -47,6 +47,11 @@ pub(crate) fn digits(value: f64) -> String {
     }
 }
 
+/// Without the zeros behind a point, as on an axis.
+pub(crate) fn round(value: &str) -> String {
+    value.replace(".00 ", " ").replace(".0 ", " ")
+}
+
 /// A whole number with its thousands set apart.
 pub(crate) fn count(value: f64) -> String {
     let whole = format!("{value:.0}");
@@ -70,9 +75,9 @@ pub(crate) fn percent(share: f64) -> String {
 pub(crate) fn machine(machine: &Machine) -> String {
     let memory =
         machine.memory_bytes.map_or_else(String::new, |size| format!(", {} of memory", bytes(size as f64)));
-    let Machine { cpu, cores, os, rustc, revision, .. } = machine;
+    let Machine { cpu, cores, os, rustc, .. } = machine;
     let cores = if *cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
-    format!("{cpu}, {cores}{memory}, {os}, {rustc}, revision {revision}")
+    format!("{cpu}, {cores}{memory}, {os}, {rustc}")
 }
 
 /// Seconds since 1970 as a date and time of day, UTC.
@@ -108,7 +113,7 @@ mod tests {
         ] {
             assert_eq!(time(nanoseconds), text);
         }
-        assert_eq!(bytes(2.6e6), "2.60 MB");
+        assert_eq!((bytes(2.6e6), round(&bytes(2e6))), ("2.60 MB".into(), "2 MB".into()));
         assert_eq!(value(Kind::Throughput, 1_234_567.8), "1,234,568 /s");
         assert_eq!([count(999.0), count(-1000.0), count(f64::INFINITY)], ["999", "-1,000", "inf"]);
         assert_eq!(digits(0.021), "0.0210");

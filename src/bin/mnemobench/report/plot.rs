@@ -5,7 +5,7 @@ mod axis;
 mod frame;
 
 pub(crate) use self::axis::{Axis, Scale};
-use self::frame::{Frame, INK, Mark};
+use self::frame::{Frame, Mark, SOFT};
 
 /// Why a plot could not be drawn.
 pub(crate) type Error = Box<dyn std::error::Error>;
@@ -17,22 +17,30 @@ pub(crate) struct Series {
     pub(crate) name: String,
     /// Each as x and y.
     pub(crate) points: Vec<[f64; 2]>,
+    /// Those that a line joins.
+    pub(crate) line: Vec<[f64; 2]>,
 }
 
-/// Points on two axes, those of a series joined by lines or not.
-pub(crate) fn points(x: &Axis, y: &Axis, series: &[Series], joined: bool) -> Result<String, Error> {
+impl Series {
+    /// All points are joined.
+    pub(crate) fn joined(name: &str, points: Vec<[f64; 2]>) -> Self {
+        Self { name: name.to_owned(), line: points.clone(), points }
+    }
+}
+
+/// Points on two axes.
+pub(crate) fn points(x: &Axis, y: &Axis, series: &[Series]) -> Result<String, Error> {
     let along = |dimension: usize| {
         series.iter().flat_map(move |series| series.points.iter().map(move |point| point[dimension]))
     };
     let legend = marks().zip(series.iter().map(|series| series.name.as_str())).collect();
     Frame::new(x.over(along(0)), y.over(along(1)), legend).draw(|canvas| {
         for (mark, series) in marks().zip(series) {
-            let places: Vec<_> =
-                series.points.iter().map(|&[x, y]| (canvas.x.place(x), canvas.y.place(y))).collect();
-            if joined {
-                canvas.path(places.clone(), mark.colour)?;
-            }
-            places.into_iter().try_for_each(|place| canvas.mark(place, mark))?;
+            let [line, points] = [&series.line, &series.points].map(|points| {
+                points.iter().map(|&[x, y]| (canvas.x.place(x), canvas.y.place(y))).collect::<Vec<_>>()
+            });
+            canvas.path(line, mark.colour)?;
+            points.into_iter().try_for_each(|place| canvas.mark(place, mark))?;
         }
         Ok(())
     })
@@ -59,7 +67,7 @@ pub(crate) fn rows(x: &Axis, names: &[&str], rows: &[Row]) -> Result<String, Err
         for (number, row) in rows.iter().enumerate() {
             let height = canvas.row(number);
             let places: Vec<_> = row.values.iter().map(|&value| (canvas.x.place(value), height)).collect();
-            canvas.path(places.clone(), INK)?;
+            canvas.path(places.clone(), SOFT)?;
             marks().zip(places).try_for_each(|(mark, place)| canvas.mark(place, mark))?;
         }
         Ok(())
@@ -80,7 +88,7 @@ pub(crate) struct Shift {
 /// What a change means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// The interval contains no change at all.
+    /// None that is beyond the noise.
     Open,
     /// For the worse.
     Worse,
@@ -94,7 +102,7 @@ impl Direction {
     /// In words.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Open => "within the noise",
+            Self::Open => "no clear change",
             Self::Worse => "worse",
             Self::Better => "better",
         }
@@ -102,7 +110,7 @@ impl Direction {
 
     fn mark(self) -> Mark {
         match self {
-            Self::Open => Mark { colour: INK, shape: 0 },
+            Self::Open => Mark { colour: SOFT, shape: 0 },
             Self::Worse => Mark::nth(1),
             Self::Better => Mark::nth(2),
         }
@@ -116,7 +124,7 @@ pub(crate) fn shifts(x: &Axis, shifts: &[Shift]) -> Result<String, Error> {
     let legend = Direction::ALL.map(|direction| (direction.mark(), direction.as_str())).to_vec();
     Frame::of_rows(span, labels, legend).draw(|canvas| {
         let none = canvas.x.place(0.0);
-        canvas.path(canvas.y.ends.map(|end| (none, end)).to_vec(), INK)?;
+        canvas.path(canvas.y.ends.map(|end| (none, end)).to_vec(), SOFT)?;
         for (number, Shift { change, direction, .. }) in shifts.iter().enumerate() {
             let height = canvas.row(number);
             let [point, low, high] = change.map(|value| (canvas.x.place(value), height));

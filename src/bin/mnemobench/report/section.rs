@@ -12,9 +12,11 @@ mod slo;
 mod throughput;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use mnemocore::harness::gate::Side;
 use mnemocore::harness::gate::thresholds::Slo;
+use mnemocore::harness::machine::Machine;
 use mnemocore::harness::results::Taken;
 
 use super::plot::{Axis, Error, Scale};
@@ -119,31 +121,50 @@ impl Section {
         }
         self.table("Targets, measured in rounds that alternate where they are ratios", table);
         if self.is_measured() {
-            self.origin = format!("{}. {}", units::machine(&bench.machine), runs(measured.of(name)));
+            self.origin = origin(&bench.machine, measured.of(name));
         }
         self
     }
 }
 
 /// In which profiles, of which revisions and until when benchmarks were taken.
-pub(super) fn runs<'a>(benchmarks: impl Iterator<Item = &'a Benchmark>) -> String {
-    takes(benchmarks.map(|benchmark| &benchmark.taken))
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    pub(super) profiles: String,
+    pub(super) revisions: String,
+    pub(super) last: String,
 }
 
-fn takes<'a>(all: impl Iterator<Item = &'a Taken>) -> String {
-    let (mut profiles, mut revisions, mut last) = (BTreeSet::new(), BTreeSet::new(), 0);
-    for taken in all {
-        let quick = if taken.quick { " with two samples only (--quick)" } else { "" };
-        profiles.insert(format!("{}{quick}", taken.profile));
-        revisions.insert(taken.revision.clone());
-        last = last.max(taken.unix_seconds);
+impl Runs {
+    /// Nothing is known of none.
+    pub(super) fn of<'a>(all: impl Iterator<Item = &'a Taken>) -> Self {
+        let (mut profiles, mut revisions, mut last) = (BTreeSet::new(), BTreeSet::new(), None);
+        for taken in all {
+            let quick = if taken.quick { " with two samples (--quick)" } else { "" };
+            profiles.insert(format!("{}{quick}", taken.profile));
+            revisions.insert(taken.revision.clone());
+            last = last.max(Some(taken.unix_seconds));
+        }
+        let [profiles, revisions] = [profiles, revisions].map(|names| Vec::from_iter(names).join(", "));
+        Self { profiles, revisions, last: last.map_or_else(String::new, units::date) }
     }
-    let [profiles, revisions] = [profiles, revisions].map(|names| Vec::from_iter(names).join(" and "));
-    format!("Profile {profiles}, revision {revisions}, {}.", units::date(last))
+}
+
+impl fmt::Display for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { profiles, revisions, last } = self;
+        write!(f, "profile {profiles}; revision {revisions}; {last}")
+    }
+}
+
+/// On what and when benchmarks were taken, in one line.
+fn origin<'a>(machine: &Machine, benchmarks: impl Iterator<Item = &'a Benchmark>) -> String {
+    let runs = Runs::of(benchmarks.map(|benchmark| &benchmark.taken));
+    format!("Measured on {}; {runs}.", units::machine(machine))
 }
 
 fn time_axis(name: &str) -> Axis {
-    Axis::new(name, Scale::Logarithmic, units::time)
+    Axis::new(name, Scale::Logarithmic, |nanoseconds| units::round(&units::time(nanoseconds)))
 }
 
 /// A tier as it is written, from the name of a benchmark, and its place.
@@ -163,5 +184,5 @@ fn listed<'a>(benchmarks: impl Iterator<Item = &'a Benchmark>) -> Table {
         let (point, interval) = (units::value(*kind, value.point), units::interval(*kind, value.interval));
         table.row([id.clone(), point, interval, p50, p95, p99]);
     }
-    table
+    table.without_empty_columns()
 }

@@ -7,7 +7,7 @@ use mnemocore::harness::gate::{Data, Side};
 use mnemocore::harness::machine::Machine;
 
 use super::plot::Error;
-use super::section::{self, Section};
+use super::section::{self, Runs, Section};
 use crate::measured::Measured;
 use crate::table::Table;
 use crate::units;
@@ -57,7 +57,7 @@ impl Report {
 fn machines(measured: &Measured) -> Vec<(String, Table)> {
     let mut machines: Vec<(Vec<&str>, &Machine)> = Vec::new();
     for bench in &measured.benches {
-        // The revision is that of a bench, and stands with it.
+        // Revision and features are those of a bench, and stand with it.
         let same = |machine: &Machine| sheet(machine).rows == sheet(&bench.machine).rows;
         match machines.iter_mut().find(|(_, machine)| same(machine)) {
             Some((names, _)) => names.push(&bench.name),
@@ -72,7 +72,7 @@ fn machines(measured: &Measured) -> Vec<(String, Table)> {
 }
 
 fn sheet(machine: &Machine) -> Table {
-    let Machine { cpu, cpu_features, cores, memory_bytes, os, architecture, rustc, features, .. } = machine;
+    let Machine { cpu, cpu_features, cores, memory_bytes, os, architecture, rustc, .. } = machine;
     let memory = memory_bytes.map_or_else(|| "unknown".to_owned(), |size| units::bytes(size as f64));
     let mut table = Table::new(["", ""]);
     for (name, value) in [
@@ -83,7 +83,6 @@ fn sheet(machine: &Machine) -> Table {
         ("system", os.clone()),
         ("architecture", architecture.clone()),
         ("compiler", rustc.clone()),
-        ("features", features.join(", ")),
     ] {
         table.row([name.to_owned(), value]);
     }
@@ -91,13 +90,16 @@ fn sheet(machine: &Machine) -> Table {
 }
 
 fn benches(measured: &Measured) -> Table {
-    let mut table = Table::new(["bench", "#benchmarks", "#targets met", "run"]);
+    let mut table =
+        Table::new(["bench", "#benchmarks", "#targets met", "profile", "revision", "last run", "features"]);
     for bench in &measured.benches {
         let (met, all) = (bench.targets.iter().filter(|target| target.met).count(), bench.targets.len());
         let met = if all == 0 { String::new() } else { format!("{met} of {all}") };
-        let count = measured.of(&bench.name).count();
-        let runs = if count == 0 { String::new() } else { section::runs(measured.of(&bench.name)) };
-        table.row([bench.name.clone(), count.to_string(), met, runs]);
+        let Runs { profiles, revisions, last } =
+            Runs::of(measured.of(&bench.name).map(|benchmark| &benchmark.taken));
+        let count = measured.of(&bench.name).count().to_string();
+        let features = bench.machine.features.join(", ");
+        table.row([bench.name.clone(), count, met, profiles, revisions, last, features]);
     }
     table
 }

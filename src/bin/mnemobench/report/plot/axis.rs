@@ -137,11 +137,16 @@ fn logarithmic_ticks([low, high]: [f64; 2]) -> Vec<f64> {
         ticks.filter(|tick| (low..=high).contains(&tick.log10())).collect()
     };
     let fine: [(&[f64], i32); 4] = [(&[1.0, 2.0, 5.0], 1), (&[1.0, 3.0], 1), (&[1.0], 1), (&[1.0], 2)];
-    let few = fine
-        .into_iter()
-        .map(|(factors, every)| ticks(factors, every))
-        .find(|ticks| ticks.len() <= MOST_TICKS);
-    few.unwrap_or_else(|| ticks(&[1.0], 4))
+    let mut finest_first = fine.into_iter().map(|(factors, every)| ticks(factors, every));
+    match finest_first.find(|ticks| ticks.len() <= MOST_TICKS) {
+        // Within a decade lines and ratios are alike.
+        Some(few) if few.len() < 3 => {
+            let ticks = linear_ticks([low, high].map(|end| 10_f64.powf(end)));
+            ticks.into_iter().filter(|tick| *tick > 0.0).collect()
+        }
+        Some(ticks) => ticks,
+        None => ticks(&[1.0], 4),
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use super::axis::Span;
 
 /// Text and axes. The colours stand for those of the page's style sheet, which
 /// finds them by these very numbers.
-pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+/// What joins marks.
+pub(super) const SOFT: RGBColor = RGBColor(0x77, 0x77, 0x77);
 const GRID: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);
 /// Told apart by those who are colour-blind (Okabe and Ito, "Color Universal
 /// Design", 2008). Shapes say the same.
@@ -22,7 +24,7 @@ const PALETTE: [RGBColor; 6] = [
     RGBColor(0x00, 0x9E, 0x73),
     RGBColor(0xCC, 0x79, 0xA7),
     RGBColor(0xE6, 0x9F, 0x00),
-    RGBColor(0x56, 0xB4, 0xE9),
+    RGBColor(0x44, 0x44, 0x44),
 ];
 
 /// Pixels. A phone scrolls what is wider than itself.
@@ -33,7 +35,7 @@ const TEXT: u32 = 14;
 /// A letter, on average.
 const LETTER: f64 = 7.2;
 /// Of ticks and the name below an axis.
-const BELOW: u32 = 48;
+const BELOW: u32 = 44;
 const RADIUS: i32 = 5;
 
 type Axes = Cartesian2d<Span, Span>;

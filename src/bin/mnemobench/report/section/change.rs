@@ -5,22 +5,22 @@ use mnemocore::harness::gate::{Data, Observation, Side};
 use mnemocore::harness::measure::Better;
 use mnemocore::harness::results::Kind;
 
-use super::{Section, takes};
+use super::{Runs, Section};
 use crate::measured::{Benchmark, Measured};
 use crate::report::plot::{self, Axis, Direction, Error, Scale, Shift};
 use crate::table::Table;
 use crate::units;
 
-/// More rows than these are in the table alone.
-const DRAWN: usize = 40;
+/// What is drawn; more would hide them.
+const DRAWN: usize = 30;
 
 pub(super) fn section(measured: &Measured, baseline: &Side) -> Result<Section, Error> {
     let mut section = Section::new(
         "change",
         "Change against the baseline",
-        "cargo bench -- --save-baseline NAME, then cargo bench",
+        "mnemobench report --baseline NAME",
         "The worst first, with the bootstrap's 95 % interval for the ratio of the medians. That covers the noise \
-         within a run and not that between two runs: what blocks a change is decided by `mnemobench detect`.",
+         within a run and not that between two runs: what blocks a change is decided by mnemobench detect.",
     );
     let mut changes: Vec<Change<'_>> = measured
         .benchmarks
@@ -29,34 +29,29 @@ pub(super) fn section(measured: &Measured, baseline: &Side) -> Result<Section, E
         .collect();
     changes.sort_by(|a, b| b.worsening().total_cmp(&a.worsening()));
 
-    let mut table = Table::new(["benchmark", "#before", "#now", "#change", "#95 % interval", "direction"]);
-    for change in &changes {
-        let Change { old, new, change: [point, low, high] } = change;
-        let [before, now] = [*old, new.value.point].map(|value| units::value(new.kind, value));
-        let interval = if low == high {
-            String::new()
-        } else {
-            format!("{} to {}", units::percent(*low), units::percent(*high))
-        };
-        let direction = change.direction().as_str().to_owned();
-        table.row([new.id.clone(), before, now, units::percent(*point), interval, direction]);
-    }
+    let table = |changes: &[Change<'_>]| {
+        let mut table = Table::new(["benchmark", "#before", "#now", "#change", "#95 % interval", ""]);
+        changes.iter().for_each(|change| table.row(change.cells()));
+        table
+    };
     let shift = |change: &Change<'_>| Shift {
         label: change.new.id.clone(),
         change: change.change.map(|share| 100.0 * share),
         direction: change.direction(),
     };
-    let drawn: Vec<Shift> = changes.iter().take(DRAWN).map(shift).collect();
+    let drawn = changes.get(..DRAWN).unwrap_or(&changes);
+    let shifts: Vec<Shift> = drawn.iter().map(shift).collect();
     let axis = Axis::new("change of the value, %", Scale::Linear, |percent| format!("{percent:+.0}"));
-    let rest = if changes.len() > DRAWN {
-        format!(", the first {DRAWN} of {} drawn", changes.len())
-    } else {
-        String::new()
-    };
-    section.plot(&format!("Change since the baseline{rest}"), plot::shifts(&axis, &drawn)?, table);
+    let count = changes.len();
+    let which =
+        if drawn.len() < count { format!("the worst {DRAWN} of {count}") } else { format!("all {count}") };
+    section.plot(&format!("Change since the baseline, {which}"), plot::shifts(&axis, &shifts)?, table(drawn));
+    if drawn.len() < count {
+        section.detail("All changes", table(&changes));
+    }
     if section.is_measured() {
         let origins = baseline.observations.values().filter_map(|observation| observation.origin.as_ref());
-        section.origin = format!("The baseline: {}", takes(origins.map(|origin| &origin.taken)));
+        section.origin = format!("The baseline: {}.", Runs::of(origins.map(|origin| &origin.taken)));
     }
     Ok(section)
 }
@@ -94,6 +89,18 @@ impl<'m> Change<'m> {
         };
         let change = change.map(f64::exp_m1);
         change.iter().all(|share| share.is_finite()).then_some(Self { old: before, new, change })
+    }
+
+    fn cells(&self) -> [String; 6] {
+        let Self { old, new, change: [point, low, high] } = self;
+        let [before, now] = [*old, new.value.point].map(|value| units::value(new.kind, value));
+        let interval = if low == high {
+            String::new()
+        } else {
+            format!("{} to {}", units::percent(*low), units::percent(*high))
+        };
+        let direction = self.direction().as_str().to_owned();
+        [new.id.clone(), before, now, units::percent(*point), interval, direction]
     }
 
     /// How much worse it is; of a benchmark that may be unchanged the estimate.

@@ -30,32 +30,27 @@ pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
         }
     }
     for (aspect, name) in [("ram", "RAM"), ("disk", "Disk")] {
-        let series: Vec<Series> =
-            tiers.iter().filter_map(|((_, tier), sizes)| series(tier, sizes.get(aspect)?)).collect();
+        let lines = tiers.iter().filter_map(|((_, tier), sizes)| {
+            let points = sizes.get(aspect)?.iter().map(|(&memories, &bytes)| [memories as f64, bytes]);
+            Some(Series::joined(tier, points.collect()))
+        });
+        let series: Vec<Series> = lines.collect();
         let mut table = Table::new([
             "tier",
             "#memories",
-            "#bytes",
-            "#MB per 1,000 memories",
-            "#MB per 1,000 added",
-            "#heap, MB per 1,000",
-            "#resident, MB per 1,000",
+            "#all",
+            "#per 1,000",
+            "#per 1,000 added",
+            "#heap per 1,000",
+            "#resident per 1,000",
         ]);
         for ((_, tier), sizes) in &tiers {
             rows(tier, sizes, aspect, &mut table);
         }
-        if aspect == "disk" {
-            // Heap and what is resident are not files.
-            table.columns.truncate(5);
-            table.rows.iter_mut().for_each(|row| row.truncate(5));
-        }
         let x = Axis::new("memories", Scale::Logarithmic, units::count);
-        let y = Axis::new(name, Scale::Logarithmic, units::bytes);
-        section.plot(
-            &format!("{name} by the number of memories"),
-            plot::points(&x, &y, &series, true)?,
-            table,
-        );
+        let y = Axis::new(name, Scale::Logarithmic, |bytes| units::round(&units::bytes(bytes)));
+        let plot = plot::points(&x, &y, &series)?;
+        section.plot(&format!("{name} by the number of memories"), plot, table.without_empty_columns());
     }
     Ok(section.of_bench(measured, "footprint"))
 }
@@ -72,15 +67,10 @@ fn told(benchmark: &Benchmark) -> Option<((usize, &'static str), &str, usize)> {
     Some((tier(tier_name)?, aspect, benchmark.number().filter(|&memories| memories > 0)?))
 }
 
-fn series(tier: &str, sizes: &BTreeMap<usize, f64>) -> Option<Series> {
-    let points = sizes.iter().map(|(&memories, &bytes)| [memories as f64, bytes]).collect();
-    Some(Series { name: tier.to_owned(), points })
-}
-
 fn rows(tier: &str, sizes: &Sizes<'_>, aspect: &str, table: &mut Table) {
     let of =
         |aspect: &str, memories: usize| sizes.get(aspect).and_then(|sizes| sizes.get(&memories)).copied();
-    let per_thousand = |bytes: f64, memories: usize| units::digits(bytes / memories as f64 / 1e3);
+    let per_thousand = |bytes: f64, memories: usize| units::bytes(bytes / memories as f64 * 1e3);
     let mut before: Option<(usize, f64)> = None;
     for (&memories, &bytes) in sizes.get(aspect).into_iter().flatten() {
         let added = before.map(|(fewer, less)| per_thousand(bytes - less, memories - fewer));

@@ -16,7 +16,7 @@ pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
         "Recall against queries per second",
         "cargo bench --bench throughput -- frontier",
         "One point for each setting of a search's own limits, with the exact scan as oracle, on one thread. Up and \
-         to the right is better; a star stands by those that no other setting beats in both.",
+         to the right is better; a star stands by those that no other setting beats in both, and a line joins them.",
     );
     let mut searches: BTreeMap<&str, BTreeMap<&str, [f64; 2]>> = BTreeMap::new();
     for benchmark in measured.benchmarks.values().filter(|benchmark| is_frontier(benchmark)) {
@@ -37,19 +37,19 @@ pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
             let [recall, rate] = [format!("{:.4}", point[0]), units::count(point[1])];
             table.row([search.to_owned(), (*setting).to_owned(), recall, rate, star.into()]);
         }
-        series.push(Series {
-            name: search.to_owned(),
-            points: points.into_iter().map(|(_, point)| point).collect(),
-        });
+        let points: Vec<[f64; 2]> = points.into_iter().map(|(_, point)| point).collect();
+        let is_best = |point: &&[f64; 2]| !points.iter().any(|other| beats(other, point));
+        let line = points.iter().filter(is_best).copied().collect();
+        series.push(Series { name: search.to_owned(), points, line });
     }
     let x = Axis::new("recall@10 against the exact scan", Scale::Linear, |value| format!("{value:.3}"));
     let y = Axis::new("queries per second", Scale::Logarithmic, units::count);
-    section.plot("Recall@10 against queries per second", plot::points(&x, &y, &series, false)?, table);
+    section.plot("Recall@10 against queries per second", plot::points(&x, &y, &series)?, table);
     if section.is_measured()
         && let Some(bench) = measured.bench("throughput")
     {
         let frontier = measured.benchmarks.values().filter(|benchmark| is_frontier(benchmark));
-        section.origin = format!("{}. {}", units::machine(&bench.machine), super::runs(frontier));
+        section.origin = super::origin(&bench.machine, frontier);
     }
     Ok(section)
 }

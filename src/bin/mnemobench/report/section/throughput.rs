@@ -25,13 +25,8 @@ pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
         loads.entry(benchmark.group()).or_default().insert(workers, benchmark);
     }
 
-    let mut table = Table::new([
-        "load",
-        "#workers",
-        "#operations per second",
-        "#95 % interval",
-        "#of the fewest workers",
-    ]);
+    let mut table =
+        Table::new(["load", "#workers", "#operations per second", "#95 % interval", "#against the fewest"]);
     for (load, points) in &loads {
         let fewest = points.values().next().map_or(f64::NAN, |benchmark| benchmark.value.point);
         for (workers, Benchmark { value, .. }) in points {
@@ -41,18 +36,21 @@ pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
             table.row([(*load).to_owned(), workers.to_string(), rate, interval.unwrap_or_default(), times]);
         }
     }
-    let series: Vec<Series> = loads.iter().map(|(load, points)| series(load, points)).collect();
+    // A number of workers alone is no line.
+    let lines = loads.iter().filter(|(_, points)| points.len() > 1 || loads.len() == 1);
+    let series: Vec<Series> = lines
+        .map(|(load, points)| {
+            let points = points.iter().map(|(&workers, benchmark)| [workers as f64, benchmark.value.point]);
+            Series::joined(load, points.collect())
+        })
+        .collect();
     let mut workers: Vec<f64> =
         series.iter().flat_map(|series| &series.points).map(|point| point[0]).collect();
     workers.sort_by(f64::total_cmp);
     workers.dedup();
     let x = Axis::new("workers", Scale::Logarithmic, units::count).ticks(workers);
     let y = Axis::new("operations per second", Scale::Logarithmic, units::count);
-    section.plot(
-        "Operations per second, by the number of workers",
-        plot::points(&x, &y, &series, true)?,
-        table,
-    );
+    section.plot("Operations per second, by the number of workers", plot::points(&x, &y, &series)?, table);
 
     let others =
         measured.of("throughput").filter(|benchmark| !is_closed_loop(benchmark) && !is_frontier(benchmark));
@@ -66,9 +64,4 @@ pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
 /// `<load>/throughput/<workers>`.
 fn is_closed_loop(benchmark: &Benchmark) -> bool {
     benchmark.kind == Kind::Throughput && benchmark.number().is_some_and(|workers| workers > 0)
-}
-
-fn series(load: &str, points: &BTreeMap<usize, &Benchmark>) -> Series {
-    let points = points.iter().map(|(&workers, benchmark)| [workers as f64, benchmark.value.point]);
-    Series { name: load.to_owned(), points: points.collect() }
 }
