@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use mnemocore::harness::gate::statistics;
 use mnemocore::harness::machine::Machine;
 use mnemocore::harness::measure::Percentiles;
 use mnemocore::harness::results::{Entry, Kind, Results, Taken, Target};
@@ -71,7 +72,8 @@ impl Measured {
             match results {
                 Ok(results) => measured.add(results, &mut sampled),
                 Err(error) => {
-                    drop(measured.unreadable.insert(format!("a bench of {run:?}"), error.to_string()))
+                    let bench = error.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    measured.unreadable.insert(format!("results of {bench}"), error.to_string());
                 }
             }
         }
@@ -137,8 +139,8 @@ fn value(
         Some(Err(error)) => return Err(error.to_string()),
         None => return Err("Criterion holds no samples of it; run its bench again".to_owned()),
     };
-    let median = sampled.estimates.median;
-    let (point, low, high) = (median.point, median.interval.lower, median.interval.upper);
+    let point = statistics::median(&sampled.samples).unwrap_or(f64::NAN);
+    let (low, high) = (sampled.estimates.median.interval.lower, sampled.estimates.median.interval.upper);
     let value = match (entry.kind, sampled.elements) {
         (Kind::Throughput, Some(elements)) => {
             let rate = |nanoseconds: f64| elements as f64 * 1e9 / nanoseconds;
