@@ -53,10 +53,11 @@ fn main() {
     vectors(&mut latency);
     archive(&mut latency);
     let profile = latency.profile;
-    latency.finish();
+    let mut recorder = latency.finish();
     if complete {
         println!();
-        targets::print(profile);
+        targets::print(profile, &mut recorder);
+        recorder.finish();
     }
 }
 

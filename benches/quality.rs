@@ -3,8 +3,16 @@
 //!
 //! Without `MNEMO_DATA=<directory>` it asks generated conversations. Nothing here
 //! is timed; the output is the same for the same data, whatever the machine.
+//!
+//! What it finds is noted as `quality_<data set>/quality/<reach>_<system>_<measure>`,
+//! such as `quality_generated_5000/quality/scoped_mnemocore_recall5`.
+
+mod common;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::Recorder;
 
 use mnemocore::harness::bm25::{Bm25, EnglishTerms};
 use mnemocore::harness::corpus::{Corpus, Question};
@@ -13,6 +21,7 @@ use mnemocore::harness::evaluation::{
 };
 use mnemocore::harness::profile::{Arguments, Profile};
 use mnemocore::harness::quality::{self, Difference};
+use mnemocore::harness::results::Kind;
 use mnemocore::harness::workload::Workload;
 use mnemocore::{Config, Method, Recall};
 
@@ -25,26 +34,62 @@ const ENOUGH: usize = 30;
 type Outcome<T> = Result<T, SystemError>;
 
 fn main() -> Outcome<()> {
-    let arguments = Arguments::from_env();
+    let (profile, arguments) = (common::profile(), Arguments::from_env());
     if arguments.list || !arguments.admits("quality") {
         return Ok(());
     }
+    let mut recorder = Recorder::new(profile, &arguments);
     if arguments.test {
-        return report("generated, a test", &generated(400, 40));
+        report("test", &generated(400, 40), &mut recorder)?;
+    } else if let Some(directory) = std::env::var_os("MNEMO_DATA") {
+        report(&name_of(Path::new(&directory)), &Corpus::read(&directory)?, &mut recorder)?;
+    } else {
+        let quick = arguments.quick || profile == Profile::Quick;
+        let sizes: &[usize] = if quick { &[5_000] } else { &[5_000, 20_000] };
+        for &size in sizes {
+            report(&format!("generated_{size}"), &generated(size, 600), &mut recorder)?;
+        }
     }
-    if let Some(directory) = std::env::var_os("MNEMO_DATA") {
-        return report(&directory.to_string_lossy(), &Corpus::read(&directory)?);
-    }
-    let quick = arguments.quick || Profile::from_env()? == Profile::Quick;
-    let sizes: &[usize] = if quick { &[5_000] } else { &[5_000, 20_000] };
-    for &size in sizes {
-        report("generated", &generated(size, 600))?;
-    }
+    recorder.finish();
     Ok(())
+}
+
+/// A data set is named after its folder, by what a benchmark's name may hold.
+fn name_of(directory: &Path) -> String {
+    let folder = directory.canonicalize().unwrap_or_else(|_| directory.into());
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    name.split(|letter: char| !letter.is_alphanumeric())
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
 fn generated(memories: usize, questions: usize) -> Corpus {
     Workload::with_agents(SEED, AGENTS).corpus(memories, questions)
+}
+
+/// What is noted of one data set.
+struct Notes<'r> {
+    recorder: &'r mut Recorder,
+    data_set: String,
+    targets: Vec<(String, Difference)>,
+}
+
+impl Notes<'_> {
+    fn value(&mut self, name: &str, value: f64) {
+        let name = format!("quality_{}/quality/{name}", self.data_set);
+        self.recorder.note_value(&name, Kind::Quality, value);
+    }
+
+    /// All differences are to be above zero.
+    fn targets(self) {
+        for (name, above) in self.targets {
+            let noise = if above.is_significant() || above.mean <= 0.0 { "" } else { ", within the noise" };
+            let measured = format!("{}{noise}", interval(above));
+            let name = format!("{}, {name}", self.data_set);
+            self.recorder.target(name, measured, "above 0", above.mean > 0.0);
+        }
+    }
 }
 
 /// The engine and its peers, over one corpus.
@@ -54,7 +99,7 @@ struct Systems {
     own_terms: Bm25<EngineTerms>,
 }
 
-fn report(name: &str, corpus: &Corpus) -> Outcome<()> {
+fn report(name: &str, corpus: &Corpus, recorder: &mut Recorder) -> Outcome<()> {
     let questions = Questions::of(corpus);
     println!("quality: {name}, {} memories", corpus.memories.len());
     println!(
@@ -69,16 +114,14 @@ fn report(name: &str, corpus: &Corpus) -> Outcome<()> {
         english: Bm25::of_corpus(EnglishTerms::default(), corpus),
         own_terms: Bm25::of_corpus(EngineTerms, corpus),
     };
-    let mut targets = Vec::new();
+    let mut notes = Notes { recorder, data_set: name.to_owned(), targets: Vec::new() };
     let has_scopes = corpus.questions.iter().any(|question| question.scope.is_some());
     if has_scopes {
-        recall_table(&systems, &questions, Reach::Scoped, &mut targets)?;
+        recall_table(&systems, &questions, Reach::Scoped, &mut notes)?;
     }
-    recall_table(&systems, &questions, Reach::Global, &mut targets)?;
-    separation_table(&systems, &questions, &mut targets)?;
-    for target in targets {
-        println!("{target}");
-    }
+    recall_table(&systems, &questions, Reach::Global, &mut notes)?;
+    separation_table(&systems, &questions, &mut notes)?;
+    notes.targets();
     println!();
     Ok(())
 }
@@ -96,7 +139,7 @@ fn recall_table(
     systems: &Systems,
     questions: &Questions<'_>,
     reach: Reach,
-    targets: &mut Vec<String>,
+    notes: &mut Notes<'_>,
 ) -> Outcome<()> {
     let reach_name = match reach {
         Reach::Scoped => "scoped",
@@ -111,27 +154,29 @@ fn recall_table(
 
     println!("{reach_name:<34} recall@5  recall@10  nDCG@10  recall@5 less BM25's [95 %]");
     let rows = [
-        ("MnemoCore", &indexed),
-        ("MnemoCore, exact scan", &exact),
-        ("MnemoCore, ranked by terms", &by_terms),
-        ("BM25", &bar),
-        ("BM25 on MnemoCore's terms", &own_terms),
+        ("MnemoCore", "mnemocore", &indexed),
+        ("MnemoCore, exact scan", "mnemocore_exact", &exact),
+        ("MnemoCore, ranked by terms", "mnemocore_terms", &by_terms),
+        ("BM25", "bm25", &bar),
+        ("BM25 on MnemoCore's terms", "bm25_own_terms", &own_terms),
     ];
-    for (name, evaluation) in rows {
+    for (name, system, evaluation) in rows {
         let [at_5, at_10, ndcg] = evaluation.means();
+        for (measure, value) in [("recall5", at_5), ("recall10", at_10), ("ndcg10", ndcg)] {
+            notes.value(&format!("{reach_name}_{system}_{measure}"), value);
+        }
         let above = evaluation.recall_at_5_above(&bar).map_or_else(String::new, interval);
         println!("  {name:<32}    {at_5:.3}      {at_10:.3}    {ndcg:.3}  {above}");
     }
-    println!(
-        "  recall@10 of MnemoCore against its exact scan: {:.4}",
-        indexed.overlap(&exact).unwrap_or(1.0)
-    );
+    let overlap = indexed.overlap(&exact).unwrap_or(1.0);
+    println!("  recall@10 of MnemoCore against its exact scan: {overlap:.4}");
+    notes.value(&format!("{reach_name}_mnemocore_overlap10"), overlap);
     for (category, ours, theirs) in by_category(&questions.answerable, &indexed, &bar) {
         println!("  recall@5 of {category:<20}    {ours:.3}, of BM25 {theirs:.3}");
     }
     println!();
     if let Some(above) = indexed.recall_at_5_above(&bar) {
-        targets.push(target(&format!("recall@5 {reach_name}, less BM25's"), above));
+        notes.targets.push((format!("recall@5 {reach_name}, less BM25's"), above));
     }
     Ok(())
 }
@@ -152,14 +197,14 @@ fn by_category<'q>(
     recalls.iter().map(|(category, (ours, theirs))| (*category, mean(ours), mean(theirs))).collect()
 }
 
-fn separation_table(systems: &Systems, questions: &Questions<'_>, targets: &mut Vec<String>) -> Outcome<()> {
+fn separation_table(systems: &Systems, questions: &Questions<'_>, notes: &mut Notes<'_>) -> Outcome<()> {
     let elsewhere = questions.elsewhere();
-    let kinds: [(&str, Vec<&Question>); 3] = [
-        ("adversarial", questions.adversarial.clone()),
-        ("put to another scope", elsewhere.iter().collect()),
-        ("without evidence", questions.unanswerable.clone()),
+    let kinds: [(&str, &str, Vec<&Question>); 3] = [
+        ("adversarial", "adversarial", questions.adversarial.clone()),
+        ("put to another scope", "elsewhere", elsewhere.iter().collect()),
+        ("without evidence", "unanswerable", questions.unanswerable.clone()),
     ];
-    if kinds.iter().all(|(_, questions)| questions.is_empty()) {
+    if kinds.iter().all(|(_, _, questions)| questions.is_empty()) {
         return Ok(());
     }
     let engine = systems.stored.by(Method::Indexed);
@@ -175,7 +220,7 @@ fn separation_table(systems: &Systems, questions: &Questions<'_>, targets: &mut 
         Recall::ANSWERABLE
     );
     println!("                              number  MnemoCore   BM25  BM25 / largest  kept   refused");
-    for (kind, unanswerable) in kinds {
+    for (kind, slug, unanswerable) in kinds {
         if unanswerable.is_empty() {
             continue;
         }
@@ -194,9 +239,16 @@ fn separation_table(systems: &Systems, questions: &Questions<'_>, targets: &mut 
             refused * 100.0,
         );
         if unanswerable.len() >= ENOUGH {
+            for (system, separation) in
+                [("mnemocore", &ours), ("bm25", &raw), ("bm25_normalised", &normalised)]
+            {
+                if let Some(auc) = separation.auc() {
+                    notes.value(&format!("{slug}_{system}_auc"), auc);
+                }
+            }
             for (name, bar) in [("BM25's", &raw), ("that of BM25 / largest", &normalised)] {
                 let above = ours.auc_above(bar);
-                targets.extend(above.map(|above| target(&format!("area, {kind}, less {name}"), above)));
+                notes.targets.extend(above.map(|above| (format!("area, {kind}, less {name}"), above)));
             }
         }
     }
@@ -207,14 +259,4 @@ fn separation_table(systems: &Systems, questions: &Questions<'_>, targets: &mut 
 fn interval(difference: Difference) -> String {
     let Difference { mean, low, high } = difference;
     format!("{mean:+.3} [{low:+.3}, {high:+.3}]")
-}
-
-/// Whether a difference is above zero, as a line.
-fn target(name: &str, above: Difference) -> String {
-    let verdict = match (above.mean > 0.0, above.is_significant()) {
-        (true, true) => "met",
-        (true, false) => "met, within the noise",
-        (false, _) => "MISSED",
-    };
-    format!("{name}: {} (above 0) {verdict}", interval(above))
 }

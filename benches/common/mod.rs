@@ -251,9 +251,11 @@ impl Latency {
         (&mut self.wall, &mut self.recorder)
     }
 
-    /// Writes the summary of everything that was measured.
-    pub fn finish(self) {
+    /// Writes the summary of everything that was measured. What is noted after it
+    /// has to be saved again.
+    pub fn finish(self) -> Recorder {
         self.wall.final_summary();
         self.recorder.finish();
+        self.recorder
     }
 }

@@ -29,6 +29,17 @@ impl Recorder {
         self.results.note_value(name, kind, value, self.profile);
     }
 
+    /// Prints and notes how a figure stands to its target.
+    pub fn target(
+        &mut self,
+        name: impl Into<String>,
+        measured: impl Into<String>,
+        target: impl Into<String>,
+        met: bool,
+    ) {
+        println!("  {}", self.results.note_target(name, measured, target, met, self.profile));
+    }
+
     /// How many benchmarks were noted.
     pub fn len(&self) -> usize {
         self.results.entries.len()
@@ -36,7 +47,7 @@ impl Recorder {
 
     /// Saves them as the last run and, where a baseline is saved, with it, each
     /// beside this executable. Nothing is saved where benchmarks are only tested.
-    pub fn finish(self) {
+    pub fn finish(&self) {
         let Self { arguments, results, .. } = self;
         if arguments.test || arguments.list || results.entries.is_empty() {
             return;

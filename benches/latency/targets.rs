@@ -1,7 +1,6 @@
 //! How the engine stands to its targets: ratios come from rounds that alternate
 //! in this process, so that what slows the machine slows both sides.
 
-use std::fmt::Display;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use mnemocore::harness::profile::Profile;
 use mnemocore::harness::quality::mean;
 use mnemocore::{Config, Engine, Memory, Method, NewMemory, Query, Recall, TierKind};
 
-use super::common::{Kept as _, Stock, Store, new_texts, recall_of};
+use super::common::{Kept as _, Recorder, Stock, Store, new_texts, recall_of};
 use super::open_to_grow;
 
 /// Hits that are asked for.
@@ -28,58 +27,53 @@ const STORES: usize = 100;
 /// A data set, of whose questions the recall is told too.
 const DATA: &str = "MNEMO_DATA";
 
-/// Measures and prints them all.
-pub(crate) fn print(profile: Profile) {
+/// Measures, prints and notes them all.
+pub(crate) fn print(profile: Profile, to: &mut Recorder) {
     let largest = profile.choose(10_000, 100_000, 100_000);
     println!("Targets (measured at {largest} memories; they are meant for 100000):");
     if profile == Profile::Full {
-        text(1_000_000, Some(80.0));
+        text(to, 1_000_000, Some(80.0));
     }
     if largest > 10_000 {
-        text(10_000, None);
+        text(to, 10_000, None);
     }
-    text(3_000, None);
-    let hot = text(largest, Some(50.0));
-    spread(&hot);
-    lower_tiers(&hot, largest);
+    text(to, 3_000, None);
+    let hot = text(to, largest, Some(50.0));
+    spread(to, &hot);
+    lower_tiers(to, &hot, largest);
     drop(hot);
-    vectors(largest);
+    vectors(to, largest);
     data_set();
-    stores(profile);
-}
-
-/// One line: what was measured, and whether it meets its target.
-fn line(name: impl Display, measured: impl Display, target: &str, met: bool) {
-    println!("  {name}: {measured} (target {target}) {}", if met { "met" } else { "MISSED" });
+    stores(to, profile);
 }
 
 /// Recall of texts against the exact scan.
-fn text(memories: usize, target: Option<f64>) -> Store {
+fn text(to: &mut Recorder, memories: usize, target: Option<f64>) -> Store {
     let store = Stock::new(TierKind::Hot, memories).open();
-    compare(&store, "text", target);
+    compare(to, &store, "text", target);
     store
 }
 
 /// Recall of vectors, the sketch cascade, against the exact scan.
-fn vectors(memories: usize) {
+fn vectors(to: &mut Recorder, memories: usize) {
     let store = Stock::with_vectors(TierKind::Hot, memories).open();
-    compare(&store, "vectors", Some(25.0));
+    compare(to, &store, "vectors", Some(25.0));
 }
 
-fn compare(store: &Store, what: &str, target: Option<f64>) {
+fn compare(to: &mut Recorder, store: &Store, what: &str, target: Option<f64>) {
     let queries = store.queries(COMPARED);
     let Compared { ratio, recall, found, found_exactly } = Compared::new(&store.engine, &queries);
     let name = format!("recall top-{TOP}, {} {what}", store.stock.memories);
     match target {
         Some(target) => {
             let measured = format!("{ratio:.1} x faster than the exact scan");
-            line(&name, measured, &format!(">= {target} x"), ratio >= target);
+            to.target(&name, measured, format!(">= {target} x"), ratio >= target);
         }
         None => println!("  {name}: {ratio:.1} x faster than the exact scan"),
     }
-    line(format!("{name}, recall@{TOP}"), format!("{recall:.4}"), ">= 0.99", recall >= 0.99);
+    to.target(format!("{name}, recall@{TOP}"), format!("{recall:.4}"), ">= 0.99", recall >= 0.99);
     let measured = format!("{:.1} %, exact scan {:.1} %", 100.0 * found, 100.0 * found_exactly);
-    line(format!("{name}, source found"), measured, "always", found >= 1.0);
+    to.target(format!("{name}, source found"), measured, "always", found >= 1.0);
 }
 
 /// Indexed search beside the exact scan.
@@ -139,7 +133,7 @@ fn finds(recall: &Recall, source: &Memory) -> bool {
 }
 
 /// P99 against P50 of single recalls.
-fn spread(store: &Store) {
+fn spread(to: &mut Recorder, store: &Store) {
     let queries = store.queries(OPERATIONS);
     let mut latencies = Latencies::new();
     for (query, _) in &queries {
@@ -149,11 +143,11 @@ fn spread(store: &Store) {
     }
     let ratio = latencies.p99().as_secs_f64() / latencies.p50().as_secs_f64();
     let name = format!("recall top-{TOP}, {} text, P99", store.stock.memories);
-    line(name, format!("{ratio:.2} x P50; {latencies}"), "<= 5 x", ratio <= 5.0);
+    to.target(name, format!("{ratio:.2} x P50; {latencies}"), "<= 5 x", ratio <= 5.0);
 }
 
 /// WARM and COLD against HOT.
-fn lower_tiers(hot: &Store, memories: usize) {
+fn lower_tiers(to: &mut Recorder, hot: &Store, memories: usize) {
     let queries = hot.queries(5 * COMPARED);
     let time =
         |store: &Store, some: &[(Query, Memory)]| ask(&store.engine, some, Method::Indexed).1.as_secs_f64();
@@ -171,12 +165,12 @@ fn lower_tiers(hot: &Store, memories: usize) {
         let micros = |times: Vec<f64>| median(times) / ROUND as f64 * 1e6;
         let measured = format!("{ratio:.2} x HOT ({:.0} us against {:.0} us)", micros(here), micros(there));
         let name = format!("recall in {tier}, {memories} text");
-        line(name, measured, &format!("<= {target} x"), ratio <= target);
+        to.target(name, measured, format!("<= {target} x"), ratio <= target);
     }
 }
 
 /// Stores into a full HOT, of few and of many memories.
-fn stores(profile: Profile) {
+fn stores(to: &mut Recorder, profile: Profile) {
     let few = profile.choose(1_000, 10_000, 10_000);
     let many = profile.choose(10_000, 100_000, 1_000_000);
     let engines = [few, many].map(|memories| open_to_grow(Stock::new(TierKind::Hot, memories)));
@@ -194,13 +188,13 @@ fn stores(profile: Profile) {
     for (memories, latencies) in [few, many].iter().zip(&latencies) {
         let p99 = latencies.p99().as_secs_f64() * 1e6;
         let name = format!("store into a full HOT of {memories}, P99");
-        line(name, format!("{p99:.1} us; {latencies}"), "<= 100 us", p99 <= 100.0);
+        to.target(name, format!("{p99:.1} us; {latencies}"), "<= 100 us", p99 <= 100.0);
     }
     let [p50_few, p50_many] = latencies.each_ref().map(|latencies| latencies.p50().as_secs_f64());
     let growth = p99[1] / p99[0];
     let name = format!("growth of that P99 from {few} to {many} memories");
     let measured = format!("{growth:.2} x (P50 {:.2} x)", p50_many / p50_few);
-    line(name, measured, "<= 1.5 x from 10000 to 1000000", growth <= 1.5);
+    to.target(name, measured, "<= 1.5 x from 10000 to 1000000", growth <= 1.5);
 }
 
 /// The recall for the questions of a data set, whose neighbours are fainter.

@@ -103,7 +103,7 @@ impl Data {
     }
 
     /// The value in the unit of `kind`.
-    fn shown(&self, kind: Kind) -> Option<f64> {
+    pub fn shown(&self, kind: Kind) -> Option<f64> {
         match self {
             Self::Samples { operations, .. } if kind == Kind::Throughput => {
                 Some(*operations as f64 * 1e9 / self.point()?)

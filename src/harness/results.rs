@@ -10,6 +10,7 @@
 //! Criterion calls the last one, or the name of a saved baseline.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -64,6 +65,29 @@ pub struct Entry {
     pub taken: Taken,
 }
 
+/// How a figure stands to what it is to be. Such figures are often ratios that a
+/// bench takes from rounds of its own, so that no benchmark holds them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// What was measured, such as `recall top-10, 100000 text`.
+    pub name: String,
+    /// The figure, with its unit.
+    pub measured: String,
+    /// What it is to be, such as `<= 5 us`.
+    pub target: String,
+    /// Whether it is.
+    pub met: bool,
+    /// When and how.
+    pub taken: Taken,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, measured, target, .. } = self;
+        write!(f, "{name}: {measured} (target {target}) {}", if self.met { "met" } else { "MISSED" })
+    }
+}
+
 /// The results of one bench, by the names of its benchmarks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
@@ -75,6 +99,9 @@ pub struct Results {
     pub machine: Machine,
     /// The results.
     pub entries: BTreeMap<String, Entry>,
+    /// How they stand to their targets, in the order of the bench.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
 }
 
 /// Results cannot be read or written.
@@ -122,7 +149,13 @@ impl ResultsError {
 impl Results {
     /// None yet, on this machine.
     pub fn new(bench: impl Into<String>) -> Self {
-        Self { format: FORMAT, bench: bench.into(), machine: Machine::detect(), entries: BTreeMap::new() }
+        Self {
+            format: FORMAT,
+            bench: bench.into(),
+            machine: Machine::detect(),
+            entries: BTreeMap::new(),
+            targets: Vec::new(),
+        }
     }
 
     /// Notes a benchmark whose samples Criterion holds, with the distribution of
@@ -145,6 +178,23 @@ impl Results {
         let Measurement { name, kind, value, percentiles, operations } = measurement;
         let taken = self.taken(profile, false);
         self.entries.insert(name, Entry { kind, value: Some(value), percentiles, operations, taken });
+    }
+
+    /// Notes how a figure stands to its target, in place of one of the same name.
+    pub fn note_target(
+        &mut self,
+        name: impl Into<String>,
+        measured: impl Into<String>,
+        target: impl Into<String>,
+        met: bool,
+        profile: Profile,
+    ) -> Target {
+        let (name, measured, target) = (name.into(), measured.into(), target.into());
+        self.targets.retain(|other| other.name != name);
+        let taken = self.taken(profile, false);
+        let target = Target { name, measured, target, met, taken };
+        self.targets.push(target.clone());
+        target
     }
 
     fn taken(&self, profile: Profile, quick: bool) -> Taken {
@@ -191,6 +241,9 @@ impl Results {
             for (name, entry) in older.entries {
                 all.entries.entry(name).or_insert(entry);
             }
+            let is_new = |older: &Target| all.targets.iter().all(|target| target.name != older.name);
+            let kept: Vec<Target> = older.targets.into_iter().filter(is_new).collect();
+            all.targets.splice(0..0, kept);
         }
         let folder = path.parent().unwrap_or(home);
         let written = fs::create_dir_all(folder).and_then(|()| {
@@ -296,6 +349,32 @@ mod tests {
         assert!((p99 - 7000.0).abs() < 7.0, "{p99}");
         assert_eq!(read.entries["b/p99/1"].value, Some(0.5));
         assert!(Results::of_run(home.path(), "main").is_empty());
+    }
+
+    #[test]
+    fn a_target_replaces_the_one_of_its_name_and_stays_without_a_new_one() {
+        let home = tempfile::tempdir().unwrap();
+        let mut first = results(&["a/p99/1"]);
+        first.note_target("old", "2 x", ">= 1 x", true, Profile::Full);
+        first.note_target("both", "2 x", ">= 3 x", false, Profile::Full);
+        first.save(home.path(), NEW).unwrap();
+        let mut second = results(&[]);
+        let line = second.note_target("both", "4 x", ">= 3 x", true, Profile::Full).to_string();
+        assert_eq!(line, "both: 4 x (target >= 3 x) met");
+        second.save(home.path(), NEW).unwrap();
+        results(&["b/p99/1"]).save(home.path(), NEW).unwrap();
+        let read = Results::of_run(home.path(), NEW).pop().unwrap().unwrap();
+        let targets: Vec<_> = read.targets.iter().map(|target| (target.name.as_str(), target.met)).collect();
+        assert_eq!(targets, [("old", true), ("both", true)]);
+    }
+
+    #[test]
+    fn results_of_a_version_that_knew_no_targets_are_read() {
+        let home = tempfile::tempdir().unwrap();
+        results(&["a/p99/1"]).save(home.path(), NEW).unwrap();
+        let path = home.path().join("mnemobench/new/latency.json");
+        assert!(!fs::read_to_string(&path).unwrap().contains("targets"));
+        assert_eq!(Results::read(&path).unwrap().targets, []);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Judges and records what the benches of MnemoCore measured.
+/// Judges, records and reports what the benches of MnemoCore measured.
 #[derive(Debug, Parser)]
 #[command(name = "mnemobench", version)]
 pub(crate) struct Cli {
@@ -29,6 +29,15 @@ pub(crate) enum Command {
     /// On simulated runs, which is the same for the same seed on every machine; with
     /// --real on an executable against itself. The profile is that of `MNEMO_PROFILE`.
     Selftest(SelftestArgs),
+    /// Write what was measured as one page, as Markdown and as JSON.
+    ///
+    /// What could not be read is a warning, and stands in the report. Exit code 2 if
+    /// something could not be written.
+    Report(ReportArgs),
+    /// Say whether what was measured keeps its service levels.
+    ///
+    /// Exit code 0: all are kept. 1: one is not. 2: one was not measured.
+    Slo(SloArgs),
 }
 
 /// Where measurements are.
@@ -131,4 +140,38 @@ pub(crate) struct SelftestArgs {
     /// Where measurements are.
     #[command(flatten)]
     pub(crate) home: HomeArgs,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Show the change against this baseline, as in `cargo bench -- --save-baseline main`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) baseline: Option<String>,
+    /// Where to write report.html, report.md and a file of JSON for each group of benchmarks
+    #[arg(long, value_name = "DIR", default_value = "benchmark_results")]
+    pub(crate) output: PathBuf,
+    /// Replace what stands between `<!-- results:NAME -->` and `<!-- /results -->` in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) readme: Option<PathBuf>,
+    /// Where measurements are.
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
+    /// The service levels [default: `thresholds.toml` in the folder of the baselines]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) thresholds: Option<PathBuf>,
+}
+
+/// `slo`.
+#[derive(Debug, Args)]
+pub(crate) struct SloArgs {
+    /// Where measurements are.
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
+    /// The service levels [default: `thresholds.toml` in the folder of the baselines]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) thresholds: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }

@@ -1,4 +1,4 @@
-//! `mnemobench`: judges and records what the benches measured.
+//! `mnemobench`: judges, records and reports what the benches measured.
 //!
 //! `main` is the flow, `cli` the command line, `criterion` the only module that
 //! knows Criterion's files. What a verdict is made of is in
@@ -9,10 +9,15 @@ mod cli;
 mod confirm;
 mod criterion;
 mod detect;
+mod measured;
 mod output;
 mod process;
+mod report;
 mod selftest;
 mod sides;
+mod slo;
+mod table;
+mod units;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -39,5 +44,7 @@ fn run(command: Command) -> Result<u8, Box<dyn Error>> {
         Command::Detect(arguments) => detect::detect(&arguments),
         Command::InitBaselines(arguments) => baselines::init(&arguments),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
+        Command::Report(arguments) => report::report(&arguments),
+        Command::Slo(arguments) => slo::slo(&arguments),
     }
 }

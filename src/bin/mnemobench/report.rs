@@ -1,0 +1,121 @@
+//! `mnemobench report`: what was measured, as one page, as Markdown and as JSON, and
+//! spliced into a README.
+
+mod export;
+mod markdown;
+mod page;
+mod plot;
+mod section;
+mod sheet;
+mod splice;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use mnemocore::harness::gate::Side;
+use mnemocore::harness::results::{self, NEW};
+
+use self::plot::Error;
+use self::sheet::Report;
+use crate::cli::ReportArgs;
+use crate::measured::Measured;
+use crate::{baselines, sides, slo};
+
+/// Writes everything, and returns the exit code.
+pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
+    let ReportArgs { output, home: places, .. } = arguments;
+    let home = places.home.clone().unwrap_or_else(results::home);
+    let levels = slo::own_levels(places, arguments.thresholds.as_deref())?;
+    let measured = Measured::read(&home, NEW);
+    let baseline = arguments.baseline.as_deref();
+    let baseline = baseline.map(|name| find_baseline(&home, &places.baselines, name)).transpose()?;
+    let report = Report::new(&measured, baseline.as_ref(), &levels)?;
+    report.unreadable.iter().for_each(|(what, reason)| eprintln!("warning: {what}: {reason}"));
+    // Markers that make no sense are told before anything is written.
+    let readme = arguments.readme.as_deref().map(|path| Readme::splice(path, &report)).transpose()?;
+
+    fs::create_dir_all(output).map_err(|error| format!("{}: {error}", output.display()))?;
+    save(&output.join("report.html"), &page::page(&report)?)?;
+    save(&output.join("report.md"), &markdown::report(&report))?;
+    let exported = export::export(&measured);
+    for (name, json) in &exported {
+        save(&output.join(name), json)?;
+    }
+    println!("{}: report.html, report.md and {} results as JSON", output.display(), exported.len());
+    readme.map(Readme::save).transpose()?;
+    Ok(0)
+}
+
+/// A baseline of Criterion's, or where there is none of that name a recorded one.
+fn find_baseline(home: &Path, recorded: &Path, name: &str) -> Result<Side, Error> {
+    let saved = sides::of_run(home, name);
+    if !saved.observations.is_empty() {
+        return Ok(saved);
+    }
+    if let Some((side, _)) = baselines::find(recorded, name, &sides::of_run(home, NEW))? {
+        return Ok(side);
+    }
+    let (home, recorded) = (home.display(), recorded.display());
+    Err(format!(
+        "no baseline `{name}` in {home} or recorded in {recorded}; \
+         on the revision to compare with, run cargo bench -- --save-baseline {name}"
+    )
+    .into())
+}
+
+/// A file with its blocks replaced.
+struct Readme<'a> {
+    path: &'a Path,
+    before: String,
+    after: String,
+    notes: Vec<String>,
+}
+
+impl<'a> Readme<'a> {
+    fn splice(path: &'a Path, report: &Report) -> Result<Self, String> {
+        let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let before = fs::read_to_string(path).map_err(|error| named(&error))?;
+        let (after, notes) = splice::splice(&before, &report.sections).map_err(|error| named(&error))?;
+        Ok(Self { path, before, after, notes })
+    }
+
+    fn save(self) -> Result<(), Error> {
+        let path = self.path.display();
+        self.notes.iter().for_each(|note| println!("{path}: {note}"));
+        if self.before == self.after {
+            println!("{path}: unchanged");
+            return Ok(());
+        }
+        save(self.path, &self.after)?;
+        println!("{path}: written");
+        Ok(())
+    }
+}
+
+/// Writes a file whole or not at all.
+fn save(path: &Path, text: &str) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        // Readable as any file that a command writes, which temporary ones are not.
+        let permissions = fs::metadata(path).map(|about| about.permissions());
+        if let Some(permissions) = permissions.ok().or_else(readable) {
+            file.as_file().set_permissions(permissions)?;
+        }
+        file.persist(path)?;
+        Ok(())
+    });
+    Ok(written.map_err(|error| format!("{}: {error}", path.display()))?)
+}
+
+#[cfg(unix)]
+fn readable() -> Option<fs::Permissions> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Some(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable() -> Option<fs::Permissions> {
+    None
+}

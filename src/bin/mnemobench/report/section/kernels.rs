@@ -1,0 +1,16 @@
+//! The inner loops.
+
+use super::{Section, listed};
+use crate::measured::Measured;
+
+pub(super) fn section(measured: &Measured) -> Section {
+    let section = Section::new(
+        "kernels",
+        "Inner loops",
+        "cargo bench --bench kernels",
+        "Bind, bundle, permute, Hamming distance and encoding, at 16,384 bits.",
+    );
+    let mut section = section.of_bench(measured, "kernels");
+    section.detail("All inner loops", listed(measured.of("kernels")));
+    section
+}

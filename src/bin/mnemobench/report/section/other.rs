@@ -1,0 +1,16 @@
+//! Benches that no other section knows, such as a user's own.
+
+use super::{Section, listed};
+use crate::measured::Measured;
+
+const KNOWN: [&str; 5] = ["latency", "throughput", "footprint", "quality", "kernels"];
+
+pub(super) fn section(measured: &Measured) -> Section {
+    let mut section =
+        Section::new("other", "Other benches", "cargo bench", "Benches beside those of the suite.");
+    for bench in measured.benches.iter().filter(|bench| !KNOWN.contains(&bench.name.as_str())) {
+        section.table(&bench.name, listed(measured.of(&bench.name)));
+        section = section.of_bench(measured, &bench.name);
+    }
+    section
+}
