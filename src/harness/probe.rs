@@ -15,9 +15,12 @@ use serde::{Deserialize, Serialize};
 use super::footprint::{Disk, Memory};
 use super::measure::Kind;
 use super::stock::{self, Stock};
+use crate::config::Config;
 use crate::encoder::Document;
+use crate::engine::{Engine, Query};
+use crate::error::Error;
 use crate::hdv::{Dimension, HdvError};
-use crate::{Config, Engine, Error, Query, TierKind};
+use crate::key::TierKind;
 
 /// Tells a process of this program what to look at.
 const TASK: &str = "MNEMO_PROBE";

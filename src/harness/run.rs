@@ -21,9 +21,9 @@ use super::probe::ProbeError;
 use super::profile::Profile;
 use super::results::{NEW, Results, ResultsError};
 use super::stock::{self, Stock, StockError};
-use crate::TierKind;
 use crate::error::Error;
 use crate::hdv::Dimension;
+use crate::key::TierKind;
 
 pub use self::footprint::run_footprint;
 pub use self::latency::run_latency;

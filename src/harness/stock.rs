@@ -3,9 +3,13 @@
 use std::path::Path;
 
 use super::workload::{Workload, partial_query};
+use crate::config::Config;
 use crate::encoder::{Document, Encoder};
+use crate::engine::{Engine, Query};
+use crate::error::Error;
 use crate::hdv::{Dimension, Hypervector};
-use crate::{Config, Engine, Error, Memory, MemoryId, NewMemory, Query, TierKind, Timestamp};
+use crate::key::{MemoryId, TierKind, Timestamp};
+use crate::memory::{Memory, NewMemory};
 
 /// The conversations that stores are filled with, unless another seed is given.
 pub const SEED: u64 = 42;

@@ -1,10 +1,10 @@
 //! RAM and disk by tier and scale.
 
 use super::{RunConfig, RunError};
-use crate::TierKind;
 use crate::harness::benchmark::median;
 use crate::harness::measure::Measurement;
 use crate::harness::probe::{Aspect, Footprint, Probe};
+use crate::key::TierKind;
 
 /// Fresh processes that look at one store, as in the bench.
 const PROCESSES: usize = 5;

@@ -4,11 +4,13 @@ use std::hint::black_box;
 use std::path::Path;
 
 use super::{RunConfig, RunError, run_benchmarks};
+use crate::config::Config;
+use crate::engine::{Engine, Query};
 use crate::error::Error;
 use crate::harness::benchmark::{Benchmark, Failure};
 use crate::harness::measure::Measurement;
 use crate::harness::stock::{NotInTier, Stock, new_texts};
-use crate::{Config, Engine, Query, TierKind};
+use crate::key::TierKind;
 
 /// Distinct queries, asked in turn, and distinct texts, stored in turn: as in the
 /// latency bench.
