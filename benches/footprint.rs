@@ -150,10 +150,16 @@ impl Bench {
         for (tier, ram, disk) in TARGETS {
             if let Some((&memories, seen)) = self.rows.get(&tier).and_then(BTreeMap::last_key_value) {
                 let [anonymous, _, _, on_disk] = medians(seen).map(|bytes| per_thousand(bytes, memories));
-                print_target(tier, memories, "RAM", anonymous, ram);
-                disk.inspect(|&most| print_target(tier, memories, "disk", on_disk, most));
+                let mut target = |what: &str, measured: f64, most: f64| {
+                    let name = format!("{tier} {what} per 1000 of {memories} memories");
+                    let (measured_text, target) = (format!("{measured:.3} MB"), format!("<= {most} MB"));
+                    self.recorder.target(name, measured_text, target, measured <= most);
+                };
+                target("RAM", anonymous, ram);
+                disk.inspect(|&most| target("disk", on_disk, most));
             }
         }
+        self.recorder.finish();
     }
 }
 
@@ -226,12 +232,5 @@ fn print_empty(empty: &Seen) {
         "The words of {ENCODED} texts, kept by the encoder, take {:.1} MB more (bounded by {:.1} MB).",
         megabytes(tokens.anonymous().saturating_sub(empty.anonymous())),
         megabytes(most as u64),
-    );
-}
-
-fn print_target(tier: TierKind, memories: usize, what: &str, measured: f64, most: f64) {
-    let verdict = if measured <= most { "met" } else { "MISSED" };
-    println!(
-        "  {tier} {what} per 1000 of {memories} memories: {measured:.3} MB (target <= {most} MB) {verdict}"
     );
 }

@@ -91,9 +91,11 @@ fn what_cannot_be_read_is_named_and_hides_nothing_else() {
     for what in ["recall_hot/p99/5000", "results of quality"] {
         assert!(unreadable.contains(what) && said.errors.contains(what), "{what}");
     }
+    assert!(page.contains("Not measured: run <code>cargo bench --bench quality"));
+    let markdown = fs::read_to_string(output(&home, "report.md")).unwrap();
     assert!(
-        page.contains("recall_cold/p99/5000")
-            && page.contains("Not measured: run <code>cargo bench --bench quality")
+        markdown.contains("| recall | COLD | 5,000 |") && !markdown.contains("| recall | HOT |"),
+        "{markdown}"
     );
 }
 
