@@ -52,6 +52,10 @@ pub struct Segment<R> {
 pub trait Vectors<R> {
     /// The vector in `row` of `segment`.
     fn vector<'a>(&'a mut self, segment: &'a Segment<R>, row: u32) -> Result<&'a [u64], Error>;
+
+    /// Says that the vector in `row` is wanted soon. Where vectors lie in memory,
+    /// its first words are then on their way to the CPU.
+    fn prefetch(&self, _segment: &Segment<R>, _row: u32) {}
 }
 
 impl<R> Segment<R> {
