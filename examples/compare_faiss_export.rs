@@ -41,13 +41,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&directory)?;
 
     let encoder = Encoder::default();
-    let texts: Vec<String> =
-        Workload::new(SEED).take(memories).map(|item| item.content().into_owned()).collect();
+    let items = Workload::new(SEED).take(memories);
+    let (texts, times): (Vec<String>, Vec<i64>) =
+        items.map(|item| (item.content().into_owned(), item.timestamp_ms)).unzip();
     let terms = texts.iter().map(|text| Document::new(text).analyze()).collect::<Result<Vec<_>, _>>()?;
     let vectors = terms.iter().map(|terms| encoder.encode(terms)).collect::<Result<Vec<_>, _>>()?;
     let (sources, queries) = queries(&encoder, &texts)?;
 
-    let adding = Adding::measure(&terms, &vectors);
+    let adding = Adding::measure(&terms, &vectors, &times);
     println!("adding: {:.2} us a memory, {:.1} KB a thousand", adding.micros, adding.bytes / 1024.0 * 1e3);
 
     let stored = store(&texts, &vectors)?;
@@ -102,8 +103,10 @@ struct Adding {
 }
 
 impl Adding {
-    fn measure(terms: &[TermVector], vectors: &[Hypervector]) -> Self {
-        let rows: Vec<Row> = terms.iter().zip(vectors).zip(1..).map(row).collect();
+    fn measure(terms: &[TermVector], vectors: &[Hypervector], times: &[i64]) -> Self {
+        let rows = terms.iter().zip(vectors).zip(times).zip(1..);
+        let rows: Vec<Row> =
+            rows.map(|(((terms, vector), &time), id)| row(terms, vector, time, id)).collect();
         let mut shard = Shard::<Vec<usize>>::default();
         let started = Instant::now();
         for (at, row) in rows.chunks(1).enumerate() {
@@ -122,15 +125,13 @@ impl Adding {
 }
 
 /// The row of a text, as the engine makes it.
-fn row(((terms, vector), id): ((&TermVector, &Hypervector), u64)) -> Row {
-    let unit = terms.scale() * f32::from(MAX_WEIGHT);
-    let weight = |weight: u8| (f32::from(weight) * unit).round().clamp(1.0, f32::from(MAX_WEIGHT)) as u16;
+fn row(terms: &TermVector, vector: &Hypervector, created: i64, id: u64) -> Row {
     Row {
         id: MemoryId(id),
-        created: id as i64,
+        created,
         norm: terms.norm(),
         supplied: false,
-        terms: terms.terms().iter().map(|&(term, units)| (term, weight(units))).collect(),
+        terms: terms.shares(MAX_WEIGHT),
         sketch: vector.words().iter().take(SKETCH_WORDS).copied().collect(),
     }
 }

@@ -6,9 +6,9 @@
 //! merely matched as they stand.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
 use snowball_stemmers_rs::{Algorithm, Stemmer};
 
 /// Words that say how a sentence is built and not what it is about, and the
@@ -76,7 +76,9 @@ enum Rule {
     Replace(&'static str),
 }
 
-static RULES: LazyLock<HashMap<&str, Rule>> = LazyLock::new(|| {
+/// Looked up for every word, so with a fast hash: what it holds is ours, and no
+/// input can make it degenerate.
+static RULES: LazyLock<FxHashMap<&str, Rule>> = LazyLock::new(|| {
     let replacements = [IRREGULAR, NUMBERS].into_iter().flat_map(|list| {
         list.split_whitespace().flat_map(|entry| {
             let (lemma, forms) = entry.split_once(':').unwrap_or((entry, ""));

@@ -32,6 +32,15 @@ pub const SKETCH_ROWS: usize = 16;
 /// The most bit planes that a signed query is quantised to.
 pub const MAX_PLANES: usize = 4;
 
+/// Words of a cache line.
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE: usize = 8;
+
+/// Lines that [`prefetch`] asks for; where reading goes on behind them, the CPU
+/// has noticed and fetches ahead by itself.
+#[cfg(target_arch = "x86_64")]
+const PREFETCHED_LINES: usize = 4;
+
 /// The words of a vector, or of several one after another.
 type Row = [u64];
 
@@ -68,6 +77,25 @@ pub fn available() -> impl Iterator<Item = &'static Kernels> {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let vectorised = [None];
     vectorised.into_iter().flatten().chain([&portable::KERNELS])
+}
+
+/// Asks for the first cache lines of `words`, which are to be read soon, so that
+/// they come from main memory while something else is computed.
+#[inline]
+pub fn prefetch(words: &[u64]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in words.chunks(CACHE_LINE).take(PREFETCHED_LINES) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching is a hint that may be given for any address; the
+        // instruction is part of every x86-64.
+        #[allow(unused_unsafe, reason = "safe to call in newer compilers than the oldest supported")]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+    // Elsewhere the instruction is not stable in Rust.
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = words;
 }
 
 impl Kernels {

@@ -21,13 +21,12 @@ pub fn search<R>(
 ) -> Result<(), Error> {
     for part in scope.parts {
         let (admits, eligible) = (scope.filter.admits(part), eligible(&part.segment));
-        for (row, (&id, &norm)) in part.segment.ids.iter().zip(&*part.segment.norms).enumerate() {
-            let row = row as u32;
-            if admits(row) {
-                let score = score(vectors.vector(&part.segment, row)?, norm);
-                if eligible.contains(row) {
-                    top.push(Scored { score, id: id.into(), tier: scope.tier });
-                }
+        let segment = &*part.segment;
+        for row in (0..segment.len() as u32).filter(|&row| admits(row)) {
+            let score = score(vectors.vector(segment, row)?, segment.norm(row));
+            if eligible.contains(row) {
+                let id = segment.id(row).unwrap_or_default();
+                top.push(Scored { score, id, tier: scope.tier });
             }
         }
     }

@@ -30,12 +30,12 @@ impl RowFilter {
     /// The rows of `part` that pass, as a test to be asked row by row.
     pub fn admits<'a, R>(&'a self, part: &'a Part<R>) -> impl Fn(u32) -> bool + 'a {
         let holding = (!self.holding.is_empty()).then(|| part.segment.holding(&self.holding));
-        let created = self.created.clone().map(|range| (range, &*part.segment.created));
+        let created = self.created.clone().map(|range| (range, &part.segment.created));
         move |row| {
             part.live.contains(row)
                 && holding.as_ref().is_none_or(|rows| rows.contains(row))
                 && created.as_ref().is_none_or(|(range, times)| {
-                    times.get(row as usize).is_some_and(|time| range.contains(time))
+                    times.get(row as usize).is_some_and(|time| range.contains(&time))
                 })
         }
     }

@@ -2,49 +2,82 @@
 
 use std::ops::Range;
 
-use bytemuck::Pod;
-
 use super::column::Column;
 use crate::encoder::Term;
 
-/// Bits of a posting that hold the weight; the other 20 hold the row.
-const WEIGHT_BITS: u32 = 12;
-
 /// The most rows that one segment can hold.
-pub const MAX_ROWS: usize = 1 << (32 - WEIGHT_BITS);
+pub const MAX_ROWS: usize = 1 << 16;
 
 /// The largest weight of a term in a row; it stands for 1.
-pub const MAX_WEIGHT: u16 = (1 << WEIGHT_BITS) - 1;
+pub const MAX_WEIGHT: u16 = decoded(u8::MAX);
 
-/// A row and a term's weight in it (0 to [`MAX_WEIGHT`]), packed into 4 bytes.
+/// What each weight, as a byte, is worth.
+pub(crate) static WEIGHTS: [f32; 256] = {
+    let (mut weights, mut byte) = ([0.0; 256], 0);
+    while byte < weights.len() {
+        weights[byte] = decoded(byte as u8) as f32 / MAX_WEIGHT as f32;
+        byte += 1;
+    }
+    weights
+};
+
+/// A weight from its byte: three bits of exponent and five of mantissa, as in a
+/// small floating-point number.
+const fn decoded(byte: u8) -> u16 {
+    let (exponent, mantissa) = (byte >> 5, (byte & 31) as u16);
+    if exponent == 0 { mantissa } else { (32 + mantissa) << (exponent - 1) }
+}
+
+/// The nearest byte to a weight, which is cut off at [`MAX_WEIGHT`]. Weights up
+/// to 63 are kept as they are, greater ones within one part in 64.
+fn encoded(weight: u16) -> u8 {
+    let weight = weight.min(MAX_WEIGHT);
+    if weight < 64 {
+        return weight as u8;
+    }
+    let shift = weight.ilog2() as u16 - 5;
+    let mantissa = (weight + (1 << (shift - 1))) >> shift;
+    // A mantissa that was rounded up to 64 carries into the exponent.
+    ((shift + 1) * 32 + mantissa - 32) as u8
+}
+
+/// A row, and a term's weight in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(transparent)]
-pub struct Posting(u32);
+pub struct Posting {
+    row: u16,
+    weight: u8,
+}
 
 impl Posting {
-    /// Packs a row below [`MAX_ROWS`] and a weight, which is cut off at
-    /// [`MAX_WEIGHT`].
-    pub fn new(row: u32, weight: u16) -> Self {
+    fn new(row: u32, weight: u16) -> Self {
         debug_assert!((row as usize) < MAX_ROWS);
-        Self(row << WEIGHT_BITS | u32::from(weight.min(MAX_WEIGHT)))
-    }
-
-    /// Reads a posting as a column holds it.
-    #[inline]
-    pub(crate) fn unpack(entry: u32) -> Self {
-        Self(entry)
+        Self { row: row as u16, weight: encoded(weight) }
     }
 
     /// The row.
-    #[inline]
     pub fn row(self) -> u32 {
-        self.0 >> WEIGHT_BITS
+        self.row.into()
     }
 
-    /// The term's weight in that row.
-    #[inline]
+    /// The term's weight in that row, from 0 to [`MAX_WEIGHT`]; of one above 63,
+    /// six digits are kept.
     pub fn weight(self) -> u16 {
-        (self.0 & u32::from(MAX_WEIGHT)) as u16
+        decoded(self.weight)
+    }
+}
+
+/// The postings of one term, in ascending order of rows, by column.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct List<'a> {
+    /// Rows.
+    pub rows: &'a [u16],
+    /// Weights; [`WEIGHTS`] says what each is worth.
+    pub weights: &'a [u8],
+}
+
+impl<'a> List<'a> {
+    pub(crate) fn iter(self) -> impl ExactSizeIterator<Item = Posting> + Clone + 'a {
+        self.rows.iter().zip(self.weights).map(|(&row, &weight)| Posting { row, weight })
     }
 }
 
@@ -53,20 +86,22 @@ impl Posting {
 pub struct Postings {
     terms: Column<u64>,
     offsets: Column<u32>,
-    entries: Column<u32>,
+    rows: Column<u16>,
+    weights: Column<u8>,
 }
 
 impl Postings {
-    /// Builds the lists of rows `0..` from each row's terms, in any order.
+    /// Builds the lists of rows `0..` from each row's terms, in any order. Of the
+    /// rows, only the first [`MAX_ROWS`] are taken.
     pub fn build<'a>(rows: impl IntoIterator<Item = &'a [(Term, u16)]>) -> Self {
-        let mut tuples: Vec<(u64, u32)> = Vec::new();
-        for (row, terms) in rows.into_iter().enumerate() {
-            tuples.extend(terms.iter().map(|&(term, weight)| (term.0, Posting::new(row as u32, weight).0)));
+        let mut tuples: Vec<(u64, Posting)> = Vec::new();
+        for (row, terms) in rows.into_iter().take(MAX_ROWS).enumerate() {
+            tuples.extend(terms.iter().map(|&(term, weight)| (term.0, Posting::new(row as u32, weight))));
         }
         tuples.sort_unstable();
         let mut lists = Builder::with_capacity(tuples.len(), tuples.len());
-        for (term, entry) in tuples {
-            lists.push(term, entry);
+        for (term, posting) in tuples {
+            lists.push(term, posting);
         }
         lists.finish()
     }
@@ -74,26 +109,26 @@ impl Postings {
     /// These lists with one more row, whose terms come in any order; the rows
     /// from `row` on move up by one.
     pub fn with_row(&self, row: u32, terms: &[(Term, u16)]) -> Self {
-        let mut added: Vec<(u64, u32)> =
-            terms.iter().map(|&(term, weight)| (term.0, Posting::new(row, weight).0)).collect();
+        let mut added: Vec<(u64, Posting)> =
+            terms.iter().map(|&(term, weight)| (term.0, Posting::new(row, weight))).collect();
         added.sort_unstable();
-        let floor = Posting::new(row, 0).0;
-        let up = |&entry: &u32| entry + (u32::from(entry >= floor) << WEIGHT_BITS);
+        let up = |held: u16| held + u16::from(u32::from(held) >= row);
         let fresh = added.iter().filter(|&&(term, _)| self.find(term).is_none()).count();
-        let mut lists = Builder::with_capacity(self.terms() + fresh, self.entries.len() + added.len());
+        let mut lists = Builder::with_capacity(self.terms() + fresh, self.rows.len() + added.len());
         let mut from = 0;
-        for (term, entry) in added {
+        for (term, posting) in added {
             let before = self.terms.iter().skip(from).take_while(|&&held| held < term).count();
             lists.copy(self, from..from + before, up);
             from += before;
-            let mut run: &[u32] = &[];
+            let mut run = List::default();
             if self.terms.get(from) == Some(&term) {
                 run = self.run(from);
                 from += 1;
             }
-            let (below, above) = run.split_at(run.partition_point(|&held| held < floor));
-            let entries = below.iter().copied().chain([entry]).chain(above.iter().map(up));
-            entries.for_each(|entry| lists.push(term, entry));
+            let below = run.rows.partition_point(|&held| u32::from(held) < row);
+            let above = run.iter().skip(below).map(|held| Posting { row: up(held.row), ..held });
+            let postings = run.iter().take(below).chain([posting]).chain(above);
+            postings.for_each(|posting| lists.push(term, posting));
         }
         lists.copy(self, from..self.terms.len(), up);
         lists.finish()
@@ -106,8 +141,8 @@ impl Postings {
     pub fn merge(parts: &[(&Postings, &[u32])]) -> Self {
         let mut cursors = vec![0usize; parts.len()];
         let sum = |count: fn(&Postings) -> usize| parts.iter().map(|(postings, _)| count(postings)).sum();
-        let mut lists = Builder::with_capacity(sum(Self::terms), sum(|postings| postings.entries.len()));
-        let mut run: Vec<u32> = Vec::new();
+        let mut lists = Builder::with_capacity(sum(Self::terms), sum(|postings| postings.rows.len()));
+        let mut run: Vec<Posting> = Vec::new();
         loop {
             let heads =
                 parts.iter().zip(&cursors).filter_map(|((postings, _), &at)| postings.terms.get(at).copied());
@@ -115,55 +150,56 @@ impl Postings {
             run.clear();
             for ((postings, remap), at) in parts.iter().zip(&mut cursors) {
                 if postings.terms.get(*at) == Some(&term) {
-                    run.extend(postings.run(*at).iter().filter_map(|&entry| moved(entry, remap)));
+                    run.extend(postings.run(*at).iter().filter_map(|posting| moved(posting, remap)));
                     *at += 1;
                 }
             }
             if !run.is_sorted() {
                 run.sort_unstable();
             }
-            run.iter().for_each(|&entry| lists.push(term, entry));
+            run.iter().for_each(|&posting| lists.push(term, posting));
         }
         lists.finish()
     }
 
-    /// Takes the three columns of a file, or `None` when they contradict one
-    /// another, a term is out of order, or a posting names a row not below
-    /// `rows`.
+    /// Takes the columns of a file, or `None` when they contradict one another, a
+    /// term is out of order, or a posting names a row not below `rows`.
     pub fn from_columns(
         terms: Column<u64>,
         offsets: Column<u32>,
-        entries: Column<u32>,
-        rows: usize,
+        rows: Column<u16>,
+        weights: Column<u8>,
+        count: usize,
     ) -> Option<Self> {
         let consistent = offsets.len() == terms.len() + 1
             && offsets.first() == Some(&0)
-            && offsets.last().is_some_and(|&last| last as usize == entries.len())
+            && offsets.last().is_some_and(|&last| last as usize == rows.len())
             && offsets.is_sorted()
             && terms.is_sorted()
-            && entries.iter().all(|&entry| (Posting(entry).row() as usize) < rows);
-        consistent.then_some(Self { terms, offsets, entries })
+            && rows.len() == weights.len()
+            && rows.iter().all(|&row| usize::from(row) < count);
+        consistent.then_some(Self { terms, offsets, rows, weights })
     }
 
-    /// The columns, for writing them to a file: terms, offsets, entries.
-    pub fn columns(&self) -> (&Column<u64>, &Column<u32>, &Column<u32>) {
-        (&self.terms, &self.offsets, &self.entries)
+    /// The columns, for writing them to a file: terms, offsets, rows, weights.
+    pub fn columns(&self) -> (&Column<u64>, &Column<u32>, &Column<u16>, &Column<u8>) {
+        (&self.terms, &self.offsets, &self.rows, &self.weights)
     }
 
     /// The postings of `term`, in ascending order of rows; empty if it does not
     /// occur.
     pub fn list(&self, term: Term) -> impl ExactSizeIterator<Item = Posting> + Clone + '_ {
-        self.entries_of(term).iter().map(|&entry| Posting(entry))
+        self.columns_of(term).iter()
     }
 
-    /// The packed postings of `term`; [`Posting::unpack`] reads one.
-    pub(crate) fn entries_of(&self, term: Term) -> &[u32] {
-        self.find(term.0).map_or(&[], |at| self.run(at))
+    /// The postings of `term` by column.
+    pub(crate) fn columns_of(&self, term: Term) -> List<'_> {
+        self.find(term.0).map_or(List::default(), |at| self.run(at))
     }
 
     /// How many rows hold `term`.
     pub fn document_frequency(&self, term: Term) -> usize {
-        self.entries_of(term).len()
+        self.columns_of(term).rows.len()
     }
 
     /// The place of `term` among the terms, in ascending order of hashes.
@@ -181,20 +217,27 @@ impl Postings {
         self.terms.len()
     }
 
-    /// Every term with its packed postings.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Term, &[u32])> {
+    /// Every term with its postings.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Term, List<'_>)> {
         self.terms.iter().enumerate().map(|(at, &term)| (Term(term), self.run(at)))
     }
 
     /// Bytes of anonymous memory.
     pub fn heap_bytes(&self) -> usize {
-        self.terms.heap_bytes() + self.offsets.heap_bytes() + self.entries.heap_bytes()
+        self.terms.heap_bytes()
+            + self.offsets.heap_bytes()
+            + self.rows.heap_bytes()
+            + self.weights.heap_bytes()
     }
 
-    fn run(&self, at: usize) -> &[u32] {
-        match (self.offsets.get(at), self.offsets.get(at + 1)) {
-            (Some(&start), Some(&end)) => self.entries.get(start as usize..end as usize).unwrap_or_default(),
-            _ => &[],
+    fn run(&self, at: usize) -> List<'_> {
+        let range = match (self.offsets.get(at), self.offsets.get(at + 1)) {
+            (Some(&start), Some(&end)) => start as usize..end as usize,
+            _ => return List::default(),
+        };
+        match (self.rows.get(range.clone()), self.weights.get(range)) {
+            (Some(rows), Some(weights)) => List { rows, weights },
+            _ => List::default(),
         }
     }
 
@@ -222,58 +265,61 @@ impl Postings {
 /// Stands for "not in the merged segment" in a map of rows.
 pub const DROPPED: u32 = u32::MAX;
 
-fn moved(entry: u32, remap: &[u32]) -> Option<u32> {
-    let posting = Posting(entry);
+fn moved(posting: Posting, remap: &[u32]) -> Option<Posting> {
     let row = *remap.get(posting.row() as usize)?;
-    (row != DROPPED).then(|| Posting::new(row, posting.weight()).0)
+    (row != DROPPED).then_some(Posting { row: row as u16, ..posting })
 }
 
 struct Builder {
     terms: Vec<u64>,
     offsets: Vec<u32>,
-    entries: Vec<u32>,
+    rows: Vec<u16>,
+    weights: Vec<u8>,
 }
 
 impl Builder {
-    fn with_capacity(terms: usize, entries: usize) -> Self {
+    fn with_capacity(terms: usize, postings: usize) -> Self {
         Self {
             terms: Vec::with_capacity(terms),
             offsets: Vec::with_capacity(terms + 1),
-            entries: Vec::with_capacity(entries),
+            rows: Vec::with_capacity(postings),
+            weights: Vec::with_capacity(postings),
         }
     }
 
-    fn push(&mut self, term: u64, entry: u32) {
+    fn push(&mut self, term: u64, posting: Posting) {
         if self.terms.last() != Some(&term) {
             self.terms.push(term);
-            self.offsets.push(self.entries.len() as u32);
+            self.offsets.push(self.rows.len() as u32);
         }
-        self.entries.push(entry);
+        self.rows.push(posting.row);
+        self.weights.push(posting.weight);
     }
 
-    /// Adds the lists at some places of another, whose terms are above all here.
-    fn copy(&mut self, from: &Postings, places: Range<usize>, change: impl Fn(&u32) -> u32) {
+    /// Adds the lists at some places of another, whose terms are above all here,
+    /// each row moved as `up` says.
+    fn copy(&mut self, from: &Postings, places: Range<usize>, up: impl Fn(u16) -> u16) {
         let (Some(terms), Some(offsets)) =
             (from.terms.get(places.clone()), from.offsets.get(places.start..=places.end))
         else {
             return;
         };
         let (Some(&start), Some(&end)) = (offsets.first(), offsets.last()) else { return };
-        let base = self.entries.len() as u32;
+        let (start, end) = (start as usize, end as usize);
+        let base = self.rows.len();
         self.terms.extend_from_slice(terms);
-        self.offsets.extend(offsets.iter().take(terms.len()).map(|offset| offset - start + base));
-        let entries = from.entries.get(start as usize..end as usize).unwrap_or_default();
-        self.entries.extend(entries.iter().map(change));
+        self.offsets
+            .extend(offsets.iter().take(terms.len()).map(|&offset| (offset as usize - start + base) as u32));
+        let rows = from.rows.get(start..end).unwrap_or_default();
+        self.rows.extend(rows.iter().map(|&row| up(row)));
+        self.weights.extend_from_slice(from.weights.get(start..end).unwrap_or_default());
     }
 
     fn finish(mut self) -> Postings {
-        self.offsets.push(self.entries.len() as u32);
-        Postings { terms: shrunk(self.terms), offsets: shrunk(self.offsets), entries: shrunk(self.entries) }
+        self.offsets.push(self.rows.len() as u32);
+        let Self { terms, offsets, rows, weights } = self;
+        Postings { terms: terms.into(), offsets: offsets.into(), rows: rows.into(), weights: weights.into() }
     }
-}
-
-fn shrunk<T: Pod>(items: Vec<T>) -> Column<T> {
-    items.into()
 }
 
 #[cfg(test)]
@@ -301,7 +347,8 @@ mod tests {
 
     fn naive_list(rows: &Rows, name: u8) -> Vec<(u32, u16)> {
         let with_row = rows.iter().enumerate();
-        with_row.filter_map(|(at, row)| row.get(&name).map(|&weight| (at as u32, weight))).collect()
+        let kept = |weight| decoded(encoded(weight));
+        with_row.filter_map(|(at, row)| row.get(&name).map(|&weight| (at as u32, kept(weight)))).collect()
     }
 
     fn lists(postings: &Postings, name: u8) -> Vec<(u32, u16)> {
@@ -332,8 +379,8 @@ mod tests {
             let terms: Vec<(Term, u16)> = row.iter().map(|(&name, &weight)| (term(name), weight)).collect();
             let added = build(&rows).with_row(at as u32, &terms);
             let columns = |postings: &Postings| {
-                let (terms, offsets, entries) = postings.columns();
-                (terms.to_vec(), offsets.to_vec(), entries.to_vec())
+                let (terms, offsets, rows, weights) = postings.columns();
+                (terms.to_vec(), offsets.to_vec(), rows.to_vec(), weights.to_vec())
             };
             prop_assert_eq!(columns(&added), columns(&whole));
         }
@@ -367,14 +414,27 @@ mod tests {
     }
 
     #[test]
+    fn a_weight_is_kept_within_one_part_in_64_and_merging_changes_it_no_more() {
+        for weight in 0..=u16::MAX {
+            let kept = decoded(encoded(weight));
+            let wanted = weight.min(MAX_WEIGHT);
+            assert!(64 * kept.abs_diff(wanted) <= wanted, "{weight} became {kept}");
+            assert!(wanted >= 64 || kept == wanted, "{weight} became {kept}");
+            assert_eq!(decoded(encoded(kept)), kept);
+        }
+        assert!((0..=u8::MAX).all(|byte| encoded(decoded(byte)) == byte));
+    }
+
+    #[test]
     fn columns_that_contradict_one_another_are_refused() {
-        let bad_row =
-            Postings::from_columns(vec![1].into(), vec![0, 1].into(), vec![Posting::new(5, 1).0].into(), 5);
-        assert!(bad_row.is_none());
-        let descending =
-            Postings::from_columns(vec![2, 1].into(), vec![0, 0, 0].into(), Vec::new().into(), 1);
-        assert!(descending.is_none());
-        let short = Postings::from_columns(vec![1].into(), vec![0, 2].into(), vec![0].into(), 1);
-        assert!(short.is_none());
+        let from = |terms: &[u64], offsets: &[u32], rows: &[u16], weights: &[u8]| {
+            let (terms, offsets) = (terms.to_vec().into(), offsets.to_vec().into());
+            Postings::from_columns(terms, offsets, rows.to_vec().into(), weights.to_vec().into(), 5)
+        };
+        assert!(from(&[1], &[0, 1], &[4], &[1]).is_some());
+        assert!(from(&[1], &[0, 1], &[5], &[1]).is_none(), "a row that is not there");
+        assert!(from(&[2, 1], &[0, 0, 0], &[], &[]).is_none(), "descending terms");
+        assert!(from(&[1], &[0, 2], &[0], &[1]).is_none(), "too few postings");
+        assert!(from(&[1], &[0, 1], &[0], &[]).is_none(), "no weight");
     }
 }

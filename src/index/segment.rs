@@ -2,7 +2,8 @@
 
 use super::column::Column;
 use super::live::Live;
-use super::postings::{DROPPED, Posting, Postings};
+use super::numbers::Numbers;
+use super::postings::{DROPPED, Postings};
 use crate::encoder::Term;
 use crate::error::Error;
 use crate::key::MemoryId;
@@ -32,9 +33,9 @@ pub struct Row {
 /// keeps of them.
 pub struct Segment<R> {
     /// Ids, ascending.
-    pub ids: Column<u64>,
+    pub ids: Numbers,
     /// Times, in milliseconds since 1970.
-    pub created: Column<i64>,
+    pub created: Numbers,
     /// Norms of the texts.
     pub norms: Column<f32>,
     /// A bit per row: its vector was supplied by the caller.
@@ -52,6 +53,10 @@ pub struct Segment<R> {
 pub trait Vectors<R> {
     /// The vector in `row` of `segment`.
     fn vector<'a>(&'a mut self, segment: &'a Segment<R>, row: u32) -> Result<&'a [u64], Error>;
+
+    /// Says that the vector in `row` is wanted soon. Where vectors lie in memory,
+    /// its first words are then on their way to the CPU.
+    fn prefetch(&self, _segment: &Segment<R>, _row: u32) {}
 }
 
 impl<R> Segment<R> {
@@ -66,7 +71,7 @@ impl<R> Segment<R> {
             set(&mut supplied, at, row.supplied);
         }
         Self {
-            ids: rows.iter().map(|row| row.id.0).collect(),
+            ids: rows.iter().map(|row| row.id.0 as i64).collect(),
             created: rows.iter().map(|row| row.created).collect(),
             norms: rows.iter().map(|row| row.norm).collect(),
             supplied: supplied.into(),
@@ -94,12 +99,12 @@ impl<R> Segment<R> {
 
     /// The row of memory `id`.
     pub fn find(&self, id: MemoryId) -> Option<u32> {
-        self.ids.binary_search(&id.0).ok().map(|row| row as u32)
+        self.ids.find(i64::try_from(id.0).ok()?).map(|row| row as u32)
     }
 
     /// The id in `row`, if there is such a row.
     pub fn id(&self, row: u32) -> Option<MemoryId> {
-        self.ids.get(row as usize).copied().map(MemoryId)
+        self.ids.get(row as usize).map(|id| MemoryId(id as u64))
     }
 
     /// The norm in `row`; 0, which no score survives, if there is no such row.
@@ -129,7 +134,7 @@ impl<R> Segment<R> {
         let at = row as usize;
         Row {
             id: self.id(row).unwrap_or_default(),
-            created: self.created.get(at).copied().unwrap_or_default(),
+            created: self.created.get(at).unwrap_or_default(),
             norm: self.norm(row),
             supplied: self.is_supplied(row),
             terms,
@@ -181,8 +186,8 @@ impl<R> Segment<R> {
     /// for work that goes through all rows at once.
     pub fn terms_by_row(&self) -> Vec<Vec<(Term, u16)>> {
         let mut rows = vec![Vec::new(); self.len()];
-        for (term, entries) in self.postings.iter() {
-            for posting in entries.iter().map(|&entry| Posting::unpack(entry)) {
+        for (term, list) in self.postings.iter() {
+            for posting in list.iter() {
                 if let Some(terms) = rows.get_mut(posting.row() as usize) {
                     terms.push((term, posting.weight()));
                 }
@@ -196,7 +201,7 @@ impl<T: Clone> Segment<Vec<T>> {
     /// These rows and one more, in its place. All are copied: it is for short
     /// segments, of which it makes a new one in a few microseconds.
     pub fn with(&self, row: &Row, payload: T) -> Self {
-        let at = self.ids.partition_point(|&id| id < row.id.0);
+        let at = self.ids.iter().take_while(|&id| id < row.id.0 as i64).count();
         let words = row.sketch.len();
         let size = (self.len() + 1).div_ceil(LANES) * LANES * words;
         let mut sketches = Vec::with_capacity(size);
@@ -210,8 +215,8 @@ impl<T: Clone> Segment<Vec<T>> {
         (at..self.len()).for_each(|old| scatter(&mut sketches, words, old + 1, self.sketch(old)));
         scatter(&mut sketches, words, at, row.sketch.iter().copied());
         Self {
-            ids: inserted(&self.ids, at, row.id.0).into(),
-            created: inserted(&self.created, at, row.created).into(),
+            ids: self.ids.with(at, row.id.0 as i64),
+            created: self.created.with(at, row.created),
             norms: inserted(&self.norms, at, row.norm).into(),
             supplied: supplied.into(),
             sketches: sketches.into(),
@@ -238,9 +243,12 @@ impl<T: Clone> Segment<Vec<T>> {
             .zip(&remaps)
             .map(|((segment, _), remap)| (&segment.postings, remap.as_slice()))
             .collect();
+        let numbers = |column: fn(&Self) -> &Numbers| {
+            order.iter().filter_map(|&(part, row)| column(parts[part].0).get(row)).collect()
+        };
         Self {
-            ids: order.iter().map(|&(part, row)| parts[part].0.ids[row]).collect(),
-            created: order.iter().map(|&(part, row)| parts[part].0.created[row]).collect(),
+            ids: numbers(|segment| &segment.ids),
+            created: numbers(|segment| &segment.created),
             norms: order.iter().map(|&(part, row)| parts[part].0.norms[row]).collect(),
             supplied: supplied.into(),
             sketches: sketches.into(),
@@ -254,9 +262,10 @@ impl<T: Clone> Segment<Vec<T>> {
 /// for each part the new row of every old one.
 fn interleave<R>(parts: &[(&Segment<R>, &Live)]) -> (Vec<(usize, usize)>, Vec<Vec<u32>>) {
     let total = parts.iter().map(|(_, live)| live.len()).sum();
-    let mut keyed: Vec<(u64, usize, usize)> = Vec::with_capacity(total);
+    let mut keyed: Vec<(i64, usize, usize)> = Vec::with_capacity(total);
     for (part, (segment, live)) in parts.iter().enumerate() {
-        keyed.extend(live.iter().map(|row| (segment.ids[row as usize], part, row as usize)));
+        let ids = live.iter().map(|row| (segment.ids.get(row as usize), part, row as usize));
+        keyed.extend(ids.filter_map(|(id, part, row)| Some((id?, part, row))));
     }
     // Runs that are sorted already: the merge sort of the standard library
     // finds them and merges in one pass.

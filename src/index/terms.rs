@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 
 use super::filter::{RowFilter, Scope};
-use super::postings::{MAX_WEIGHT, Posting};
+use super::postings::{List, WEIGHTS};
 use super::segment::Vectors;
 use super::shard::Part;
 use super::text::{QueryTerm, TextQuery};
@@ -112,10 +112,9 @@ fn candidates<R>(scope: &Scope<'_, R>, query: &TextQuery, limits: Limits, top: &
 /// best to `pool`.
 fn collect<R>(part: &Part<R>, at: u32, terms: &[QueryTerm], filter: &RowFilter, pool: &mut Pool<'_, R>) {
     let segment = &*part.segment;
-    let list =
-        |term: &QueryTerm| (segment.postings.entries_of(term.term), term.weight / f32::from(MAX_WEIGHT));
-    let mut lists: Vec<(&[u32], f32)> =
-        terms.iter().map(list).filter(|(entries, _)| !entries.is_empty()).collect();
+    let list = |term: &QueryTerm| (segment.postings.columns_of(term.term), term.weight);
+    let mut lists: Vec<(List<'_>, f32)> =
+        terms.iter().map(list).filter(|(list, _)| !list.rows.is_empty()).collect();
     if lists.is_empty() {
         return;
     }
@@ -124,8 +123,8 @@ fn collect<R>(part: &Part<R>, at: u32, terms: &[QueryTerm], filter: &RowFilter, 
         for start in (0..segment.len()).step_by(BLOCK_ROWS) {
             sums.clear();
             sums.resize(BLOCK_ROWS.min(segment.len() - start), 0.0);
-            for (entries, weight) in &mut lists {
-                *entries = add_list(sums, start, entries, *weight);
+            for (list, weight) in &mut lists {
+                *list = add_list(sums, start, *list, *weight);
             }
             pool.scan(sums, |offset, overlap| {
                 let row = (start + offset) as u32;
@@ -142,15 +141,14 @@ thread_local! {
 
 /// Adds one list's share to the rows from `start` on, as far as `sums` goes;
 /// returns the rest of the list.
-fn add_list<'a>(sums: &mut [f32], start: usize, entries: &'a [u32], weight: f32) -> &'a [u32] {
-    for (done, &entry) in entries.iter().enumerate() {
-        let posting = Posting::unpack(entry);
-        match sums.get_mut(posting.row() as usize - start) {
-            Some(sum) => *sum += weight * f32::from(posting.weight()),
-            None => return &entries[done..],
+fn add_list<'a>(sums: &mut [f32], start: usize, list: List<'a>, weight: f32) -> List<'a> {
+    for (done, (&row, &share)) in list.rows.iter().zip(list.weights).enumerate() {
+        match sums.get_mut(usize::from(row) - start) {
+            Some(sum) => *sum += weight * WEIGHTS[usize::from(share)],
+            None => return List { rows: &list.rows[done..], weights: &list.weights[done..] },
         }
     }
-    &[]
+    List::default()
 }
 
 /// The candidates so far that may still be among the k best.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
+use crate::hdv::kernels;
 use crate::index::{Segment, Shard, TopK, Vectors};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::Batch;
@@ -140,6 +141,12 @@ impl Vectors<Rows> for HotVectors<'_> {
             return Ok(&self.derived);
         }
         Ok(&memory.vector)
+    }
+
+    fn prefetch(&self, segment: &Segment<Rows>, row: u32) {
+        if let Some(memory) = segment.rows.get(row as usize) {
+            kernels::prefetch(&memory.vector);
+        }
     }
 }
 

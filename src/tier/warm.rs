@@ -13,7 +13,7 @@ use self::vectors::{Extents, VectorFile};
 use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
-use crate::hdv::Dimension;
+use crate::hdv::{Dimension, kernels};
 use crate::index::{Segment, Shard, TopK, Vectors};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, Log};
@@ -200,5 +200,12 @@ impl Vectors<Vec<Slot>> for WarmVectors<'_> {
             return Ok(&self.derived);
         }
         self.view.extents.words(segment.rows[row as usize])
+    }
+
+    fn prefetch(&self, segment: &Segment<Vec<Slot>>, row: u32) {
+        let slot = segment.rows.get(row as usize);
+        if let Some(Ok(vector)) = slot.map(|&slot| self.view.extents.words(slot)) {
+            kernels::prefetch(vector);
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::array;
 
 use super::bitslice::Pair;
 use super::portable::score;
-use super::{Kernels, SKETCH_ROWS, bitslice, portable};
+use super::{CACHE_LINE, Kernels, SKETCH_ROWS, bitslice, portable};
 
 static KERNELS: Kernels = Kernels {
     name: "avx2",
@@ -125,13 +125,13 @@ fn distance<const PREFETCH: bool>(a: &[u64], b: &[u64]) -> u32 {
 /// Asks for the cache lines `PREFETCH_WORDS` behind those of `block`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn prefetch_block(block: &[u64; 16 * LANES]) {
+fn prefetch_block(block: &[u64]) {
     let ahead = block.as_ptr().wrapping_add(PREFETCH_WORDS);
-    for line in 0..block.len() / 8 {
+    for line in 0..block.len() / CACHE_LINE {
         // SAFETY: prefetching is a hint that may be given for any address.
         #[allow(unused_unsafe, reason = "safe to call in newer compilers than the oldest supported")]
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(8 * line).cast())
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(CACHE_LINE * line).cast())
         }
     }
 }
@@ -277,7 +277,7 @@ fn sketch_distances(prefix: &[u64], blocks: &[u64], out: &mut [u16]) {
     let blocks = blocks.chunks_exact(prefix.len() * SKETCH_ROWS);
     let (out, _) = out.as_chunks_mut();
     for (block, out) in blocks.zip(out) {
-        store_as_u16(block_distances(prefix, block), out);
+        store_as_u16(block_distances::<true>(prefix, block), out);
     }
 }
 
@@ -291,7 +291,7 @@ fn sketch_scores(prefixes: &[u64], count: usize, blocks: &[u64], out: &mut [i32]
         let mut weighted = [_mm256_setzero_si256(); BLOCK_REGISTERS];
         // From the most significant plane down, doubling what came before.
         for prefix in prefixes.rchunks_exact(words) {
-            let distances = block_distances(prefix, block);
+            let distances = block_distances::<false>(prefix, block);
             for (weighted, distance) in weighted.iter_mut().zip(distances) {
                 *weighted = _mm256_add_epi64(_mm256_slli_epi64::<1>(*weighted), distance);
             }
@@ -300,10 +300,11 @@ fn sketch_scores(prefixes: &[u64], count: usize, blocks: &[u64], out: &mut [i32]
     }
 }
 
-/// The distance of `prefix` to each row of a block, a row a lane.
+/// The distance of `prefix` to each row of a block, a row a lane; with `PREFETCH`,
+/// asks for what follows the block in memory.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn block_distances(prefix: &[u64], block: &[u64]) -> [__m256i; BLOCK_REGISTERS] {
+fn block_distances<const PREFETCH: bool>(prefix: &[u64], block: &[u64]) -> [__m256i; BLOCK_REGISTERS] {
     /// Words whose counts of at most 8 a byte fit that byte.
     const BATCH: usize = 31;
 
@@ -312,6 +313,9 @@ fn block_distances(prefix: &[u64], block: &[u64]) -> [__m256i; BLOCK_REGISTERS] 
     for (prefix, words) in prefix.chunks(BATCH).zip(words.chunks(BATCH)) {
         let mut bytes = [_mm256_setzero_si256(); BLOCK_REGISTERS];
         for (&query, rows) in prefix.iter().zip(words) {
+            if PREFETCH {
+                prefetch_block(rows);
+            }
             let query = _mm256_set1_epi64x(query as i64);
             let (rows, _) = rows.as_chunks::<LANES>();
             for (bytes, rows) in bytes.iter_mut().zip(rows) {

@@ -197,7 +197,7 @@ fn sketch_distances(prefix: &[u64], blocks: &[u64], out: &mut [u16]) {
     let blocks = blocks.chunks_exact(prefix.len() * SKETCH_ROWS);
     let (out, _) = out.as_chunks_mut::<SKETCH_ROWS>();
     for (block, out) in blocks.zip(out) {
-        let distances = block_distances(prefix, block);
+        let distances = block_distances::<true>(prefix, block);
         let (halves, _) = out.as_chunks_mut::<LANES>();
         for (half, distances) in halves.iter_mut().zip(distances) {
             // SAFETY: eight halfwords are 128 bits.
@@ -218,7 +218,7 @@ fn sketch_scores(prefixes: &[u64], count: usize, blocks: &[u64], out: &mut [i32]
         let mut weighted = [_mm512_setzero_si512(); 2];
         // From the most significant plane down, doubling what came before.
         for prefix in prefixes.rchunks_exact(words) {
-            let distances = block_distances(prefix, block);
+            let distances = block_distances::<false>(prefix, block);
             for (weighted, distance) in weighted.iter_mut().zip(distances) {
                 *weighted = _mm512_add_epi64(_mm512_add_epi64(*weighted, *weighted), distance);
             }
@@ -234,16 +234,20 @@ fn sketch_scores(prefixes: &[u64], count: usize, blocks: &[u64], out: &mut [i32]
     }
 }
 
-/// The distance of `prefix` to each row of a block, a row a lane.
+/// The distance of `prefix` to each row of a block, a row a lane; with `PREFETCH`,
+/// asks for what follows the block in memory.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn block_distances(prefix: &[u64], block: &[u64]) -> [__m512i; 2] {
+fn block_distances<const PREFETCH: bool>(prefix: &[u64], block: &[u64]) -> [__m512i; 2] {
     let (words, _) = block.as_chunks::<SKETCH_ROWS>();
     let mut distances = [_mm512_setzero_si512(); 2];
     for (&query, rows) in prefix.iter().zip(words) {
         let query = _mm512_set1_epi64(query as i64);
         let (rows, _) = rows.as_chunks::<LANES>();
         for (distance, rows) in distances.iter_mut().zip(rows) {
+            if PREFETCH {
+                prefetch_line(rows);
+            }
             *distance = add_difference(*distance, query, load(rows));
         }
     }

@@ -4,7 +4,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `MNEMOSEG` |
-//! | 8 | version of this layout, 1 |
+//! | 8 | version of this layout, 2 |
 //! | 16 each | start and length in bytes of every column, in the order of [`columns`] |
 #![allow(unsafe_code, reason = "mapping a file is unsafe; the argument stands at the call")]
 
@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::archive::{Archive, ArchiveColumns};
 use crate::error::Error;
 use crate::index::column::SharedBytes;
-use crate::index::{Column, Postings, Segment};
+use crate::index::{Column, Numbers, Postings, Segment};
 use crate::key::NamespaceId;
 use crate::log::SegmentEntry;
 
@@ -29,8 +29,9 @@ use crate::log::SegmentEntry;
 compile_error!("segments are mapped as they are, little-endian");
 
 const MAGIC: &[u8; 8] = b"MNEMOSEG";
-const VERSION: u64 = 1;
-const COLUMNS: usize = 17;
+/// Files of another version are made anew from the log, as damaged ones are.
+const VERSION: u64 = 2;
+const COLUMNS: usize = 22;
 const HEADER_BYTES: usize = 16 + COLUMNS * 16;
 const ALIGNMENT: usize = 64;
 
@@ -46,17 +47,24 @@ pub(super) fn is_ours(path: &Path) -> bool {
 
 /// The columns of a segment, in the order of the file.
 fn columns(segment: &Segment<Archive>) -> [&[u8]; COLUMNS] {
-    let (terms, offsets, entries) = segment.postings.columns();
+    let (first_id, ids, far_ids) = segment.ids.columns();
+    let (first_time, times, far_times) = segment.created.columns();
+    let (terms, offsets, rows, weights) = segment.postings.columns();
     let archive = segment.rows.columns();
     [
-        segment.ids.as_bytes(),
-        segment.created.as_bytes(),
+        bytemuck::cast_slice(first_id),
+        ids.as_bytes(),
+        far_ids.as_bytes(),
+        bytemuck::cast_slice(first_time),
+        times.as_bytes(),
+        far_times.as_bytes(),
         segment.norms.as_bytes(),
         segment.supplied.as_bytes(),
         segment.sketches.as_bytes(),
         terms.as_bytes(),
         offsets.as_bytes(),
-        entries.as_bytes(),
+        rows.as_bytes(),
+        weights.as_bytes(),
         archive.ends.as_bytes(),
         archive.block_starts.as_bytes(),
         archive.block_ends.as_bytes(),
@@ -150,14 +158,15 @@ fn read(bytes: SharedBytes, number: u64) -> Option<Segment<Archive>> {
         *range = start..start.checked_add(length)?;
     }
     let columns = &mut ranges.into_iter();
-    let ids: Column<u64> = lend(&bytes, columns)?;
+    let ids = lend_numbers(&bytes, columns)?;
     let rows = ids.len();
-    let created: Column<i64> = lend(&bytes, columns)?;
+    let created = lend_numbers(&bytes, columns)?;
     let norms: Column<f32> = lend(&bytes, columns)?;
     let supplied: Column<u64> = lend(&bytes, columns)?;
     let sketches: Column<u64> = lend(&bytes, columns)?;
-    let (terms, offsets, entries) = (lend(&bytes, columns)?, lend(&bytes, columns)?, lend(&bytes, columns)?);
-    let postings = Postings::from_columns(terms, offsets, entries, rows)?;
+    let (terms, offsets) = (lend(&bytes, columns)?, lend(&bytes, columns)?);
+    let postings =
+        Postings::from_columns(terms, offsets, lend(&bytes, columns)?, lend(&bytes, columns)?, rows)?;
     let archive = ArchiveColumns {
         ends: lend(&bytes, columns)?,
         block_starts: lend(&bytes, columns)?,
@@ -182,7 +191,56 @@ fn lend<T: Pod>(bytes: &SharedBytes, ranges: &mut impl Iterator<Item = Range<usi
     Column::shared(bytes.clone(), ranges.next()?)
 }
 
+fn lend_numbers(bytes: &SharedBytes, ranges: &mut impl Iterator<Item = Range<usize>>) -> Option<Numbers> {
+    let least: Column<i64> = lend(bytes, ranges)?;
+    Numbers::from_columns(&least, lend(bytes, ranges)?, lend(bytes, ranges)?)
+}
+
 fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
     let number = bytes.get(at..at + 8)?.try_into().ok()?;
     usize::try_from(u64::from_le_bytes(number)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::Term;
+    use crate::index::Row;
+    use crate::key::MemoryId;
+
+    fn segment() -> Segment<Archive> {
+        let row = |id: u64| Row {
+            id: MemoryId(id),
+            // Too far from one another for offsets.
+            created: id as i64 * i64::from(u32::MAX),
+            norm: 1.5,
+            supplied: false,
+            terms: vec![(Term(id), 7)],
+            sketch: [id].into(),
+        };
+        let rows: Vec<Row> = (3..9).map(row).collect();
+        Archive::segment(0, &rows, rows.iter().map(|_| (b"text".as_slice(), [].as_slice()))).unwrap()
+    }
+
+    #[test]
+    fn a_segment_reads_back_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (written, (read, _)) =
+            (segment(), write(folder.path(), NamespaceId::default(), &segment()).unwrap());
+        assert_eq!(columns(&read), columns(&written));
+        assert_eq!(read.id(2), Some(MemoryId(5)));
+        assert_eq!(read.created.get(2), Some(5 * i64::from(u32::MAX)));
+    }
+
+    #[test]
+    fn a_file_of_the_version_before_counts_as_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = serialise(&columns(&segment()));
+        bytes[8..16].copy_from_slice(&(VERSION - 1).to_le_bytes());
+        let path = path(folder.path(), 0);
+        std::fs::write(&path, &bytes).unwrap();
+        let (namespace, checksum) = (NamespaceId::default(), xxh3_64(&bytes));
+        let entry = SegmentEntry { namespace, bytes: bytes.len() as u64, checksum };
+        assert!(matches!(open(&path, 0, entry), Err(Error::Corrupt { .. })));
+    }
 }
