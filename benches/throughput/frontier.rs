@@ -1,21 +1,24 @@
 //! What a search finds against how many it does: recall@10, with the exact scan as
 //! oracle, by the search's own limits.
 
-use std::fmt::Display;
-use std::time::Instant;
+use std::cell::OnceCell;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkId, Throughput};
+use mnemocore::harness::profile::Profile;
 use mnemocore::harness::quality::mean;
 use mnemocore::harness::results::Kind;
 use mnemocore::index::{cascade, terms};
 use mnemocore::{Config, Engine, Method, Query, Recall, TierKind};
+use tempfile::TempDir;
 
 use crate::Bench;
-use crate::common::{Kept as _, Stock, recall_of};
+use crate::common::{Kept as _, Sampling, Stock, criterion, recall_of};
 
 /// Hits that are asked for.
 const TOP: usize = 10;
-/// Times that all queries are asked; the quickest counts.
-const ROUNDS: usize = 3;
 
 /// Limits of a search by terms; the first are the default.
 fn text_limits() -> Vec<terms::Limits> {
@@ -56,6 +59,16 @@ fn size(bench: &Bench) -> usize {
     if bench.test() { 300 } else { bench.profile().choose(5_000, 50_000, 100_000) }
 }
 
+/// A few short samples for each of many settings.
+fn sampling(profile: Profile) -> Sampling {
+    let ms = |quick, default, full| Duration::from_millis(profile.choose(quick, default, full));
+    Sampling {
+        samples: profile.choose(10, 10, 20),
+        warm_up: ms(20, 100, 500),
+        measurement: ms(100, 500, 2_000),
+    }
+}
+
 /// One setting's place.
 struct Point {
     name: String,
@@ -64,55 +77,87 @@ struct Point {
 }
 
 fn frontier(bench: &mut Bench, name: &str, stock: Stock, mut settings: Vec<(String, Config)>) {
-    let full_name = |kind: Kind, setting: &dyn Display| format!("{name}/{}/{setting}", kind.as_str());
-    settings.retain(|(setting, _)| {
-        [Kind::Quality, Kind::Throughput].iter().any(|&kind| bench.admits(&full_name(kind, setting)))
-    });
-    if bench.test() {
-        settings.truncate(2);
+    let (profile, test) = (bench.profile(), bench.test());
+    let full_name = |kind: Kind, setting: &str| format!("{name}/{}/{setting}", kind.as_str());
+    settings.truncate(if test { 2 } else { settings.len() });
+    let oracle = OnceCell::new();
+    let count = if test { 5 } else { profile.choose(100, 200, 500) };
+    let new_oracle = || Oracle::new(stock, count);
+    let mut criterion = criterion(WallTime, sampling(profile), profile, &bench.latency.arguments);
+    let mut group = criterion.benchmark_group(format!("{name}/throughput"));
+    group.throughput(Throughput::Elements(count as u64));
+    let mut points = Vec::new();
+    for (setting, config) in settings {
+        let engine = OnceCell::new();
+        let open = || {
+            let oracle = oracle.get_or_init(new_oracle);
+            (oracle, engine.get_or_init(|| oracle.open(config.clone())))
+        };
+        let recall = bench.admits(&full_name(Kind::Quality, &setting)).then(|| {
+            let (oracle, engine) = open();
+            oracle.recall(engine)
+        });
+        let (mut asked, mut elapsed) = (0, Duration::ZERO);
+        group.bench_function(BenchmarkId::from_parameter(&setting), |bencher| {
+            let (oracle, engine) = open();
+            bencher.iter_custom(|iterations| {
+                let sample = (0..iterations).map(|_| oracle.time(engine)).sum();
+                asked += iterations as usize * oracle.queries.len();
+                elapsed += sample;
+                sample
+            });
+            bench.latency.recorder.note(&full_name(Kind::Throughput, &setting), None);
+        });
+        if let Some(recall) = recall.filter(|_| !test) {
+            bench.latency.recorder.note_value(&full_name(Kind::Quality, &setting), Kind::Quality, recall);
+            points.push(Point { name: setting, recall, rate: asked as f64 / elapsed.as_secs_f64() });
+        }
     }
-    if settings.is_empty() {
-        return;
+    group.finish();
+    if !points.is_empty() {
+        print(name, stock.memories, &points);
     }
-    let count = if bench.test() { 5 } else { bench.profile().choose(100, 200, 500) };
-    let store = stock.open();
-    let queries: Vec<Query> = store.queries(count).into_iter().map(|(query, _)| query.limit(TOP)).collect();
-    let exact = ask(&store.engine, queries.iter().map(|query| query.clone().method(Method::Exact)));
-    let folder = store.close();
-    let points: Vec<Point> = settings
-        .into_iter()
-        .map(|(name, config)| {
-            let engine = Engine::open(folder.path(), config).expect("a store that can be opened");
-            point(name, &engine, &queries, &exact)
-        })
-        .collect();
-    if bench.test() {
-        return;
+}
+
+/// A store, what it is asked, and what an exact scan of it answers.
+struct Oracle {
+    folder: TempDir,
+    queries: Vec<Query>,
+    exact: Vec<Recall>,
+}
+
+impl Oracle {
+    fn new(stock: Stock, count: usize) -> Self {
+        let store = stock.open();
+        let queries: Vec<Query> =
+            store.queries(count).into_iter().map(|(query, _)| query.limit(TOP)).collect();
+        let exact = ask(&store.engine, queries.iter().map(|query| query.clone().method(Method::Exact)));
+        Self { folder: store.close(), queries, exact }
     }
-    for Point { name: setting, recall, rate } in &points {
-        bench.latency.recorder.note_value(&full_name(Kind::Quality, setting), Kind::Quality, *recall);
-        bench.latency.recorder.note_value(&full_name(Kind::Throughput, setting), Kind::Throughput, *rate);
+
+    fn open(&self, config: Config) -> Engine {
+        Engine::open(self.folder.path(), config).expect("a store that can be opened")
     }
-    print(name, stock.memories, &points);
+
+    /// The mean recall@10 of a search.
+    fn recall(&self, engine: &Engine) -> f64 {
+        let found = ask(engine, self.queries.iter().cloned());
+        let pairs = found.iter().zip(&self.exact);
+        let recalls: Vec<f64> = pairs.filter_map(|(found, exact)| recall_of(found, exact, TOP)).collect();
+        mean(&recalls).expect("queries with hits")
+    }
+
+    /// How long a search takes for all queries.
+    fn time(&self, engine: &Engine) -> Duration {
+        let queries = self.queries.clone();
+        let started = Instant::now();
+        drop(black_box(ask(engine, queries.into_iter())));
+        started.elapsed()
+    }
 }
 
 fn ask(engine: &Engine, queries: impl Iterator<Item = Query>) -> Vec<Recall> {
     queries.map(|query| engine.recall(&query).expect("a recall")).collect()
-}
-
-fn point(name: String, engine: &Engine, queries: &[Query], exact: &[Recall]) -> Point {
-    // A warm-up as well: the words' vectors are cached from here on.
-    let found = ask(engine, queries.iter().cloned());
-    let recalls: Vec<f64> =
-        found.iter().zip(exact).filter_map(|(found, exact)| recall_of(found, exact, TOP)).collect();
-    let seconds = (0..ROUNDS).map(|_| {
-        let queries: Vec<Query> = queries.to_vec();
-        let started = Instant::now();
-        drop(std::hint::black_box(ask(engine, queries.into_iter())));
-        started.elapsed().as_secs_f64()
-    });
-    let quickest = seconds.fold(f64::INFINITY, f64::min);
-    Point { name, recall: mean(&recalls).expect("queries with hits"), rate: queries.len() as f64 / quickest }
 }
 
 /// Prints them, the quickest last; a star stands by those that no other one beats

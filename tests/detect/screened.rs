@@ -179,6 +179,21 @@ fn times_of_another_machine_are_not_compared_but_bytes_and_qualities_are() {
 }
 
 #[test]
+fn a_single_rate_is_left_to_the_report_but_may_not_vanish() {
+    let home = unchanged();
+    let id = "recall_open/throughput/p99_5ms";
+    home.note("main", BASELINE, id, Kind::Throughput, Some(4000.0));
+    home.note("new", CANDIDATE, id, Kind::Throughput, Some(3000.0));
+    let judged = home.detect(&[]);
+    judged.assert(ID, "passed", 0);
+    assert!(!judged.text.contains(id), "{}", judged.text);
+
+    let home = unchanged();
+    home.note("main", BASELINE, id, Kind::Throughput, Some(4000.0));
+    home.detect(&[]).assert(id, "missing", 2);
+}
+
+#[test]
 fn few_samples_and_two_profiles_are_a_quick_run() {
     let home = unchanged();
     home.change("new", ID, |entry| entry.taken.quick = true);

@@ -58,6 +58,8 @@ pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Scr
             }
             Some(None) => {}
             None if is_exact(case.kind) => screening.findings.push(case.exactly()),
+            // One value says nothing about its noise; it stands in the report.
+            None if case.is_single() => {}
             None => match case.bootstrap(&mut resamples) {
                 Some(bootstrap) => timed.push((case, bootstrap)),
                 None => {
@@ -148,6 +150,12 @@ impl<'a> Case<'a> {
             return say(Verdict::OtherMachine, reason);
         }
         None
+    }
+
+    /// Whether there is one value on both sides, such as the rate that a search found.
+    fn is_single(&self) -> bool {
+        let single = |side: Option<&Observation>| matches!(side?.data, Data::Value(_)).then_some(());
+        single(self.old).and(single(self.new)).is_some()
     }
 
     /// A comparison of two values as they are.
