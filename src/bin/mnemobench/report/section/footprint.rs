@@ -18,9 +18,9 @@ pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
         "footprint",
         "Footprint by number of memories",
         "cargo bench --bench footprint",
-        "Over an empty engine, in fresh processes. RAM is anonymous memory; the pages of mapped files, which the \
-         system takes back when it needs them, are only in what is resident. Lower is better; straight lines at 45 \
-         degrees grow with the memories.",
+        "RAM is anonymous memory over that of an empty engine, in fresh processes; so is the heap. What is resident is \
+         all of the process, with the pages of mapped files, which the system takes back when it needs them. Lower is \
+         better; straight lines at 45 degrees grow with the memories.",
     );
     let mut tiers: BTreeMap<(usize, &str), Sizes<'_>> = BTreeMap::new();
     for benchmark in measured.of("footprint") {
@@ -42,7 +42,7 @@ pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
             "#per 1,000",
             "#per 1,000 added",
             "#heap per 1,000",
-            "#resident per 1,000",
+            "#resident in all",
         ]);
         for ((_, tier), sizes) in &tiers {
             rows(tier, sizes, aspect, &mut table);
@@ -67,24 +67,23 @@ fn told(benchmark: &Benchmark) -> Option<((usize, &'static str), &str, usize)> {
     Some((tier(tier_name)?, aspect, benchmark.number().filter(|&memories| memories > 0)?))
 }
 
+/// Adds a row for each number of memories that `aspect` was measured with.
 fn rows(tier: &str, sizes: &Sizes<'_>, aspect: &str, table: &mut Table) {
-    let of =
-        |aspect: &str, memories: usize| sizes.get(aspect).and_then(|sizes| sizes.get(&memories)).copied();
     let per_thousand = |bytes: f64, memories: usize| units::bytes(bytes / memories as f64 * 1e3);
     let mut before: Option<(usize, f64)> = None;
     for (&memories, &bytes) in sizes.get(aspect).into_iter().flatten() {
+        // Neither is a file.
+        let [heap, resident] = ["heap", "rss"]
+            .map(|other| sizes.get(other)?.get(&memories).filter(|_| aspect == "ram").copied());
         let added = before.map(|(fewer, less)| per_thousand(bytes - less, memories - fewer));
-        let [heap, resident] = ["heap", "rss"].map(|aspect| {
-            of(aspect, memories).map_or_else(String::new, |bytes| per_thousand(bytes, memories))
-        });
         table.row([
             tier.to_owned(),
             units::count(memories as f64),
             units::bytes(bytes),
             per_thousand(bytes, memories),
             added.unwrap_or_default(),
-            heap,
-            resident,
+            heap.map(|heap| per_thousand(heap, memories)).unwrap_or_default(),
+            resident.map(units::bytes).unwrap_or_default(),
         ]);
         before = Some((memories, bytes));
     }
