@@ -142,8 +142,10 @@ impl Bench {
         );
         println!("{:<24}{:>12}{:>12}{:>12}{:>12}", "", "anonymous", "heap", "resident", "disk");
         self.rows.iter().for_each(|(&tier, rows)| print_per_thousand(tier, rows));
-        println!("\nGrowth, bytes ~ memories ^ exponent:");
-        self.rows.iter().for_each(|(&tier, rows)| print_growth(tier, rows));
+        if self.rows.values().any(|rows| rows.len() > 1) {
+            println!("\nGrowth, bytes ~ memories ^ exponent:");
+            self.rows.iter().for_each(|(&tier, rows)| print_growth(tier, rows));
+        }
         println!();
         print_empty(self.empty.get());
         println!("Targets:");
