@@ -6,3 +6,16 @@ mod confirmed;
 mod home;
 mod recorded;
 mod screened;
+
+#[test]
+fn the_simulated_selftest_is_the_same_for_the_same_seed() {
+    let home = home::Home::new();
+    let table = || home.run(&["selftest", "--families", "1", "--seed", "7"]);
+    let (first, second) = (table(), table());
+    assert_eq!((first.code, &first.text), (Some(0), &second.text));
+    assert!(
+        first.text.contains("| screen and pairs, 12 % ") && first.text.contains("100.0 %"),
+        "{}",
+        first.text
+    );
+}

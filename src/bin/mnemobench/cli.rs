@@ -134,7 +134,7 @@ pub(crate) struct SelftestArgs {
     #[arg(long, value_name = "REGEX", requires = "real")]
     pub(crate) filter: Option<String>,
     /// Slow the candidate, such as `recall=0.20`; needs an executable with the feature
-    /// `inject` (may be repeated, each gets a row)
+    /// `inject` (may be repeated, each gets a row; an empty one slows nothing)
     #[arg(long, value_name = "SPEC", requires = "real")]
     pub(crate) inject: Vec<String>,
     /// Where measurements are.

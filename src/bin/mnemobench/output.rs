@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use mnemocore::harness::gate::verdict::{Change, Effect, Finding, Judgement, Verdict};
 use mnemocore::harness::gate::{Origin, Side};
+use mnemocore::harness::measure::Better;
 use mnemocore::harness::results::Kind;
 
 use super::cli::DetectArgs;
@@ -129,7 +130,6 @@ fn cells(finding: &Finding) -> [String; 6] {
 }
 
 fn allowed(finding: &Finding) -> String {
-    use mnemocore::harness::measure::Better;
     let sign = match finding.kind.better() {
         Better::Lower => '+',
         Better::Higher => '-',

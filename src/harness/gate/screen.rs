@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::statistics::{Bootstrap, Paired, Resamples, holm};
 use super::thresholds::{Allowed, FEWEST_PAIRS, Thresholds};
-use super::verdict::{Change, Finding, Judgement, Verdict};
+use super::verdict::{Change, Effect, Finding, Judgement, Verdict};
 use super::{BEYOND_DOUBT, CLEAR, CONFIDENCE, Data, Observation, Origin, Side, is_exact};
 use crate::harness::measure::Better;
 use crate::harness::profile::Profile;
+use crate::harness::results::Kind;
 
 /// Rounding may put equal ratios on both sides of a limit.
 const ROUNDING: f64 = 1e-9;
@@ -78,7 +79,7 @@ const UNCONFIRMED: &str = "a suspect that was not confirmed";
 /// A benchmark and what both sides have of it.
 struct Case<'a> {
     id: &'a str,
-    kind: crate::harness::results::Kind,
+    kind: Kind,
     allowed: Allowed,
     old: Option<&'a Observation>,
     new: Option<&'a Observation>,
@@ -208,7 +209,7 @@ impl<'a> Case<'a> {
             id: self.id.to_owned(),
             kind: self.kind,
             verdict,
-            effect: if removed { super::verdict::Effect::Pass } else { effect },
+            effect: if removed { Effect::Pass } else { effect },
             allowed: self.allowed.share,
             baseline: shown(self.old),
             candidate: shown(self.new),

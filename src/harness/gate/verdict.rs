@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::harness::measure::Better;
 use crate::harness::results::Kind;
 
 /// What the gate says of a benchmark, the worst first.
@@ -175,7 +176,6 @@ impl Judgement {
 impl Finding {
     /// The change in the bad direction.
     fn worsening(&self) -> f64 {
-        use crate::harness::measure::Better;
         self.change.map_or(f64::NEG_INFINITY, |change| match self.kind.better() {
             Better::Lower => change.estimate,
             Better::Higher => -change.estimate,
