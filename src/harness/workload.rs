@@ -23,6 +23,7 @@ use self::phrases::{Attribute, OPENERS, RELATIONS, Relation, SMALL_TALK, TAILS};
 use self::template::{Gaps, Template, draw};
 use super::corpus::{Corpus, Item};
 use super::random::Random;
+use crate::encoder;
 
 /// Percentage of memories that come back to an earlier one.
 const REVISITS: u32 = 20;
@@ -386,7 +387,8 @@ fn scope_name(lexicon: &Lexicon, rank: u32) -> String {
 }
 
 /// A query made of `share` of the words of `text` (at least one, if it has any),
-/// chosen evenly and kept in order.
+/// chosen evenly and kept in order: that share of the words that hold its terms,
+/// and that share of the others, such as "the".
 ///
 /// This is what recall is measured with: a query that shares a known part of its
 /// terms with a stored memory, the same for the same seed.
@@ -398,22 +400,42 @@ fn scope_name(lexicon: &Lexicon, rank: u32) -> String {
 /// assert_eq!(query.split(' ').count(), 4);
 /// ```
 pub fn partial_query(text: &str, share: f64, seed: u64) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let wanted = (words.len() as f64 * share.clamp(0.0, 1.0)).round() as usize;
-    let mut wanted = wanted.max(1) as u32;
+    let terms = encoder::terms(text);
+    // A word alone is a term even if it is none within a text.
+    let holds = |word: &str| encoder::terms(word).iter().any(|term| terms.contains(term));
+    let words: Vec<(&str, bool)> = text.split_whitespace().map(|word| (word, holds(word))).collect();
+    let holding = words.iter().filter(|(_, holds)| *holds).count();
+    let share = |count: usize| (count as f64 * share.clamp(0.0, 1.0)).round() as u32;
+    let mut chosen =
+        [words.len() - holding, holding].map(|left| Sample { left: left as u32, wanted: share(left) });
+    // A text without terms is white space, or a word that is none.
+    let least = &mut chosen[usize::from(holding > 0)];
+    least.wanted = least.wanted.max(1);
     let mut random = Random::new(seed);
+    let kept = words.into_iter().filter(|&(_, holds)| chosen[usize::from(holds)].takes_next(&mut random));
     let mut query = String::with_capacity(text.len());
-    // Selection sampling: Knuth, TAOCP 2, algorithm 3.4.2 S.
-    for (left, word) in (1..=words.len() as u32).rev().zip(words) {
-        if random.below(left) < wanted {
-            wanted -= 1;
-            if !query.is_empty() {
-                query.push(' ');
-            }
-            query.push_str(word);
+    for (word, _) in kept {
+        if !query.is_empty() {
+            query.push(' ');
         }
+        query.push_str(word);
     }
     query
+}
+
+/// Selection sampling: Knuth, TAOCP 2, algorithm 3.4.2 S.
+struct Sample {
+    left: u32,
+    wanted: u32,
+}
+
+impl Sample {
+    fn takes_next(&mut self, random: &mut Random) -> bool {
+        let takes = random.below(self.left) < self.wanted;
+        self.left -= 1;
+        self.wanted -= u32::from(takes);
+        takes
+    }
 }
 
 #[cfg(test)]

@@ -122,6 +122,10 @@ fn partial_query_keeps_the_share_in_order() {
         assert_eq!(kept.len(), 12);
         assert!(kept.is_sorted() && kept.iter().all(|word| text.contains(word)));
     }
+    for seed in 0..50 {
+        let query = partial_query("it was so that she had a violin", 0.2, seed);
+        assert!(query.contains("violin"), "{query} holds no term of the text");
+    }
     assert_eq!(partial_query("alone", 0.1, 1), "alone");
     assert_eq!(partial_query(" ", 0.6, 1), "");
     assert_eq!(partial_query(&text, 1.0, 1), text);
