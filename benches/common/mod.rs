@@ -93,7 +93,8 @@ pub fn criterion<M: Measurement>(
         .measurement_time(sampling.measurement);
     if profile == Profile::Quick {
         // Plots take longer than the measurement. `--plotting-backend` brings them back.
-        criterion = criterion.without_plots();
+        // So does the bootstrap by default, a hundred thousand times over.
+        criterion = criterion.without_plots().nresamples(10_000);
     }
     criterion = criterion.configure_from_args();
     if let Some(baseline) = &arguments.baseline {
