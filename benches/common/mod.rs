@@ -64,7 +64,7 @@ impl Sampling {
 
     /// For load: each sample is a mean over hundreds of operations.
     pub fn load(profile: Profile) -> Self {
-        Self::new(profile.choose(10, 20, 30), profile)
+        Self::new(profile.choose(10, 15, 30), profile)
     }
 
     /// For values that are measured before Criterion asks for them: it shall take
