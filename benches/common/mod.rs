@@ -64,7 +64,7 @@ impl Sampling {
 
     /// For load: each sample is a mean over hundreds of operations.
     pub fn load(profile: Profile) -> Self {
-        Self::new(profile.choose(10, 20, 30), profile)
+        Self::new(profile.choose(10, 15, 30), profile)
     }
 
     /// For values that are measured before Criterion asks for them: it shall take
@@ -93,7 +93,8 @@ pub fn criterion<M: Measurement>(
         .measurement_time(sampling.measurement);
     if profile == Profile::Quick {
         // Plots take longer than the measurement. `--plotting-backend` brings them back.
-        criterion = criterion.without_plots();
+        // So does the bootstrap by default, a hundred thousand times over.
+        criterion = criterion.without_plots().nresamples(10_000);
     }
     criterion = criterion.configure_from_args();
     if let Some(baseline) = &arguments.baseline {

@@ -4,12 +4,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::BenchmarkId;
+use criterion::measurement::WallTime;
+use mnemocore::harness::profile::Profile;
 use mnemocore::{Config, Engine, Query, TierKind};
 use tempfile::TempDir;
 
 use crate::Bench;
-use crate::common::{Fixture, Kept as _, Stock};
-use mnemocore::harness::profile::Profile;
+use crate::common::{Fixture, Kept as _, Sampling, Stock, criterion};
+
+/// As few samples as Criterion takes: with many memories one takes seconds.
+const SAMPLING: Sampling =
+    Sampling { samples: 10, warm_up: Duration::from_millis(100), measurement: Duration::from_millis(500) };
 
 /// Measures `cold_start/wall/<memories>`: a new engine each time, with the default
 /// capacities, on files that are in the page cache.
@@ -20,7 +25,8 @@ pub(crate) fn measure(bench: &mut Bench) {
         Profile::Default => &[1_000, 100_000],
         Profile::Full => &[1_000, 100_000, 1_000_000],
     };
-    let Bench { load: criterion, latency, .. } = bench;
+    let latency = &mut bench.latency;
+    let mut criterion = criterion(WallTime, SAMPLING, latency.profile, &latency.arguments);
     let mut group = criterion.benchmark_group("cold_start/wall");
     for &memories in sizes {
         let mut closed = Fixture::new(|| Closed::new(memories));

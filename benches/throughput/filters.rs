@@ -2,11 +2,11 @@
 
 use std::cell::OnceCell;
 
+use mnemocore::harness::workload::partial_query;
 use mnemocore::{MemoryId, Query, TierKind};
 
 use crate::Bench;
 use crate::common::{Kept as _, ONE_IN, Stock, Store};
-use mnemocore::harness::workload::partial_query;
 
 /// Distinct queries, asked in turn.
 const QUERIES: usize = 500;
