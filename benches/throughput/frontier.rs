@@ -56,7 +56,7 @@ pub(crate) fn measure(bench: &mut Bench) {
 }
 
 fn size(bench: &Bench) -> usize {
-    if bench.test() { 300 } else { bench.profile().choose(5_000, 50_000, 100_000) }
+    if bench.test() { 300 } else { bench.profile().choose(2_000, 50_000, 100_000) }
 }
 
 /// A few short samples for each of many settings.
