@@ -85,7 +85,7 @@ impl Bench {
         Self {
             load: criterion(WallTime, Sampling::load(profile), profile, &latency.arguments),
             runtime: runtime.expect("threads for a runtime"),
-            memories: if test { 300 } else { profile.choose(5_000, 20_000, 1_000_000) },
+            memories: if test { 300 } else { profile.choose(2_000, 20_000, 1_000_000) },
             workers,
             tiered: OnceCell::new(),
             latency,

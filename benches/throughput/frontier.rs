@@ -56,7 +56,7 @@ pub(crate) fn measure(bench: &mut Bench) {
 }
 
 fn size(bench: &Bench) -> usize {
-    if bench.test() { 300 } else { bench.profile().choose(5_000, 50_000, 100_000) }
+    if bench.test() { 300 } else { bench.profile().choose(2_000, 50_000, 100_000) }
 }
 
 /// A few short samples for each of many settings.
@@ -81,7 +81,7 @@ fn frontier(bench: &mut Bench, name: &str, stock: Stock, mut settings: Vec<(Stri
     let full_name = |kind: Kind, setting: &str| format!("{name}/{}/{setting}", kind.as_str());
     settings.truncate(if test { 2 } else { settings.len() });
     let oracle = OnceCell::new();
-    let count = if test { 5 } else { profile.choose(100, 200, 500) };
+    let count = if test { 5 } else { profile.choose(100, 100, 500) };
     let new_oracle = || Oracle::new(stock, count);
     let mut criterion = criterion(WallTime, sampling(profile), profile, &bench.latency.arguments);
     let mut group = criterion.benchmark_group(format!("{name}/throughput"));

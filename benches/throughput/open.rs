@@ -38,7 +38,7 @@ fn search(profile: Profile) -> Search {
 
 /// How long arrivals of one rate go on.
 fn trial(profile: Profile) -> Duration {
-    Duration::from_millis(profile.choose(120, 300, 2_000))
+    Duration::from_millis(profile.choose(100, 300, 2_000))
 }
 
 /// Measures `<mix>_open/throughput/p99_5ms` and `<mix>_open/p99/half_rate`.
