@@ -1,42 +1,14 @@
 //! Memory and disk as a Criterion measurement.
 
 use criterion::Throughput;
-use criterion::measurement::{Measurement, ValueFormatter};
+use criterion::measurement::ValueFormatter;
 
-/// Bytes, measured outside and handed over through `Bencher::iter_custom`.
-///
-/// A value is `f64`: closures that take no time drive Criterion's iterations so
-/// high that integers would wrap.
+use super::handed_over::handed_over;
+
+/// Bytes, measured outside and handed over.
 pub struct Bytes;
 
-impl Measurement for Bytes {
-    type Intermediate = ();
-    type Value = f64;
-
-    fn start(&self) {}
-
-    /// # Panics
-    /// Always: what a store takes cannot be had from the outside of a loop.
-    fn end(&self, (): ()) -> f64 {
-        unreachable!("bytes need `iter_custom`");
-    }
-
-    fn add(&self, left: &f64, right: &f64) -> f64 {
-        left + right
-    }
-
-    fn zero(&self) -> f64 {
-        0.0
-    }
-
-    fn to_f64(&self, value: &f64) -> f64 {
-        *value
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        &Binary
-    }
-}
+handed_over!(Bytes, &Binary);
 
 /// Formats bytes in powers of 1024.
 struct Binary;

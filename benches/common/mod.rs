@@ -13,6 +13,7 @@
 
 mod bytes;
 mod fixture;
+mod handed_over;
 mod oracle;
 mod p99;
 mod recorder;

@@ -1,8 +1,9 @@
 //! P99 of single operations as a Criterion measurement.
 
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use criterion::measurement::{Measurement as _, WallTime};
 use mnemocore::harness::measure::Latencies;
 
+use super::handed_over::handed_over;
 use super::ripple::Ripple;
 
 /// Nanoseconds that 99 % of single operations do not exceed.
@@ -11,35 +12,10 @@ use super::ripple::Ripple;
 /// is the [`Sampler`] that fills it through `Bencher::iter_custom`.
 pub struct P99;
 
-impl Measurement for P99 {
-    type Intermediate = ();
-    type Value = f64;
-
-    fn start(&self) {}
-
-    /// # Panics
-    /// Always: a percentile cannot be had from the outside of a loop.
-    fn end(&self, (): ()) -> f64 {
-        unreachable!("P99 needs `iter_custom` with a `Sampler`");
-    }
-
-    fn add(&self, left: &f64, right: &f64) -> f64 {
-        left + right
-    }
-
-    fn zero(&self) -> f64 {
-        0.0
-    }
-
-    fn to_f64(&self, value: &f64) -> f64 {
-        *value
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        const WALL: &WallTime = &WallTime;
-        WALL.formatter()
-    }
-}
+handed_over!(P99, {
+    const WALL: &WallTime = &WallTime;
+    WALL.formatter()
+});
 
 /// Gathers latencies of single operations and turns every sample into its P99.
 pub struct Sampler {
