@@ -78,11 +78,13 @@ struct Suite {
 impl Suite {
     fn new() -> Self {
         let (profile, arguments) = (common::profile(), Arguments::from_env());
-        let sampling = Sampling {
+        // A loop of nanoseconds needs less time than the operations of an engine.
+        let brief = Sampling {
             samples: 30,
             warm_up: Duration::from_millis(500),
             measurement: Duration::from_secs(1),
         };
+        let sampling = profile.choose(Sampling::wall(profile), brief, brief);
         Self {
             criterion: common::criterion(WallTime, sampling, profile, &arguments),
             recorder: RefCell::new(Recorder::new(profile, &arguments)),

@@ -5,8 +5,8 @@
 //! |---|---|
 //! | `store`, `recall`, `mixed_*` `/throughput/<workers>` | closed loop: so many tokio tasks, each waits for its answer; a kind of operations is a mix, see [`Mix`] |
 //! | `store_synced/throughput/<workers>` | the same with `Durability::Synced` |
-//! | `*_open/throughput/p99_5ms` | open loop: the highest rate of arrivals with a P99 within 5 ms, from the intended start |
-//! | `*_open/p99/half_rate` | the P99 at half that rate |
+//! | `*_open/p99/1000_per_s` | open loop: so many arrive in a second, latencies count from the intended start |
+//! | `*_open/throughput/p99_5ms` | the highest rate of arrivals with such a P99 within 5 ms; not in the quick profile |
 //! | `time_to_visible` | from the start of `store` to the end of the first recall with it |
 //! | `recall_while_storing`, `forget_under_load` | while others store, and recall, at a fixed rate |
 //! | `recall_filtered/*/<percent>` | under a metadata filter that leaves out so many percent of the memories |

@@ -19,4 +19,5 @@ pub mod random;
 pub mod results;
 pub mod run;
 pub mod stock;
+pub mod tied;
 pub mod workload;

@@ -77,7 +77,7 @@ impl Sampling {
 
     fn new(samples: usize, profile: Profile) -> Self {
         let ms = |quick, default, full| Duration::from_millis(profile.choose(quick, default, full));
-        Self { samples, warm_up: ms(100, 500, 1000), measurement: ms(500, 2500, 5000) }
+        Self { samples, warm_up: ms(50, 500, 1000), measurement: ms(250, 2500, 5000) }
     }
 }
 
@@ -191,8 +191,9 @@ impl Latency {
         });
         wall.finish();
 
+        let operations = self.profile.choose(Self::OPERATIONS_IN_QUICK, Self::OPERATIONS, Self::OPERATIONS);
         let mut sampler =
-            Sampler::new(if self.arguments.test { Self::OPERATIONS_IN_TEST } else { Self::OPERATIONS });
+            Sampler::new(if self.arguments.test { Self::OPERATIONS_IN_TEST } else { operations });
         let mut p99 = self.p99.benchmark_group(format!("{group}/p99"));
         // Linear sampling would give every sample another number of operations.
         p99.sampling_mode(SamplingMode::Flat);

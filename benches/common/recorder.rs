@@ -3,6 +3,7 @@
 use mnemocore::harness::measure::Latencies;
 use mnemocore::harness::profile::{Arguments, Profile};
 use mnemocore::harness::results::{self, Kind, NEW, Results};
+use mnemocore::harness::tied::end_with_parent;
 
 /// The results of this bench, saved beside Criterion's files when it ends.
 pub struct Recorder {
@@ -14,6 +15,7 @@ pub struct Recorder {
 impl Recorder {
     /// Set up by environment and command line, for the bench that is built here.
     pub fn new(profile: Profile, arguments: &Arguments) -> Self {
+        end_with_parent();
         let results = Results::new(env!("CARGO_CRATE_NAME"));
         Self { profile, arguments: arguments.clone(), results }
     }

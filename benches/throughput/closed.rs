@@ -11,11 +11,16 @@ use crate::Bench;
 use crate::common::Fixture;
 use crate::tiered::Tiered;
 
-/// Operations in one iteration of Criterion's: ten for each of 50 workers.
-const OPERATIONS: usize = 500;
-/// The same for each worker where every operation waits for the disk, and one alone
-/// would take seconds for a thousand.
-const SYNCED: usize = 20;
+/// Operations of each worker in one iteration of Criterion's, and of how many workers
+/// at least.
+const OPERATIONS: [usize; 2] = [10, 50];
+/// The same for a look.
+const OPERATIONS_IN_QUICK: [usize; 2] = [10, 10];
+/// The same where every operation waits for the disk, and one worker alone would take
+/// seconds for a thousand.
+const SYNCED: [usize; 2] = [20, 1];
+/// The same where the benchmark itself is tested.
+const OPERATIONS_IN_TEST: [usize; 2] = [2, 10];
 
 /// Measures all mixes and prints how they grow with the workers.
 pub(crate) fn measure(bench: &mut Bench) {
@@ -76,11 +81,12 @@ fn series(
 
 /// Measures `<name>/throughput/<workers>`; `None` if it is filtered out.
 fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, workers: usize) -> Option<Point> {
-    let operations = match durability {
-        _ if bench.test() => 2 * workers.max(10),
-        Durability::Buffered => OPERATIONS,
-        Durability::Synced => SYNCED * workers,
+    let [each, least] = match durability {
+        _ if bench.test() => OPERATIONS_IN_TEST,
+        Durability::Buffered => bench.profile().choose(OPERATIONS_IN_QUICK, OPERATIONS, OPERATIONS),
+        Durability::Synced => SYNCED,
     };
+    let operations = each * workers.max(least);
     let Bench { load: criterion, latency, runtime, memories, tiered, .. } = bench;
     let mut load = Fixture::new(|| tiered.get_or_init(|| Tiered::new(*memories)).load(mix, durability));
     let mut point: Option<Point> = None;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::footprint::{Disk, Memory};
 use super::measure::Kind;
 use super::stock::{self, Stock};
+use super::tied::{self, TIED_VARIABLE};
 use crate::config::Config;
 use crate::encoder::Document;
 use crate::engine::{Engine, Query};
@@ -53,6 +54,7 @@ pub type HeapCount = fn() -> u64;
 pub fn serve(heap: Option<HeapCount>) {
     SERVED.store(true, Ordering::Relaxed);
     let Some(task) = env::var_os(TASK) else { return };
+    tied::end_with_parent();
     match answer(&task.to_string_lossy(), heap) {
         Ok(seen) => println!("{seen}"),
         Err(error) => {
@@ -143,7 +145,10 @@ impl Probe {
             return Err(ProbeError::NotServed);
         }
         let task = serde_json::to_string(self)?;
-        let output = env::current_exe().and_then(|program| Command::new(program).env(TASK, task).output())?;
+        let output = env::current_exe().and_then(|program| {
+            let mut command = Command::new(program);
+            command.env(TASK, task).env(TIED_VARIABLE, process::id().to_string()).output()
+        })?;
         if !output.status.success() {
             return Err(ProbeError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }

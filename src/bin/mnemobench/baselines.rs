@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use mnemocore::harness::gate::{Data, Observation, Side};
 use mnemocore::harness::machine::Machine;
-use mnemocore::harness::results::{self, Results};
+use mnemocore::harness::results::Results;
 use serde::{Deserialize, Serialize};
 
 use super::cli::InitArgs;
@@ -43,7 +43,7 @@ struct Format {
 
 /// `init-baselines`: writes the files and says so.
 pub(crate) fn init(arguments: &InitArgs) -> Result<u8, Box<dyn Error>> {
-    let home = arguments.home.home.clone().unwrap_or_else(results::home);
+    let home = arguments.home.criterion();
     let name = &arguments.baseline;
     let sheets: Vec<Results> = Results::of_run(&home, name).into_iter().collect::<Result<_, _>>()?;
     let Some(first) = sheets.first() else {

@@ -1,8 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mnemocore::harness::gate::thresholds::{Thresholds, ThresholdsError};
+use mnemocore::harness::results;
 
 /// Judges, records and reports what the benches of MnemoCore measured.
 #[derive(Debug, Parser)]
@@ -49,6 +51,24 @@ pub(crate) struct HomeArgs {
     /// The folder of the recorded baselines
     #[arg(long, value_name = "DIR", default_value = "baselines")]
     pub(crate) baselines: PathBuf,
+}
+
+impl HomeArgs {
+    /// Criterion's folder.
+    pub(crate) fn criterion(&self) -> PathBuf {
+        self.home.clone().unwrap_or_else(results::home)
+    }
+
+    /// The thresholds of the file that is named; of the usual place if there is one; the
+    /// built-in ones.
+    pub(crate) fn thresholds(&self, named: Option<&Path>) -> Result<Thresholds, ThresholdsError> {
+        let usual = self.baselines.join("thresholds.toml");
+        match named {
+            Some(path) => Thresholds::read(path),
+            None if usual.exists() => Thresholds::read(&usual),
+            None => Ok(Thresholds::default()),
+        }
+    }
 }
 
 /// `detect`.
@@ -118,22 +138,19 @@ pub(crate) struct SelftestArgs {
     /// The seed of the simulation
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
-    /// Run a real bench, as baseline and as candidate
+    /// Run the real benches, as baseline and as candidate
     #[arg(long)]
     pub(crate) real: bool,
     /// How often
     #[arg(long, value_name = "N", default_value_t = 20, requires = "real")]
     pub(crate) runs: usize,
-    /// The bench
-    #[arg(long, value_name = "NAME", default_value = "latency", requires = "real")]
-    pub(crate) bench: String,
-    /// Its executable [default: that of its last run]
-    #[arg(long, value_name = "FILE", requires = "real")]
-    pub(crate) program: Option<PathBuf>,
+    /// Only this bench (may be repeated) [default: all whose executables are kept with the last run]
+    #[arg(long, value_name = "NAME", requires = "real")]
+    pub(crate) bench: Vec<String>,
     /// Only benchmarks that this regular expression matches
     #[arg(long, value_name = "REGEX", requires = "real")]
     pub(crate) filter: Option<String>,
-    /// Slow the candidate, such as `recall=0.20`; needs an executable with the feature
+    /// Slow the candidate, such as `recall=0.20`; needs executables with the feature
     /// `inject` (may be repeated, each gets a row; an empty one slows nothing)
     #[arg(long, value_name = "SPEC", requires = "real")]
     pub(crate) inject: Vec<String>,

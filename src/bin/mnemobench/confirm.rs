@@ -1,7 +1,6 @@
 //! Pairs of runs: the baseline's executable and the candidate's in fresh processes,
 //! in the order A B B A, so that what drifts hits both.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use mnemocore::harness::gate::statistics::median;
 use mnemocore::harness::gate::thresholds::Gate;
 use mnemocore::harness::gate::{Pairs, Suspect};
-use mnemocore::harness::profile::{PROFILE_VARIABLE, Profile};
+use mnemocore::harness::profile::PROFILE_VARIABLE;
 use mnemocore::harness::results::{self, NEW};
 
 use super::criterion;
@@ -21,8 +20,8 @@ const SAMPLING: [&str; 8] = [
     "--bench", // Otherwise the benchmarks are only tested.
     "--noplot",
     "--sample-size=10",
-    "--warm-up-time=0.1",
-    "--measurement-time=0.3",
+    "--warm-up-time=0.05",
+    "--measurement-time=0.1",
     "--nresamples=1000",
     "--color=never",
     "--quiet",
@@ -48,95 +47,86 @@ impl<'a> Confirmation<'a> {
         Self { home, runs, pairs: gate.pairs, limit, environment: Vec::new() }
     }
 
-    /// Runs the pairs of all suspects, those of one bench together.
+    /// Runs pairs until there are enough, or all suspects are cleared.
+    ///
+    /// A pair measures one suspect, so that its two processes follow each other within
+    /// a second; pairs of all suspects take turns, so that a bad minute of the machine
+    /// hits a pair or two of each, and not all of one.
     pub(crate) fn run(&self, suspects: &[Suspect]) -> Result<Pairs, Failure> {
-        let mut benches: BTreeMap<(&str, Profile), Vec<&str>> = BTreeMap::new();
-        for suspect in suspects {
-            benches.entry((&suspect.bench, suspect.profile)).or_default().push(&suspect.id);
-        }
-        let bar = progress(2 * self.pairs * benches.len());
-        let mut all = Pairs::new();
-        for ((bench, profile), ids) in benches {
-            bar.set_message(format!("confirming {} of {bench}", ids.len()));
-            match self.run_bench(bench, profile, &ids, &bar) {
-                Ok(pairs) => all.extend(pairs),
-                Err(Failure::Interrupted) => return Err(Failure::Interrupted),
-                Err(failure) => {
-                    let reason = format!("not confirmed: {failure}");
-                    all.extend(ids.iter().map(|id| ((*id).to_owned(), Err(reason.clone()))));
+        let bar = progress(self.pairs * suspects.len());
+        bar.set_message(format!("confirming {}", suspects.len()));
+        let mut all: Pairs = suspects.iter().map(|suspect| (suspect.id.clone(), Ok(Vec::new()))).collect();
+        let mut open: Vec<&Suspect> = suspects.iter().collect();
+        for number in 0..self.pairs {
+            let mut still_open = Vec::new();
+            for suspect in open {
+                let pair = self.run_pair(suspect, number)?;
+                let so_far = all.entry(suspect.id.clone()).or_insert_with(|| Ok(Vec::new()));
+                if add(so_far, pair, suspect) {
+                    still_open.push(suspect);
+                } else {
+                    bar.inc((self.pairs - number - 1) as u64);
                 }
+                bar.inc(1);
             }
+            open = still_open;
         }
         bar.finish_and_clear();
         Ok(all)
     }
 
-    fn run_bench(
-        &self,
-        bench: &str,
-        profile: Profile,
-        ids: &[&str],
-        bar: &ProgressBar,
-    ) -> Result<Pairs, Failure> {
-        let [old, new] = self.runs.map(|run| results::program(self.home, run, bench));
-        for (program, run) in [(&old, self.runs[0]), (&new, self.runs[1])] {
-            if !program.is_file() {
-                return Err(missing(program, run));
-            }
+    /// ln(median of the candidate / median of the baseline), or why there is none.
+    fn run_pair(&self, suspect: &Suspect, number: usize) -> Result<Result<f64, String>, Failure> {
+        let old = || self.run_once(self.runs[0], suspect, &[]);
+        let new = || self.run_once(self.runs[1], suspect, &self.environment);
+        let (before, after);
+        if number.is_multiple_of(2) {
+            before = old();
+            after = new();
+        } else {
+            after = new();
+            before = old();
         }
-        let filter = filter(ids);
-        let run = |program: &Path, environment: &[(&str, &str)]| {
-            let medians = self.run_once(program, profile, &filter, environment);
-            bar.inc(1);
-            medians
-        };
-        let mut differences: Pairs = ids.iter().map(|id| ((*id).to_owned(), Ok(Vec::new()))).collect();
-        for pair in 0..self.pairs {
-            let (before, after);
-            if pair % 2 == 0 {
-                before = run(&old, &[])?;
-                after = run(&new, &self.environment)?;
-            } else {
-                after = run(&new, &self.environment)?;
-                before = run(&old, &[])?;
-            }
-            for (id, differences) in &mut differences {
-                let difference = match (before.get(id), after.get(id)) {
-                    (Some(before), Some(after)) => Ok((after / before).ln()),
-                    (None, _) => Err(format!("{} did not measure it when run again", old.display())),
-                    (_, None) => Err(format!("{} did not measure it when run again", new.display())),
-                };
-                match (differences.as_mut(), difference) {
-                    (Ok(list), Ok(difference)) => list.push(difference),
-                    (Ok(_), Err(reason)) => *differences = Err(reason),
-                    (Err(_), _) => {}
-                }
-            }
+        match (before, after) {
+            (Err(Failure::Interrupted), _) | (_, Err(Failure::Interrupted)) => Err(Failure::Interrupted),
+            (Err(failure), _) | (_, Err(failure)) => Ok(Err(format!("not confirmed: {failure}"))),
+            (Ok(before), Ok(after)) => Ok(Ok((after / before).ln())),
         }
-        Ok(differences)
     }
 
-    /// Runs a bench in a home of its own and returns the medians.
-    fn run_once(
-        &self,
-        program: &Path,
-        profile: Profile,
-        filter: &str,
-        environment: &[(&str, &str)],
-    ) -> Result<BTreeMap<String, f64>, Failure> {
+    /// Measures the suspect alone, in a home of its own, and returns its median.
+    fn run_once(&self, run: &str, suspect: &Suspect, environment: &[(&str, &str)]) -> Result<f64, Failure> {
+        let program = results::program(self.home, run, &suspect.bench);
+        if !program.is_file() {
+            return Err(missing(&program, run));
+        }
         // Beside the executables: these can be linked there.
         let home = tempfile::Builder::new().prefix("mnemobench-pair-").tempdir_in(self.home);
-        let home = home.map_err(|error| Failure::new(program, error))?;
-        let mut command = Command::new(program);
-        command.args(SAMPLING).arg(filter).envs(environment.iter().copied());
-        command.env("CRITERION_HOME", home.path()).env(PROFILE_VARIABLE, profile.to_string());
+        let home = home.map_err(|error| Failure::new(&program, error))?;
+        let mut command = Command::new(&program);
+        command.args(SAMPLING).arg(filter(&suspect.id)).envs(environment.iter().copied());
+        command.env("CRITERION_HOME", home.path()).env(PROFILE_VARIABLE, suspect.profile.to_string());
         // Spares it asking git.
         command.env("MNEMO_REVISION", "pair");
         process::run(&mut command, self.limit)?;
-        let run = criterion::read(home.path(), NEW);
-        let medians =
-            run.into_iter().filter_map(|(id, benchmark)| Some((id, median(&benchmark.ok()?.samples)?)));
-        Ok(medians.collect())
+        let measured = criterion::read(home.path(), NEW).remove(&suspect.id);
+        let median = measured.and_then(|benchmark| median(&benchmark.ok()?.samples));
+        median.ok_or_else(|| Failure::new(&program, "it did not measure it when run again"))
+    }
+}
+
+/// Adds a pair to those of its suspect; returns whether more are needed.
+fn add(so_far: &mut Result<Vec<f64>, String>, pair: Result<f64, String>, suspect: &Suspect) -> bool {
+    match (so_far.as_mut(), pair) {
+        (Ok(list), Ok(difference)) => {
+            list.push(difference);
+            !suspect.is_cleared_by(list)
+        }
+        (_, Err(reason)) => {
+            *so_far = Err(reason);
+            false
+        }
+        (Err(_), Ok(_)) => false,
     }
 }
 
@@ -156,10 +146,9 @@ fn progress(steps: usize) -> ProgressBar {
     }
 }
 
-/// The regular expression that lets through these benchmarks alone.
-fn filter(ids: &[&str]) -> String {
-    let escaped: Vec<String> = ids.iter().map(|id| regex_lite::escape(id)).collect();
-    format!("^({})$", escaped.join("|"))
+/// The regular expression that lets through this benchmark alone.
+fn filter(id: &str) -> String {
+    format!("^{}$", regex_lite::escape(id))
 }
 
 #[cfg(test)]
@@ -168,11 +157,9 @@ mod tests {
 
     #[test]
     fn a_filter_lets_through_what_it_names_and_nothing_else() {
-        let regex = regex_lite::Regex::new(&filter(&["a/p99/5", "b(c).d/wall/1"])).unwrap();
-        for id in ["a/p99/5", "b(c).d/wall/1"] {
-            assert!(regex.is_match(id), "{id}");
-        }
-        for id in ["a/p99/50", "xa/p99/5", "b(c)xd/wall/1", ""] {
+        let regex = regex_lite::Regex::new(&filter("b(c).d/wall/1")).unwrap();
+        assert!(regex.is_match("b(c).d/wall/1"));
+        for id in ["b(c).d/wall/10", "ab(c).d/wall/1", "b(c)xd/wall/1", ""] {
             assert!(!regex.is_match(id), "{id}");
         }
     }

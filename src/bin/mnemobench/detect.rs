@@ -6,7 +6,6 @@ use std::path::Path;
 
 use mnemocore::harness::gate::thresholds::{FEWEST_PAIRS, Thresholds};
 use mnemocore::harness::gate::{Side, screen};
-use mnemocore::harness::results;
 
 use super::cli::{DetectArgs, Format};
 use super::confirm::Confirmation;
@@ -36,7 +35,7 @@ pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
 
 fn judge(arguments: &DetectArgs) -> Result<Report, Box<dyn Error>> {
     let thresholds = thresholds(arguments)?;
-    let home = arguments.home.home.clone().unwrap_or_else(results::home);
+    let home = arguments.home.criterion();
     let DetectArgs { baseline, candidate, .. } = arguments;
 
     let new = only(sides::of_run(&home, candidate), &arguments.bench);
@@ -56,15 +55,8 @@ fn judge(arguments: &DetectArgs) -> Result<Report, Box<dyn Error>> {
     Ok(Report::new(arguments, source, [&old, &new], judgement))
 }
 
-/// Those of the file that is named; of the usual place if there is one; the built-in
-/// ones.
 fn thresholds(arguments: &DetectArgs) -> Result<Thresholds, Box<dyn Error>> {
-    let usual = arguments.home.baselines.join("thresholds.toml");
-    let mut thresholds = match &arguments.thresholds {
-        Some(path) => Thresholds::read(path)?,
-        None if usual.exists() => Thresholds::read(&usual)?,
-        None => Thresholds::default(),
-    };
+    let mut thresholds = arguments.home.thresholds(arguments.thresholds.as_deref())?;
     if let Some(pairs) = arguments.pairs {
         if pairs < FEWEST_PAIRS {
             return Err(

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use mnemocore::harness::tied::TIED_VARIABLE;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How often a process is asked whether it has ended.
@@ -90,6 +91,7 @@ enum Ended {
 
 impl ProcessGroup {
     fn spawn(command: &mut Command) -> std::io::Result<Self> {
+        command.env(TIED_VARIABLE, std::process::id().to_string());
         // A group of its own, which an interrupt from the terminal does not reach.
         Ok(Self { leader: command.process_group(0).spawn()? })
     }

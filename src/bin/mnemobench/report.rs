@@ -14,19 +14,19 @@ use std::io::Write as _;
 use std::path::Path;
 
 use mnemocore::harness::gate::Side;
-use mnemocore::harness::results::{self, NEW};
+use mnemocore::harness::results::NEW;
 
 use self::plot::Error;
 use self::sheet::Report;
 use crate::cli::ReportArgs;
 use crate::measured::Measured;
-use crate::{baselines, sides, slo};
+use crate::{baselines, sides};
 
 /// Writes everything, and returns the exit code.
 pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     let ReportArgs { output, home: places, .. } = arguments;
-    let home = places.home.clone().unwrap_or_else(results::home);
-    let levels = slo::own_levels(places, arguments.thresholds.as_deref())?;
+    let home = places.criterion();
+    let levels = places.thresholds(arguments.thresholds.as_deref())?.slo;
     let measured = Measured::read(&home, NEW);
     let baseline = arguments.baseline.as_deref();
     let baseline = baseline.map(|name| find_baseline(&home, &places.baselines, name)).transpose()?;

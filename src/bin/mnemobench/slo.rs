@@ -1,16 +1,15 @@
 //! `mnemobench slo`: whether what was measured keeps its service levels.
 
 use std::error::Error;
-use std::path::Path;
 
 use glob::Pattern;
-use mnemocore::harness::gate::thresholds::{Slo, Statistic, Thresholds, ThresholdsError};
+use mnemocore::harness::gate::thresholds::{Slo, Statistic};
 use mnemocore::harness::measure::Better;
-use mnemocore::harness::results::{self, Kind, NEW};
+use mnemocore::harness::results::{Kind, NEW};
 use serde::Serialize;
 
 use crate::CANNOT_JUDGE;
-use crate::cli::{Format, HomeArgs, SloArgs};
+use crate::cli::{Format, SloArgs};
 use crate::measured::{Benchmark, Measured};
 use crate::table::Table;
 use crate::units;
@@ -21,8 +20,8 @@ const BROKEN: u8 = 1;
 
 /// Prints both tables, and returns the exit code.
 pub(crate) fn slo(arguments: &SloArgs) -> Result<u8, Box<dyn Error>> {
-    let own = own_levels(&arguments.home, arguments.thresholds.as_deref())?;
-    let home = arguments.home.home.clone().unwrap_or_else(results::home);
+    let own = arguments.home.thresholds(arguments.thresholds.as_deref())?.slo;
+    let home = arguments.home.criterion();
     let measured = Measured::read(&home, NEW);
     measured.unreadable.iter().for_each(|(what, reason)| eprintln!("warning: {what}: {reason}"));
     let levels = Levels::judge(&measured, &own);
@@ -32,16 +31,6 @@ pub(crate) fn slo(arguments: &SloArgs) -> Result<u8, Box<dyn Error>> {
         Format::Json => println!("{}", serde_json::to_string_pretty(&levels)?),
     }
     Ok(levels.exit_code())
-}
-
-/// The levels of the file that is named, or of the usual place if there is one.
-pub(crate) fn own_levels(home: &HomeArgs, named: Option<&Path>) -> Result<Vec<Slo>, ThresholdsError> {
-    let usual = home.baselines.join("thresholds.toml");
-    match named {
-        Some(path) => Ok(Thresholds::read(path)?.slo),
-        None if usual.exists() => Ok(Thresholds::read(&usual)?.slo),
-        None => Ok(Vec::new()),
-    }
 }
 
 /// A promise about the worst of some benchmarks.
@@ -77,11 +66,14 @@ fn general() -> Vec<Objective> {
     let recalls = ["recall_hot/p99/*", "recall_warm/p99/*", "recall_cold/p99/*"];
     // Without those that wait for the disk, which the original never did.
     let loads = ["store/throughput/*", "recall/throughput/*"];
+    // Those of `harness::run`, where somebody measured from a program of his own.
+    let other_loads =
+        ["mixed_?/throughput/*", "store_*_threads/throughput/*", "recall_*_threads/throughput/*"];
     let ram = ["footprint_hot/ram/*", "footprint_warm/ram/*", "footprint_cold/ram/*"];
     vec![
         objective("store", &stores, &["store_*/p99/*"], Kind::P99, 50e6, "latency"),
         objective("query", &recalls, &["recall_*/p99/*"], Kind::P99, 50e6, "latency"),
-        objective("throughput", &loads, &["mixed_?/throughput/*"], Kind::Throughput, 100.0, "throughput"),
+        objective("throughput", &loads, &other_loads, Kind::Throughput, 100.0, "throughput"),
         objective("RAM per 1,000 memories", &ram, &[], Kind::Ram, 50e6, "footprint"),
     ]
 }

@@ -318,12 +318,25 @@ impl Screening {
 }
 
 impl Suspect {
+    /// Whether these pairs already show that it has not regressed, so that more of
+    /// them would be wasted.
+    ///
+    /// Looking early can only clear, so no false alarm comes of it; what it costs
+    /// in worsenings that are missed, `mnemobench selftest` prints.
+    pub fn is_cleared_by(&self, differences: &[f64]) -> bool {
+        // Only where both orders of a pair are as frequent.
+        let enough = differences.len() >= FEWEST_TO_CLEAR && differences.len().is_multiple_of(2);
+        let below = |paired: Paired| paired.upper(EARLY_CONFIDENCE) < REACHED * self.allowed.log(1.0);
+        enough && Paired::new(differences).is_some_and(below)
+    }
+
     fn paired(&self, differences: Option<&Result<Vec<f64>, String>>) -> Result<Paired, String> {
         match differences {
             None => Err(UNCONFIRMED.into()),
             Some(Err(reason)) => Err(reason.clone()),
             Some(Ok(differences)) => {
-                Paired::new(differences).filter(|paired| paired.count >= FEWEST_PAIRS).ok_or_else(|| {
+                let enough = differences.len() >= FEWEST_PAIRS || self.is_cleared_by(differences);
+                Paired::new(differences).filter(|_| enough).ok_or_else(|| {
                     format!("{} pairs of runs; expected {FEWEST_PAIRS} or more", differences.len())
                 })
             }
@@ -349,6 +362,11 @@ impl Suspect {
         Finding { verdict, effect: verdict.effect(thresholds.gate.undecided), reason, ..finding }
     }
 }
+
+/// Pairs after which a suspect may be cleared early.
+const FEWEST_TO_CLEAR: usize = 6;
+/// The confidence of the bound that clears it: there are up to seven looks at it.
+const EARLY_CONFIDENCE: f64 = 0.995;
 
 /// What counts as reaching theta: a true change of just what is allowed would be
 /// missed in half the runs otherwise, as its measured mean is as often below.

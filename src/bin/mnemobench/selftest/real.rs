@@ -1,17 +1,19 @@
-//! The gate on real runs: one executable as baseline and as candidate, as it is
-//! and slowed on purpose.
+//! The gate on real runs: the same executables as baseline and as candidate, as they
+//! are and slowed on purpose.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mnemocore::harness::gate::screen;
 use mnemocore::harness::gate::thresholds::Thresholds;
-use mnemocore::harness::gate::verdict::{Effect, Judgement, Verdict};
+use mnemocore::harness::gate::verdict::{Effect, Finding, Judgement, Verdict};
 use mnemocore::harness::profile::{PROFILE_VARIABLE, Profile};
 use mnemocore::harness::results::{self, NEW, Results};
+use tempfile::TempDir;
 
 use super::super::cli::SelftestArgs;
 use super::super::confirm::Confirmation;
@@ -20,20 +22,13 @@ use super::percent;
 
 /// The variable of the feature `inject`.
 const INJECT: &str = "MNEMO_INJECT";
-/// The baseline's name.
-const MAIN: &str = "main";
+/// The names of two runs that are compared.
+const RUNS: [&str; 2] = ["even", "odd"];
+/// So many benchmarks are listed each; of more, those alone that ever regressed.
+const LISTED: usize = 12;
 
-/// A table: a row for each slow-down, the first of them none.
+/// A table: a row for each slow-down.
 pub(super) fn run(arguments: &SelftestArgs) -> Result<Vec<Vec<String>>, Box<dyn Error>> {
-    let home = arguments.home.home.clone().unwrap_or_else(results::home);
-    let program = arguments.program.clone().unwrap_or_else(|| results::program(&home, NEW, &arguments.bench));
-    if !program.is_file() {
-        let (program, bench) = (program.display(), &arguments.bench);
-        return Err(format!(
-            "{program}: no executable; run cargo bench --bench {bench}, or name one by --program"
-        )
-        .into());
-    }
     let header = ["injected", "runs", "regressed", "undecided", "seconds a run", "by benchmark: regressed"];
     let mut rows = vec![header.map(String::from).to_vec()];
     let injections: Vec<&str> = match arguments.inject.as_slice() {
@@ -41,82 +36,149 @@ pub(super) fn run(arguments: &SelftestArgs) -> Result<Vec<Vec<String>>, Box<dyn 
         some => some.iter().map(String::as_str).collect(),
     };
     for injection in injections {
-        rows.push(repeat(arguments, &program, injection)?);
+        rows.push(repeat(arguments, injection)?);
     }
     Ok(rows)
 }
 
-fn repeat(arguments: &SelftestArgs, program: &Path, injection: &str) -> Result<Vec<String>, Box<dyn Error>> {
+/// Compares as often as asked.
+///
+/// Where nothing is slowed, each run is the candidate of one comparison and the
+/// baseline of the next; otherwise each slowed run has a baseline of its own.
+fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<dyn Error>> {
+    let trial = Trial::new(arguments, injection)?;
     let started = Instant::now();
     let mut judgements = Vec::new();
+    let [mut baseline, mut candidate] = RUNS;
     for run in 1..=arguments.runs {
-        let judgement = once(arguments, program, injection)?;
+        let began = Instant::now();
+        if run == 1 || !injection.is_empty() {
+            trial.measure(baseline, "")?;
+        }
+        // What is taken within the same second as the baseline would be stale.
+        std::thread::sleep(Duration::from_millis(1100));
+        trial.measure(candidate, injection)?;
+        let measured = began.elapsed().as_secs();
+        let judgement = trial.judge([baseline, candidate])?;
         let counts: Vec<String> =
             judgement.counts().map(|(verdict, count)| format!("{count} {}", verdict.as_str())).collect();
-        eprintln!("{run}/{} {injection}: {}", arguments.runs, counts.join(", "));
+        let (counts, confirmed) = (counts.join(", "), began.elapsed().as_secs() - measured);
+        eprintln!(
+            "{run}/{} {injection}: {counts}; measured {measured} s, confirmed {confirmed} s",
+            arguments.runs
+        );
+        judgement.findings.iter().filter(|finding| finding.effect != Effect::Pass).for_each(print);
         judgements.push(judgement);
+        if injection.is_empty() {
+            (baseline, candidate) = (candidate, baseline);
+        }
     }
+    let seconds = started.elapsed().as_secs_f64() / judgements.len().max(1) as f64;
+    Ok(row(&judgements, injection, seconds))
+}
+
+fn print(finding: &Finding) {
+    let change = finding.change.map_or_else(String::new, |change| {
+        let [estimate, lower, upper] =
+            [change.estimate, change.lower, change.upper].map(|share| 100.0 * share);
+        format!(" {estimate:+.1} % ({lower:+.1} to {upper:+.1})")
+    });
+    eprintln!("  {} {}{change}", finding.verdict.as_str(), finding.id);
+}
+
+fn row(judgements: &[Judgement], injection: &str, seconds: f64) -> Vec<String> {
     let runs = judgements.len();
     let with = |effect| judgements.iter().filter(|judgement| judgement.effect() == effect).count();
-    let mut by_benchmark: Vec<String> = Vec::new();
-    let mut ids: Vec<&str> =
-        judgements.iter().flat_map(|judgement| &judgement.findings).map(|f| f.id.as_str()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    for id in ids {
-        let findings = judgements.iter().flat_map(|judgement| &judgement.findings);
-        let found = findings.filter(|f| f.id == id && f.verdict == Verdict::Regressed).count();
-        by_benchmark.push(format!("{id} {}", percent(found, runs)));
-    }
-    Ok(vec![
+    let findings = || judgements.iter().flat_map(|judgement| &judgement.findings);
+    let ids: BTreeSet<&str> = findings().map(|finding| finding.id.as_str()).collect();
+    let by_benchmark = ids.iter().filter_map(|id| {
+        let found = findings().filter(|f| f.id == *id && f.verdict == Verdict::Regressed).count();
+        (found > 0 || ids.len() <= LISTED).then(|| format!("{id} {}", percent(found, runs)))
+    });
+    vec![
         if injection.is_empty() { "nothing".into() } else { injection.into() },
         runs.to_string(),
         percent(with(Effect::Regressed), runs),
         percent(with(Effect::CannotJudge), runs),
-        format!("{:.0}", started.elapsed().as_secs_f64() / runs.max(1) as f64),
-        by_benchmark.join(", "),
-    ])
+        format!("{seconds:.0}"),
+        by_benchmark.collect::<Vec<_>>().join(", "),
+    ]
 }
 
-/// A baseline, a candidate, and what the gate says.
-fn once(arguments: &SelftestArgs, program: &Path, injection: &str) -> Result<Judgement, Box<dyn Error>> {
-    let thresholds = Thresholds::default();
-    let profile = Profile::from_env()?;
-    let folder = program.parent().unwrap_or(Path::new("."));
-    let home = tempfile::Builder::new().prefix("selftest-").tempdir_in(folder)?;
-    let environment: Vec<(&str, &str)> =
-        if injection.is_empty() { Vec::new() } else { vec![(INJECT, injection)] };
+/// What is run, and a folder of its own for what it measures.
+struct Trial<'a> {
+    programs: Vec<PathBuf>,
+    filter: Option<&'a str>,
+    injection: &'a str,
+    profile: Profile,
+    thresholds: Thresholds,
+    home: TempDir,
+}
 
-    let bench = |save: Option<&str>, environment: &[(&str, &str)]| {
-        let mut command = Command::new(program);
-        command.args(["--bench", "--noplot"]).args(save.map(|name| format!("--save-baseline={name}")));
-        command.args(&arguments.filter).envs(environment.iter().copied());
-        command.env("CRITERION_HOME", home.path()).env(PROFILE_VARIABLE, profile.to_string());
-        command.env("MNEMO_REVISION", "selftest");
-        process::run(&mut command, Duration::from_secs(thresholds.gate.process_seconds))
-    };
-    bench(Some(MAIN), &[])?;
-    // What is taken within the same second as the baseline would be stale.
-    std::thread::sleep(Duration::from_millis(1100));
-    bench(None, &environment)?;
-    if !injection.is_empty() {
-        assert_injectable(home.path())?;
+impl<'a> Trial<'a> {
+    fn new(arguments: &'a SelftestArgs, injection: &'a str) -> Result<Self, Box<dyn Error>> {
+        let kept = arguments.home.criterion();
+        let programs = programs(&kept, &arguments.bench)?;
+        Ok(Self {
+            programs,
+            filter: arguments.filter.as_deref(),
+            injection,
+            profile: Profile::from_env()?,
+            thresholds: arguments.home.thresholds(None)?,
+            // Beside the executables, which can be linked there.
+            home: tempfile::Builder::new().prefix("selftest-").tempdir_in(kept)?,
+        })
     }
 
-    let screening = screen(&sides::of_run(home.path(), MAIN), &sides::of_run(home.path(), NEW), &thresholds);
-    let mut confirmation = Confirmation::new(home.path(), [MAIN, NEW], &thresholds.gate);
-    confirmation.environment = environment;
-    let pairs = confirmation.run(screening.suspects())?;
-    let judgement = screening.conclude(&pairs);
-    fs::remove_dir_all(home.path())?;
-    Ok(judgement)
+    /// Runs all benches and saves what they measure as `run`.
+    fn measure(&self, run: &str, injection: &str) -> Result<(), Box<dyn Error>> {
+        for program in &self.programs {
+            let mut command = Command::new(program);
+            command.args(["--bench", "--noplot", &format!("--save-baseline={run}")]).args(self.filter);
+            command.env("CRITERION_HOME", self.home.path()).env(PROFILE_VARIABLE, self.profile.to_string());
+            command.env(INJECT, injection).env("MNEMO_REVISION", "selftest");
+            process::run(&mut command, Duration::from_secs(self.thresholds.gate.process_seconds))?;
+        }
+        if !injection.is_empty() {
+            assert_injectable(self.home.path(), run)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, runs: [&str; 2]) -> Result<Judgement, Box<dyn Error>> {
+        let [old, new] = runs.map(|run| sides::of_run(self.home.path(), run));
+        let screening = screen(&old, &new, &self.thresholds);
+        let mut confirmation = Confirmation::new(self.home.path(), runs, &self.thresholds.gate);
+        if !self.injection.is_empty() {
+            confirmation.environment = vec![(INJECT, self.injection)];
+        }
+        let pairs = confirmation.run(screening.suspects())?;
+        Ok(screening.conclude(&pairs))
+    }
+}
+
+/// The executables of these benches that are kept with the last run; of all if none is
+/// named.
+fn programs(home: &Path, benches: &[String]) -> Result<Vec<PathBuf>, String> {
+    let none = |program: &Path| {
+        format!("{}: no executable; run cargo bench, with --features inject to slow it", program.display())
+    };
+    if benches.is_empty() {
+        let folder = results::program(home, NEW, "").join("");
+        let entries = fs::read_dir(&folder).map_err(|_| none(&folder))?;
+        let mut programs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        programs.sort();
+        return if programs.is_empty() { Err(none(&folder)) } else { Ok(programs) };
+    }
+    let programs = benches.iter().map(|bench| results::program(home, NEW, bench));
+    programs.map(|program| if program.is_file() { Ok(program) } else { Err(none(&program)) }).collect()
 }
 
 /// Without the feature, nothing is slowed and the gate would look blind.
-fn assert_injectable(home: &Path) -> Result<(), Box<dyn Error>> {
-    for results in Results::of_run(home, NEW) {
+fn assert_injectable(home: &Path, run: &str) -> Result<(), Box<dyn Error>> {
+    for results in Results::of_run(home, run) {
         if !results?.machine.features.iter().any(|feature| feature == "inject") {
-            return Err("the executable is built without the feature `inject`".into());
+            return Err("an executable is built without the feature `inject`".into());
         }
     }
     Ok(())

@@ -136,7 +136,10 @@ impl Noise {
         let mut pairs = Pairs::new();
         for suspect in screening.suspects() {
             let mean = truth(&suspect.id);
-            let differences = (0..thresholds.gate.pairs).map(|_| mean + RESIDUAL * self.normal()).collect();
+            let mut differences = Vec::new();
+            while differences.len() < thresholds.gate.pairs && !suspect.is_cleared_by(&differences) {
+                differences.push(mean + RESIDUAL * self.normal());
+            }
             pairs.insert(suspect.id.clone(), Ok(differences));
         }
         [screening.clone().conclude(&pairs), screening.conclude_alone()]
