@@ -15,7 +15,7 @@
 //!    at most what 30 % of the allowed worsening gives", adjusted by Holm over all
 //!    suspects, is at most alpha. It has *passed* if the upper 95 % bound is below
 //!    theta. Otherwise it is *inconclusive*, or *too noisy* if the standard error is
-//!    above theta / 2. After six pairs and every two more, those that a bound of
+//!    above theta / 2. After four pairs and every two more, those that a bound of
 //!    99.5 % clears are not run any further; nothing else is decided early.
 //! 3. **Bytes and qualities** are compared as they are.
 //!

@@ -364,8 +364,8 @@ impl Suspect {
 }
 
 /// Pairs after which a suspect may be cleared early.
-const FEWEST_TO_CLEAR: usize = 6;
-/// The confidence of the bound that clears it: there are up to seven looks at it.
+const FEWEST_TO_CLEAR: usize = 4;
+/// The confidence of the bound that clears it: there are up to eight looks at it.
 const EARLY_CONFIDENCE: f64 = 0.995;
 
 /// What counts as reaching theta: a true change of just what is allowed would be

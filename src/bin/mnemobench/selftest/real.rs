@@ -67,7 +67,7 @@ fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<
             "{run}/{} {injection}: {counts}; measured {measured} s, confirmed {confirmed} s",
             arguments.runs
         );
-        judgement.findings.iter().filter(|finding| finding.effect != Effect::Pass).for_each(print);
+        judgement.findings.iter().filter(|finding| is_worth_a_line(finding)).for_each(print);
         judgements.push(judgement);
         if injection.is_empty() {
             (baseline, candidate) = (candidate, baseline);
@@ -77,11 +77,16 @@ fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<
     Ok(row(&judgements, injection, seconds))
 }
 
+/// What was run again, and what is not well.
+fn is_worth_a_line(finding: &Finding) -> bool {
+    finding.effect != Effect::Pass || finding.change.is_some_and(|change| change.pairs > 0)
+}
+
 fn print(finding: &Finding) {
     let change = finding.change.map_or_else(String::new, |change| {
         let [estimate, lower, upper] =
             [change.estimate, change.lower, change.upper].map(|share| 100.0 * share);
-        format!(" {estimate:+.1} % ({lower:+.1} to {upper:+.1})")
+        format!(" {estimate:+.1} % ({lower:+.1} to {upper:+.1}) in {} pairs", change.pairs)
     });
     eprintln!("  {} {}{change}", finding.verdict.as_str(), finding.id);
 }
