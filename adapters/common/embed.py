@@ -9,9 +9,12 @@ without embedding.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import math
+import os
 import re
 import time
+from pathlib import Path
 from typing import Callable, Iterable, Sequence
 
 DIMENSIONS = 384
@@ -92,10 +95,9 @@ class MiniLm(Embedder):
     name = "minilm"
 
     def __init__(self) -> None:
+        # It sends telemetry, and writes to the home folder, unless told not to before the import.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         # Here and not above: `hash` runs without these packages.
-        import importlib.util
-        from pathlib import Path
-
         import numpy
         import onnxruntime
         import tokenizers

@@ -9,17 +9,18 @@ from pathlib import Path
 
 class Keys:
     """An append-only file of `[id, key]` lines (`[id, null]` once forgotten). Not timed, but
-    its bytes lie in the system's folder: about 60 a memory."""
+    its bytes lie in the system's folder: about 60 a memory. Without a file it forgets all."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path | None) -> None:
         self._lock = threading.Lock()
         self._key_of: dict[str, str] = {}
         self._id_of: dict[str, str] = {}
-        if file.exists():
-            with open(file, encoding="utf-8") as lines:
-                for line in lines:
-                    self._note(*json.loads(line))
-        self._file = open(file, "a", encoding="utf-8")
+        self._file = None
+        if file is not None:
+            self._file = open(file, "a+", encoding="utf-8")
+            self._file.seek(0)
+            for line in self._file:
+                self._note(*json.loads(line))
 
     def add(self, identifier: str, key: str) -> None:
         self._append(identifier, key)
@@ -34,13 +35,15 @@ class Keys:
         return self._id_of.get(key)
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _append(self, identifier: str, key: str | None) -> None:
         with self._lock:
             self._note(identifier, key)
-            self._file.write(json.dumps([identifier, key]) + "\n")
-            self._file.flush()
+            if self._file is not None:
+                self._file.write(json.dumps([identifier, key]) + "\n")
+                self._file.flush()
 
     def _note(self, identifier: str, key: str | None) -> None:
         if key is None:
