@@ -14,8 +14,8 @@ import math
 import os
 import re
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Callable, Iterable, Sequence
 
 DIMENSIONS = 384
 Vector = list[float]
@@ -29,10 +29,10 @@ _MAX_TOKENS = 256
 # Long batches are run in parts: memory grows with the longest text of each.
 _BATCH = 32
 
-_observer: Callable[[int, Sequence[str]], None] = lambda elapsed_ns, texts: None
+_observer: Callable[[int, Sequence[str]], None] | None = None
 
 
-def on_embedded(observer: Callable[[int, Sequence[str]], None]) -> None:
+def on_embedded(observer: Callable[[int, Sequence[str]], None] | None) -> None:
     """Calls `observer(elapsed_ns, texts)` after every embedding, on the thread that did it."""
     global _observer
     _observer = observer
@@ -48,7 +48,9 @@ class Embedder:
         texts = list(texts)
         start = time.perf_counter_ns()
         vectors = self._embed(texts)
-        _observer(time.perf_counter_ns() - start, texts)
+        elapsed_ns = time.perf_counter_ns() - start
+        if _observer is not None:
+            _observer(elapsed_ns, texts)
         return vectors
 
     def embed_one(self, text: str) -> Vector:
@@ -145,6 +147,7 @@ class MiniLm(Embedder):
 
 
 _KINDS: dict[str, type[Embedder]] = {"hash": Hash, "minilm": MiniLm}
+NAMES = tuple(_KINDS)
 _loaded: dict[str, Embedder] = {}
 
 

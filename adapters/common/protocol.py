@@ -27,9 +27,10 @@ import sys
 import threading
 import time as clock
 import traceback
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, BinaryIO, TextIO
 
 from . import embed
 
@@ -188,7 +189,7 @@ def serve(adapter: Adapter) -> None:
     os._exit(0)
 
 
-def _take_over_standard_streams():
+def _take_over_standard_streams() -> tuple[BinaryIO, TextIO]:
     """Standard output belongs to answers alone: whatever a library or a child prints goes to
     standard error, and no child reads our requests."""
     requests = os.fdopen(os.dup(0), "rb")
@@ -324,10 +325,10 @@ class _Loop:
             raise Invalid(f"no folder {folder}")
         if self._about().embedder:
             # Loading a model is no part of the system's cold start.
-            try:
-                self.adapter.embedder = embed.load(_field(request, "embedder", str))
-            except KeyError as error:
-                raise Invalid(f"unknown embedder {error}") from None
+            name = _field(request, "embedder", str)
+            if name not in embed.NAMES:
+                raise Invalid(f"embedder {name!r}: expected one of {', '.join(embed.NAMES)}")
+            self.adapter.embedder = embed.load(name)
         memories = request.get("memories") or 0
         try:
             _, times = self._timed(None, lambda: self.adapter.open(folder, memories))

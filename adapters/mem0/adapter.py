@@ -92,9 +92,7 @@ class Mem0(Adapter):
         with timed():
             # Its default threshold of 0.1 would withhold hits that were asked for.
             answer = self.memory.search(query, filters={"user_id": USER}, top_k=k, threshold=0.0)
-        return [
-            {"key": hit["metadata"]["key"], "score": hit["score"]} for hit in answer["results"]
-        ]
+        return [{"key": hit["metadata"]["key"], "score": hit["score"]} for hit in answer["results"]]
 
     def forget(self, key: str) -> bool:
         # It deletes by its own id. Looking that up by our key is not timed.

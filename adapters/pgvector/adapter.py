@@ -35,8 +35,7 @@ INDEXES = {
     "exact": "",
     "hnsw": "CREATE INDEX IF NOT EXISTS nearest ON memories USING hnsw "
     "(embedding vector_cosine_ops)",
-    "bits": f"CREATE INDEX IF NOT EXISTS nearest ON memories USING hnsw "
-    f"(({BITS}) bit_hamming_ops)",
+    "bits": f"CREATE INDEX IF NOT EXISTS nearest ON memories USING hnsw (({BITS}) bit_hamming_ops)",
 }
 DESCRIPTIONS = {
     "exact": "none: every row is compared, cosine",
@@ -76,8 +75,9 @@ class PgVector(Adapter):
 
     def open(self, folder: Path, memories: int) -> None:
         import psycopg
-        from pgvector import Vector
         from pgvector.psycopg import register_vector
+
+        from pgvector import Vector
 
         self.vector = Vector
         self.stack = contextlib.ExitStack()

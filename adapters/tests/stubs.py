@@ -53,7 +53,7 @@ class AdapterTest(unittest.TestCase):
         self.folder = Path(folder.name)
         self.adapter = adapter
         self.loop = protocol._Loop(adapter, [], None)
-        self.addCleanup(embed.on_embedded, lambda elapsed_ns, texts: None)
+        self.addCleanup(embed.on_embedded, None)
         embed.on_embedded(self.loop.calls.charge)
         self.addCleanup(lambda loop=self.loop: loop.is_open and loop._close({}))
 

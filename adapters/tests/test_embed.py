@@ -52,7 +52,7 @@ class Hash(unittest.TestCase):
 
     def test_the_observer_is_told_of_every_call(self):
         told = []
-        self.addCleanup(embed.on_embedded, lambda elapsed_ns, texts: None)
+        self.addCleanup(embed.on_embedded, None)
         embed.on_embedded(lambda elapsed_ns, texts: told.append((elapsed_ns, list(texts))))
         embed.Hash().embed(["a", "b"])
         self.assertEqual(told[0][1], ["a", "b"])
@@ -63,7 +63,16 @@ class Hash(unittest.TestCase):
             embed.load("nonsense")
 
 
-FROZEN = {51: -0.58346, 55: 0.29173, 64: 0.145865, 88: -0.29173, 210: -0.29173, 222: -0.58346, 280: 0.145865, 372: -0.145865}
+FROZEN = {
+    51: -0.58346,
+    55: 0.29173,
+    64: 0.145865,
+    88: -0.29173,
+    210: -0.29173,
+    222: -0.58346,
+    280: 0.145865,
+    372: -0.145865,
+}
 
 
 if __name__ == "__main__":

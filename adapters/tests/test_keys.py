@@ -14,14 +14,14 @@ class KeysTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "keys.jsonl")
             keys = Keys(file)
-            keys.add("id1", "ä\n\"b\"")
+            keys.add("id1", 'ä\n"b"')
             keys.add("id2", "c")
             keys.remove("id2")
             keys.add("id3", "c")
             keys.close()
             for again in (Keys(file), Keys(file)):
-                self.assertEqual(again.key("id1"), "ä\n\"b\"")
-                self.assertEqual(again.identifier("ä\n\"b\""), "id1")
+                self.assertEqual(again.key("id1"), 'ä\n"b"')
+                self.assertEqual(again.identifier('ä\n"b"'), "id1")
                 self.assertIsNone(again.key("id2"))
                 self.assertEqual(again.identifier("c"), "id3")
                 again.close()

@@ -15,7 +15,9 @@ class Memory:
         cls.last = cls()
         cls.last.config = config
         # Read when the library is imported: too late afterwards.
-        cls.last.environment = {name: os.environ.get(name) for name in ("MEM0_DIR", "MEM0_TELEMETRY")}
+        cls.last.environment = {
+            name: os.environ.get(name) for name in ("MEM0_DIR", "MEM0_TELEMETRY")
+        }
         cls.last.held = {}
         cls.last.vector_store = mock.Mock()
         return cls.last

@@ -1,12 +1,10 @@
 """The protocol's loop, driven as the driver does: a process and its pipes."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 import unittest
 from pathlib import Path
 

@@ -26,7 +26,8 @@ class SqliteVec(stubs.AdapterTest):
             # The same columns and the same nearest-first answer without the extension.
             mock.patch.object(
                 module, "SCHEMA",
-                "CREATE TABLE IF NOT EXISTS memories (key TEXT PRIMARY KEY, embedding BLOB, text, time)",
+                "CREATE TABLE IF NOT EXISTS memories "
+                "(key TEXT PRIMARY KEY, embedding BLOB, text, time)",
             ),
             mock.patch.object(
                 module, "RECALL",
@@ -149,7 +150,9 @@ class PgVector(stubs.AdapterTest):
             Connection.rows = [("b", 0.9), ("a", 0.1)]
             answer = self.ask("recall", query="what", k=2)
             self.assert_times(answer)
-            self.assertEqual(answer["hits"], [{"key": "b", "score": 0.9}, {"key": "a", "score": 0.1}])
+            self.assertEqual(
+                answer["hits"], [{"key": "b", "score": 0.9}, {"key": "a", "score": 0.1}]
+            )
             statement, parameters = Connection.told[-1]
             self.assertEqual(parameters["k"], 2)
             self.assertEqual("<~>" in statement, index == "bits")

@@ -37,9 +37,7 @@ class Server(unittest.TestCase):
 
     def test_it_is_ready_when_wait_returns_and_gone_after_stop(self):
         port = server.free_port()
-        child = server.Server(
-            [*LISTENER, str(port)], folder=self.folder, log=self.folder / "log"
-        )
+        child = server.Server([*LISTENER, str(port)], folder=self.folder, log=self.folder / "log")
         self.addCleanup(child.process.kill)
         child.wait(lambda: server.accepts(port), 30)
         self.assertTrue(server.accepts(port))
