@@ -19,7 +19,9 @@ from common import embed, protocol  # noqa: E402
 
 
 def adapter(folder: str) -> types.ModuleType:
-    """`adapters/<folder>/adapter.py` as a module of its own."""
+    """`adapters/<folder>/adapter.py` as a module of its own, which finds those beside it."""
+    if str(ADAPTERS / folder) not in sys.path:
+        sys.path.insert(0, str(ADAPTERS / folder))
     spec = importlib.util.spec_from_file_location(
         f"adapter_{folder}", ADAPTERS / folder / "adapter.py"
     )
