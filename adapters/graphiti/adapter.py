@@ -1,20 +1,23 @@
-"""Graphiti, the engine of Zep: a memory is the fact of an edge, recalled by its hybrid search."""
+"""Graphiti, the engine of Zep: a memory is the fact of an edge, recalled by its hybrid search.
+
+Usage: adapter.py --store falkordb|kuzu
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import contextlib
 import datetime
 import os
 import sys
-import threading
 from pathlib import Path
-from typing import Any, Coroutine
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from backends import FalkorDb, Kuzu  # noqa: E402
+from common.event_loop import EventLoop  # noqa: E402
 from common.protocol import About, Adapter, installed, serve, timed  # noqa: E402
 
 # In FalkorDB a group is a graph of this name.
@@ -27,8 +30,7 @@ BACKENDS = {"falkordb": FalkorDb, "kuzu": Kuzu}
 class Graphiti(Adapter):
     def __init__(self, store: str) -> None:
         self.backend = BACKENDS[store]()
-        self.loop: Loop | None = None
-        self.graph: Any = None
+        self.stack = contextlib.ExitStack()
 
     def about(self) -> About:
         return About(
@@ -45,9 +47,12 @@ class Graphiti(Adapter):
         # Graphiti reads these when it is imported.
         os.environ["EMBEDDING_DIM"] = str(self.embedder.dimensions)
         os.environ["GRAPHITI_TELEMETRY_ENABLED"] = "false"
-        self.loop = Loop()
+        self.loop = EventLoop()
+        self.stack.callback(self.loop.close)
+        self.stack.callback(self.backend.stop)
         self.backend.start(folder)
         self.graph = self.loop.run(self._connect(folder))
+        self.stack.callback(lambda: self.loop.run(self.graph.close()))
 
     async def _connect(self, folder: Path) -> Any:
         from models import without_models
@@ -92,9 +97,7 @@ class Graphiti(Adapter):
 
     def recall(self, query: str, k: int) -> list[dict[str, Any]]:
         with timed():
-            edges = self.loop.run(
-                self.graph.search(query, group_ids=[GROUP], num_results=k)
-            )
+            edges = self.loop.run(self.graph.search(query, group_ids=[GROUP], num_results=k))
         return [{"key": edge.uuid} for edge in edges]
 
     def forget(self, key: str) -> bool:
@@ -120,13 +123,7 @@ class Graphiti(Adapter):
         return self.backend.processes()
 
     def close(self) -> None:
-        if self.graph is not None:
-            self.loop.run(self.graph.close())
-            self.graph = None
-        self.backend.stop()
-        if self.loop is not None:
-            self.loop.close()
-            self.loop = None
+        self.stack.close()
 
 
 def _moment(time: float | None) -> datetime.datetime | None:
@@ -135,25 +132,7 @@ def _moment(time: float | None) -> datetime.datetime | None:
     return datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
 
 
-class Loop:
-    """Graphiti is asynchronous and its connections belong to one event loop: it runs on a
-    thread of its own, and several clients' calls overlap on it."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", choices=BACKENDS, default="falkordb")
+    parser.add_argument("--store", choices=tuple(BACKENDS), default="falkordb")
     serve(Graphiti(parser.parse_args().store))
