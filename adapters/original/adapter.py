@@ -48,7 +48,7 @@ class Original(Adapter):
                 "vector database": "none",
                 **VARIANTS[self.settings],
             },
-            durability="the text in an append-only file, handed to the system but not synced",
+            durability="the text in an append-only file; it survives a killed process",
             capabilities=("store", "recall", "forget", "synthesize", "restart"),
             clients=10,
             embedder=False,
