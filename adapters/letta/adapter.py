@@ -82,7 +82,8 @@ class Letta(Adapter):
             environment=environment,
             log=run / "log",
         )
-        self.stack.callback(self.server.stop)
+        # All is committed: nothing is lost if it takes too long to end and is killed.
+        self.stack.callback(self.server.stop, seconds=2.0)
         client = Client(port)
         self.stack.callback(client.close)
         self.server.wait(lambda: client.get("/v1/health/") is not None, SECONDS_TO_START)
