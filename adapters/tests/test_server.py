@@ -54,6 +54,16 @@ class Server(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "no such setting"):
             child.wait(lambda: False, 30)
 
+    def test_a_server_that_is_never_ready_is_told_with_what_went_wrong(self):
+        child = server.Server(["sleep", "60"], folder=self.folder)
+        self.addCleanup(child.stop)
+
+        def ready():
+            raise ModuleNotFoundError("no client")
+
+        with self.assertRaisesRegex(TimeoutError, "ModuleNotFoundError: no client"):
+            child.wait(ready, 0.1)
+
     def test_a_server_that_ignores_the_request_to_end_is_killed(self):
         command = ["sh", "-c", "trap '' TERM; sleep 60 & sleep 60"]
         child = server.Server(command, folder=self.folder)
