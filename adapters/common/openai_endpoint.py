@@ -12,10 +12,9 @@ import base64
 import contextlib
 import http.server
 import json
-import socket
 import sys
 import threading
-from typing import Any, Iterator
+from typing import Any
 
 from . import embed
 
@@ -41,7 +40,6 @@ class Endpoint:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._server.hang_up()
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -49,38 +47,21 @@ class _Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, embedder: embed.Embedder) -> None:
         self.embedder = embedder
-        self._lock = threading.Lock()
-        self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
-
-    @contextlib.contextmanager
-    def connection(self, connection: socket.socket) -> Iterator[None]:
-        with self._lock:
-            self._connections.add(connection)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
-
-    def hang_up(self) -> None:
-        """Clients keep their connections; a closed endpoint must not answer on them."""
-        with self._lock:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    """HTTP 1.0: a connection ends with its answer. Letta makes a client for every embedding
+    and never closes it: kept connections would pile up in its server until some call hangs."""
+
     server: _Server
-    protocol_version = "HTTP/1.1"
     # Buffered, so that header and body leave as one write: as two, the second waits for the
     # client's delayed acknowledgement of the first, 40 ms an embedding.
     wbufsize = -1
 
     def handle(self) -> None:
-        # A client that is killed resets its connections: no news.
-        with self.server.connection(self.connection), contextlib.suppress(ConnectionError):
+        # A client that is killed resets its connection: no news.
+        with contextlib.suppress(ConnectionError):
             super().handle()
 
     def do_POST(self) -> None:

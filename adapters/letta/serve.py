@@ -23,9 +23,10 @@ def prepare_postgres(uri: str) -> None:
     """The wheel comes without Letta's migrations: make the same tables from its models."""
     import letta.orm  # noqa: F401  Registers every table.
     from letta.orm.base import Base
-    from sqlalchemy import create_engine, text
+    from sqlalchemy import create_engine, make_url, text
 
-    engine = create_engine(uri)
+    # Of the drivers that Letta brings, the one that understands `sslmode`.
+    engine = create_engine(make_url(uri).set(drivername="postgresql+psycopg2"))
     with engine.begin() as connection:
         connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
         Base.metadata.create_all(connection)
