@@ -36,8 +36,8 @@ class Graphiti(Adapter):
         return About(
             system="Zep (Graphiti)",
             version=installed("graphiti-core"),
-            path="EntityEdge.save with the memory as its fact, Graphiti.search (BM25 and cosine, "
-            "rank fusion): Zep's engine without the language model that extracts facts",
+            path="EntityEdge.save with the memory as its fact, Graphiti.search (full text and "
+            "cosine, rank fusion): Zep's engine without the language model that extracts facts",
             settings={"index": "full text; exact scan, cosine", **self.backend.settings()},
             durability=self.backend.durability,
             clients=self.backend.clients,
