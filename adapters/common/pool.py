@@ -1,0 +1,35 @@
+"""Database connections of several clients: one each, handed out as calls come."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Pool:
+    """`size` connections, all opened at once; each serves one call at a time, whatever the
+    thread. Taking one is no part of a system's call: do it outside `timed()`."""
+
+    def __init__(self, connect: Callable[[], Any], size: int) -> None:
+        self._all: list[Any] = []
+        # Last in, first out: a single client always meets the same connection, with its
+        # prepared statements and caches.
+        self._free: queue.LifoQueue[Any] = queue.LifoQueue()
+        for _ in range(size):
+            self._all.append(connect())
+            self._free.put(self._all[-1])
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[Any]:
+        connection = self._free.get()
+        try:
+            yield connection
+        finally:
+            self._free.put(connection)
+
+    def close(self) -> None:
+        for connection in self._all:
+            connection.close()
+        self._all.clear()
