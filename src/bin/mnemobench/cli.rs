@@ -228,6 +228,9 @@ pub(crate) struct CompareArgs {
     /// Try again what failed before
     #[arg(long)]
     pub(crate) retry: bool,
+    /// Seconds that each number of clients recalls
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub(crate) load: f64,
     /// Seconds that a request may take; to start, open and close it may take ten times that
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     pub(crate) timeout: f64,

@@ -37,8 +37,6 @@ const SEED: u64 = 42;
 const AGENTS: u32 = 8;
 const MEMORIES: usize = 4_000;
 const QUESTIONS: usize = 800;
-/// How long recalls are counted for a throughput.
-const LOAD: Duration = Duration::from_secs(2);
 /// After so many failures one after the other a system is left alone.
 const FAILURES: usize = 2;
 /// As a shell tells it of SIGINT.
@@ -118,8 +116,10 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
     }
     let machine = Machine::detect();
     let clients: Vec<usize> = arguments.clients.iter().map(|&clients| clients as usize).collect();
-    let limit =
-        Duration::try_from_secs_f64(arguments.timeout).map_err(|error| format!("--timeout: {error}"))?;
+    let seconds = |option: &str, value: f64| {
+        Duration::try_from_secs_f64(value).map_err(|error| format!("{option}: {error}"))
+    };
+    let (limit, load) = (seconds("--timeout", arguments.timeout)?, seconds("--load", arguments.load)?);
     let basis = |work: &Work| (work.name.clone(), Basis::new(work, &clients, &machine));
     let bases = works.iter().map(basis).collect();
     works.truncate(arguments.conversations.map_or(usize::MAX, |count| count as usize));
@@ -144,7 +144,7 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
         })
         .collect();
     let plan = plan::plan(&subjects, &embedders, works.len(), arguments.rounds as usize);
-    let settings = measure::Settings { clients, limit, load: LOAD };
+    let settings = measure::Settings { clients, limit, load };
     Ok(Ok(Prepared { run: Run { subjects, works, settings, machine }, plan, absent, bases, name }))
 }
 

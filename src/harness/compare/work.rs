@@ -222,7 +222,10 @@ mod tests {
         assert!(!few.is_empty());
         for work in &few {
             let whole = works.iter().find(|whole| whole.name == work.name).unwrap();
-            assert!(work.memories == whole.memories[..60], "the first of {}", work.name);
+            assert!(work.memories.len() <= 60 && whole.memories.starts_with(&work.memories), "{}", work.name);
+            if whole.memories.len() <= 60 {
+                continue;
+            }
             assert!(work.questions.len() < whole.questions.len());
             assert!(work.questions.iter().flat_map(|asked| &asked.relevant).all(|&place| place < 60));
             assert_ne!(work.digest(), whole.digest());
