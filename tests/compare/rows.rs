@@ -49,7 +49,7 @@ fn every_way_to_fail_is_a_row_and_the_others_are_measured_all_the_same() {
     assert_eq!(ranked, 4 + 2, "our four rows, good and liar");
 
     let (good, liar) = (row(&comparison, "good"), row(&comparison, "liar"));
-    assert_eq!((&good.restart, &good.forget), (&Check::Done(true), &Check::Done(true)));
+    assert!(good.restart.done().unwrap().is_whole() && good.forget == Check::Done(true));
     assert_eq!((&liar.restart, &liar.forget), (&Check::Unsupported, &Check::Done(false)));
     assert_eq!(liar.value(Figure::Throughput(10)), None);
     assert!(good.value(Figure::Throughput(10)).is_some());
@@ -71,7 +71,9 @@ fn our_own_rows_find_what_was_stored_and_have_all_figures() {
     assert_eq!((group.memories, group.questions, group.rows.len()), (12, 6, 4));
     for row in &group.rows {
         assert_eq!((row.rounds, row.value(Figure::RecallAt5).unwrap().value.point), (2, 1.0), "{row:#?}");
-        assert_eq!((&row.restart, &row.forget), (&Check::Done(true), &Check::Done(true)));
+        let restart = row.restart.done().unwrap();
+        assert_eq!((restart.memories, restart.asked, restart.same), ([Some(24); 2], 12, 12));
+        assert!(restart.is_whole() && restart.found_before == 24 && row.forget == Check::Done(true));
         let has_memory = row.value(Figure::Ram).is_some();
         // That of the driver cannot be told from it.
         assert_eq!(has_memory, cfg!(target_os = "linux") && row.row != "mnemocore-in-process");

@@ -222,7 +222,7 @@ pub(crate) struct CompareArgs {
     /// Where what was measured is kept, and compare.json and compare.md are written
     #[arg(long, value_name = "DIR", default_value = "benchmark_results/compare")]
     pub(crate) output: PathBuf,
-    /// Forget what was measured before
+    /// Measure again what was measured before
     #[arg(long)]
     pub(crate) fresh: bool,
     /// Try again what failed before

@@ -65,8 +65,8 @@ pub(crate) fn compare(arguments: &CompareArgs) -> Result<u8, Box<dyn Error>> {
         Err(Interrupted) => return Ok(INTERRUPTED),
     };
     let cells = arguments.output.join("cells");
-    if arguments.fresh && cells.exists() {
-        fs::remove_dir_all(&cells).map_err(|error| format!("{}: {error}", cells.display()))?;
+    if arguments.fresh {
+        plan.iter().filter_map(|step| run.key(step)).try_for_each(|key| forget(&cells.join(key.path())))?;
     }
     let finished = run_plan(&run, &plan, &cells, arguments.retry)?;
 
@@ -167,14 +167,8 @@ fn run_plan(
     let bar = progress(plan.len());
     let mut failures: BTreeMap<(usize, Option<Embedder>), usize> = BTreeMap::new();
     for step in plan {
-        let (subject, work) = (run.subject(step), run.work(step));
-        let (Some(subject), Some(work)) = (subject, work) else { continue };
-        let key = CellKey {
-            row: subject.row.clone(),
-            embedder: step.embedder,
-            conversation: work.name.clone(),
-            round: step.round,
-        };
+        let (subject, work, key) = (run.subject(step), run.work(step), run.key(step));
+        let (Some(subject), Some(work), Some(key)) = (subject, work, key) else { continue };
         let basis = Basis::new(work, &run.settings.clients, &run.machine);
         let failed = failures.entry((step.subject, step.embedder)).or_default();
         if *failed < FAILURES && !is_finished(cells, &key, &basis, subject, retry) {
@@ -217,6 +211,13 @@ fn is_finished(cells: &Path, key: &CellKey, basis: &Basis, subject: &Subject, re
         let is_failed = matches!(cell.outcome, Outcome::Failed(_));
         cell.key == *key && cell.basis == *basis && cell.subject == subject.about && !(is_failed && retry)
     })
+}
+
+fn forget(path: &Path) -> Result<(), String> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
+        _ => Ok(()),
+    }
 }
 
 fn describe(key: &CellKey) -> String {

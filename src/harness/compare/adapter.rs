@@ -19,8 +19,10 @@ pub const COMMON: &str = "common";
 pub struct Adapter {
     /// The folder's name.
     pub name: String,
-    /// The folder.
+    /// The folder, absolute.
     pub folder: PathBuf,
+    /// The same as it was found.
+    pub shown: PathBuf,
     /// What its file says.
     pub about: About,
 }
@@ -116,7 +118,7 @@ impl Adapter {
     }
 
     fn read(folder: &Path) -> Result<Self, AdapterError> {
-        let path = folder.join(FILE);
+        let (path, shown) = (folder.join(FILE), folder.to_path_buf());
         // The adapter runs in its folder, so that a relative path would mean another.
         let absolute = folder.canonicalize().and_then(|folder| Ok((folder, fs::read_to_string(&path)?)));
         let (folder, text) = match absolute {
@@ -131,7 +133,7 @@ impl Adapter {
             return Err(AdapterError::NoCommand { path });
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, folder, about })
+        Ok(Self { name, folder, shown, about })
     }
 
     /// Its variants, at least one.
@@ -162,7 +164,7 @@ impl Adapter {
 
     /// The command that builds its environment.
     pub fn build(&self) -> Option<String> {
-        self.about.build.as_ref().map(|build| format!("(cd adapters/{} && {build})", self.name))
+        self.about.build.as_ref().map(|build| format!("(cd {} && {build})", self.shown.display()))
     }
 
     /// A number that changes with the adapter's own files, and with those in a folder
@@ -226,7 +228,8 @@ mod tests {
         let (program, arguments) = a.command(&variants[0]);
         assert!(program.ends_with("a/.venv/bin/python") && arguments == ["adapter.py", "--one"]);
         assert_eq!(a.missing(&variants[0]), [".venv/bin/python", "$NO_SUCH_VARIABLE"]);
-        assert_eq!(a.build().unwrap(), "(cd adapters/a && ./build)");
+        let folder = root.path().join("a");
+        assert_eq!(a.build().unwrap(), format!("(cd {} && ./build)", folder.display()));
         assert_eq!((b.variants()[0].name.as_str(), b.missing(&b.variants()[0]).len()), ("b", 0));
         assert!(Adapter::find(&root.path().join("gone")).unwrap().is_empty());
     }

@@ -164,7 +164,20 @@ pub enum Check<T> {
     Failed(String),
 }
 
-impl<T> Check<T> {
+impl<T: Clone> Check<T> {
+    /// One of several: failed if one failed, or else unsupported if one is.
+    pub fn all<'c>(checks: impl IntoIterator<Item = &'c Self>, both: impl Fn(&T, &T) -> T) -> Self
+    where
+        T: 'c,
+    {
+        let joined = checks.into_iter().cloned().reduce(|all, next| match (all, next) {
+            (Self::Failed(reason), _) | (_, Self::Failed(reason)) => Self::Failed(reason),
+            (Self::Done(a), Self::Done(b)) => Self::Done(both(&a, &b)),
+            _ => Self::Unsupported,
+        });
+        joined.unwrap_or(Self::Unsupported)
+    }
+
     /// What was done, if it was.
     pub fn done(&self) -> Option<&T> {
         match self {
@@ -196,6 +209,20 @@ impl Restart {
     pub fn is_whole(&self) -> bool {
         let [before, after] = self.memories;
         self.found_after == self.found_before && before.zip(after).is_none_or(|(b, a)| b == a)
+    }
+
+    /// Both together.
+    pub fn plus(&self, other: &Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
+        let ([before, after], [other_before, other_after]) = (self.memories, other.memories);
+        Self {
+            open: self.open,
+            found_before: self.found_before + other.found_before,
+            found_after: self.found_after + other.found_after,
+            asked: self.asked + other.asked,
+            same: self.same + other.same,
+            memories: [sum(before, other_before), sum(after, other_after)],
+        }
     }
 }
 

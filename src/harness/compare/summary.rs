@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use self::figure::{Figure, Statistic};
 pub use self::resample::Estimate;
 use self::resample::Samples;
-use super::cell::{Cell, CellKey, Check, Measured, Outcome, Subject};
+use super::cell::{Cell, CellKey, Check, Measured, Outcome, Restart, Subject};
 use super::protocol::Embedder;
 use crate::harness::gate::statistics::median;
 use crate::harness::machine::Machine;
@@ -94,8 +94,8 @@ pub struct Row {
     pub values: Vec<Value>,
     /// Percentiles of calls in nanoseconds, medians over rounds.
     pub calls: BTreeMap<String, Calls>,
-    /// Whether everything was there after a restart.
-    pub restart: Check<bool>,
+    /// What was there after restarts, in all.
+    pub restart: Check<Restart>,
     /// Whether a forgotten memory was gone.
     pub forget: Check<bool>,
     /// What was refused, in words.
@@ -313,27 +313,23 @@ fn table(
             let against_ours = reference.and_then(|reference| own.against(&reference, figure));
             Some(Value { figure, value: own.estimate(figure)?, against_ours })
         };
-        let measured: Vec<&Measured> = conversations
-            .iter()
-            .filter_map(|conversation| measurements.get(conversation))
-            .flat_map(BTreeMap::values)
-            .copied()
-            .collect();
+        let own = conversations.iter().filter_map(|conversation| measurements.get(conversation));
+        let mut by_round: BTreeMap<usize, Vec<&Measured>> = BTreeMap::new();
+        for (&round, &measured) in own.flatten() {
+            by_round.entry(round).or_default().push(measured);
+        }
+        let measured: Vec<&Measured> = by_round.values().flatten().copied().collect();
         let cell = cells.iter().find(|cell| cell.key.row == name);
         Row {
             row: name.to_owned(),
             title: cell.map_or_else(|| name.to_owned(), |cell| cell.subject.title.clone()),
-            rounds: measurements.values().map(BTreeMap::len).max().unwrap_or_default(),
+            rounds: by_round.len(),
             disqualified: measured.iter().find_map(|measured| measured.disqualified()),
             embeds: cell.is_some_and(|cell| cell.subject.hello.embedder),
             values: figures.iter().filter_map(value).collect(),
-            calls: calls(&measured),
-            restart: all_of(measured.iter().map(|measured| match &measured.restart {
-                Check::Done(restart) => Check::Done(restart.is_whole()),
-                Check::Failed(reason) => Check::Failed(reason.clone()),
-                Check::Unsupported => Check::Unsupported,
-            })),
-            forget: all_of(measured.iter().map(|measured| measured.forget.clone())),
+            calls: calls(&by_round),
+            restart: Check::all(measured.iter().map(|measured| &measured.restart), Restart::plus),
+            forget: Check::all(measured.iter().map(|measured| &measured.forget), |a, b| *a && *b),
             refusals: refusals(&measured),
         }
     };
@@ -344,17 +340,6 @@ fn table(
         unranked.then(at_10(b).total_cmp(&at_10(a))).then(a.row.cmp(&b.row))
     });
     rows
-}
-
-/// Done if all are, with whether all held.
-fn all_of(checks: impl Iterator<Item = Check<bool>>) -> Check<bool> {
-    checks
-        .reduce(|all, next| match (all, next) {
-            (Check::Failed(reason), _) | (_, Check::Failed(reason)) => Check::Failed(reason),
-            (Check::Done(a), Check::Done(b)) => Check::Done(a && b),
-            _ => Check::Unsupported,
-        })
-        .unwrap_or_default()
 }
 
 /// Kinds of calls, as they are told, and where they are.
@@ -387,16 +372,15 @@ fn outside(calls: &[Option<[u64; 3]>]) -> Vec<f64> {
     calls.iter().flatten().map(|&[_, _, outside]| outside as f64).collect()
 }
 
-/// Percentiles of each cell, and the medians of these.
-fn calls(measured: &[&Measured]) -> BTreeMap<String, Calls> {
+/// Percentiles of each round, all conversations together, and the medians of these.
+fn calls(rounds: &BTreeMap<usize, Vec<&Measured>>) -> BTreeMap<String, Calls> {
     let mut all = BTreeMap::new();
     for (name, of) in CALLS {
-        let cells: Vec<Vec<f64>> =
-            measured.iter().map(|measured| of(measured)).filter(|calls| !calls.is_empty()).collect();
+        let rounds: Vec<Vec<f64>> =
+            rounds.values().map(|cells| cells.iter().flat_map(|measured| of(measured)).collect()).collect();
         let over = |statistic: Statistic| {
-            let values: Vec<f64> =
-                cells.iter().filter_map(|calls| statistic.of(&mut calls.clone())).collect();
-            median(&values)
+            let values = rounds.iter().filter_map(|calls| statistic.of(&mut calls.clone()));
+            median(&values.collect::<Vec<f64>>())
         };
         let quantiles = [Statistic::Mean, Statistic::P50, Statistic::P95, Statistic::P99].map(over);
         if let [Some(mean), Some(p50), Some(p95), Some(p99)] = quantiles {

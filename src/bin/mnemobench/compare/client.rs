@@ -42,7 +42,7 @@ pub(crate) enum Failure {
     Interrupted,
 }
 
-/// A system that can be asked, by several threads at once.
+/// A system that can be asked, by several threads at once. It ends with this value.
 pub(crate) trait Client: Sync {
     /// Asks, and waits for the answer.
     fn ask(&self, op: Op) -> Result<Answer, Failure>;
@@ -52,9 +52,6 @@ pub(crate) trait Client: Sync {
 
     /// Notes processes that belong to it, to be ended with it.
     fn adopt(&mut self, named: &[i32]);
-
-    /// Lets it end by itself.
-    fn end(self: Box<Self>);
 }
 
 /// What to start.
@@ -108,8 +105,6 @@ impl Client for InProcess {
     }
 
     fn adopt(&mut self, _named: &[i32]) {}
-
-    fn end(self: Box<Self>) {}
 }
 
 /// An adapter in a process group of its own. None of its processes outlives this value.
@@ -239,8 +234,6 @@ impl Client for AdapterProcess {
     fn adopt(&mut self, named: &[i32]) {
         self.named.extend(named);
     }
-
-    fn end(self: Box<Self>) {}
 }
 
 impl Drop for AdapterProcess {

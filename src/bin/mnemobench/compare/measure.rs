@@ -89,9 +89,7 @@ fn greet(
 /// Who a system is.
 pub(crate) fn hello(program: &Program, limit: Duration) -> Result<Hello, Failure> {
     let scratch = Scratch::new()?;
-    let (client, hello, _) = greet(program, &scratch.temporary(), limit)?;
-    client.end();
-    Ok(hello)
+    greet(program, &scratch.temporary(), limit).map(|(_, hello, _)| hello)
 }
 
 fn unexpected(operation: &str) -> Failure {
@@ -143,7 +141,7 @@ impl Task<'_> {
             run.forget(&hello)?;
         }
         required(client.ask(Op::Close))?;
-        client.end();
+        drop(client);
         if can_restart {
             measured.disk = Disk::of(scratch.store()).ok().map(|disk| disk.allocated);
             measured.restart = match self.restart(&open, &before, &mut measured) {
@@ -168,7 +166,7 @@ impl Task<'_> {
         let after = run.seen()?;
         run.forget(&hello)?;
         required(client.ask(Op::Close))?;
-        client.end();
+        drop(client);
         let kept = before.own.iter().zip(&after.own).filter(|(before, after)| **before && **after);
         let same = before.answers.iter().zip(&after.answers).filter(|(before, after)| before == after);
         Ok(Restart {

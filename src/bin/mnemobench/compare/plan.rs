@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mnemocore::harness::compare::Work;
 use mnemocore::harness::compare::cell::{self, Basis, Cell};
 use mnemocore::harness::compare::protocol::Embedder;
+use mnemocore::harness::compare::{CellKey, Work};
 use mnemocore::harness::machine::Machine;
 
 use super::measure::Settings;
@@ -25,6 +25,11 @@ impl Run {
 
     pub(crate) fn work(&self, step: &Step) -> Option<&Work> {
         self.works.get(step.work)
+    }
+
+    pub(crate) fn key(&self, step: &Step) -> Option<CellKey> {
+        let (row, conversation) = (self.subject(step)?.row.clone(), self.work(step)?.name.clone());
+        Some(CellKey { row, embedder: step.embedder, conversation, round: step.round })
     }
 }
 
