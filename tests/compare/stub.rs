@@ -87,7 +87,7 @@ impl MemorySystem for Stub {
             sleep(Duration::from_millis(50));
         }
         // The answer to every other question overtakes those before it.
-        if self.is("overtakes") && query.len() % 2 == 0 {
+        if self.is("overtakes") && query.len().is_multiple_of(2) {
             sleep(Duration::from_millis(5));
         }
         if self.is("nothing") {

@@ -196,7 +196,7 @@ pub struct Restart {
     pub found_before: usize,
     /// How many of them were found after.
     pub found_after: usize,
-    /// Questions that were asked again.
+    /// Questions that were asked again, of those whose answer was the same twice before.
     pub asked: usize,
     /// How many had the same answer.
     pub same: usize,

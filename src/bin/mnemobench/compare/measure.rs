@@ -130,8 +130,8 @@ impl Task<'_> {
         let checker = work.checker();
         let mut run = self.run(&*client, &checker, &mut measured);
         run.stores()?;
-        run.recalls()?;
-        let before = run.seen()?;
+        let answers = run.recalls()?;
+        let before = run.seen()?.settled(&answers);
         let named: Vec<i32> = opened.processes.iter().chain(&before.stats.processes).copied().collect();
         run.measured.ram = client.memory(&named);
         run.throughput(settings, &hello)?;
@@ -168,13 +168,13 @@ impl Task<'_> {
         required(client.ask(Op::Close))?;
         drop(client);
         let kept = before.own.iter().zip(&after.own).filter(|(before, after)| **before && **after);
-        let same = before.answers.iter().zip(&after.answers).filter(|(before, after)| before == after);
+        let answers = before.answers.iter().zip(&after.answers).filter(|(before, _)| before.is_some());
         Ok(Restart {
             open: call,
             found_before: before.own.iter().filter(|found| **found).count(),
             found_after: kept.count(),
-            asked: before.answers.len(),
-            same: same.count(),
+            asked: answers.clone().count(),
+            same: answers.filter(|(before, after)| before == after).count(),
             memories: [before.stats.memories, after.stats.memories],
         })
     }
@@ -217,9 +217,20 @@ fn call(answer: &Answer, outside: u64) -> Call {
 struct Seen {
     /// Of some memories, whether they are found by their own text.
     own: Vec<bool>,
-    /// To some questions.
-    answers: Vec<Vec<u32>>,
+    /// To some questions; none where it differs from time to time by itself.
+    answers: Vec<Option<Vec<u32>>>,
     stats: Stats,
+}
+
+impl Seen {
+    /// Without the answers that were others when all questions were asked.
+    fn settled(mut self, all: &[Vec<u32>]) -> Self {
+        let places = spread(all.len(), CHECKED);
+        for (answer, earlier) in self.answers.iter_mut().zip(places.into_iter().map(|place| all.get(place))) {
+            answer.take_if(|answer| Some(&*answer) != earlier);
+        }
+        self
+    }
 }
 
 struct Run<'r> {
@@ -263,7 +274,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn recalls(&mut self) -> Result<(), Failure> {
+    /// The answers for ten memories.
+    fn recalls(&mut self) -> Result<Vec<Vec<u32>>, Failure> {
         let questions = &self.work.questions;
         for question in questions.iter().cycle().take(WARM_UP) {
             let (_, call) = self.recall(&question.text, 10, &[])?;
@@ -276,18 +288,20 @@ impl Run<'_> {
             self.measured.recalls_of_five.push(call);
             of_five.push(ranked);
         }
+        let mut of_ten = Vec::with_capacity(questions.len());
         for (done, (question, of_five)) in questions.iter().zip(&of_five).enumerate() {
             (self.step)("recall of 10", done, questions.len());
             let (ranked, call) = self.recall(&question.text, 10, &question.relevant)?;
             self.measured.recalls.push(call);
             self.measured.returned += ranked.len() + of_five.len();
             self.measured.qualities.push(qualities(of_five, &ranked, &question.relevant));
+            of_ten.push(ranked);
         }
         if self.measured.recalls.iter().all(Option::is_none) {
             let reason = self.measured.refusals.get("recall").map_or("", |refused| &refused.first);
             return Err(Failure::Broken(format!("every recall was refused: {reason}")));
         }
-        Ok(())
+        Ok(of_ten)
     }
 
     /// Asks once, and checks the answer outside the timer.
@@ -331,7 +345,7 @@ impl Run<'_> {
         for (done, place) in questions.iter().enumerate() {
             (self.step)("look for answers", places.len() + done, all);
             let Some(question) = self.work.questions.get(*place) else { continue };
-            seen.answers.push(self.recall(&question.text, 10, &question.relevant)?.0);
+            seen.answers.push(Some(self.recall(&question.text, 10, &question.relevant)?.0));
         }
         Ok(seen)
     }
