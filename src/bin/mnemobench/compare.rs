@@ -30,7 +30,7 @@ use self::measure::Task;
 use self::plan::{Run, Step};
 use self::subject::Subject;
 use crate::cli::{CompareArgs, EmbedderArg, OwnSystem};
-use crate::report;
+use crate::{process, report};
 
 /// Without a data set: as many conversations, each about as long as one of LoCoMo's.
 const SEED: u64 = 42;
@@ -60,6 +60,8 @@ pub(crate) fn compare(arguments: &CompareArgs) -> Result<u8, Box<dyn Error>> {
             "warning: this is a debug build, in which our own rows are many times slower; use --release"
         );
     }
+    // Also where only our own engine runs, within this process.
+    process::watch_interrupts()?;
     let Prepared { run, plan, mut absent, bases, name } = match prepare(arguments)? {
         Ok(prepared) => prepared,
         Err(Interrupted) => return Ok(INTERRUPTED),
@@ -107,7 +109,7 @@ struct Prepared {
 
 fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box<dyn Error>> {
     let (name, corpus) = corpus(arguments.data.as_deref())?;
-    let mut works = Work::of(&corpus, arguments.limit.map_or(usize::MAX, |limit| limit as usize));
+    let works = Work::of(&corpus, arguments.limit.map_or(usize::MAX, |limit| limit as usize));
     if works.is_empty() {
         return Err(format!(
             "{name}: no question is answered by the memories that are stored; raise --limit, or give another --data"
@@ -120,21 +122,24 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
         Duration::try_from_secs_f64(value).map_err(|error| format!("{option}: {error}"))
     };
     let (limit, load) = (seconds("--timeout", arguments.timeout)?, seconds("--load", arguments.load)?);
-    let basis = |work: &Work| (work.name.clone(), Basis::new(work, &clients, &machine));
-    let bases = works.iter().map(basis).collect();
-    works.truncate(arguments.conversations.map_or(usize::MAX, |count| count as usize));
-
+    let candidates = subject::find(&arguments.adapters, &arguments.systems)?;
     let (mut subjects, mut absent) = (Vec::new(), Vec::new());
-    for candidate in subject::find(&arguments.adapters, &arguments.systems)? {
+    let bar = progress(candidates.len());
+    for candidate in candidates {
         match candidate {
             Err(missing) => absent.push(missing),
-            Ok(candidate) => match candidate.greet(limit) {
-                Ok(subject) => subjects.push(subject),
-                Err(Failure::Interrupted) => return Ok(Err(Interrupted)),
-                Err(failure) => absent.push(candidate.absent(failure.to_string())),
-            },
+            Ok(candidate) => {
+                bar.set_message(format!("{}: hello", candidate.row));
+                match candidate.greet(limit) {
+                    Ok(subject) => subjects.push(subject),
+                    Err(Failure::Interrupted) => return Ok(Err(Interrupted)),
+                    Err(failure) => absent.push(candidate.absent(failure.to_string())),
+                }
+            }
         }
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     let embedders: Vec<Embedder> = arguments
         .embedder
         .iter()
@@ -143,9 +148,11 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
             EmbedderArg::Minilm => Embedder::Minilm,
         })
         .collect();
-    let plan = plan::plan(&subjects, &embedders, works.len(), arguments.rounds as usize);
-    let settings = measure::Settings { clients, limit, load };
-    Ok(Ok(Prepared { run: Run { subjects, works, settings, machine }, plan, absent, bases, name }))
+    let conversations = arguments.conversations.map_or(works.len(), |count| works.len().min(count as usize));
+    let plan = plan::plan(&subjects, &embedders, conversations, arguments.rounds as usize);
+    let run = Run { subjects, works, settings: measure::Settings { clients, limit, load }, machine };
+    let bases = run.works.iter().map(|work| (work.name.clone(), run.basis(work))).collect();
+    Ok(Ok(Prepared { run, plan, absent, bases, name }))
 }
 
 fn corpus(data: Option<&Path>) -> Result<(String, Corpus), Box<dyn Error>> {
@@ -169,32 +176,14 @@ fn run_plan(
     for step in plan {
         let (subject, work, key) = (run.subject(step), run.work(step), run.key(step));
         let (Some(subject), Some(work), Some(key)) = (subject, work, key) else { continue };
-        let basis = Basis::new(work, &run.settings.clients, &run.machine);
+        let basis = run.basis(work);
         let failed = failures.entry((step.subject, step.embedder)).or_default();
         if *failed < FAILURES && !is_finished(cells, &key, &basis, subject, retry) {
-            let what = describe(&key);
-            let show = |stage: &str, done: usize, all: usize| {
-                let done = if all > 0 { format!(" {done}/{all}") } else { String::new() };
-                bar.set_message(format!("{what}: {stage}{done}"));
+            let Ok(outcome) = run_cell(run, &key, subject, work, &bar) else {
+                bar.finish_and_clear();
+                return Ok(Err(Interrupted));
             };
-            show("start", 0, 0);
-            let embedder = step.embedder.unwrap_or(Embedder::Hash);
-            let task =
-                Task { program: &subject.program, embedder, work, settings: &run.settings, step: &show };
-            let outcome = match task.measure() {
-                Ok(measured) => Outcome::Measured(measured),
-                Err(Failure::Interrupted) => {
-                    bar.finish_and_clear();
-                    return Ok(Err(Interrupted));
-                }
-                Err(failure) => Outcome::Failed(failure.to_string()),
-            };
-            if let Outcome::Failed(reason) = &outcome {
-                bar.suspend(|| eprintln!("{what}: {reason}"));
-                *failed += 1;
-            } else {
-                *failed = 0;
-            }
+            *failed = if matches!(outcome, Outcome::Failed(_)) { *failed + 1 } else { 0 };
             let (about, machine) = (subject.about.clone(), run.machine.clone());
             let (format, unix_seconds) = (cell::FORMAT, now());
             let cell = Cell { format, key, basis, subject: about, machine, unix_seconds, outcome };
@@ -204,6 +193,32 @@ fn run_plan(
     }
     bar.finish_and_clear();
     Ok(Ok(()))
+}
+
+fn run_cell(
+    run: &Run,
+    key: &CellKey,
+    subject: &Subject,
+    work: &Work,
+    bar: &ProgressBar,
+) -> Result<Outcome, Interrupted> {
+    let what = describe(key);
+    let show = |stage: &str, done: usize, all: usize| {
+        let done = if all > 0 { format!(" {done}/{all}") } else { String::new() };
+        bar.set_message(format!("{what}: {stage}{done}"));
+    };
+    show("start", 0, 0);
+    // One that needs none is told something all the same.
+    let embedder = key.embedder.unwrap_or(Embedder::Hash);
+    let task = Task { program: &subject.program, embedder, work, settings: &run.settings, step: &show };
+    match task.measure() {
+        Ok(measured) => Ok(Outcome::Measured(measured)),
+        Err(Failure::Interrupted) => Err(Interrupted),
+        Err(failure) => {
+            bar.suspend(|| eprintln!("{what}: {failure}"));
+            Ok(Outcome::Failed(failure.to_string()))
+        }
+    }
 }
 
 fn is_finished(cells: &Path, key: &CellKey, basis: &Basis, subject: &Subject, retry: bool) -> bool {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -52,18 +53,21 @@ pub struct Basis {
     pub questions: usize,
     /// Numbers of clients.
     pub clients: Vec<usize>,
+    /// How long each number of them recalls.
+    pub load_ms: u64,
     /// The processor and its cores.
     pub machine: String,
 }
 
 impl Basis {
-    /// Of a conversation with these numbers of clients.
-    pub fn new(work: &Work, clients: &[usize], machine: &Machine) -> Self {
+    /// Of a conversation, with these numbers of clients which recall for so long.
+    pub fn new(work: &Work, clients: &[usize], load: Duration, machine: &Machine) -> Self {
         Self {
             work: format!("{:016x}", work.digest()),
             memories: work.memories.len(),
             questions: work.questions.len(),
             clients: clients.into(),
+            load_ms: u64::try_from(load.as_millis()).unwrap_or(u64::MAX),
             machine: format!("{}, {} cores", machine.cpu, machine.cores),
         }
     }
@@ -309,6 +313,7 @@ pub(super) mod tests {
             memories: 2,
             questions: 2,
             clients: vec![1, 10],
+            load_ms: 2_000,
             machine: "m".into(),
         };
         Cell {

@@ -27,6 +27,11 @@ impl Run {
         self.works.get(step.work)
     }
 
+    /// What its cells rest on.
+    pub(crate) fn basis(&self, work: &Work) -> Basis {
+        Basis::new(work, &self.settings.clients, self.settings.load, &self.machine)
+    }
+
     pub(crate) fn key(&self, step: &Step) -> Option<CellKey> {
         let (row, conversation) = (self.subject(step)?.row.clone(), self.work(step)?.name.clone());
         Some(CellKey { row, embedder: step.embedder, conversation, round: step.round })

@@ -19,7 +19,8 @@ use super::measure;
 /// A system that can be started.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
-    row: String,
+    /// The row's name.
+    pub(crate) row: String,
     title: String,
     program: Program,
     digest: String,
