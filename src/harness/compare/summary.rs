@@ -225,7 +225,7 @@ fn is_better(value: &Value) -> bool {
     }
 }
 
-/// Rows with failed cells and no others.
+/// Rows with failed cells, each with its first failure.
 fn failures(cells: &[Cell]) -> Vec<Absent> {
     let mut failed: BTreeMap<(&str, Option<Embedder>), Absent> = BTreeMap::new();
     for cell in cells {
@@ -254,41 +254,26 @@ fn groups(embedder: Embedder, cells: &[Cell]) -> Vec<Group> {
             rounds.insert(cell.key.round, measured);
         }
     }
-    let all: BTreeSet<&str> = sizes.keys().copied().collect();
-    let common: BTreeSet<&str> =
-        all.iter().copied().filter(|name| rows.values().all(|row| row.contains_key(name))).collect();
-    let of = |conversations: &BTreeSet<&str>, is_common: bool| {
-        let whole = |row: &&str| {
-            rows.get(*row).is_some_and(|row| conversations.iter().all(|name| row.contains_key(name)))
-        };
-        let names: Vec<&str> = rows.keys().copied().filter(whole).collect();
+    // A system stands where it has done all conversations; each has a group of its own.
+    let sets: BTreeSet<Vec<&str>> = rows.values().map(|row| row.keys().copied().collect()).collect();
+    let group = |conversations: &Vec<&str>| {
+        let is_whole = |row: &Measurements<'_>| conversations.iter().all(|name| row.contains_key(name));
         let members: Vec<(&str, &Measurements<'_>)> =
-            names.into_iter().filter_map(|name| Some((name, rows.get(name)?))).collect();
-        let [memories, questions] = [0, 1].map(|which: usize| {
-            conversations
-                .iter()
-                .filter_map(|name| sizes.get(name))
-                .map(|size| size.get(which).copied().unwrap_or(0))
-                .sum()
-        });
-        let conversations: Vec<&str> = conversations.iter().copied().collect();
+            rows.iter().filter(|(_, row)| is_whole(row)).map(|(name, row)| (*name, row)).collect();
+        let own = conversations.iter().filter_map(|name| sizes.get(name));
+        let [memories, questions] =
+            own.fold([0, 0], |[memories, questions], size| [memories + size[0], questions + size[1]]);
         Group {
             embedder,
             memories,
             questions,
-            is_common,
-            rows: table(&members, &conversations, &sizes, cells),
-            conversations: conversations.into_iter().map(str::to_owned).collect(),
+            is_common: members.len() == rows.len() && conversations.len() < sizes.len(),
+            rows: table(&members, conversations, &sizes, cells),
+            conversations: conversations.iter().map(|name| (*name).to_owned()).collect(),
         }
     };
-    let mut groups = Vec::new();
-    if !common.is_empty() {
-        groups.push(of(&common, common.len() < all.len()));
-    }
-    if common.len() < all.len() {
-        groups.push(of(&all, false));
-    }
-    groups.retain(|group| !group.rows.is_empty());
+    let mut groups: Vec<Group> = sets.iter().map(group).collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.rows.len()));
     groups
 }
 
@@ -443,6 +428,14 @@ mod tests {
         let [common, all] = comparison.groups.as_slice() else { panic!("{comparison:#?}") };
         assert_eq!((common.conversations.join(""), common.rows.len()), ("b".into(), 3));
         assert_eq!((all.conversations.join(""), all.rows.len(), all.questions), ("abc".into(), 2, 6));
+    }
+
+    #[test]
+    fn a_system_that_did_other_conversations_than_the_rest_is_not_lost() {
+        let cells = [cell(OURS, "a", 1, 1_000, 0.5), cell("other", "b", 1, 1_000, 0.5)];
+        let comparison = comparison(&cells);
+        let rows = comparison.groups.iter().flat_map(|group| &group.rows);
+        assert_eq!(rows.map(|row| row.row.as_str()).collect::<Vec<_>>(), [OURS, "other"]);
     }
 
     #[test]

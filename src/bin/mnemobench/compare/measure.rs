@@ -147,7 +147,10 @@ impl Task<'_> {
             measured.restart = match self.restart(&open, &before, &mut measured) {
                 Ok(restart) => Check::Done(restart),
                 Err(Failure::Interrupted) => return Err(Failure::Interrupted),
-                Err(failure) => Check::Failed(failure.to_string()),
+                Err(failure) => {
+                    measured.forget = Check::Failed("not asked".to_owned());
+                    Check::Failed(failure.to_string())
+                }
             };
         }
         Ok(measured)
