@@ -29,13 +29,18 @@ fn is_open(port: u16) -> bool {
 /// everything. The driver's exit code.
 fn end_by(signal: Signal, bench: &Bench, ready: impl Fn() -> bool) -> Option<i32> {
     let mut driver = bench.start(&RUN);
-    wait_for("the start of a server", || !ports(bench).is_empty() && ready());
-    let all = descendants(bench, driver.id());
-    assert!(all.len() >= 2, "a shell or an adapter, and a server: {all:?}");
+    let mut all = Vec::new();
+    wait_for("the start of a server", || {
+        all = descendants(bench, driver.id());
+        // A shell or an adapter, and its server.
+        all.len() >= 2 && ready()
+    });
     let pid = Pid::from_raw(driver.id() as i32).unwrap();
     kill_process(pid, signal).unwrap();
     let code = driver.wait().unwrap().code();
     wait_for("the end of all processes", || all.iter().all(|process| !process.is_running()));
+    // Those too that were started meanwhile.
+    wait_for("the end of all servers", || descendants(bench, driver.id()).is_empty());
     for port in ports(bench) {
         wait_for("the end of all ports", || !is_open(port));
     }
