@@ -188,6 +188,10 @@ fn run_plan(
             let (format, unix_seconds) = (cell::FORMAT, now());
             let cell = Cell { format, key, basis, subject: about, machine, unix_seconds, outcome };
             cell.write(cells).map_err(|error| format!("{}: {error}", cells.display()))?;
+            // Somebody may look into a file to see how far it has come.
+            if bar.is_hidden() {
+                eprintln!("{}/{} {}", bar.position() + 1, plan.len(), describe(&cell.key));
+            }
         }
         bar.inc(1);
     }
