@@ -57,6 +57,14 @@ pub fn tree(roots: &[i32]) -> Vec<Process> {
     all.iter().map(|stat| stat.process).filter(|process| members.contains(&process.pid)).collect()
 }
 
+/// Whether process `pid` runs and did not start before this one, nor is it: otherwise it
+/// cannot belong to something that this one has started.
+pub fn is_younger(pid: i32) -> bool {
+    let own = i32::try_from(std::process::id()).ok().and_then(stat).map(|own| own.process);
+    own.zip(stat(pid))
+        .is_some_and(|(own, Stat { process, .. })| own.pid != pid && process.started >= own.started)
+}
+
 /// What all of `processes` hold in main memory, in bytes; `None` if the system does
 /// not tell it of each.
 pub fn memory(processes: &[Process]) -> Option<u64> {
@@ -102,6 +110,7 @@ mod tests {
         let pid = child.id() as i32;
         let found = tree(&[own]).into_iter().find(|process| process.pid == pid).unwrap();
         assert!(memory(&tree(&[own])).unwrap() > memory(&[found]).unwrap());
+        assert!(is_younger(pid) && !is_younger(own) && !is_younger(1));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!found.is_running() && memory(&[found]).is_none());

@@ -232,7 +232,8 @@ impl Client for AdapterProcess {
     }
 
     fn adopt(&mut self, named: &[i32]) {
-        self.named.extend(named);
+        // A wrong number must not end somebody else's process.
+        self.named.extend(named.iter().filter(|pid| processes::is_younger(**pid)));
     }
 }
 
