@@ -5,6 +5,7 @@
 
 pub mod benchmark;
 pub mod bm25;
+pub mod compare;
 pub mod corpus;
 pub mod evaluation;
 pub mod footprint;

@@ -36,6 +36,16 @@ pub(crate) enum Command {
     /// What could not be read is a warning, and stands in the report. Exit code 2 if
     /// something could not be written.
     Report(ReportArgs),
+    /// Measure memory systems side by side: the same memories, questions and embedder.
+    ///
+    /// What was measured is kept in the output folder; the same command goes on where it
+    /// was interrupted. A system that is missing or fails is a row that says so.
+    Compare(CompareArgs),
+    /// Be one of our own systems, as `compare` starts it.
+    ///
+    /// Reads requests from standard input and writes answers to standard output, as in
+    /// adapters/PROTOCOL.md.
+    Adapter(AdapterArgs),
     /// Say whether what was measured keeps its service levels.
     ///
     /// Exit code 0: all are kept. 1: one is not. 2: one was not measured.
@@ -171,12 +181,91 @@ pub(crate) struct ReportArgs {
     /// Replace what stands between `<!-- results:NAME -->` and `<!-- /results -->` in this file
     #[arg(long, value_name = "FILE")]
     pub(crate) readme: Option<PathBuf>,
+    /// What `compare` measured [default: `compare/compare.json` in the output folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) comparison: Option<PathBuf>,
     /// Where measurements are.
     #[command(flatten)]
     pub(crate) home: HomeArgs,
     /// The service levels [default: `thresholds.toml` in the folder of the baselines]
     #[arg(long, value_name = "FILE")]
     pub(crate) thresholds: Option<PathBuf>,
+}
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// Only these, by the name of a row or of an adapter's folder [default: all but examples]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) systems: Vec<String>,
+    /// A folder with memories.jsonl and queries.jsonl [default: generated conversations]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Store the first N memories of each conversation only, and ask what these answer
+    #[arg(long, value_name = "N", value_parser = at_least_1())]
+    pub(crate) limit: Option<u32>,
+    /// The first N conversations only, each a store of its own
+    #[arg(long, value_name = "N", value_parser = at_least_1())]
+    pub(crate) conversations: Option<u32>,
+    /// How often everything is measured, each time in another order
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_1())]
+    pub(crate) rounds: u32,
+    /// Numbers of clients that recall at the same time
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [1, 10], value_parser = at_least_1())]
+    pub(crate) clients: Vec<u32>,
+    /// What embeds texts, for systems that need it
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [EmbedderArg::Hash, EmbedderArg::Minilm])]
+    pub(crate) embedder: Vec<EmbedderArg>,
+    /// The folder of the adapters
+    #[arg(long, value_name = "DIR", default_value = "adapters")]
+    pub(crate) adapters: PathBuf,
+    /// Where what was measured is kept, and compare.json and compare.md are written
+    #[arg(long, value_name = "DIR", default_value = "benchmark_results/compare")]
+    pub(crate) output: PathBuf,
+    /// Measure again what was measured before
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Try again what failed before
+    #[arg(long)]
+    pub(crate) retry: bool,
+    /// Seconds that each number of clients recalls
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub(crate) load: f64,
+    /// Seconds that a request may take; to start, open and close it may take ten times that
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    pub(crate) timeout: f64,
+}
+
+/// An embedder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EmbedderArg {
+    /// Hashes of words and word pairs: the memory system alone
+    Hash,
+    /// all-MiniLM-L6-v2, a sentence model
+    Minilm,
+}
+
+fn at_least_1() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
+/// `adapter`.
+#[derive(Debug, Args)]
+pub(crate) struct AdapterArgs {
+    /// Which one
+    #[arg(value_enum)]
+    pub(crate) system: OwnSystem,
+}
+
+/// A system of our own.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OwnSystem {
+    /// The engine with its default settings, on disk
+    Mnemocore,
+    /// The same, scoring every memory
+    Exact,
+    /// BM25 over a file of texts
+    Bm25,
 }
 
 /// `slo`.

@@ -6,6 +6,7 @@
 
 mod baselines;
 mod cli;
+mod compare;
 mod confirm;
 mod criterion;
 mod detect;
@@ -45,6 +46,8 @@ fn run(command: Command) -> Result<u8, Box<dyn Error>> {
         Command::InitBaselines(arguments) => baselines::init(&arguments),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Adapter(arguments) => compare::adapter(arguments.system),
         Command::Slo(arguments) => slo::slo(&arguments),
     }
 }

@@ -60,14 +60,20 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<(), Failure>
 }
 
 /// From now on an interrupt ends what runs here, instead of this process alone.
-fn watch_interrupts() -> Result<(), String> {
+pub(crate) fn watch_interrupts() -> Result<(), String> {
     static WATCHED: OnceLock<Result<(), String>> = OnceLock::new();
     let watch =
         || ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).map_err(|e| e.to_string());
     WATCHED.get_or_init(watch).clone()
 }
 
-fn last_words(file: &mut std::fs::File) -> String {
+/// Whether the user wants all to end.
+pub(crate) fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// The end of what a process wrote to a file, on one line.
+pub(crate) fn last_words(file: &mut std::fs::File) -> String {
     let mut text = Vec::new();
     // Without them the status still says something.
     let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut text));
@@ -78,8 +84,8 @@ fn last_words(file: &mut std::fs::File) -> String {
 }
 
 /// A process with all that it starts. None outlives this value.
-struct ProcessGroup {
-    leader: Child,
+pub(crate) struct ProcessGroup {
+    pub(crate) leader: Child,
 }
 
 enum Ended {
@@ -90,7 +96,7 @@ enum Ended {
 }
 
 impl ProcessGroup {
-    fn spawn(command: &mut Command) -> std::io::Result<Self> {
+    pub(crate) fn spawn(command: &mut Command) -> std::io::Result<Self> {
         command.env(TIED_VARIABLE, std::process::id().to_string());
         // A group of its own, which an interrupt from the terminal does not reach.
         Ok(Self { leader: command.process_group(0).spawn()? })
@@ -107,6 +113,20 @@ impl ProcessGroup {
                 Ok(None) => std::thread::sleep(POLL),
             }
         }
+    }
+}
+
+impl ProcessGroup {
+    /// Whether the first process ends by itself within a time, interrupted or not.
+    pub(crate) fn ends_within(&mut self, limit: Duration) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < limit {
+            if !matches!(self.leader.try_wait(), Ok(None)) {
+                return true;
+            }
+            std::thread::sleep(POLL);
+        }
+        false
     }
 }
 

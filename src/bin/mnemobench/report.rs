@@ -13,6 +13,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use mnemocore::harness::compare::{Comparison, summary};
 use mnemocore::harness::gate::Side;
 use mnemocore::harness::results::NEW;
 
@@ -30,7 +31,8 @@ pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     let measured = Measured::read(&home, NEW);
     let baseline = arguments.baseline.as_deref();
     let baseline = baseline.map(|name| find_baseline(&home, &places.baselines, name)).transpose()?;
-    let report = Report::new(&measured, baseline.as_ref(), &levels)?;
+    let comparison = read_comparison(output, arguments.comparison.as_deref())?;
+    let report = Report::new(&measured, baseline.as_ref(), &levels, comparison.as_ref())?;
     report.unreadable.iter().for_each(|(what, reason)| eprintln!("warning: {what}: {reason}"));
     // Markers that make no sense are told before anything is written.
     let readme = arguments.readme.as_deref().map(|path| Readme::splice(path, &report)).transpose()?;
@@ -45,6 +47,47 @@ pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     println!("{}: report.html, report.md and {} results as JSON", output.display(), exported.len());
     readme.map(Readme::save).transpose()?;
     Ok(0)
+}
+
+/// What `compare` has left, if it has; a file that is named must be there.
+fn read_comparison(output: &Path, named: Option<&Path>) -> Result<Option<Comparison>, Error> {
+    let usual = output.join("compare").join("compare.json");
+    let path = named.unwrap_or(&usual);
+    if named.is_none() && !path.exists() {
+        return Ok(None);
+    }
+    let error = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = fs::read_to_string(path).map_err(|e| error(&e))?;
+    let comparison: Comparison = serde_json::from_str(&text)
+        .map_err(|e| error(&format!("{e}; expected what mnemobench compare writes, run it again")))?;
+    if comparison.format != summary::FORMAT {
+        let reason = format!("expected format {}, found {}", summary::FORMAT, comparison.format);
+        return Err(error(&format!("{reason}; run mnemobench compare again")).into());
+    }
+    Ok(Some(comparison))
+}
+
+/// The chapter of a comparison, outside a report.
+pub(crate) struct Chapter(section::Section);
+
+impl Chapter {
+    /// Of `comparison`.
+    pub(crate) fn of(comparison: &Comparison) -> Result<Self, Error> {
+        section::of_comparison(comparison).map(Self)
+    }
+
+    /// As a page of its own.
+    pub(crate) fn markdown(&self) -> String {
+        let Self(section) = self;
+        let block = markdown::block(section, markdown::Details::Folded);
+        format!("# {}\n\n{}\n\n{block}", section.title, section.about)
+    }
+
+    /// For a terminal, without what is for those who ask for more.
+    pub(crate) fn text(&self) -> String {
+        let parts = self.0.parts.iter().filter(|part| !part.is_detail);
+        parts.map(|part| format!("{}:\n\n{}\n\n", part.caption, part.table.to_text())).collect()
+    }
 }
 
 /// A baseline of Criterion's, or where there is none of that name a recorded one.
@@ -94,7 +137,7 @@ impl<'a> Readme<'a> {
 }
 
 /// Writes a file whole or not at all.
-fn save(path: &Path, text: &str) -> Result<(), Error> {
+pub(crate) fn save(path: &Path, text: &str) -> Result<(), Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
         file.write_all(text.as_bytes())?;

@@ -23,6 +23,11 @@ pub(crate) struct Column {
 impl Table {
     /// Without rows yet. A column whose name begins with `#` holds numbers.
     pub(crate) fn new<const N: usize>(columns: [&str; N]) -> Self {
+        Self::of_columns(columns)
+    }
+
+    /// The same with as many columns as there are.
+    pub(crate) fn of_columns<'a>(columns: impl IntoIterator<Item = &'a str>) -> Self {
         let column = |name: &str| match name.strip_prefix('#') {
             Some(name) => Column { name: name.to_owned(), is_numeric: true },
             None => Column { name: name.to_owned(), is_numeric: false },

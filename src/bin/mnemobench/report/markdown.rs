@@ -50,6 +50,10 @@ pub(crate) fn block(section: &Section, details: Details) -> String {
             (true, Details::Omitted) => {}
         }
     }
+    if !section.notes.is_empty() {
+        text.push('\n');
+        section.notes.iter().for_each(|note| text += &format!("- {note}\n"));
+    }
     if !section.origin.is_empty() {
         text += &format!("\n{}\n", section.origin);
     }

@@ -2,6 +2,7 @@
 //! they are written as.
 
 mod change;
+mod compare;
 mod footprint;
 mod frontier;
 mod kernels;
@@ -11,9 +12,11 @@ mod quality;
 mod slo;
 mod throughput;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use mnemocore::harness::compare::Comparison;
 use mnemocore::harness::gate::Side;
 use mnemocore::harness::gate::thresholds::Slo;
 use mnemocore::harness::machine::Machine;
@@ -34,9 +37,11 @@ pub(crate) struct Section {
     /// What is measured and how to read it.
     pub(crate) about: &'static str,
     /// What measures it.
-    pub(crate) command: &'static str,
+    pub(crate) command: Cow<'static, str>,
     /// What was measured; nothing if it was not.
     pub(crate) parts: Vec<Part>,
+    /// What has to be known of it.
+    pub(crate) notes: Vec<String>,
     /// On which machine, when, of which revision.
     pub(crate) origin: String,
 }
@@ -62,6 +67,7 @@ pub(crate) fn all(
     measured: &Measured,
     baseline: Option<&Side>,
     levels: &[Slo],
+    comparison: Option<&Comparison>,
 ) -> Result<Vec<Section>, Error> {
     let sections = [
         slo::section(measured, levels),
@@ -69,6 +75,7 @@ pub(crate) fn all(
         throughput::section(measured)?,
         footprint::section(measured)?,
         quality::section(measured)?,
+        compare::section(comparison)?,
         frontier::section(measured)?,
         kernels::section(measured),
         other::section(measured),
@@ -77,13 +84,32 @@ pub(crate) fn all(
     Ok(sections.into_iter().chain(change).collect())
 }
 
+/// The chapter of a comparison alone.
+///
+/// # Errors
+/// If its plot cannot be drawn.
+pub(crate) fn of_comparison(comparison: &Comparison) -> Result<Section, Error> {
+    compare::section(Some(comparison))
+}
+
 /// The keys of all sections.
-pub(crate) const KEYS: [&str; 9] =
-    ["slo", "latency", "throughput", "footprint", "quality", "frontier", "kernels", "other", "change"];
+pub(crate) const KEYS: [&str; 10] = [
+    "slo",
+    "latency",
+    "throughput",
+    "footprint",
+    "quality",
+    "compare",
+    "frontier",
+    "kernels",
+    "other",
+    "change",
+];
 
 impl Section {
     fn new(key: &'static str, title: &'static str, command: &'static str, about: &'static str) -> Self {
-        Self { key, title, about, command, parts: Vec::new(), origin: String::new() }
+        let (command, origin) = (command.into(), String::new());
+        Self { key, title, about, command, parts: Vec::new(), notes: Vec::new(), origin }
     }
 
     /// Whether there is anything to tell.

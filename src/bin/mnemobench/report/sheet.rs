@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mnemocore::harness::compare::Comparison;
 use mnemocore::harness::gate::thresholds::Slo;
 use mnemocore::harness::gate::{Data, Side};
 use mnemocore::harness::machine::Machine;
@@ -30,8 +31,13 @@ impl Report {
     ///
     /// # Errors
     /// If a plot cannot be drawn.
-    pub(crate) fn new(measured: &Measured, baseline: Option<&Side>, levels: &[Slo]) -> Result<Self, Error> {
-        let sections = section::all(measured, baseline, levels)?;
+    pub(crate) fn new(
+        measured: &Measured,
+        baseline: Option<&Side>,
+        levels: &[Slo],
+        comparison: Option<&Comparison>,
+    ) -> Result<Self, Error> {
+        let sections = section::all(measured, baseline, levels, comparison)?;
         let mut unreadable = measured.unreadable.clone();
         for (id, observation) in baseline.iter().flat_map(|baseline| &baseline.observations) {
             if let Data::Unreadable(reason) = &observation.data {

@@ -129,7 +129,15 @@ mod tests {
         table.row([value.to_owned()]);
         let part = Part { caption: "Values".into(), plot: None, table, is_detail: false };
         let parts = if value.is_empty() { Vec::new() } else { vec![part] };
-        Section { key, title: "", about: "", command: "cargo bench", parts, origin: "Here.".into() }
+        Section {
+            key,
+            title: "",
+            about: "",
+            command: "cargo bench".into(),
+            parts,
+            notes: Vec::new(),
+            origin: "Here.".into(),
+        }
     }
 
     #[test]

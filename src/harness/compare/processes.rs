@@ -1,0 +1,118 @@
+//! Which processes a system consists of, and what they hold in memory.
+//!
+//! From `/proc`, so on Linux alone; elsewhere there are none.
+
+use std::collections::HashSet;
+use std::fs;
+
+/// A process, told from a later one of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    /// When it started, in ticks of the system.
+    started: u64,
+}
+
+/// What `/proc/<pid>/stat` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    process: Process,
+    parent: i32,
+    is_dead: bool,
+}
+
+impl Process {
+    /// Whether it still runs.
+    pub fn is_running(&self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.process == *self && !stat.is_dead)
+    }
+
+    /// Its share of main memory in bytes: pages that several processes share count
+    /// in parts (proportional set size). `None` if the system does not tell.
+    fn proportional(&self) -> Option<u64> {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    }
+}
+
+/// The processes `roots` with all their descendants, as far as they run.
+pub fn tree(roots: &[i32]) -> Vec<Process> {
+    let all: Vec<Stat> = running().filter(|stat| !stat.is_dead).collect();
+    let mut members: HashSet<i32> = roots.iter().copied().collect();
+    // A child may stand before its parent.
+    loop {
+        let before = members.len();
+        members.extend(
+            all.iter()
+                .filter(|stat| members.contains(&stat.parent))
+                .map(|stat| stat.process.pid)
+                .collect::<Vec<_>>(),
+        );
+        if members.len() == before {
+            break;
+        }
+    }
+    all.iter().map(|stat| stat.process).filter(|process| members.contains(&process.pid)).collect()
+}
+
+/// Whether process `pid` runs and did not start before this one, nor is it: otherwise it
+/// cannot belong to something that this one has started.
+pub fn is_younger(pid: i32) -> bool {
+    let own = i32::try_from(std::process::id()).ok().and_then(stat).map(|own| own.process);
+    own.zip(stat(pid))
+        .is_some_and(|(own, Stat { process, .. })| own.pid != pid && process.started >= own.started)
+}
+
+/// What all of `processes` hold in main memory, in bytes; `None` if the system does
+/// not tell it of each.
+pub fn memory(processes: &[Process]) -> Option<u64> {
+    let shares = processes.iter().filter(|process| process.is_running()).map(Process::proportional);
+    let sum: u64 = shares.sum::<Option<u64>>()?;
+    (sum > 0).then_some(sum)
+}
+
+fn running() -> impl Iterator<Item = Stat> {
+    let entries = fs::read_dir("/proc").ok().into_iter().flatten().flatten();
+    entries.filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?))
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse(pid: i32, text: &str) -> Option<Stat> {
+    // The name before may hold blanks and brackets.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let started = fields.get(19)?.parse().ok()?;
+    let is_dead = matches!(*fields.first()?, "Z" | "X");
+    Some(Stat { process: Process { pid, started }, parent: fields.get(1)?.parse().ok()?, is_dead })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_linux_writes() {
+        let text = "12 (a b) c) S 7 12 12 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 200";
+        let expected = Stat { process: Process { pid: 12, started: 987_654 }, parent: 7, is_dead: false };
+        assert_eq!(parse(12, text), Some(expected));
+        assert_eq!(parse(12, "12 (torn"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_child_belongs_to_the_tree_until_it_has_ended() {
+        let own = std::process::id() as i32;
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id() as i32;
+        let found = tree(&[own]).into_iter().find(|process| process.pid == pid).unwrap();
+        assert!(memory(&tree(&[own])).unwrap() > memory(&[found]).unwrap());
+        assert!(is_younger(pid) && !is_younger(own) && !is_younger(1));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!found.is_running() && memory(&[found]).is_none());
+    }
+}

@@ -1,0 +1,9 @@
+//! `mnemobench compare`: the real program with systems that misbehave on demand.
+#![allow(missing_docs, unreachable_pub, reason = "a test")]
+
+mod bench;
+mod ended;
+mod example;
+mod kept;
+mod rows;
+mod stub;
