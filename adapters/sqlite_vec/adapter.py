@@ -66,7 +66,7 @@ class SqliteVec(Adapter):
     def store(self, key: str, text: str, time: float | None) -> None:
         with self.pool.connection() as connection, timed():
             vector = self.pack(self.embedder.embed_one(text))
-            connection.execute(STORE, (key, vector, text, time))
+            connection.execute(STORE, (key, vector, text, None if time is None else float(time)))
 
     def recall(self, query: str, k: int) -> list[dict[str, Any]]:
         with self.pool.connection() as connection, timed():

@@ -27,7 +27,9 @@ class SqliteVec(stubs.AdapterTest):
             mock.patch.object(
                 module, "SCHEMA",
                 "CREATE TABLE IF NOT EXISTS memories "
-                "(key TEXT PRIMARY KEY, embedding BLOB, text, time)",
+                # Nor does the extension take an integer for its FLOAT.
+                "(key TEXT PRIMARY KEY, embedding BLOB, text, "
+                "time CHECK (typeof(time) IN ('real', 'null')))",
             ),
             mock.patch.object(
                 module, "RECALL",
@@ -61,6 +63,10 @@ class SqliteVec(stubs.AdapterTest):
         self.assertEqual([hit["key"] for hit in answer["hits"]], ["cat", "dog"])
         self.assertGreater(answer["hits"][0]["score"], 0.7)
         self.assertEqual(len(self.hits("the cat sleeps", k=1)), 1)
+
+    def test_a_time_in_whole_seconds_is_stored(self):
+        self.store("cat", "the grey cat sleeps", time=1_683_000_000)
+        self.assertEqual(self.ask("stats")["memories"], 1)
 
     def test_it_forgets_once_and_counts(self):
         self.store("cat", "the grey cat sleeps")
