@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `recall=0.10` | a recall takes 10 % longer |
 //! | `store=0.10` | a store takes 10 % longer |
-//! | `hot=0.10`, `warm=`, `cold=` | the search of one tier takes 10 % longer |
+//! | `hot=0.10`, `warm=`, `cold=` | a recall whose best hit is in that tier takes 10 % longer |
 //! | `tail=0.10` | one recall of 50 takes 10 % longer than the P99 of the others |
 //! | `memory=0.10` | a tenth of the bytes of each memory's vector and text is held for good |
 //!
@@ -59,6 +59,13 @@ pub(crate) struct Slowed {
 pub(crate) fn slow(name: &str) -> Slowed {
     let tail = if name == "recall" { share("tail") } else { 0.0 };
     Slowed { share: share(name), tail, started: Instant::now() }
+}
+
+impl Slowed {
+    /// Slows it by what `name` is asked for as well.
+    pub(crate) fn also(&mut self, name: &str) {
+        self.share += share(name);
+    }
 }
 
 impl Drop for Slowed {

@@ -185,7 +185,7 @@ impl Engine {
     /// [`Error::Log`] or [`Error::Corrupt`] when a memory cannot be read.
     pub fn recall(&self, query: &Query) -> Result<Recall, Error> {
         #[cfg(feature = "inject")]
-        let _slowed = crate::inject::slow("recall");
+        let mut slowed = crate::inject::slow("recall");
         let space = self.shared.space(&query.namespace);
         let view = space.as_ref().map(|space| space.view.load_full());
         let probe = self.shared.probe(query, view.as_deref())?;
@@ -193,6 +193,10 @@ impl Engine {
             return Ok(Recall { hits: Vec::new(), confidence: 0.0 });
         };
         let hits = self.shared.search(query, &probe, &space, &view)?;
+        #[cfg(feature = "inject")]
+        if let Some(best) = hits.first() {
+            slowed.also(&best.memory.tier.to_string().to_lowercase());
+        }
         if query.touch {
             self.shared.touch(hits.iter().map(|hit| hit.memory.id));
         }
@@ -259,8 +263,6 @@ impl Shared {
         let mut top = TopK::new(query.limit.min(view.len()));
         for (kind, tier) in TierKind::ALL.iter().zip(&view.tiers) {
             if query.tiers.contains(kind) {
-                #[cfg(feature = "inject")]
-                let _slowed = crate::inject::slow(&kind.to_string().to_lowercase());
                 tier.search(&search, &mut top)?;
             }
         }
