@@ -244,7 +244,7 @@ class Check:
 
     def store(self, driver: Driver) -> None:
         times = [
-            self.times(driver.ok("store", key=each.key, text=each.text, time=1.7e9 + number))
+            self.times(driver.ok("store", key=each.key, text=each.text, time=1_700_000_000 + number))
             for number, each in enumerate(self.all)
         ]
         self.result.store_ms, self.result.store_alone_ms = means(times)

@@ -7,6 +7,8 @@ import queue
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .protocol import Adapter, timed
+
 
 class Pool:
     """`size` connections, all opened at once; each serves one call at a time, whatever the
@@ -33,3 +35,20 @@ class Pool:
         for connection in self._all:
             connection.close()
         self._all.clear()
+
+
+class TableAdapter(Adapter):
+    """A database with one table of memories, by key, and a pool of connections to it."""
+
+    pool: Pool
+    # Takes the key.
+    FORGET: str
+    COUNT = "SELECT count(*) FROM memories"
+
+    def forget(self, key: str) -> bool:
+        with self.pool.connection() as connection, timed():
+            return connection.execute(self.FORGET, (key,)).rowcount > 0
+
+    def count(self) -> int:
+        with self.pool.connection() as connection:
+            return connection.execute(self.COUNT).fetchone()[0]

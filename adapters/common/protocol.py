@@ -342,7 +342,10 @@ class _Loop:
 
     def _store(self, request: dict[str, Any]) -> dict[str, Any]:
         key, text = _field(request, "key", str), _field(request, "text", str)
-        time = request.get("time")
+        # JSON writes whole seconds without a point, and not every database takes an integer
+        # for a float.
+        given = request.get("time")
+        time = float(given) if isinstance(given, int) else given
         _, times = self._timed(text, lambda: self.adapter.store(key, text, time))
         return times
 

@@ -14,8 +14,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common import postgres  # noqa: E402
-from common.pool import Pool  # noqa: E402
-from common.protocol import About, Adapter, serve, timed  # noqa: E402
+from common.pool import Pool, TableAdapter  # noqa: E402
+from common.protocol import About, serve, timed  # noqa: E402
 
 CLIENTS = 10
 # For bits: how many the index proposes; cosine then orders them. pgvector's own documents
@@ -55,11 +55,11 @@ SELECT key, 1 - (embedding <=> %(vector)s) FROM (
     ORDER BY {BITS} <~> binary_quantize(%(vector)s) LIMIT {CANDIDATES}
 ) candidates ORDER BY embedding <=> %(vector)s LIMIT %(k)s
 """
-FORGET = "DELETE FROM memories WHERE key = %s"
-COUNT = "SELECT count(*) FROM memories"
 
 
-class PgVector(Adapter):
+class PgVector(TableAdapter):
+    FORGET = "DELETE FROM memories WHERE key = %s"
+
     def __init__(self, index: str) -> None:
         self.index = index
 
@@ -110,14 +110,6 @@ class PgVector(Adapter):
             vector = self.vector(self.embedder.embed_one(query))
             rows = connection.execute(statement, {"vector": vector, "k": k}).fetchall()
         return [{"key": key, "score": score} for key, score in rows]
-
-    def forget(self, key: str) -> bool:
-        with self.pool.connection() as connection, timed():
-            return connection.execute(FORGET, (key,)).rowcount > 0
-
-    def count(self) -> int:
-        with self.pool.connection() as connection:
-            return connection.execute(COUNT).fetchone()[0]
 
     def processes(self) -> list[int]:
         return self.server.processes()

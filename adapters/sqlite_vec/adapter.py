@@ -9,8 +9,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from common.pool import Pool  # noqa: E402
-from common.protocol import About, Adapter, installed, serve, timed  # noqa: E402
+from common.pool import Pool, TableAdapter  # noqa: E402
+from common.protocol import About, installed, serve, timed  # noqa: E402
 
 CLIENTS = 10
 # WAL with FULL: one sync per stored memory, and readers do not wait for the writer.
@@ -25,11 +25,11 @@ CREATE VIRTUAL TABLE IF NOT EXISTS memories USING vec0(
 """
 STORE = "INSERT INTO memories(key, embedding, text, time) VALUES (?, ?, ?, ?)"
 RECALL = "SELECT key, distance FROM memories WHERE embedding MATCH ? AND k = ? ORDER BY distance"
-FORGET = "DELETE FROM memories WHERE key = ?"
-COUNT = "SELECT count(*) FROM memories"
 
 
-class SqliteVec(Adapter):
+class SqliteVec(TableAdapter):
+    FORGET = "DELETE FROM memories WHERE key = ?"
+
     def about(self) -> About:
         return About(
             system="SQLite + sqlite-vec",
@@ -66,21 +66,13 @@ class SqliteVec(Adapter):
     def store(self, key: str, text: str, time: float | None) -> None:
         with self.pool.connection() as connection, timed():
             vector = self.pack(self.embedder.embed_one(text))
-            connection.execute(STORE, (key, vector, text, None if time is None else float(time)))
+            connection.execute(STORE, (key, vector, text, time))
 
     def recall(self, query: str, k: int) -> list[dict[str, Any]]:
         with self.pool.connection() as connection, timed():
             vector = self.pack(self.embedder.embed_one(query))
             rows = connection.execute(RECALL, (vector, k)).fetchall()
         return [{"key": key, "score": 1.0 - distance} for key, distance in rows]
-
-    def forget(self, key: str) -> bool:
-        with self.pool.connection() as connection, timed():
-            return connection.execute(FORGET, (key,)).rowcount > 0
-
-    def count(self) -> int:
-        with self.pool.connection() as connection:
-            return connection.execute(COUNT).fetchone()[0]
 
     def close(self) -> None:
         self.pool.close()
