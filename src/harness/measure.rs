@@ -11,6 +11,11 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 /// An hour in nanoseconds; what takes longer is recorded as an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
+/// Whole nanoseconds; what takes longer than 584 years takes that.
+pub fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Durations of single operations, in a histogram of fixed size: recording
 /// allocates nothing and takes a few nanoseconds.
 ///
@@ -46,8 +51,7 @@ impl Latencies {
     /// Adds one operation. Less than a nanosecond counts as one.
     #[inline]
     pub fn record(&mut self, duration: Duration) {
-        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.histogram.saturating_record(ns.max(1));
+        self.histogram.saturating_record(nanoseconds(duration).max(1));
     }
 
     /// Adds everything that `other` recorded.

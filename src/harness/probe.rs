@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::footprint::{Disk, Memory};
 use super::measure::Kind;
 use super::stock::{self, Stock};
-use super::tied::{self, TIED_VARIABLE};
+use super::tied;
 use crate::config::Config;
 use crate::encoder::Document;
 use crate::engine::{Engine, Query};
@@ -147,7 +147,8 @@ impl Probe {
         let task = serde_json::to_string(self)?;
         let output = env::current_exe().and_then(|program| {
             let mut command = Command::new(program);
-            command.env(TASK, task).env(TIED_VARIABLE, process::id().to_string()).output()
+            tied::tie(&mut command);
+            command.env(TASK, task).output()
         })?;
         if !output.status.success() {
             return Err(ProbeError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));

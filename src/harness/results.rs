@@ -198,8 +198,7 @@ impl Results {
     }
 
     fn taken(&self, profile: Profile, quick: bool) -> Taken {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Taken { unix_seconds: since.as_secs(), revision: self.machine.revision.clone(), profile, quick }
+        Taken { unix_seconds: unix_seconds(), revision: self.machine.revision.clone(), profile, quick }
     }
 
     /// Whether nothing was noted.
@@ -250,14 +249,9 @@ impl Results {
             let kept: Vec<Target> = older.targets.into_iter().filter(is_new).collect();
             all.targets.splice(0..0, kept);
         }
-        let folder = path.parent().unwrap_or(home);
-        let written = fs::create_dir_all(folder).and_then(|()| {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&serde_json::to_vec_pretty(&all)?)?;
-            file.persist(&path)?;
-            Ok(())
-        });
-        written.map_err(ResultsError::io(&path))
+        let json = |source| ResultsError::Json { path: path.clone(), source };
+        let bytes = serde_json::to_vec_pretty(&all).map_err(json)?;
+        write_whole(&path, &bytes).map_err(ResultsError::io(&path))
     }
 
     /// Keeps this process's executable with a run, so that the gate can run it
@@ -298,7 +292,30 @@ struct Format {
 
 /// Where the executable of a bench is kept with a run.
 pub fn program(home: &Path, run: &str, bench: &str) -> PathBuf {
-    home.join(FOLDER).join(run).join("bin").join(bench)
+    programs(home, run).join(bench)
+}
+
+/// The folder with the executables of a run.
+pub fn programs(home: &Path, run: &str) -> PathBuf {
+    home.join(FOLDER).join(run).join("bin")
+}
+
+/// Seconds since 1970 UTC.
+pub fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Writes a file whole or not at all, in a folder that is made if need be.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// Where Criterion keeps its files: `CRITERION_HOME`, or the folder `criterion`

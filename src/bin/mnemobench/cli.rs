@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mnemocore::harness::compare::protocol::Embedder;
 use mnemocore::harness::gate::thresholds::{Thresholds, ThresholdsError};
 use mnemocore::harness::results;
 
@@ -243,6 +244,15 @@ pub(crate) enum EmbedderArg {
     Hash,
     /// all-MiniLM-L6-v2, a sentence model
     Minilm,
+}
+
+impl From<EmbedderArg> for Embedder {
+    fn from(argument: EmbedderArg) -> Self {
+        match argument {
+            EmbedderArg::Hash => Self::Hash,
+            EmbedderArg::Minilm => Self::Minilm,
+        }
+    }
 }
 
 fn at_least_1() -> clap::builder::RangedI64ValueParser<u32> {

@@ -11,9 +11,9 @@ use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use mnemocore::Method;
 use mnemocore::harness::compare::bm25::Bm25System;
 use mnemocore::harness::compare::cell::{self, Basis, Cell, Outcome};
@@ -23,14 +23,15 @@ use mnemocore::harness::compare::summary::{Absent, Settings};
 use mnemocore::harness::compare::{CellKey, Comparison, MemorySystem, Work, serve};
 use mnemocore::harness::corpus::Corpus;
 use mnemocore::harness::machine::Machine;
+use mnemocore::harness::results;
 use mnemocore::harness::workload::Workload;
 
 use self::client::Failure;
 use self::measure::Task;
 use self::plan::{Run, Step};
-use self::subject::Subject;
-use crate::cli::{CompareArgs, EmbedderArg, OwnSystem};
-use crate::{process, report};
+use self::subject::{Candidate, Subject};
+use crate::cli::{CompareArgs, OwnSystem};
+use crate::{process, progress, report};
 
 /// Without a data set: as many conversations, each about as long as one of LoCoMo's.
 const SEED: u64 = 42;
@@ -123,8 +124,25 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
     };
     let (limit, load) = (seconds("--timeout", arguments.timeout)?, seconds("--load", arguments.load)?);
     let candidates = subject::find(&arguments.adapters, &arguments.systems)?;
+    let (subjects, absent) = match greet(candidates, limit) {
+        Ok(greeted) => greeted,
+        Err(Interrupted) => return Ok(Err(Interrupted)),
+    };
+    let embedders: Vec<Embedder> = arguments.embedder.iter().map(|&embedder| embedder.into()).collect();
+    let conversations = arguments.conversations.map_or(works.len(), |count| works.len().min(count as usize));
+    let plan = plan::plan(&subjects, &embedders, conversations, arguments.rounds as usize);
+    let run = Run { subjects, works, settings: measure::Settings { clients, limit, load }, machine };
+    let bases = run.works.iter().map(|work| (work.name.clone(), run.basis(work))).collect();
+    Ok(Ok(Prepared { run, plan, absent, bases, name }))
+}
+
+/// Lets all say who they are; who does not is a row all the same.
+fn greet(
+    candidates: Vec<Result<Candidate, Absent>>,
+    limit: Duration,
+) -> Result<(Vec<Subject>, Vec<Absent>), Interrupted> {
     let (mut subjects, mut absent) = (Vec::new(), Vec::new());
-    let bar = progress(candidates.len());
+    let bar = progress::bar(candidates.len());
     for candidate in candidates {
         match candidate {
             Err(missing) => absent.push(missing),
@@ -132,7 +150,7 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
                 bar.set_message(format!("{}: hello", candidate.row));
                 match candidate.greet(limit) {
                     Ok(subject) => subjects.push(subject),
-                    Err(Failure::Interrupted) => return Ok(Err(Interrupted)),
+                    Err(Failure::Interrupted) => return Err(Interrupted),
                     Err(failure) => absent.push(candidate.absent(failure.to_string())),
                 }
             }
@@ -140,19 +158,7 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let embedders: Vec<Embedder> = arguments
-        .embedder
-        .iter()
-        .map(|embedder| match embedder {
-            EmbedderArg::Hash => Embedder::Hash,
-            EmbedderArg::Minilm => Embedder::Minilm,
-        })
-        .collect();
-    let conversations = arguments.conversations.map_or(works.len(), |count| works.len().min(count as usize));
-    let plan = plan::plan(&subjects, &embedders, conversations, arguments.rounds as usize);
-    let run = Run { subjects, works, settings: measure::Settings { clients, limit, load }, machine };
-    let bases = run.works.iter().map(|work| (work.name.clone(), run.basis(work))).collect();
-    Ok(Ok(Prepared { run, plan, absent, bases, name }))
+    Ok((subjects, absent))
 }
 
 fn corpus(data: Option<&Path>) -> Result<(String, Corpus), Box<dyn Error>> {
@@ -171,7 +177,7 @@ fn run_plan(
     cells: &Path,
     retry: bool,
 ) -> Result<Result<(), Interrupted>, Box<dyn Error>> {
-    let bar = progress(plan.len());
+    let bar = progress::bar(plan.len());
     let mut failures: BTreeMap<(usize, Option<Embedder>), usize> = BTreeMap::new();
     for step in plan {
         let (subject, work, key) = (run.subject(step), run.work(step), run.key(step));
@@ -185,7 +191,7 @@ fn run_plan(
             };
             *failed = if matches!(outcome, Outcome::Failed(_)) { *failed + 1 } else { 0 };
             let (about, machine) = (subject.about.clone(), run.machine.clone());
-            let (format, unix_seconds) = (cell::FORMAT, now());
+            let (format, unix_seconds) = (cell::FORMAT, results::unix_seconds());
             let cell = Cell { format, key, basis, subject: about, machine, unix_seconds, outcome };
             cell.write(cells).map_err(|error| format!("{}: {error}", cells.display()))?;
             // Somebody may look into a file to see how far it has come.
@@ -242,19 +248,6 @@ fn forget(path: &Path) -> Result<(), String> {
 fn describe(key: &CellKey) -> String {
     let embedder = key.embedder.map_or_else(String::new, |embedder| format!(", {embedder}"));
     format!("{}{embedder}, {}, round {}", key.row, key.conversation, key.round)
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn progress(cells: usize) -> ProgressBar {
-    let bar = ProgressBar::new(cells as u64);
-    // A template that is known to be one.
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// Writes JSON and Markdown, and prints what stands in them.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use mnemocore::harness::gate::statistics::median;
 use mnemocore::harness::gate::thresholds::Gate;
 use mnemocore::harness::gate::{Pairs, Suspect};
@@ -14,6 +13,7 @@ use mnemocore::harness::results::{self, NEW};
 
 use super::criterion;
 use super::process::{self, Failure};
+use super::progress;
 
 /// How one process of a pair samples: briefly, because the pairs are the samples.
 const SAMPLING: [&str; 8] = [
@@ -53,45 +53,48 @@ impl<'a> Confirmation<'a> {
     /// a second; pairs of all suspects take turns, so that a bad minute of the machine
     /// hits a pair or two of each, and not all of one.
     pub(crate) fn run(&self, suspects: &[Suspect]) -> Result<Pairs, Failure> {
-        let bar = progress(self.pairs * suspects.len());
+        let bar = progress::bar(self.pairs * suspects.len());
         bar.set_message(format!("confirming {}", suspects.len()));
-        let mut all: Pairs = suspects.iter().map(|suspect| (suspect.id.clone(), Ok(Vec::new()))).collect();
-        let mut open: Vec<&Suspect> = suspects.iter().collect();
+        let mut closed = Pairs::new();
+        let mut open: Vec<(&Suspect, Vec<f64>)> =
+            suspects.iter().map(|suspect| (suspect, Vec::new())).collect();
         for number in 0..self.pairs {
-            let mut still_open = Vec::new();
-            for suspect in open {
-                let pair = self.run_pair(suspect, number)?;
-                let so_far = all.entry(suspect.id.clone()).or_insert_with(|| Ok(Vec::new()));
-                if add(so_far, pair, suspect) {
-                    still_open.push(suspect);
-                } else {
-                    bar.inc((self.pairs - number - 1) as u64);
-                }
+            for (suspect, mut differences) in std::mem::take(&mut open) {
                 bar.inc(1);
+                let result = match self.run_pair(suspect, number) {
+                    Ok(difference) => {
+                        differences.push(difference);
+                        if !suspect.is_cleared_by(&differences) {
+                            open.push((suspect, differences));
+                            continue;
+                        }
+                        Ok(differences)
+                    }
+                    Err(Failure::Interrupted) => return Err(Failure::Interrupted),
+                    Err(failure) => Err(format!("not confirmed: {failure}")),
+                };
+                bar.inc((self.pairs - number - 1) as u64);
+                closed.insert(suspect.id.clone(), result);
             }
-            open = still_open;
         }
         bar.finish_and_clear();
-        Ok(all)
+        closed.extend(open.into_iter().map(|(suspect, differences)| (suspect.id.clone(), Ok(differences))));
+        Ok(closed)
     }
 
-    /// ln(median of the candidate / median of the baseline), or why there is none.
-    fn run_pair(&self, suspect: &Suspect, number: usize) -> Result<Result<f64, String>, Failure> {
+    /// ln(median of the candidate / median of the baseline).
+    fn run_pair(&self, suspect: &Suspect, number: usize) -> Result<f64, Failure> {
         let old = || self.run_once(self.runs[0], suspect, &[]);
         let new = || self.run_once(self.runs[1], suspect, &self.environment);
-        let (before, after);
-        if number.is_multiple_of(2) {
-            before = old();
-            after = new();
+        let (before, after) = if number.is_multiple_of(2) {
+            let before = old();
+            (before, new())
         } else {
-            after = new();
-            before = old();
-        }
-        match (before, after) {
-            (Err(Failure::Interrupted), _) | (_, Err(Failure::Interrupted)) => Err(Failure::Interrupted),
-            (Err(failure), _) | (_, Err(failure)) => Ok(Err(format!("not confirmed: {failure}"))),
-            (Ok(before), Ok(after)) => Ok(Ok((after / before).ln())),
-        }
+            let after = new();
+            (old(), after)
+        };
+        let (before, after) = (before?, after?);
+        Ok((after / before).ln())
     }
 
     /// Measures the suspect alone, in a home of its own, and returns its median.
@@ -115,35 +118,10 @@ impl<'a> Confirmation<'a> {
     }
 }
 
-/// Adds a pair to those of its suspect; returns whether more are needed.
-fn add(so_far: &mut Result<Vec<f64>, String>, pair: Result<f64, String>, suspect: &Suspect) -> bool {
-    match (so_far.as_mut(), pair) {
-        (Ok(list), Ok(difference)) => {
-            list.push(difference);
-            !suspect.is_cleared_by(list)
-        }
-        (_, Err(reason)) => {
-            *so_far = Err(reason);
-            false
-        }
-        (Err(_), Ok(_)) => false,
-    }
-}
-
 fn missing(program: &Path, run: &str) -> Failure {
     let again =
         if run == NEW { "cargo bench".into() } else { format!("cargo bench -- --save-baseline {run}") };
     Failure::new(program, format!("it is not there; on its revision, run {again}"))
-}
-
-fn progress(steps: usize) -> ProgressBar {
-    // Hides itself where standard error is no terminal.
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}");
-    let bar = ProgressBar::new(steps as u64);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 /// The regular expression that lets through this benchmark alone.

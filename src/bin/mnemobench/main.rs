@@ -13,6 +13,7 @@ mod detect;
 mod measured;
 mod output;
 mod process;
+mod progress;
 mod report;
 mod selftest;
 mod sides;

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mnemocore::harness::tied::TIED_VARIABLE;
+use mnemocore::harness::tied;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How often a process is asked whether it has ended.
@@ -97,7 +97,7 @@ enum Ended {
 
 impl ProcessGroup {
     pub(crate) fn spawn(command: &mut Command) -> std::io::Result<Self> {
-        command.env(TIED_VARIABLE, std::process::id().to_string());
+        tied::tie(command);
         // A group of its own, which an interrupt from the terminal does not reach.
         Ok(Self { leader: command.process_group(0).spawn()? })
     }
@@ -108,15 +108,13 @@ impl ProcessGroup {
             match self.leader.try_wait() {
                 Ok(Some(status)) => return Ended::Status(status),
                 Err(error) => return Ended::Unknown(error.to_string()),
-                Ok(None) if INTERRUPTED.load(Ordering::Relaxed) => return Ended::Interrupted,
+                Ok(None) if is_interrupted() => return Ended::Interrupted,
                 Ok(None) if started.elapsed() >= limit => return Ended::Late,
                 Ok(None) => std::thread::sleep(POLL),
             }
         }
     }
-}
 
-impl ProcessGroup {
     /// Whether the first process ends by itself within a time, interrupted or not.
     pub(crate) fn ends_within(&mut self, limit: Duration) -> bool {
         let started = Instant::now();

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::protocol::{Embedder, Hello};
 use super::work::{Faults, Refusals, Work};
 use crate::harness::machine::Machine;
+use crate::harness::results::write_whole;
 
 /// Raised when a field changes its meaning or goes away.
 pub const FORMAT: u32 = 1;
@@ -278,13 +279,7 @@ impl Cell {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let path = folder.join(self.key.path());
-        let parent = path.parent().unwrap_or(folder);
-        fs::create_dir_all(parent)?;
-        let file = tempfile::NamedTempFile::new_in(parent)?;
-        serde_json::to_writer(&file, self)?;
-        file.persist(path)?;
-        Ok(())
+        write_whole(&folder.join(self.key.path()), &serde_json::to_vec(self)?)
     }
 }
 

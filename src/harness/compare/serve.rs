@@ -11,6 +11,7 @@ use super::protocol::{
     Answer, Forgotten, Hello, Hit, Op, Opened, Recalled, Refusal, Request, Response, Stats, Synthesized,
     Times,
 };
+use crate::harness::measure::nanoseconds;
 
 /// One store of memories, to be compared with others.
 ///
@@ -102,8 +103,7 @@ pub fn answer<S: MemorySystem + ?Sized>(system: &RwLock<Box<S>>, op: &Op) -> Res
 fn timed<T>(call: impl FnOnce() -> Result<T, Refusal>) -> Result<(T, Times), Refusal> {
     let started = Instant::now();
     let result = call()?;
-    let total_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    Ok((result, Times { total_ns, embed_ns: 0 }))
+    Ok((result, Times { total_ns: nanoseconds(started.elapsed()), embed_ns: 0 }))
 }
 
 /// Speaks the protocol for `system` until `input` ends, with as many requests under

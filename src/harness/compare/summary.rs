@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use self::figure::{Figure, Statistic};
 pub use self::resample::Estimate;
 use self::resample::Samples;
-use super::cell::{Cell, CellKey, Check, Measured, Outcome, Restart, Subject};
+use super::cell::{Call, Cell, CellKey, Check, Measured, Outcome, Restart, Subject};
 use super::protocol::Embedder;
 use crate::harness::gate::statistics::median;
 use crate::harness::machine::Machine;
@@ -331,30 +331,31 @@ fn table(
 type CallKind = (&'static str, fn(&Measured) -> Vec<f64>);
 
 const CALLS: [CallKind; 9] = [
-    ("store", |measured| within(&measured.stores)),
-    ("store without embedding", |measured| alone(&measured.stores)),
-    ("store from outside", |measured| outside(&measured.stores)),
-    ("recall of 5", |measured| within(&measured.recalls_of_five)),
-    ("recall of 10", |measured| within(&measured.recalls)),
-    ("recall of 10 without embedding", |measured| alone(&measured.recalls)),
-    ("recall of 10 from outside", |measured| outside(&measured.recalls)),
-    ("first recall after the stores", |measured| within(&[measured.first_recall])),
-    ("synthesize", |measured| {
-        let calls = measured.synthesize.done().into_iter().flatten();
-        calls.map(|&[total, _, _]| total as f64).collect()
-    }),
+    ("store", |measured| each(&measured.stores, total)),
+    ("store without embedding", |measured| each(&measured.stores, alone)),
+    ("store from outside", |measured| each(&measured.stores, outside)),
+    ("recall of 5", |measured| each(&measured.recalls_of_five, total)),
+    ("recall of 10", |measured| each(&measured.recalls, total)),
+    ("recall of 10 without embedding", |measured| each(&measured.recalls, alone)),
+    ("recall of 10 from outside", |measured| each(&measured.recalls, outside)),
+    ("first recall after the stores", |measured| each(&[measured.first_recall], total)),
+    ("synthesize", |measured| measured.synthesize.done().into_iter().flatten().map(total).collect()),
 ];
 
-fn within(calls: &[Option<[u64; 3]>]) -> Vec<f64> {
-    calls.iter().flatten().map(|&[total, _, _]| total as f64).collect()
+fn each(calls: &[Option<Call>], of: fn(&Call) -> f64) -> Vec<f64> {
+    calls.iter().flatten().map(of).collect()
 }
 
-fn alone(calls: &[Option<[u64; 3]>]) -> Vec<f64> {
-    calls.iter().flatten().map(|&[total, embed, _]| total.saturating_sub(embed) as f64).collect()
+fn total(&[total, _, _]: &Call) -> f64 {
+    total as f64
 }
 
-fn outside(calls: &[Option<[u64; 3]>]) -> Vec<f64> {
-    calls.iter().flatten().map(|&[_, _, outside]| outside as f64).collect()
+fn alone(&[total, embed, _]: &Call) -> f64 {
+    total.saturating_sub(embed) as f64
+}
+
+fn outside(&[_, _, outside]: &Call) -> f64 {
+    outside as f64
 }
 
 /// Percentiles of each round, all conversations together, and the medians of these.

@@ -9,8 +9,9 @@ use mnemocore::harness::compare::cell::{Call, Check, Measured, Restart};
 use mnemocore::harness::compare::protocol::{
     Answer, Embedder, Forgotten, Hello, Hit, Op, Opened, PROTOCOL, Recalled, RefusalKind, Stats, capability,
 };
-use mnemocore::harness::compare::work::{Checker, Refusals, Work, qualities};
+use mnemocore::harness::compare::work::{Checker, Refusals, Stored, Work, qualities};
 use mnemocore::harness::footprint::Disk;
+use mnemocore::harness::measure::nanoseconds;
 use tempfile::TempDir;
 
 use super::client::{Client, Failure, Program};
@@ -83,7 +84,7 @@ fn greet(
             format!("hello: expected version {PROTOCOL} of the protocol, received {}", hello.protocol);
         return Err(Failure::Broken(reason));
     }
-    Ok((client, hello, nanoseconds(started)))
+    Ok((client, hello, nanoseconds(started.elapsed())))
 }
 
 /// Who a system is.
@@ -94,10 +95,6 @@ pub(crate) fn hello(program: &Program, limit: Duration) -> Result<Hello, Failure
 
 fn unexpected(operation: &str) -> Failure {
     Failure::Broken(format!("{operation}: expected another answer"))
-}
-
-fn nanoseconds(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A cell to be measured.
@@ -195,7 +192,7 @@ impl Task<'_> {
 fn ask_open(client: &dyn Client, open: &Op) -> Result<(Opened, Call), Failure> {
     let started = Instant::now();
     let answer = required(client.ask(open.clone()))?;
-    let call = call(&answer, nanoseconds(started));
+    let call = call(&answer, nanoseconds(started.elapsed()));
     match answer {
         Answer::Opened(opened) => Ok((opened, call)),
         _ => Err(unexpected("open")),
@@ -250,7 +247,7 @@ impl Run<'_> {
         let (name, started) = (op.name(), Instant::now());
         match self.client.ask(op) {
             Ok(answer) => {
-                let call = call(&answer, nanoseconds(started));
+                let call = call(&answer, nanoseconds(started.elapsed()));
                 Ok(Some((answer, call)))
             }
             Err(Failure::Refused(refusal)) => {
@@ -270,11 +267,7 @@ impl Run<'_> {
             let call = self.ask(op)?.map(|(_, call)| call);
             self.measured.stores.push(call);
         }
-        if self.measured.stores.iter().all(Option::is_none) {
-            let reason = self.measured.refusals.get("store").map_or("", |refused| &refused.first);
-            return Err(Failure::Broken(format!("every store was refused: {reason}")));
-        }
-        Ok(())
+        self.any_done("store", &self.measured.stores)
     }
 
     /// The answers for ten memories.
@@ -300,11 +293,17 @@ impl Run<'_> {
             self.measured.qualities.push(qualities(of_five, &ranked, &question.relevant));
             of_ten.push(ranked);
         }
-        if self.measured.recalls.iter().all(Option::is_none) {
-            let reason = self.measured.refusals.get("recall").map_or("", |refused| &refused.first);
-            return Err(Failure::Broken(format!("every recall was refused: {reason}")));
-        }
+        self.any_done("recall", &self.measured.recalls)?;
         Ok(of_ten)
+    }
+
+    /// Of a system that refuses all there is nothing to measure.
+    fn any_done(&self, operation: &str, calls: &[Option<Call>]) -> Result<(), Failure> {
+        if calls.iter().any(Option::is_some) {
+            return Ok(());
+        }
+        let reason = self.measured.refusals.get(operation).map_or("", |refused| &refused.first);
+        Err(Failure::Broken(format!("every {operation} was refused: {reason}")))
     }
 
     /// Asks once, and checks the answer outside the timer.
@@ -423,28 +422,25 @@ impl Run<'_> {
         let is_single = |text: &str| memories.iter().filter(|memory| memory.text == text).count() == 1;
         let place = memories.iter().position(|memory| is_single(&memory.text)).unwrap_or_default();
         let Some(memory) = memories.get(place) else { return Ok(()) };
-        self.measured.forget = match self.client.ask(Op::Forget { key: memory.key.clone() }) {
-            Ok(Answer::Forgotten(Forgotten { forgotten, .. })) => {
-                let gone = match self.client.ask(Op::Recall { query: memory.text.clone(), k: 10 }) {
-                    Ok(Answer::Recalled(Recalled { hits, .. })) => {
-                        let found = self.checker.check(&hits, 10, &[place as u32]).ranked;
-                        Ok(!found.contains(&(place as u32)))
-                    }
-                    Ok(_) => Err(unexpected("recall")),
-                    Err(failure) => Err(failure),
-                };
-                match gone {
-                    Ok(gone) => Check::Done(forgotten && gone),
-                    Err(Failure::Refused(refusal)) => Check::Failed(refusal.to_string()),
-                    Err(failure) => return Err(failure),
-                }
-            }
-            Ok(_) => return Err(unexpected("forget")),
+        self.measured.forget = match self.forgets(memory, place as u32) {
+            Ok(gone) => Check::Done(gone),
             Err(Failure::Refused(refusal)) if refusal.kind == RefusalKind::Unsupported => Check::Unsupported,
             Err(Failure::Refused(refusal)) => Check::Failed(refusal.to_string()),
             Err(failure) => return Err(failure),
         };
         Ok(())
+    }
+
+    fn forgets(&self, memory: &Stored, place: u32) -> Result<bool, Failure> {
+        let forget = Op::Forget { key: memory.key.clone() };
+        let Answer::Forgotten(Forgotten { forgotten, .. }) = self.client.ask(forget)? else {
+            return Err(unexpected("forget"));
+        };
+        let recall = Op::Recall { query: memory.text.clone(), k: 10 };
+        let Answer::Recalled(Recalled { hits, .. }) = self.client.ask(recall)? else {
+            return Err(unexpected("recall"));
+        };
+        Ok(forgotten && !self.checker.check(&hits, 10, &[place]).ranked.contains(&place))
     }
 }
 

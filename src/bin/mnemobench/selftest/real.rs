@@ -169,7 +169,7 @@ fn programs(home: &Path, benches: &[String]) -> Result<Vec<PathBuf>, String> {
         format!("{}: no executable; run cargo bench, with --features inject to slow it", program.display())
     };
     if benches.is_empty() {
-        let folder = results::program(home, NEW, "").join("");
+        let folder = results::programs(home, NEW);
         let entries = fs::read_dir(&folder).map_err(|_| none(&folder))?;
         let mut programs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         programs.sort();

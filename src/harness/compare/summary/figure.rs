@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::cell::Measured;
-use super::{alone, within};
+use super::super::cell::{Call, Measured};
+use super::{alone, total};
 use crate::harness::measure::{Better, Unit};
 
 /// A figure in which one system can be better than another.
@@ -99,8 +99,8 @@ impl Figure {
     /// The values of a cell: of each memory, of each question, or one of all; with
     /// what is missing as not a number, so that places stay.
     pub(super) fn values(self, measured: &Measured) -> Vec<f64> {
-        let aligned = |calls: &[Option<[u64; 3]>], of: fn(&[Option<[u64; 3]>]) -> Vec<f64>| -> Vec<f64> {
-            calls.iter().map(|call| of(&[*call]).first().copied().unwrap_or(f64::NAN)).collect()
+        let aligned = |calls: &[Option<Call>], of: fn(&Call) -> f64| -> Vec<f64> {
+            calls.iter().map(|call| call.as_ref().map_or(f64::NAN, of)).collect()
         };
         let quality = |at: usize| -> Vec<f64> {
             measured.qualities.iter().map(|all| all.get(at).copied().unwrap_or(f64::NAN)).collect()
@@ -110,9 +110,9 @@ impl Figure {
             Self::RecallAt5 => quality(0),
             Self::RecallAt10 => quality(1),
             Self::Ndcg => quality(2),
-            Self::Store => aligned(&measured.stores, within),
+            Self::Store => aligned(&measured.stores, total),
             Self::StoreAlone => aligned(&measured.stores, alone),
-            Self::Recall | Self::RecallP99 => aligned(&measured.recalls, within),
+            Self::Recall | Self::RecallP99 => aligned(&measured.recalls, total),
             Self::RecallAlone => aligned(&measured.recalls, alone),
             Self::Throughput(clients) => one(measured.throughput.get(&clients).copied().flatten()),
             Self::Ram => one(measured.ram.map(|bytes| bytes as f64)),
