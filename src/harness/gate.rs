@@ -10,13 +10,16 @@
 //!
 //! 1. **Screen.** A benchmark is clear if the bootstrap's upper 95 % bound of
 //!    ln(median new / median old) is below what *half* the allowed worsening gives.
-//! 2. **Confirm.** Each pair of runs of a suspect gives d = ln(median new / median
-//!    old). It has *regressed* if mean(d) > 0.95 theta and the p of "the true mean is
-//!    at most what 30 % of the allowed worsening gives", adjusted by Holm over all
-//!    suspects, is at most alpha. It has *passed* if the upper 95 % bound is below
-//!    theta. Otherwise it is *inconclusive*, or *too noisy* if the standard error is
-//!    above theta / 2. After four pairs and every two more, those that a bound of
-//!    99.5 % clears are not run any further; nothing else is decided early.
+//! 2. **Confirm.** Each run of a pair of a suspect gives a median. The change c is
+//!    the mean of ln(median) over the faster half of the candidate's runs, less that
+//!    of the baseline's ([`pairs::Randomization`]). It has *regressed* if c > 0.95
+//!    theta and the p of "the true change is at most what 30 % of the allowed
+//!    worsening gives", adjusted by Holm over all suspects, is at most alpha. It has
+//!    *passed* if the p of "at least theta" is at most 5 %. Otherwise it is
+//!    *inconclusive*, or *too noisy* if its interval is wider than 1.6 theta. After
+//!    four pairs and every two more, those that a bound of 99.5 % on the mean
+//!    difference within pairs ([`pairs::Student`]) clears are not run any further;
+//!    nothing else is decided early.
 //! 3. **Bytes and qualities** are compared as they are.
 //!
 //! A suspect that cannot be confirmed is inconclusive: a machine that was busier in
@@ -27,6 +30,7 @@
 //!
 //! `mnemobench selftest` prints how often all of this errs.
 
+pub mod pairs;
 mod screen;
 pub mod statistics;
 pub mod thresholds;

@@ -48,12 +48,31 @@ fn pairs_clear_a_suspect_and_see_an_improvement() {
 #[test]
 fn pairs_that_scatter_are_too_noisy_and_those_in_between_inconclusive() {
     let home = suspect();
-    home.measuring("main", ID, &[100.0]);
-    home.measuring("new", ID, &[60.0, 190.0]);
+    home.measuring("main", ID, &[100.0, 150.0, 220.0, 90.0, 170.0]);
+    home.measuring("new", ID, &[160.0, 95.0, 210.0, 105.0, 140.0]);
     home.detect(&["--pairs", "12"]).assert(ID, "too_noisy", 2);
-    // Just below what is allowed, and known to one per cent.
-    home.measuring("new", ID, &[105.5, 112.5]);
+    // About what is allowed.
+    home.measuring("main", ID, &[100.0, 103.0, 98.0, 104.0, 101.0]);
+    home.measuring("new", ID, &[106.0, 113.0, 108.0, 112.0, 107.0]);
     home.detect(&["--pairs", "12"]).assert(ID, "inconclusive", 2);
+}
+
+#[test]
+fn a_neighbour_of_some_runs_neither_alarms_nor_hides_a_regression() {
+    let home = suspect();
+    home.measuring("main", ID, &[100.0, 101.0, 160.0, 102.0, 99.0]);
+    home.measuring("new", ID, &[101.0, 100.0, 99.0, 165.0, 170.0, 102.0, 103.0]);
+    home.detect(&[]).assert(ID, "passed", 0);
+    home.measuring("new", ID, &[121.0, 120.0, 119.0, 185.0, 190.0, 122.0, 123.0]);
+    home.detect(&[]).assert(ID, "regressed", 1);
+}
+
+#[test]
+fn what_slows_every_other_run_has_regressed() {
+    let home = suspect();
+    home.measuring("main", ID, &[100.0]);
+    home.measuring("new", ID, &[100.0, 150.0]);
+    home.detect(&[]).assert(ID, "regressed", 1);
 }
 
 #[test]

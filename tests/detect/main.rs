@@ -14,7 +14,7 @@ fn the_simulated_selftest_is_the_same_for_the_same_seed() {
     let (first, second) = (table(), table());
     assert_eq!((first.code, &first.text), (Some(0), &second.text));
     assert!(
-        first.text.contains("| screen and pairs, 12 % ") && first.text.contains("100.0 %"),
+        first.text.contains("| screen and pairs, 12 %, 20 % ") && first.text.contains("100.0 %"),
         "{}",
         first.text
     );

@@ -56,19 +56,19 @@ impl<'a> Confirmation<'a> {
         let bar = progress::bar(self.pairs * suspects.len());
         bar.set_message(format!("confirming {}", suspects.len()));
         let mut closed = Pairs::new();
-        let mut open: Vec<(&Suspect, Vec<f64>)> =
+        let mut open: Vec<(&Suspect, Vec<[f64; 2]>)> =
             suspects.iter().map(|suspect| (suspect, Vec::new())).collect();
         for number in 0..self.pairs {
-            for (suspect, mut differences) in std::mem::take(&mut open) {
+            for (suspect, mut pairs) in std::mem::take(&mut open) {
                 bar.inc(1);
                 let result = match self.run_pair(suspect, number) {
-                    Ok(difference) => {
-                        differences.push(difference);
-                        if !suspect.is_cleared_by(&differences) {
-                            open.push((suspect, differences));
+                    Ok(pair) => {
+                        pairs.push(pair);
+                        if !suspect.is_cleared_by(&pairs) {
+                            open.push((suspect, pairs));
                             continue;
                         }
-                        Ok(differences)
+                        Ok(pairs)
                     }
                     Err(Failure::Interrupted) => return Err(Failure::Interrupted),
                     Err(failure) => Err(format!("not confirmed: {failure}")),
@@ -78,12 +78,12 @@ impl<'a> Confirmation<'a> {
             }
         }
         bar.finish_and_clear();
-        closed.extend(open.into_iter().map(|(suspect, differences)| (suspect.id.clone(), Ok(differences))));
+        closed.extend(open.into_iter().map(|(suspect, pairs)| (suspect.id.clone(), Ok(pairs))));
         Ok(closed)
     }
 
-    /// ln(median of the candidate / median of the baseline).
-    fn run_pair(&self, suspect: &Suspect, number: usize) -> Result<f64, Failure> {
+    /// The median of the baseline and that of the candidate.
+    fn run_pair(&self, suspect: &Suspect, number: usize) -> Result<[f64; 2], Failure> {
         let old = || self.run_once(self.runs[0], suspect, &[]);
         let new = || self.run_once(self.runs[1], suspect, &self.environment);
         let (before, after) = if number.is_multiple_of(2) {
@@ -93,8 +93,7 @@ impl<'a> Confirmation<'a> {
             let after = new();
             (old(), after)
         };
-        let (before, after) = (before?, after?);
-        Ok((after / before).ln())
+        Ok([before?, after?])
     }
 
     /// Measures the suspect alone, in a home of its own, and returns its median.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::statistics::{Bootstrap, Paired, Resamples, holm};
+use rayon::prelude::*;
+
+use super::pairs::{Randomization, Student};
+use super::statistics::{Bootstrap, Resamples, holm};
 use super::thresholds::{Allowed, FEWEST_PAIRS, Thresholds};
 use super::verdict::{Change, Effect, Finding, Judgement, Verdict};
 use super::{BEYOND_DOUBT, CLEAR, CONFIDENCE, Data, Observation, Origin, Side, is_exact};
@@ -13,8 +16,9 @@ use crate::harness::results::Kind;
 /// Rounding may put equal ratios on both sides of a limit.
 const ROUNDING: f64 = 1e-9;
 
-/// The d of each pair of a suspect, or why there are none.
-pub type Pairs = BTreeMap<String, Result<Vec<f64>, String>>;
+/// What both runs of each pair of a suspect measured, the baseline's first, or why
+/// there are none.
+pub type Pairs = BTreeMap<String, Result<Vec<[f64; 2]>, String>>;
 
 /// What the first stage found.
 #[derive(Clone, Debug, PartialEq)]
@@ -294,27 +298,40 @@ impl Screening {
         Judgement::new(findings)
     }
 
-    /// The second stage: for each suspect the d of every pair, ln(median of the
-    /// candidate / median of the baseline), or why there are none.
+    /// The second stage: for each suspect the medians of both runs of every pair, or
+    /// why there are none.
     pub fn conclude(self, pairs: &Pairs) -> Judgement {
         let Self { mut findings, suspects, thresholds } = self;
-        let paired: Vec<Result<Paired, String>> =
-            suspects.iter().map(|suspect| suspect.paired(pairs.get(&suspect.id))).collect();
-        let p = |suspect: &Suspect, paired: &Result<Paired, String>| {
-            paired.as_ref().ok().map(|paired| {
-                let bound = suspect.allowed.log(BEYOND_DOUBT);
-                (paired.p_at_most(bound), paired.p_at_least(-bound))
-            })
-        };
-        let (worse, better): (Vec<f64>, Vec<f64>) =
-            suspects.iter().zip(&paired).filter_map(|(suspect, paired)| p(suspect, paired)).unzip();
-        let mut families = holm(&worse).into_iter().zip(holm(&better));
-        for (suspect, paired) in suspects.into_iter().zip(paired) {
-            let family = if paired.is_ok() { families.next() } else { None };
-            findings.push(suspect.conclude(paired, family, &thresholds));
+        let evidence: Vec<Result<Evidence, String>> =
+            suspects.par_iter().map(|suspect| suspect.evidence(pairs.get(&suspect.id))).collect();
+        let known = || evidence.iter().flatten();
+        let worse = holm(&known().map(|evidence| evidence.worse).collect::<Vec<_>>());
+        let better = holm(&known().map(|evidence| evidence.better).collect::<Vec<_>>());
+        let mut families = worse.into_iter().zip(better);
+        for (suspect, evidence) in suspects.into_iter().zip(evidence) {
+            let evidence = evidence.map(|evidence| match families.next() {
+                Some((worse, better)) => Evidence { worse, better, ..evidence },
+                None => evidence,
+            });
+            findings.push(suspect.conclude(evidence, &thresholds));
         }
         Judgement::new(findings)
     }
+}
+
+/// What the pairs of a suspect say; changes are ln of the worsening: the estimate, its
+/// lower and its upper bound.
+struct Evidence {
+    change: [f64; 3],
+    pairs: usize,
+    /// The change that speaks most for a regression.
+    slower: [f64; 3],
+    /// p of "that is not beyond doubt".
+    worse: f64,
+    /// p of "it is not better beyond doubt".
+    better: f64,
+    /// Whether the change stays below what is allowed.
+    is_allowed: bool,
 }
 
 impl Suspect {
@@ -323,44 +340,67 @@ impl Suspect {
     ///
     /// Looking early can only clear, so no false alarm comes of it; what it costs
     /// in worsenings that are missed, `mnemobench selftest` prints.
-    pub fn is_cleared_by(&self, differences: &[f64]) -> bool {
+    pub fn is_cleared_by(&self, pairs: &[[f64; 2]]) -> bool {
+        self.cleared(&logarithms(pairs)).is_some()
+    }
+
+    /// By pairs of logarithms.
+    fn cleared(&self, pairs: &[[f64; 2]]) -> Option<Student> {
         // Only where both orders of a pair are as frequent.
-        let enough = differences.len() >= FEWEST_TO_CLEAR && differences.len().is_multiple_of(2);
-        let below = |paired: Paired| paired.upper(EARLY_CONFIDENCE) < REACHED * self.allowed.log(1.0);
-        enough && Paired::new(differences).is_some_and(below)
+        let enough = pairs.len() >= FEWEST_TO_CLEAR && pairs.len().is_multiple_of(2);
+        let mean = Student::of_pairs(pairs).filter(|_| enough)?;
+        let [_, _, upper] = mean.interval(EARLY_CONFIDENCE);
+        (upper < REACHED * self.allowed.log(1.0)).then_some(mean)
     }
 
-    fn paired(&self, differences: Option<&Result<Vec<f64>, String>>) -> Result<Paired, String> {
-        match differences {
-            None => Err(UNCONFIRMED.into()),
-            Some(Err(reason)) => Err(reason.clone()),
-            Some(Ok(differences)) => {
-                let enough = differences.len() >= FEWEST_PAIRS || self.is_cleared_by(differences);
-                Paired::new(differences).filter(|_| enough).ok_or_else(|| {
-                    format!("{} pairs of runs; expected {FEWEST_PAIRS} or more", differences.len())
-                })
-            }
+    fn evidence(&self, pairs: Option<&Result<Vec<[f64; 2]>, String>>) -> Result<Evidence, String> {
+        let logs = logarithms(pairs.ok_or(UNCONFIRMED)?.as_ref().map_err(String::clone)?);
+        let (pairs, doubtful) = (logs.len(), self.allowed.log(BEYOND_DOUBT));
+        if let Some(mean) = self.cleared(&logs) {
+            let change = mean.interval(CONFIDENCE);
+            let better = mean.p_at_least(-doubtful);
+            return Ok(Evidence { change, pairs, slower: change, worse: 1.0, better, is_allowed: true });
         }
+        let both = Student::of_pairs(&logs).zip(Randomization::new(&logs));
+        let (mean, halves) = both
+            .filter(|_| pairs >= FEWEST_PAIRS)
+            .ok_or_else(|| format!("{pairs} pairs of runs; expected {FEWEST_PAIRS} or more"))?;
+        let change = halves.interval(CONFIDENCE);
+        let mut slower = (halves.p_at_most(doubtful), change);
+        // What slows some runs only shows in the mean.
+        let of_mean = (mean.p_at_most(doubtful), mean.interval(CONFIDENCE));
+        if mean.mean > REACHED * self.allowed.log(1.0) && of_mean.0 < slower.0 {
+            slower = of_mean;
+        }
+        let (p, slower) = slower;
+        Ok(Evidence {
+            change,
+            pairs,
+            slower,
+            // The smaller of two (Bonferroni).
+            worse: (2.0 * p).min(1.0),
+            better: halves.p_at_least(-doubtful),
+            is_allowed: halves.p_at_least(self.allowed.log(1.0)) <= 1.0 - CONFIDENCE,
+        })
     }
 
-    fn conclude(
-        self,
-        paired: Result<Paired, String>,
-        family: Option<(f64, f64)>,
-        thresholds: &Thresholds,
-    ) -> Finding {
+    fn conclude(self, evidence: Result<Evidence, String>, thresholds: &Thresholds) -> Finding {
         let Self { allowed, mut finding, .. } = self;
-        let (verdict, reason) = match (paired, family) {
-            (Ok(paired), Some((worse, better))) => {
-                let bounds = [paired.mean, paired.lower(CONFIDENCE), paired.upper(CONFIDENCE)];
-                finding.change = Some(change(allowed, bounds, paired.count));
-                verdict_of_pairs(&paired, allowed.log(1.0), worse, better, thresholds.gate.alpha)
+        let (verdict, reason) = match evidence {
+            Ok(evidence) => {
+                let (verdict, reason) = evidence.verdict(allowed.log(1.0), thresholds.gate.alpha);
+                let seen = if verdict == Verdict::Regressed { evidence.slower } else { evidence.change };
+                finding.change = Some(change(allowed, seen, evidence.pairs));
+                (verdict, reason)
             }
-            (Ok(_), None) => (Verdict::Inconclusive, Some(UNCONFIRMED.into())),
-            (Err(reason), _) => (Verdict::Inconclusive, Some(reason)),
+            Err(reason) => (Verdict::Inconclusive, Some(reason)),
         };
         Finding { verdict, effect: verdict.effect(thresholds.gate.undecided), reason, ..finding }
     }
+}
+
+fn logarithms(pairs: &[[f64; 2]]) -> Vec<[f64; 2]> {
+    pairs.iter().map(|pair| pair.map(f64::ln)).collect()
 }
 
 /// Pairs after which a suspect may be cleared early.
@@ -372,26 +412,26 @@ const EARLY_CONFIDENCE: f64 = 0.995;
 /// missed in half the runs otherwise, as its measured mean is as often below.
 const REACHED: f64 = 0.95;
 
-fn verdict_of_pairs(
-    paired: &Paired,
-    theta: f64,
-    worse: f64,
-    better: f64,
-    alpha: f64,
-) -> (Verdict, Option<String>) {
-    if paired.mean > REACHED * theta && worse <= alpha {
-        (Verdict::Regressed, None)
-    } else if paired.mean < -REACHED * theta && better <= alpha {
-        (Verdict::Improved, None)
-    } else if paired.upper(CONFIDENCE) < theta {
-        (Verdict::Passed, None)
-    } else if paired.standard_error > theta / 2.0 {
-        let error = 100.0 * paired.standard_error.exp_m1();
-        (Verdict::TooNoisy, Some(format!("the mean of {} pairs is known to {error:.1} % only", paired.count)))
-    } else {
-        (
-            Verdict::Inconclusive,
-            Some("pairs of runs leave it open; run the gate again on a quieter machine".into()),
-        )
+/// An interval of that width, in thetas, cannot tell what is allowed from nothing.
+const TOO_WIDE: f64 = 1.6;
+
+impl Evidence {
+    fn verdict(&self, theta: f64, alpha: f64) -> (Verdict, Option<String>) {
+        let [change, lower, upper] = self.change;
+        if self.slower[0] > REACHED * theta && self.worse <= alpha {
+            (Verdict::Regressed, None)
+        } else if change < -REACHED * theta && self.better <= alpha {
+            (Verdict::Improved, None)
+        } else if self.is_allowed {
+            (Verdict::Passed, None)
+        } else if upper - lower > TOO_WIDE * theta {
+            let within = 50.0 * (upper - lower).exp_m1();
+            (Verdict::TooNoisy, Some(format!("{} pairs know it to within {within:.1} % only", self.pairs)))
+        } else {
+            (
+                Verdict::Inconclusive,
+                Some("pairs of runs leave it open; run the gate again on a quieter machine".into()),
+            )
+        }
     }
 }

@@ -1,7 +1,5 @@
-//! What the gate's rule computes: medians, the bootstrap of their ratio, Student's
-//! t for paired runs, and Holm's correction.
-
-use statrs::distribution::{ContinuousCDF, StudentsT};
+//! What the gate's rule computes of saved samples: medians and the bootstrap of their
+//! ratio; and Holm's correction.
 
 use crate::harness::random::Random;
 
@@ -9,7 +7,7 @@ use crate::harness::random::Random;
 /// enough for a family of 500 at 5 %.
 pub const RESAMPLES: usize = 9_999;
 /// The sequence of resamples is always the same, so a verdict is too.
-const SEED: u64 = 0x6d6e_656d_6f67_6174;
+pub(super) const SEED: u64 = 0x6d6e_656d_6f67_6174;
 
 /// The median: of an even number the mean of the middle two; `None` of nothing.
 pub fn median(values: &[f64]) -> Option<f64> {
@@ -118,70 +116,6 @@ impl Bootstrap {
     }
 }
 
-/// The mean of paired differences with what it is known to (Student, "The Probable
-/// Error of a Mean", Biometrika 6, 1908).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Paired {
-    /// The mean.
-    pub mean: f64,
-    /// The standard deviation of the mean: s / sqrt(n).
-    pub standard_error: f64,
-    /// How many pairs.
-    pub count: usize,
-    student: StudentsT,
-}
-
-impl Paired {
-    /// Of at least two finite differences; `None` otherwise.
-    pub fn new(differences: &[f64]) -> Option<Self> {
-        let count = differences.len();
-        let mean = differences.iter().sum::<f64>() / count as f64;
-        if count < 2 || !mean.is_finite() {
-            return None;
-        }
-        let squares: f64 = differences.iter().map(|difference| (difference - mean).powi(2)).sum();
-        let freedom = (count - 1) as f64;
-        let standard_error = (squares / freedom / count as f64).sqrt();
-        let student = StudentsT::new(0.0, 1.0, freedom).ok()?;
-        Some(Self { mean, standard_error, count, student })
-    }
-
-    /// The one-sided upper bound of the mean at a confidence such as 0.95.
-    pub fn upper(&self, confidence: f64) -> f64 {
-        self.mean + self.margin(confidence)
-    }
-
-    /// The one-sided lower bound of the mean.
-    pub fn lower(&self, confidence: f64) -> f64 {
-        self.mean - self.margin(confidence)
-    }
-
-    fn margin(&self, confidence: f64) -> f64 {
-        self.student.inverse_cdf(confidence) * self.standard_error
-    }
-
-    /// One-sided p of "the true mean is at most `bound`".
-    pub fn p_at_most(&self, bound: f64) -> f64 {
-        self.p_above(self.mean - bound)
-    }
-
-    /// One-sided p of "the true mean is at least `bound`".
-    pub fn p_at_least(&self, bound: f64) -> f64 {
-        self.p_above(bound - self.mean)
-    }
-
-    fn p_above(&self, distance: f64) -> f64 {
-        if self.standard_error > 0.0 {
-            self.student.sf(distance / self.standard_error)
-        } else if distance > 0.0 {
-            // All pairs agree.
-            0.0
-        } else {
-            1.0
-        }
-    }
-}
-
 /// p values adjusted for being the members of one family (Holm, "A Simple
 /// Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
 /// Statistics 6, 1979): with those at most alpha rejected, the chance of any false
@@ -214,46 +148,6 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(&[]), None);
-    }
-
-    #[test]
-    fn students_t_has_the_quantiles_of_the_tables() {
-        // One-sided 95 %, from any table of Student's t.
-        for (freedom, quantile) in [(1, 6.314), (4, 2.132), (9, 1.833), (11, 1.796), (19, 1.729), (30, 1.697)]
-        {
-            // Differences with mean 0 and a standard error of 1.
-            let count = freedom + 1;
-            let mut differences: Vec<f64> = (0..count).map(|i| i as f64).collect();
-            let raw = Paired::new(&differences).unwrap();
-            for difference in &mut differences {
-                *difference = (*difference - raw.mean) / raw.standard_error;
-            }
-            let paired = Paired::new(&differences).unwrap();
-            close(paired.upper(0.95), quantile, 1e-3);
-            close(paired.lower(0.95), -quantile, 1e-3);
-            close(paired.p_at_most(-quantile), 0.05, 1e-4);
-            close(paired.p_at_least(quantile), 0.05, 1e-4);
-        }
-    }
-
-    #[test]
-    fn students_own_example_of_sleep() {
-        // Additional hours of sleep of ten patients (Student 1908, section IX):
-        // mean 1.58, t = 4.06, p = .0014.
-        let hours = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4];
-        let paired = Paired::new(&hours).unwrap();
-        close(paired.mean, 1.58, 1e-9);
-        close(paired.mean / paired.standard_error, 4.0621, 1e-4);
-        close(paired.p_at_most(0.0), 0.001_416, 1e-5);
-    }
-
-    #[test]
-    fn pairs_that_all_agree_are_certain() {
-        let paired = Paired::new(&[0.25; 12]).unwrap();
-        assert_eq!((paired.p_at_most(0.1), paired.p_at_most(0.3)), (0.0, 1.0));
-        assert_eq!((paired.p_at_least(0.3), paired.p_at_least(0.1)), (0.0, 1.0));
-        close(paired.upper(0.95), 0.25, 1e-9);
-        assert!(Paired::new(&[1.0]).is_none() && Paired::new(&[1.0, f64::NAN]).is_none());
     }
 
     #[test]

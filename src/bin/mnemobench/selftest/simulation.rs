@@ -24,8 +24,13 @@ const OUTLIERS: u32 = 20;
 const DRIFT: f64 = 0.08;
 /// What is left of noise in one pair of runs (standard deviation).
 const RESIDUAL: f64 = 0.015;
-/// Standard deviations of samples: a quiet machine, and a shared one.
-const SIGMAS: [f64; 2] = [0.03, 0.12];
+/// Standard deviations of samples and the share of runs that meet a neighbour: a quiet
+/// machine, and a shared one.
+const MACHINES: [(f64, u32); 2] = [(0.03, 0), (0.12, 20)];
+/// How much slower a neighbour makes a run, at least and at most.
+const NEIGHBOUR: [f64; 2] = [0.2, 0.5];
+/// So many percent of the second runs of a pair meet what the first did.
+const LASTING: u32 = 40;
 /// How much slower one benchmark of the family really is.
 const EFFECTS: [f64; 5] = [0.0, 0.10, 0.15, 0.20, 0.30];
 /// How much more memory one benchmark really takes.
@@ -37,18 +42,20 @@ const LARGER: &str = "footprint/ram/1";
 
 /// A table: a row for each rule and noise.
 pub(super) fn run(arguments: &SelftestArgs) -> Vec<Vec<String>> {
-    let header = ["rule, sigma of samples", "A/A: any regressed", "A/A: undecided"];
+    let header =
+        ["rule, sigma of samples, runs that meet a neighbour", "A/A: any regressed", "A/A: undecided"];
     let found = EFFECTS[1..].iter().map(|effect| format!("+{:.0} % found", 100.0 * effect));
     let mut rows = vec![header.map(String::from).into_iter().chain(found).collect::<Vec<_>>()];
     rows[0].push(format!("memory +{:.0} % found", 100.0 * MEMORY));
-    let bar = ProgressBar::new((SIGMAS.len() * EFFECTS.len() * arguments.families) as u64);
-    for sigma in SIGMAS {
-        let cells: Vec<Tally> = EFFECTS.map(|effect| families(sigma, effect, arguments, &bar)).into();
+    let bar = ProgressBar::new((MACHINES.len() * EFFECTS.len() * arguments.families) as u64);
+    for machine in MACHINES {
+        let cells: Vec<Tally> = EFFECTS.map(|effect| families(machine, effect, arguments, &bar)).into();
+        let (sigma, neighbours) = machine;
         for (rule, name) in ["screen and pairs", "saved samples alone"].iter().enumerate() {
             let of = |tally: &Tally, count: fn(&Counts) -> usize| {
                 percent(count(&tally.0[rule]), arguments.families)
             };
-            let mut row = vec![format!("{name}, {:.0} %", 100.0 * sigma)];
+            let mut row = vec![format!("{name}, {:.0} %, {neighbours} %", 100.0 * sigma)];
             row.push(of(&cells[0], |counts| counts.others));
             row.push(of(&cells[0], |counts| counts.undecided));
             row.extend(cells[1..].iter().map(|tally| of(tally, |counts| counts.slower)));
@@ -101,10 +108,16 @@ impl Counts {
     }
 }
 
-fn families(sigma: f64, effect: f64, arguments: &SelftestArgs, bar: &ProgressBar) -> Tally {
+fn families(
+    (sigma, neighbours): (f64, u32),
+    effect: f64,
+    arguments: &SelftestArgs,
+    bar: &ProgressBar,
+) -> Tally {
     let judge = |family: usize| {
         let seed = arguments.seed ^ sigma.to_bits() ^ effect.to_bits();
-        let judgements = Noise { random: Random::stream(seed, family as u64), sigma }.family(effect);
+        let random = Random::stream(seed, family as u64);
+        let judgements = Noise { random, sigma, neighbours }.family(effect);
         Tally(judgements.map(|judgement| Counts::of(&judgement, effect)))
     };
     let sum = |a: Tally, b: Tally| Tally([a.0[0].plus(b.0[0]), a.0[1].plus(b.0[1])]);
@@ -114,6 +127,7 @@ fn families(sigma: f64, effect: f64, arguments: &SelftestArgs, bar: &ProgressBar
 struct Noise {
     random: Random,
     sigma: f64,
+    neighbours: u32,
 }
 
 impl Noise {
@@ -136,11 +150,11 @@ impl Noise {
         let mut pairs = Pairs::new();
         for suspect in screening.suspects() {
             let mean = truth(&suspect.id);
-            let mut differences = Vec::new();
-            while differences.len() < thresholds.gate.pairs && !suspect.is_cleared_by(&differences) {
-                differences.push(mean + RESIDUAL * self.normal());
+            let mut runs = Vec::new();
+            while runs.len() < thresholds.gate.pairs && !suspect.is_cleared_by(&runs) {
+                runs.push(self.pair(mean));
             }
-            pairs.insert(suspect.id.clone(), Ok(differences));
+            pairs.insert(suspect.id.clone(), Ok(runs));
         }
         [screening.clone().conclude(&pairs), screening.conclude_alone()]
     }
@@ -153,6 +167,21 @@ impl Noise {
             outlier * (slower + drift + self.sigma * self.normal()).exp()
         };
         Data::Samples { values: (0..SAMPLES).map(sample).collect(), operations: 1 }
+    }
+
+    /// Two runs, the second slower by `slower`.
+    fn pair(&mut self, slower: f64) -> [f64; 2] {
+        let first = self.neighbour();
+        let second = if self.random.percent(LASTING) { first } else { self.neighbour() };
+        let residual = RESIDUAL * self.normal();
+        [first.exp(), (second + slower + residual).exp()]
+    }
+
+    /// What a neighbour adds to ln of a run.
+    fn neighbour(&mut self) -> f64 {
+        let [least, most] = NEIGHBOUR;
+        let meets = self.random.percent(self.neighbours);
+        if meets { (least + (most - least) * self.random.unit()).ln_1p() } else { 0.0 }
     }
 
     fn normal(&mut self) -> f64 {
