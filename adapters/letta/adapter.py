@@ -90,12 +90,16 @@ class Letta(Adapter):
         self.archive = Archive(client, AGENT, endpoint.url, self.embedder.dimensions)
         self.keys = Keys(folder / "keys.jsonl")
         self.stack.callback(self.keys.close)
+        self.originals = Keys(folder / "originals.jsonl")
+        self.stack.callback(self.originals.close)
 
     def store(self, key: str, text: str, time: float | None) -> None:
         with timed():
-            identifiers = self.archive.insert(text, self._moment(time))
-        for identifier in identifiers:
-            self.keys.add(identifier, key)
+            passages = self.archive.insert(text, self._moment(time))
+        for passage in passages:
+            self.keys.add(passage["id"], key)
+            if len(passages) == 1 and passage["text"] != text:
+                self.originals.add(passage["text"], text)
 
     def recall(self, query: str, k: int) -> list[dict[str, Any]]:
         with timed():
@@ -135,9 +139,12 @@ class Letta(Adapter):
         return datetime.datetime.fromtimestamp(time, datetime.timezone.utc).isoformat()
 
     def _hit(self, found: dict[str, Any]) -> dict[str, Any]:
-        # 0.11.7 gives out no id, but the text as it was stored.
         key = self.keys.key(found["id"]) if "id" in found else None
-        return {"text": found["content"]} if key is None else {"key": key}
+        if key is not None:
+            return {"key": key}
+        # 0.11.7 gives out no id, but the text, without the spaces around it.
+        content = found["content"]
+        return {"text": self.originals.key(content) or content}
 
     def _version(self, package: str) -> str:
         """Of a package in the server's environment, which need not be ours."""

@@ -99,12 +99,13 @@ class Archive:
         made = client.post("/v1/agents/", _agent(name, embeddings, configuration))
         self.agent = made["id"]
 
-    def insert(self, text: str, created_at: str | None) -> list[str]:
-        """Ids of the passages that the text became (one: Letta does not split these)."""
+    def insert(self, text: str, created_at: str | None) -> list[dict[str, Any]]:
+        """The passages that the text became, with `id` and `text` (one: Letta does not split
+        these)."""
         body: dict[str, Any] = {"text": text}
         if created_at is not None:
             body["created_at"] = created_at
-        return [each["id"] for each in self._client.post(self._path("/archival-memory"), body)]
+        return self._client.post(self._path("/archival-memory"), body)
 
     def search(self, query: str, k: int) -> list[dict[str, Any]]:
         """Best first: `content`, and `id` where this version tells it."""

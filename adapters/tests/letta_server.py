@@ -13,7 +13,7 @@ from pathlib import Path
 
 HOME = Path(os.environ["HOME"])
 STATE = HOME / "state.json"
-# As 0.11.7 does: no ids in what a search finds.
+# As 0.11.7 does: no ids in what a search finds, and no spaces around a text.
 WITHOUT_IDS = (HOME / "without_ids").exists()
 AGENT = "/v1/agents/agent-1"
 ARCHIVE = AGENT + "/archival-memory"
@@ -58,8 +58,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     return 400, {"detail": "no"}
                 identifier = f"passage-{len(passages)}"
                 vector = embed(state["agent"], body["text"])
-                passages.append({"id": identifier, "content": body["text"], "vector": vector})
-                return 200, [{"id": identifier}]
+                text = body["text"].strip() if WITHOUT_IDS else body["text"]
+                passages.append({"id": identifier, "content": text, "vector": vector})
+                return 200, [{"id": identifier, "text": text}]
             case "GET", path if path == ARCHIVE:
                 ids = [each["id"] for each in passages]
                 first = ids.index(query["after"]) + 1 if "after" in query else 0

@@ -80,6 +80,14 @@ class Letta(stubs.AdapterTest):
         self.assertEqual(self.hits("the dog and its ball")[0], {"text": TEXTS["b"]})
         self.assertEqual(self.requests("POST")[1][2], {"text": TEXTS["a"]})
 
+    def test_a_text_is_told_as_it_was_stored_though_the_server_strips_it(self):
+        self.begin("sqlite")
+        self.store("a", " a dog and its ball ")
+        self.assertEqual(self.hits("dog and ball"), [{"text": " a dog and its ball "}])
+        self.ask("close")
+        self.open()
+        self.assertEqual(self.hits("dog and ball"), [{"text": " a dog and its ball "}])
+
     def test_what_is_forgotten_is_deleted_by_its_id(self):
         self.begin("postgres")
         self.store_all()
