@@ -262,21 +262,7 @@ impl Results {
     /// [`ResultsError::Io`] if it cannot be kept.
     pub fn keep_program(&self, home: &Path, run: &str) -> Result<(), ResultsError> {
         let path = program(home, run, &self.bench);
-        let kept = std::env::current_exe().and_then(|current| {
-            let folder = path.parent().unwrap_or(home);
-            fs::create_dir_all(folder)?;
-            if run == NEW {
-                let removed = fs::remove_file(&path);
-                if removed.is_ok() || !path.exists() {
-                    return fs::hard_link(&current, &path).or_else(|_| fs::copy(current, &path).map(drop));
-                }
-            }
-            // Under another name first: the one that is there may be running.
-            let temporary = tempfile::NamedTempFile::new_in(folder)?;
-            fs::copy(current, temporary.path())?;
-            temporary.persist(&path)?;
-            Ok(())
-        });
+        let kept = std::env::current_exe().and_then(|current| keep(&current, &path, run == NEW));
         kept.map_err(ResultsError::io(&path))
     }
 
@@ -288,6 +274,27 @@ impl Results {
 #[derive(Deserialize)]
 struct Format {
     format: u32,
+}
+
+/// Makes `path` the file `current`, as a hard link if asked for and possible.
+fn keep(current: &Path, path: &Path, link: bool) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    // What is kept may be run itself.
+    if fs::canonicalize(path).ok() == Some(fs::canonicalize(current)?) {
+        return Ok(());
+    }
+    if link {
+        let removed = fs::remove_file(path);
+        if removed.is_ok() || !path.exists() {
+            return fs::hard_link(current, path).or_else(|_| fs::copy(current, path).map(drop));
+        }
+    }
+    // Under another name first: the one that is there may be running.
+    let temporary = tempfile::NamedTempFile::new_in(folder)?;
+    fs::copy(current, temporary.path())?;
+    temporary.persist(path)?;
+    Ok(())
 }
 
 /// Where the executable of a bench is kept with a run.
@@ -432,6 +439,16 @@ mod tests {
             let kept = program(home.path(), run, "latency");
             assert!(fs::read(&kept).unwrap() == fs::read(std::env::current_exe().unwrap()).unwrap());
             assert_eq!(fs::read_dir(kept.parent().unwrap()).unwrap().count(), 1, "files left behind");
+        }
+    }
+    #[test]
+    fn a_kept_program_that_is_run_keeps_itself() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("latency");
+        fs::write(&path, "a program").unwrap();
+        for link in [true, false] {
+            keep(&path, &path, link).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"a program");
         }
     }
 }
