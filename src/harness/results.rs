@@ -18,6 +18,7 @@ use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use super::machine::Machine;
 use super::measure::{Latencies, Measurement, Percentiles};
@@ -278,23 +279,19 @@ struct Format {
 
 /// Makes `path` the file `current`, as a hard link if asked for and possible.
 fn keep(current: &Path, path: &Path, link: bool) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
     // What is kept may be run itself.
     if fs::canonicalize(path).ok() == Some(fs::canonicalize(current)?) {
         return Ok(());
     }
     if link {
+        fs::create_dir_all(folder_of(path))?;
         let removed = fs::remove_file(path);
         if removed.is_ok() || !path.exists() {
             return fs::hard_link(current, path).or_else(|_| fs::copy(current, path).map(drop));
         }
     }
     // Under another name first: the one that is there may be running.
-    let temporary = tempfile::NamedTempFile::new_in(folder)?;
-    fs::copy(current, temporary.path())?;
-    temporary.persist(path)?;
-    Ok(())
+    replace(path, |file| fs::copy(current, file.path()).map(drop))
 }
 
 /// Where the executable of a bench is kept with a run.
@@ -317,12 +314,21 @@ pub fn unix_seconds() -> u64 {
 /// # Errors
 /// If it cannot be written.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new(""));
+    replace(path, |file| file.write_all(bytes))
+}
+
+/// Fills a file under another name, and gives it this one.
+fn replace(path: &Path, fill: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> io::Result<()> {
+    let folder = folder_of(path);
     fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
+    let mut file = NamedTempFile::new_in(folder)?;
+    fill(&mut file)?;
     file.persist(path)?;
     Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// Where Criterion keeps its files: `CRITERION_HOME`, or the folder `criterion`
@@ -441,6 +447,7 @@ mod tests {
             assert_eq!(fs::read_dir(kept.parent().unwrap()).unwrap().count(), 1, "files left behind");
         }
     }
+
     #[test]
     fn a_kept_program_that_is_run_keeps_itself() {
         let home = tempfile::tempdir().unwrap();

@@ -187,12 +187,9 @@ fn faster_half(runs: &mut [f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::statistics::tests::close;
     use super::*;
     use proptest::prelude::*;
-
-    fn close(got: f64, expected: f64, tolerance: f64) {
-        assert!((got - expected).abs() <= tolerance, "{got} is not {expected}");
-    }
 
     #[test]
     fn students_t_has_the_quantiles_of_the_tables() {

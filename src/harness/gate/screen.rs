@@ -302,19 +302,16 @@ impl Screening {
     /// why there are none.
     pub fn conclude(self, pairs: &Pairs) -> Judgement {
         let Self { mut findings, suspects, thresholds } = self;
-        let evidence: Vec<Result<Evidence, String>> =
+        let mut evidence: Vec<Result<Evidence, String>> =
             suspects.par_iter().map(|suspect| suspect.evidence(pairs.get(&suspect.id))).collect();
         let known = || evidence.iter().flatten();
         let worse = holm(&known().map(|evidence| evidence.worse).collect::<Vec<_>>());
         let better = holm(&known().map(|evidence| evidence.better).collect::<Vec<_>>());
-        let mut families = worse.into_iter().zip(better);
-        for (suspect, evidence) in suspects.into_iter().zip(evidence) {
-            let evidence = evidence.map(|evidence| match families.next() {
-                Some((worse, better)) => Evidence { worse, better, ..evidence },
-                None => evidence,
-            });
-            findings.push(suspect.conclude(evidence, &thresholds));
+        for (known, (worse, better)) in evidence.iter_mut().flatten().zip(worse.into_iter().zip(better)) {
+            (known.worse, known.better) = (worse, better);
         }
+        let of_pairs = suspects.into_iter().zip(evidence);
+        findings.extend(of_pairs.map(|(suspect, evidence)| suspect.conclude(evidence, &thresholds)));
         Judgement::new(findings)
     }
 }
@@ -366,13 +363,10 @@ impl Suspect {
             .filter(|_| pairs >= FEWEST_PAIRS)
             .ok_or_else(|| format!("{pairs} pairs of runs; expected {FEWEST_PAIRS} or more"))?;
         let change = halves.interval(CONFIDENCE);
-        let mut slower = (halves.p_at_most(doubtful), change);
+        let [by_halves, by_mean] = [halves.p_at_most(doubtful), mean.p_at_most(doubtful)];
         // What slows some runs only shows in the mean.
-        let of_mean = (mean.p_at_most(doubtful), mean.interval(CONFIDENCE));
-        if mean.mean > REACHED * self.allowed.log(1.0) && of_mean.0 < slower.0 {
-            slower = of_mean;
-        }
-        let (p, slower) = slower;
+        let is_by_mean = mean.mean > REACHED * self.allowed.log(1.0) && by_mean < by_halves;
+        let (p, slower) = if is_by_mean { (by_mean, mean.interval(CONFIDENCE)) } else { (by_halves, change) };
         Ok(Evidence {
             change,
             pairs,

@@ -135,11 +135,11 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn close(got: f64, expected: f64, tolerance: f64) {
+    pub(in super::super) fn close(got: f64, expected: f64, tolerance: f64) {
         assert!((got - expected).abs() <= tolerance, "{got} is not {expected}");
     }
 
