@@ -9,6 +9,7 @@ mod forget;
 mod movement;
 mod open;
 mod recall;
+mod scope;
 mod store;
 mod synthesize;
 #[cfg(test)]
@@ -18,12 +19,11 @@ mod writer;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
-
-use arc_swap::ArcSwap;
+use std::sync::{Arc, OnceLock};
 
 pub use open::Parts;
 pub use recall::{Hit, Query, Recall};
+pub use scope::Scope;
 pub use synthesize::{Fragment, Synthesis, SynthesisKind};
 pub use upkeep::Consolidation;
 
@@ -35,6 +35,7 @@ use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Log, Record};
 use crate::memory::{Memory, Namespace};
+use crate::sync::{ArcSwap, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use crate::tier::{TierBytes, TierView};
 
 /// A tiered memory for agents.

@@ -29,6 +29,7 @@
 //! |---|---|
 //! | the verbs: store, recall, synthesize, get, forget, consolidate, compact | [`Engine`], with the feature `tokio` also `AsyncEngine` |
 //! | what is stored, and what comes back | [`NewMemory`], [`Memory`], [`Metadata`], [`Namespace`] |
+//! | one agent's memories and no other's | [`Scope`] |
 //! | what is asked, and what is found | [`Query`], [`Recall`], [`Hit`], [`Synthesis`], [`Fragment`] |
 //! | settings and what a store waits for | [`Config`], [`Durability`] |
 //! | what can go wrong | [`Error`] |
@@ -63,13 +64,14 @@ mod inject;
 pub mod key;
 pub mod log;
 pub mod memory;
+mod sync;
 pub mod tier;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncEngine;
 pub use config::Config;
 pub use engine::{
-    Consolidation, Engine, Fragment, Hit, Parts, Query, Recall, Stats, Synthesis, SynthesisKind,
+    Consolidation, Engine, Fragment, Hit, Parts, Query, Recall, Scope, Stats, Synthesis, SynthesisKind,
 };
 pub use error::Error;
 pub use key::{MemoryId, TierKind, Timestamp};

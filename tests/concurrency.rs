@@ -10,10 +10,11 @@ use common::{everything, find, note, tiny};
 use mnemocore::{Config, Durability, Engine, MemoryId, Method, Namespace, NewMemory, Query, Timestamp};
 use proptest::prelude::*;
 
-const STORING: usize = 8;
-const RECALLING: usize = 4;
+/// Fifty writers and readers, as many as the benches of load have workers.
+const STORING: usize = 25;
+const RECALLING: usize = 25;
 const FORGETTING: usize = 2;
-const STORES: usize = 60;
+const STORES: usize = 20;
 
 /// The memories whose `store` has returned, and of which no `forget` has begun.
 type Known = Mutex<BTreeMap<String, MemoryId>>;

@@ -341,3 +341,24 @@ fn a_memory_that_is_forgotten_while_it_moves_stays_forgotten() {
         assert_eq!(engine.stats().memories_in(to), 3);
     }
 }
+
+/// In a tier that never fills up nothing comes up to be taken off the list.
+#[test]
+fn the_lists_of_the_weakest_do_not_grow_with_what_was_stored_and_forgotten() {
+    let config = Config { hot_capacity: 100, ..tiny() };
+    let engine = Engine::in_memory(config).unwrap();
+    let kept = [0, 1, 2].map(|number| engine.store(text(number)).unwrap());
+    for number in 3..2_000 {
+        let id = engine.store(text(number)).unwrap();
+        assert!(engine.forget(id).unwrap());
+    }
+    let mut writer = engine.shared.lock_writer();
+    let entry = writer.catalogue[&kept[0]];
+    // One that goes to and fro is listed each time that it comes back.
+    (0..2_000).for_each(|_| writer.note(kept[0], entry));
+    assert!(writer.weakest[0].len() < 1_100, "{} are listed", writer.weakest[0].len());
+    let weakest: Vec<MemoryId> =
+        writer.take_weakest(TierKind::Hot, 10).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(weakest.len(), kept.len());
+    assert!(kept.iter().all(|id| weakest.contains(id)));
+}

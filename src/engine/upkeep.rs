@@ -1,6 +1,6 @@
 //! What the engine does in the background: moves, merges, compaction.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::{Engine, Shared, lock};
 use crate::error::Error;
 use crate::key::{TierKind, Timestamp};
 use crate::log::{Batch, Durability};
+use crate::sync::{Condvar, Mutex, PoisonError};
 
 /// How often the background thread looks for something to do; so much of the
 /// access counts is lost at most when the process dies.
@@ -144,8 +145,7 @@ impl Background {
             let (flag, signal) = &*stopped;
             let mut stop = lock(flag);
             while !*stop {
-                (stop, _) =
-                    signal.wait_timeout(stop, INTERVAL).unwrap_or_else(std::sync::PoisonError::into_inner);
+                (stop, _) = signal.wait_timeout(stop, INTERVAL).unwrap_or_else(PoisonError::into_inner);
                 if *stop {
                     break;
                 }

@@ -3,9 +3,6 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
-
-use arc_swap::ArcSwap;
 
 use super::store::complete;
 use super::{Shared, Space, View, lock};
@@ -15,11 +12,16 @@ use crate::index::Row;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability, Record, Standing};
 use crate::memory::Namespace;
+use crate::sync::{ArcSwap, PoisonError, SyncSender, sync_channel};
 use crate::tier::{Admission, Tier};
 
 /// Ids are reserved in the log so many at a time, so that none is given twice,
 /// also when the newest memories are forgotten.
 const RESERVED_IDS: u64 = 1_024;
+
+/// A tier's list of the weakest may hold so many that have left it, and as many
+/// as there are memories in the tier, before it is made anew.
+const UNLISTED: usize = 1_024;
 
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";
@@ -125,9 +127,26 @@ impl Writer {
     /// Notes that memory `id` is in HOT or WARM now, or has become stronger.
     pub(super) fn note(&mut self, id: MemoryId, entry: Entry) {
         self.catalogue.insert(id, entry);
-        if let Some(heap) = self.weakest.get_mut(entry.tier.index()) {
-            heap.push(Reverse(Weakness { key: entry.key(self.decay_per_day), id }));
+        let tier = entry.tier.index();
+        let Some(heap) = self.weakest.get_mut(tier) else { return };
+        heap.push(Reverse(Weakness { key: entry.key(self.decay_per_day), id }));
+        if heap.len() > 2 * self.tiers[tier].len() + UNLISTED {
+            self.relist(entry.tier);
         }
+    }
+
+    /// Makes the list of a tier's weakest anew, without what has left the tier: in
+    /// one that never fills up nothing comes up to be taken off.
+    fn relist(&mut self, tier: TierKind) {
+        let Some(heap) = self.weakest.get_mut(tier.index()) else { return };
+        let mut ids: Vec<MemoryId> = heap.drain().map(|Reverse(listed)| listed.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let listed = ids.into_iter().filter_map(|id| {
+            let entry = self.catalogue.get(&id).filter(|entry| entry.tier == tier)?;
+            Some(Reverse(Weakness { key: entry.key(self.decay_per_day), id }))
+        });
+        *heap = listed.collect();
     }
 
     /// The weakest memory of HOT or WARM, which stays there.
@@ -399,7 +418,7 @@ impl Shared {
     pub(super) fn add_space(&self, writer: &mut Writer, id: NamespaceId, name: Namespace) {
         let view = ArcSwap::from_pointee(view_of(writer, id));
         let space = Arc::new(Space { id, name: name.clone(), view });
-        let mut spaces = self.spaces.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut spaces = self.spaces.write().unwrap_or_else(PoisonError::into_inner);
         spaces.by_id.insert(id, space.clone());
         spaces.by_name.insert(name, space);
     }

@@ -109,10 +109,15 @@ impl<R> Shard<R> {
         found.is_some_and(|(at, row)| Arc::make_mut(&mut self.parts[at].live).remove(row))
     }
 
-    /// In how many memories `term` occurs; removed ones count until their
-    /// segment is merged.
+    /// In how many memories `term` occurs, about: of a segment that has lost some,
+    /// so large a share as is left of all its rows.
     pub fn document_frequency(&self, term: Term) -> usize {
-        self.parts.iter().map(|part| part.segment.postings.document_frequency(term)).sum()
+        let share = |part: &Part<R>| {
+            let (live, all) = (part.live.len(), part.segment.len());
+            let frequency = part.segment.postings.document_frequency(term);
+            if live == all { frequency } else { (frequency * live).div_ceil(all) }
+        };
+        self.parts.iter().map(share).sum()
     }
 
     /// Number of segments before the open ones.

@@ -1,10 +1,10 @@
 //! A log in memory, for tests and for memories that need not last.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
 
 use super::{Batch, Durability, Log, Table, Visit};
 use crate::error::Error;
+use crate::sync::{PoisonError, RwLock};
 
 type Values = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 

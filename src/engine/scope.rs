@@ -1,0 +1,108 @@
+//! One namespace of an engine: what serves an agent and must not see another's
+//! memories gets this in the engine's place.
+
+use super::{Engine, Query, Recall, Synthesis};
+use crate::error::Error;
+use crate::key::MemoryId;
+use crate::memory::{Memory, Namespace, NewMemory};
+
+/// The verbs of an [`Engine`] within one namespace, whatever namespace a memory
+/// or a query names, and whatever ids are asked for.
+///
+/// ```
+/// use mnemocore::{Config, Engine, Namespace, Query};
+///
+/// let engine = Engine::in_memory(Config::default())?;
+/// let ada = engine.scope(Namespace::new("ada")?);
+/// let bob = engine.scope(Namespace::new("bob")?);
+/// let id = ada.store("The code of the safe is 4711")?;
+///
+/// assert_eq!(ada.recall(&Query::text("What is the code?"))?.hits.len(), 1);
+/// assert!(bob.recall(&Query::text("What is the code?"))?.hits.is_empty());
+/// assert!(bob.get(id)?.is_none());
+/// assert!(!bob.forget(id)?);
+/// # Ok::<(), mnemocore::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Scope<'e> {
+    engine: &'e Engine,
+    namespace: Namespace,
+}
+
+impl Engine {
+    /// This engine, confined to `namespace`.
+    pub fn scope(&self, namespace: Namespace) -> Scope<'_> {
+        Scope { engine: self, namespace }
+    }
+}
+
+impl Scope<'_> {
+    /// Whose memories these are.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// As [`Engine::store`].
+    ///
+    /// # Errors
+    /// As [`Engine::store`].
+    pub fn store(&self, memory: impl Into<NewMemory>) -> Result<MemoryId, Error> {
+        self.engine.store(memory.into().namespace(self.namespace.clone()))
+    }
+
+    /// As [`Engine::store_batch`].
+    ///
+    /// # Errors
+    /// As [`Engine::store_batch`].
+    pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<MemoryId>, Error> {
+        let ours = memories.into_iter().map(|memory| memory.namespace(self.namespace.clone()));
+        self.engine.store_batch(ours.collect())
+    }
+
+    /// As [`Engine::recall`].
+    ///
+    /// # Errors
+    /// As [`Engine::recall`].
+    pub fn recall(&self, query: &Query) -> Result<Recall, Error> {
+        self.engine.recall(&query.clone().namespace(self.namespace.clone()))
+    }
+
+    /// As [`Engine::synthesize`].
+    ///
+    /// # Errors
+    /// As [`Engine::synthesize`].
+    pub fn synthesize(&self, query: &Query) -> Result<Synthesis, Error> {
+        self.engine.synthesize(&query.clone().namespace(self.namespace.clone()))
+    }
+
+    /// As [`Engine::get`]; `None` also for a memory of another namespace.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn get(&self, id: MemoryId) -> Result<Option<Memory>, Error> {
+        Ok(self.engine.get(id)?.filter(|memory| memory.namespace == self.namespace))
+    }
+
+    /// As [`Engine::forget`]; a memory of another namespace stays.
+    ///
+    /// # Errors
+    /// As [`Engine::forget`].
+    pub fn forget(&self, id: MemoryId) -> Result<bool, Error> {
+        Ok(!self.forget_batch(&[id])?.is_empty())
+    }
+
+    /// As [`Engine::forget_batch`]; memories of other namespaces stay.
+    ///
+    /// # Errors
+    /// As [`Engine::forget_batch`].
+    pub fn forget_batch(&self, ids: &[MemoryId]) -> Result<Vec<MemoryId>, Error> {
+        let mut ours = Vec::with_capacity(ids.len());
+        for &id in ids {
+            // A memory never changes its namespace.
+            if self.get(id)?.is_some() {
+                ours.push(id);
+            }
+        }
+        self.engine.forget_batch(&ours)
+    }
+}

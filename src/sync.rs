@@ -1,0 +1,52 @@
+//! The locks and channels by which an engine's threads hand work to one another:
+//! the standard library's, or, built with `--cfg shuttle`, those of a model
+//! checker, which decides at each of them who goes on (`tests/model.rs`).
+
+pub(crate) use std::sync::PoisonError;
+
+#[cfg(not(shuttle))]
+pub(crate) use {
+    arc_swap::ArcSwap,
+    std::sync::{
+        Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        mpsc::{SyncSender, sync_channel},
+    },
+};
+
+#[cfg(shuttle)]
+pub(crate) use {
+    model::ArcSwap,
+    shuttle::sync::{
+        Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        mpsc::{SyncSender, sync_channel},
+    },
+};
+
+#[cfg(shuttle)]
+mod model {
+    use std::sync::Arc;
+
+    use super::{PoisonError, RwLock};
+
+    /// Stands in for the `ArcSwap` of `arc_swap`, whose atomics the checker does
+    /// not see: other threads may run before and after each load and store.
+    pub(crate) struct ArcSwap<T>(RwLock<Arc<T>>);
+
+    impl<T> ArcSwap<T> {
+        pub(crate) fn from_pointee(value: T) -> Self {
+            Self(RwLock::new(Arc::new(value)))
+        }
+
+        pub(crate) fn load(&self) -> Arc<T> {
+            self.load_full()
+        }
+
+        pub(crate) fn load_full(&self) -> Arc<T> {
+            self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        }
+
+        pub(crate) fn store(&self, value: Arc<T>) {
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+        }
+    }
+}

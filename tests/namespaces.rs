@@ -1,0 +1,168 @@
+//! No way leads from one namespace to the memories of another: two agents store
+//! much the same, and one asks for the other's in every way there is.
+
+mod common;
+
+use std::collections::HashMap;
+
+use common::tiny;
+use mnemocore::{Engine, MemoryId, Method, Namespace, NewMemory, Query, TierKind, Timestamp};
+use proptest::prelude::*;
+
+const NAMES: [&str; 3] = ["ada", "ada ", "bob"];
+const WORDS: [&str; 6] = ["lighthouse", "journal", "weather", "keeper", "harbour", "lamp"];
+
+fn namespaces() -> [Namespace; 3] {
+    NAMES.map(|name| Namespace::new(name).unwrap())
+}
+
+/// A memory of few words and values, so that those of others are much alike.
+#[derive(Clone, Debug)]
+struct Given {
+    namespace: usize,
+    words: Vec<usize>,
+    metadata: Vec<(usize, usize)>,
+    embedding: bool,
+}
+
+impl Given {
+    fn memory(&self) -> NewMemory {
+        let text = self.words.iter().map(|&word| WORDS[word]).collect::<Vec<_>>().join(" ");
+        let mut memory =
+            NewMemory::new(text).namespace(namespaces()[self.namespace].clone()).created(Timestamp(1_000));
+        for &(key, value) in &self.metadata {
+            memory = memory.metadata(keys()[key], NAMES[value]);
+        }
+        if self.embedding { memory.embedding(embedding(&self.words)) } else { memory }
+    }
+}
+
+/// Keys of metadata, such as one might expect to name the namespace itself.
+fn keys() -> [&'static str; 3] {
+    ["namespace", "", "n"]
+}
+
+fn embedding(words: &[usize]) -> Vec<f32> {
+    (0..8).map(|at| words.iter().map(|&word| ((word * 7 + at * 3) % 5) as f32 - 1.7).sum()).collect()
+}
+
+fn some_memories() -> impl Strategy<Value = Vec<Given>> {
+    let memory = (
+        0..NAMES.len(),
+        prop::collection::vec(0..WORDS.len(), 1..4),
+        prop::collection::vec((0..keys().len(), 0..NAMES.len()), 0..3),
+        any::<bool>(),
+    );
+    let memory = memory.prop_map(|(namespace, words, metadata, embedding)| Given {
+        namespace,
+        words,
+        metadata,
+        embedding,
+    });
+    prop::collection::vec(memory, 3..24)
+}
+
+/// Every way to ask for what `given` holds.
+fn questions(engine: &Engine, given: &Given) -> Vec<Query> {
+    let text = given.words.iter().map(|&word| WORDS[word]).collect::<Vec<_>>().join(" ");
+    let vector = engine.encoder().encode(&text_document(&text)).unwrap();
+    let asked = [
+        Query::text(&text),
+        Query::embedding(embedding(&given.words)),
+        Query::like(vector.clone()),
+        Query::vector(vector),
+    ];
+    let mut all = Vec::new();
+    for query in asked {
+        for method in [Method::Indexed, Method::Exact, Method::Terms] {
+            let query = query.clone().method(method).limit(1_000).touch(false);
+            let mut filtered = query.clone();
+            for &(key, value) in &given.metadata {
+                filtered = filtered.metadata(keys()[key], NAMES[value]);
+            }
+            all.push(query.clone().created(Timestamp(i64::MIN)..Timestamp(i64::MAX)));
+            all.extend(TierKind::ALL.map(|tier| query.clone().tiers(&[tier])));
+            all.extend([query, filtered]);
+        }
+    }
+    all
+}
+
+fn text_document(text: &str) -> mnemocore::encoder::TermVector {
+    mnemocore::encoder::Document::new(text).analyze().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10, max_shrink_iters: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_query_and_no_filter_reaches_a_memory_of_another_namespace(given in some_memories()) {
+        let engine = Engine::in_memory(tiny()).unwrap();
+        let owners: HashMap<MemoryId, usize> = given
+            .iter()
+            .map(|given| (engine.store(given.memory()).unwrap(), given.namespace))
+            .collect();
+        engine.consolidate().unwrap();
+        for (number, namespace) in namespaces().into_iter().enumerate() {
+            let scope = engine.scope(namespace.clone());
+            let own = |id: &MemoryId| owners[id] == number;
+            for given in &given {
+                for query in questions(&engine, given) {
+                    // The query names the owner; the scope does not care.
+                    let query = query.namespace(namespaces()[given.namespace].clone());
+                    for hit in scope.recall(&query).unwrap().hits {
+                        prop_assert!(own(&hit.memory.id) && hit.memory.namespace == namespace);
+                    }
+                    for fragment in scope.synthesize(&query).unwrap().fragments {
+                        prop_assert!(own(&fragment.memory.id));
+                    }
+                }
+            }
+            for id in owners.keys() {
+                prop_assert_eq!(scope.get(*id).unwrap().is_some(), own(id));
+            }
+        }
+        let mut others: Vec<MemoryId> = owners.keys().copied().filter(|id| owners[id] != 0).collect();
+        let ada = engine.scope(namespaces()[0].clone());
+        for &id in &others {
+            prop_assert!(!ada.forget(id).unwrap());
+        }
+        let all: Vec<MemoryId> = owners.keys().copied().collect();
+        prop_assert_eq!(ada.forget_batch(&all).unwrap().len(), all.len() - others.len());
+        others.sort();
+        let left: Vec<MemoryId> = others.iter().filter(|&&id| engine.get(id).unwrap().is_some()).copied().collect();
+        prop_assert_eq!(left, others);
+    }
+}
+
+#[test]
+fn what_a_scope_stores_is_its_own_whatever_namespace_the_memory_names() {
+    let engine = Engine::in_memory(tiny()).unwrap();
+    let [ada, _, bob] = namespaces().map(|namespace| engine.scope(namespace));
+    let memory = NewMemory::new("The lamp is lit").namespace(bob.namespace().clone());
+    let id = ada.store(memory.clone()).unwrap();
+    let ids = ada.store_batch(vec![memory]).unwrap();
+    for id in [id, ids[0]] {
+        assert_eq!(engine.get(id).unwrap().unwrap().namespace, *ada.namespace());
+        assert_eq!(bob.get(id).unwrap(), None);
+    }
+}
+
+/// Words of one namespace do not weigh in another: what a stranger stores must
+/// not change what is found, nor tell by the scores that it is there.
+#[test]
+fn scores_of_one_namespace_do_not_depend_on_what_others_store() {
+    let [ada, _, bob] = namespaces();
+    let recall = |strangers: usize| {
+        let engine = Engine::in_memory(tiny()).unwrap();
+        for text in ["The lamp of the lighthouse", "The keeper of the harbour", "A lamp in the harbour"] {
+            engine.scope(ada.clone()).store(text).unwrap();
+        }
+        for number in 0..strangers {
+            engine.scope(bob.clone()).store(format!("lamp lamp harbour {number}")).unwrap();
+        }
+        let hits = engine.scope(ada.clone()).recall(&Query::text("lamp in the harbour")).unwrap();
+        hits.hits.into_iter().map(|hit| (hit.memory.text, hit.score)).collect::<Vec<_>>()
+    };
+    assert_eq!(recall(0), recall(50));
+}
