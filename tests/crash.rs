@@ -12,9 +12,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use common::acknowledged::{Stored, namespaces};
 use common::{everything, note, tiny};
 use fastrand::Rng;
-use mnemocore::{Config, Durability, Engine, MemoryId, Namespace, NewMemory, Query, Timestamp};
+use mnemocore::{Config, Durability, Engine, MemoryId, Query, Timestamp};
 
 const FOLDER: &str = "MNEMO_CRASH_FOLDER";
 const SEED: &str = "MNEMO_CRASH_SEED";
@@ -27,39 +28,19 @@ fn config(seed: u64) -> Config {
     Config { durability, background: true, ..tiny() }
 }
 
-fn namespaces() -> [Namespace; 2] {
-    ["ada", "bob"].map(|name| Namespace::new(name).unwrap())
-}
-
 /// A memory as the reports of the writing process name it.
-#[derive(Clone, Debug, PartialEq)]
-struct Stored {
-    namespace: usize,
-    word: String,
-    importance: u32,
+fn report_of(one: &Stored) -> String {
+    format!("{}/{}/{}/{}", one.namespace, one.word, one.importance, one.ballast)
 }
 
-impl Stored {
-    fn random(random: &mut Rng, seed: u64, number: u64) -> Self {
-        let word = format!("q{seed}x{number}z");
-        Self { namespace: random.usize(0..2), word, importance: random.u32(1..4) }
-    }
-
-    fn memory(&self) -> NewMemory {
-        NewMemory::new(note(&self.word))
-            .namespace(namespaces()[self.namespace].clone())
-            .importance(self.importance as f32)
-            .metadata("word", &self.word)
-    }
-
-    fn report(&self) -> String {
-        format!("{}/{}/{}", self.namespace, self.word, self.importance)
-    }
-
-    fn parse(report: &str) -> Self {
-        let mut parts = report.split('/');
-        let mut next = || parts.next().expect("three parts");
-        Self { namespace: next().parse().unwrap(), word: next().into(), importance: next().parse().unwrap() }
+fn parse(report: &str) -> Stored {
+    let mut parts = report.split('/');
+    let mut next = || parts.next().expect("four parts");
+    Stored {
+        namespace: next().parse().unwrap(),
+        word: next().into(),
+        importance: next().parse().unwrap(),
+        ballast: next().parse().unwrap(),
     }
 }
 
@@ -85,7 +66,7 @@ fn writing_process() {
                 let some: Vec<Stored> =
                     (0..count).map(|at| Stored::random(&mut random, seed, number + at)).collect();
                 number += count;
-                let reports: Vec<String> = some.iter().map(Stored::report).collect();
+                let reports: Vec<String> = some.iter().map(report_of).collect();
                 report(format!("storing {}", reports.join(" ")));
                 let ids = if let [one] = &some[..] {
                     vec![engine.store(one.memory()).unwrap()]
@@ -140,7 +121,7 @@ impl Expected {
         let Some((_, line)) = line.split_once('@') else { return };
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
-            "storing" => self.storing = rest.split(' ').map(Stored::parse).collect(),
+            "storing" => self.storing = rest.split(' ').map(parse).collect(),
             "stored" => {
                 let ids: Vec<MemoryId> = rest.split(' ').map(|id| MemoryId(id.parse().unwrap())).collect();
                 assert_eq!(ids.len(), self.storing.len());
@@ -193,7 +174,7 @@ impl Expected {
         self.storing.clear();
         assert_eq!(found, self.stored.len(), "memories were lost");
         for (&id, one) in &self.stored {
-            self.check_one(engine, id, one);
+            one.check(engine, id);
         }
         for &id in &self.forgotten {
             assert_eq!(engine.get(id).unwrap(), None);
@@ -201,18 +182,6 @@ impl Expected {
         let stats = engine.stats();
         assert_eq!(stats.total(), self.stored.len());
         assert_eq!(stats.namespaces.iter().map(|(_, count)| count).sum::<usize>(), self.stored.len());
-    }
-
-    fn check_one(&self, engine: &Engine, id: MemoryId, one: &Stored) {
-        let namespace = namespaces()[one.namespace].clone();
-        let memory = engine.get(id).unwrap().unwrap_or_else(|| panic!("memory {id} is lost"));
-        assert_eq!(memory.text, note(&one.word));
-        assert_eq!(memory.importance, one.importance as f32);
-        assert_eq!(memory.metadata["word"], one.word);
-        assert_eq!(memory.namespace, namespace);
-        let query = Query::text(&one.word).namespace(namespace).limit(1).touch(false);
-        let recall = engine.recall(&query).unwrap();
-        assert_eq!(recall.hits.first().map(|hit| &hit.memory), Some(&memory));
     }
 }
 

@@ -2,6 +2,8 @@
 //! memories go through all of them, and copies of stores as a kill leaves them.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod acknowledged;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,204 @@
+//! What a disk holds after the power failed.
+//!
+//! What was synced is there. Of each later write all, nothing or a part is there;
+//! a file may be as long as a write has made it that is not there.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use fastrand::Rng;
+
+use crate::trace::{Node, Op, ROOT, Tree};
+
+/// What becomes of names: of new files, renamed and removed ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// They survive in their order, and a file that is synced is found under its
+    /// name: what journaling file systems do.
+    InOrder,
+    /// Each for itself, unless its folder is synced: all that POSIX promises.
+    Alone,
+}
+
+/// What becomes of writes that were not synced.
+#[derive(Clone, Copy, Debug)]
+enum Writes {
+    Kept,
+    Dropped,
+    /// Those to one file up to some moment.
+    Cut,
+    /// Each for itself.
+    Scattered,
+}
+
+impl Writes {
+    fn random(random: &mut Rng) -> Self {
+        match random.u8(0..8) {
+            0 => Self::Kept,
+            1 => Self::Dropped,
+            2..5 => Self::Cut,
+            _ => Self::Scattered,
+        }
+    }
+}
+
+/// Puts into the empty folder `target` what is left when the power fails after
+/// `ops`.
+pub(crate) fn leave(ops: &[Op], names: Names, random: &mut Rng, target: &Path) {
+    let mut synced = HashMap::new();
+    let mut writes: HashMap<Node, Vec<usize>> = HashMap::new();
+    for (at, op) in ops.iter().enumerate() {
+        match op {
+            Op::Sync { node } => drop(synced.insert(*node, at)),
+            Op::Write { node, .. } | Op::SetLength { node, .. } => writes.entry(*node).or_default().push(at),
+            Op::Make { .. } | Op::Rename { .. } | Op::Remove { .. } => {}
+        }
+    }
+    let kept = match names {
+        Names::InOrder => names_in_order(ops, &synced, random),
+        Names::Alone => names_alone(ops, &synced, random),
+    };
+    let mut tree = Tree::default();
+    kept.into_iter().for_each(|at| tree.apply(&ops[at]));
+    let of_all = random.bool().then(|| Writes::random(random));
+    let mut fill = |node: Node, file: &File| {
+        let (safe, mut unsafe_) = (synced.get(&node).copied(), Vec::new());
+        for &at in writes.get(&node).into_iter().flatten() {
+            if Some(at) < safe { perform(&ops[at], file) } else { unsafe_.push(&ops[at]) }
+        }
+        let fate = of_all.unwrap_or_else(|| Writes::random(random));
+        survive(&unsafe_, fate, random, file);
+    };
+    build(&tree, ROOT, target, &mut fill);
+}
+
+/// Puts into the empty folder `target` what `ops` have made.
+pub(crate) fn replay(ops: &[Op], target: &Path) {
+    let mut tree = Tree::default();
+    ops.iter().for_each(|op| tree.apply(op));
+    build(&tree, ROOT, target, &mut |node, file| {
+        let of_it = |op: &&Op| matches!(op, Op::Write { node: of, .. } | Op::SetLength { node: of, .. } if *of == node);
+        ops.iter().filter(of_it).for_each(|op| perform(op, file));
+    });
+}
+
+fn build(tree: &Tree, folder: Node, target: &Path, fill: &mut dyn FnMut(Node, &File)) {
+    for (name, &node) in tree.folder(folder).into_iter().flatten() {
+        let path = target.join(name);
+        if tree.folder(node).is_some() {
+            fs::create_dir(&path).unwrap();
+            build(tree, node, &path, fill);
+        } else {
+            fill(node, &File::create_new(path).unwrap());
+        }
+    }
+}
+
+/// The folders whose names an operation changes.
+fn folders(op: &Op) -> Vec<Node> {
+    match op {
+        Op::Make { at, .. } | Op::Remove { at } => vec![at.0],
+        Op::Rename { from, to, .. } => vec![from.0, to.0],
+        Op::Write { .. } | Op::SetLength { .. } | Op::Sync { .. } => Vec::new(),
+    }
+}
+
+fn changes_of_names(ops: &[Op]) -> impl Iterator<Item = (usize, &Op)> {
+    ops.iter().enumerate().filter(|(_, op)| !folders(op).is_empty())
+}
+
+/// Whether a change of names is on the disk because its folders are.
+fn folder_synced(at: usize, op: &Op, synced: &HashMap<Node, usize>) -> bool {
+    folders(op).iter().all(|folder| synced.get(folder) > Some(&at))
+}
+
+fn names_in_order(ops: &[Op], synced: &HashMap<Node, usize>, random: &mut Rng) -> Vec<usize> {
+    let safe = |&(at, op): &(usize, &Op)| {
+        let itself = match op {
+            Op::Make { node, .. } | Op::Rename { node, .. } => synced.get(node) > Some(&at),
+            _ => false,
+        };
+        itself || folder_synced(at, op, synced)
+    };
+    let least = changes_of_names(ops).filter(safe).last().map_or(0, |(at, _)| at + 1);
+    let end = match random.u8(0..3) {
+        0 => least,
+        1 => ops.len(),
+        _ => random.usize(least..=ops.len()),
+    };
+    changes_of_names(&ops[..end]).map(|(at, _)| at).collect()
+}
+
+fn names_alone(ops: &[Op], synced: &HashMap<Node, usize>, random: &mut Rng) -> Vec<usize> {
+    let share = *random.choice(&[0, 20, 50, 80, 100]).unwrap_or(&50);
+    changes_of_names(ops)
+        .filter(|&(at, op)| folder_synced(at, op, synced) || random.u8(0..100) < share)
+        .map(|(at, _)| at)
+        .collect()
+}
+
+fn perform(op: &Op, file: &File) {
+    match op {
+        Op::Write { at, bytes, .. } => file.write_all_at(bytes, *at).unwrap(),
+        Op::SetLength { length, .. } => file.set_len(*length).unwrap(),
+        Op::Make { .. } | Op::Rename { .. } | Op::Remove { .. } | Op::Sync { .. } => {}
+    }
+}
+
+fn survive(ops: &[&Op], fate: Writes, random: &mut Rng, file: &File) {
+    match fate {
+        Writes::Kept => ops.iter().for_each(|op| perform(op, file)),
+        Writes::Dropped => ops.iter().for_each(|op| lengthen(op, random, file)),
+        Writes::Cut => {
+            let cut = random.usize(0..=ops.len());
+            ops[..cut].iter().for_each(|op| perform(op, file));
+            ops.get(cut).iter().for_each(|op| tear(op, random, file));
+            ops[cut..].iter().skip(1).for_each(|op| lengthen(op, random, file));
+        }
+        Writes::Scattered => ops.iter().for_each(|op| match random.u8(0..3) {
+            0 => perform(op, file),
+            1 => tear(op, random, file),
+            _ => lengthen(op, random, file),
+        }),
+    }
+}
+
+/// Drops a write, or all of it but the length that it gave the file.
+fn lengthen(op: &Op, random: &mut Rng, file: &File) {
+    if let Op::Write { at, bytes, .. } = op
+        && random.u8(0..4) == 0
+    {
+        let length = file.metadata().unwrap().len().max(at + bytes.len() as u64);
+        file.set_len(length).unwrap();
+    }
+}
+
+/// Keeps the beginning of a write, or some sectors.
+fn tear(op: &Op, random: &mut Rng, file: &File) {
+    let Op::Write { at, bytes, .. } = op else { return };
+    match *random.choice(&[1, 512, 4096]).unwrap_or(&1) {
+        1 => file.write_all_at(&bytes[..random.usize(0..=bytes.len())], *at).unwrap(),
+        sector => {
+            for Range { start, end } in sectors(*at, bytes.len(), sector) {
+                if random.bool() {
+                    file.write_all_at(&bytes[start..end], at + start as u64).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// The parts of a write of `length` bytes that lie in one sector each.
+fn sectors(at: u64, length: usize, sector: u64) -> Vec<Range<usize>> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    while start < length {
+        let room = sector - (at + start as u64) % sector;
+        let end = length.min(start + room as usize);
+        parts.push(start..end);
+        start = end;
+    }
+    parts
+}

@@ -1,0 +1,266 @@
+//! What an engine does until the power fails, and what has to be there then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use fastrand::Rng;
+use mnemocore::{Config, Durability, Engine, MemoryId, Query, Timestamp};
+
+use crate::common::acknowledged::{Stored, namespaces};
+use crate::common::{everything, note, tiny};
+use crate::trace::{self, Op};
+
+/// Bytes of a batch that is written as a table at once, and of one of its
+/// memories.
+const LARGE: usize = 5 << 20;
+const LARGEST: usize = 60_000;
+
+/// What a store holds.
+#[derive(Clone, Default)]
+pub(crate) struct Contents {
+    pub(crate) memories: BTreeMap<MemoryId, Stored>,
+    /// All ids that were ever given.
+    pub(crate) used: BTreeSet<MemoryId>,
+}
+
+impl Contents {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Store(some) => {
+                self.used.extend(some.iter().map(|(id, _)| *id));
+                self.memories.extend(some.iter().cloned());
+            }
+            Change::Forget(some) => some.iter().for_each(|id| drop(self.memories.remove(id))),
+            Change::Nothing => {}
+        }
+    }
+
+    /// Fails unless `get` and `recall` find this and nothing else.
+    pub(crate) fn check(&self, engine: &Engine) {
+        self.memories.iter().for_each(|(&id, one)| one.check(engine, id));
+        for &id in self.used.iter().filter(|id| !self.memories.contains_key(id)) {
+            assert_eq!(engine.get(id).unwrap(), None);
+        }
+        let stats = engine.stats();
+        assert_eq!(stats.total(), self.memories.len());
+        assert_eq!(stats.namespaces.iter().map(|(_, count)| count).sum::<usize>(), self.memories.len());
+    }
+}
+
+enum Change {
+    Store(Vec<(MemoryId, Stored)>),
+    Forget(Vec<MemoryId>),
+    /// Closing and compacting, which put everything on the disk.
+    Nothing,
+}
+
+/// An operation that was acknowledged.
+struct Step {
+    change: Change,
+    durability: Durability,
+    /// Operations on the disk before it began, and when it was acknowledged.
+    began: usize,
+    ended: usize,
+}
+
+/// A run of an engine, from one power loss to the next.
+pub(crate) struct Run {
+    before: Contents,
+    steps: Vec<Step>,
+    pub(crate) ops: Vec<Op>,
+}
+
+pub(crate) fn config(durability: Durability) -> Config {
+    Config { durability, ..tiny() }
+}
+
+/// Records what an engine does to the store in `folder`, which holds `before`.
+pub(crate) fn record(folder: &Path, before: Contents, seed: u64, operations: u64) -> Run {
+    trace::start(folder);
+    let mut work = Work {
+        store: folder.join("store"),
+        random: Rng::with_seed(seed),
+        seed,
+        stored: 0,
+        now: before.clone(),
+        steps: Vec::new(),
+        durability: Durability::Synced,
+    };
+    let mut engine = work.open();
+    for _ in 0..operations {
+        work.operate(&mut engine);
+    }
+    work.step(Durability::Synced, || engine.take().map(Engine::close).transpose().map(|_| Change::Nothing));
+    Run { before, steps: work.steps, ops: trace::stop() }
+}
+
+struct Work {
+    store: PathBuf,
+    random: Rng,
+    seed: u64,
+    stored: u64,
+    now: Contents,
+    steps: Vec<Step>,
+    durability: Durability,
+}
+
+impl Work {
+    fn open(&mut self) -> Option<Engine> {
+        self.durability = if self.random.u8(0..3) == 0 { Durability::Buffered } else { Durability::Synced };
+        Some(Engine::open(&self.store, config(self.durability)).unwrap())
+    }
+
+    /// Does something and takes down when it was acknowledged.
+    fn step(&mut self, durability: Durability, act: impl FnOnce() -> Result<Change, mnemocore::Error>) {
+        let began = trace::position();
+        let change = act().unwrap();
+        self.now.apply(&change);
+        self.steps.push(Step { change, durability, began, ended: trace::position() });
+    }
+
+    fn operate(&mut self, slot: &mut Option<Engine>) {
+        let Some(engine) = slot else { return };
+        match self.random.u32(0..1_000) {
+            0..450 => {
+                let durability = *self.random.choice(&[Durability::Buffered, self.durability]).unwrap();
+                let one = self.some(1).remove(0);
+                self.step(durability, || {
+                    let id = engine.store_with(one.memory(), durability)?;
+                    Ok(Change::Store(vec![(id, one)]))
+                });
+            }
+            450..560 => {
+                let count = self.random.u64(2..20);
+                let some = self.some(count);
+                self.step(self.durability, || store_batch(engine, some));
+            }
+            560..563 => self.grow(engine),
+            563..780 if !self.now.memories.is_empty() => {
+                // Of the newest most often: an id must not be given again.
+                let ids: Vec<MemoryId> = self.now.memories.keys().copied().collect();
+                let count = if self.random.u8(0..4) == 0 { self.random.usize(1..12) } else { 1 };
+                let at = ids.len() - self.random.usize(0..ids.len()).min(self.random.usize(0..20)) - 1;
+                let ids: Vec<MemoryId> = ids[at..].iter().copied().take(count).collect();
+                self.step(self.durability, || Ok(Change::Forget(engine.forget_batch(&ids)?)));
+            }
+            780..870 => {
+                for (_, one) in self.now.memories.iter().take(self.random.usize(0..6)) {
+                    let query = Query::text(&one.word).namespace(namespaces()[one.namespace].clone());
+                    engine.recall(&query.limit(2)).unwrap();
+                }
+            }
+            870..930 => drop(engine.consolidate().unwrap()),
+            930..950 => {
+                let days = self.random.i64(0..500) * 86_400_000;
+                engine.consolidate_at(Timestamp(Timestamp::now().0 + days)).unwrap();
+            }
+            950..970 => self.step(Durability::Synced, || engine.compact().map(|()| Change::Nothing)),
+            970..1_000 => {
+                let engine = slot.take();
+                self.step(Durability::Synced, || {
+                    engine.map(Engine::close).transpose().map(|_| Change::Nothing)
+                });
+                *slot = self.open();
+            }
+            _ => {}
+        }
+    }
+
+    fn some(&mut self, count: u64) -> Vec<Stored> {
+        let first = self.stored;
+        self.stored += count;
+        (first..self.stored).map(|number| Stored::random(&mut self.random, self.seed, number)).collect()
+    }
+
+    /// Stores so much that tables are written while the work goes on, and forgets
+    /// most of it, for the sake of the checks.
+    fn grow(&mut self, engine: &Engine) {
+        let mut some = self.some((LARGE / LARGEST) as u64);
+        some.iter_mut().for_each(|one| one.ballast = LARGEST);
+        self.step(self.durability, || store_batch(engine, some));
+        let large = self.now.memories.iter().filter(|(_, one)| one.ballast == LARGEST);
+        let ids: Vec<MemoryId> = large.map(|(&id, _)| id).skip(2).collect();
+        self.step(self.durability, || Ok(Change::Forget(engine.forget_batch(&ids)?)));
+    }
+}
+
+fn store_batch(engine: &Engine, some: Vec<Stored>) -> Result<Change, mnemocore::Error> {
+    let ids = engine.store_batch(some.iter().map(Stored::memory).collect())?;
+    Ok(Change::Store(ids.into_iter().zip(some).collect()))
+}
+
+impl Run {
+    /// Acknowledged operations.
+    pub(crate) fn acknowledged(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// A moment for the power to fail, most often one around a sync, a change of
+    /// a name or an acknowledgement.
+    pub(crate) fn moment(&self, random: &mut Rng) -> usize {
+        let at = match random.u8(0..3) {
+            0 => random.usize(0..=self.ops.len()),
+            1 => {
+                let step = &self.steps[random.usize(..self.steps.len())];
+                if random.bool() { step.began } else { step.ended }
+            }
+            _ => {
+                let telling = |(_, op): &(usize, &Op)| !matches!(op, Op::Write { .. } | Op::SetLength { .. });
+                let all: Vec<usize> =
+                    self.ops.iter().enumerate().filter(telling).map(|(at, _)| at).collect();
+                *random.choice(&all).unwrap_or(&0)
+            }
+        };
+        (at + random.usize(0..3)).saturating_sub(1).min(self.ops.len())
+    }
+
+    /// What the store may hold when the power fails after `moment` operations:
+    /// all up to the last acknowledgement of `Synced`, and of what came later
+    /// the beginning, each operation whole.
+    fn possible(&self, moment: usize) -> Vec<Contents> {
+        let synced = |step: &Step| step.ended <= moment && step.durability == Durability::Synced;
+        let safe = self.steps.iter().rposition(synced).map_or(0, |at| at + 1);
+        let mut contents = self.before.clone();
+        self.steps[..safe].iter().for_each(|step| contents.apply(&step.change));
+        let mut possible = vec![contents.clone()];
+        for step in self.steps[safe..].iter().take_while(|step| step.began < moment) {
+            contents.apply(&step.change);
+            possible.push(contents.clone());
+        }
+        possible
+    }
+
+    /// Fails unless the store holds what it did at the end; returns that.
+    pub(crate) fn check_at_its_end(&self, folder: &Path) -> Contents {
+        let engine = Engine::open(folder.join("store"), config(Durability::Synced)).unwrap();
+        self.check(&engine, self.ops.len())
+    }
+
+    /// Fails unless the engine holds what it must; returns what that is.
+    pub(crate) fn check(&self, engine: &Engine, moment: usize) -> Contents {
+        let mut found = BTreeMap::new();
+        for (number, namespace) in namespaces().iter().enumerate() {
+            let all = everything(engine, namespace);
+            assert!(all.windows(2).all(|two| two[0].0 != two[1].0), "a memory was recalled twice");
+            found.extend(all.into_iter().map(|(id, text)| (id, (number, text))));
+        }
+        let mut possible = self.possible(moment);
+        let is = |contents: &Contents| {
+            let expected = contents.memories.iter().map(|(&id, one)| (id, (one.namespace, note(&one.word))));
+            expected.eq(found.iter().map(|(&id, text)| (id, text.clone())))
+        };
+        let Some(at) = possible.iter().position(is) else {
+            let must = &possible[0].memories;
+            let may = &possible[possible.len() - 1].memories;
+            panic!(
+                "lost {:?}, unexpected {:?}; {} operations may be there or not",
+                must.keys().filter(|id| may.contains_key(id) && !found.contains_key(id)).collect::<Vec<_>>(),
+                found.keys().filter(|id| !must.contains_key(id)).collect::<Vec<_>>(),
+                possible.len() - 1,
+            )
+        };
+        let contents = possible.swap_remove(at);
+        contents.check(engine);
+        contents
+    }
+}
