@@ -12,10 +12,12 @@
 
 mod codec;
 mod disk;
+mod journal;
 mod volatile;
 
 pub use codec::{Record, SegmentEntry, Standing};
 pub use disk::DiskLog;
+pub(crate) use disk::sync_folder;
 pub use volatile::VolatileLog;
 
 use std::path::PathBuf;
@@ -30,8 +32,8 @@ pub enum Durability {
     /// power loss costs at most the last moments.
     #[default]
     Buffered,
-    /// The disk has it: it survives a power loss. Concurrent stores share one
-    /// flush.
+    /// The disk has it, and all that was committed before: it survives a power
+    /// loss. Concurrent stores share one flush.
     Synced,
 }
 

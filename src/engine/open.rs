@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, DiskLog, Durability, Log, Record, Standing, Table, VolatileLog};
+use crate::log::{Batch, DiskLog, Durability, Log, Record, Standing, Table, VolatileLog, sync_folder};
 use crate::memory::Namespace;
 use crate::sync::{Mutex, RwLock};
 use crate::tier::cold::ColdTier;
@@ -177,12 +177,19 @@ pub struct Parts {
 
 /// Refuses a folder that holds something else than a store.
 fn check_folder(path: &Path) -> Result<(), Error> {
+    let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
     std::fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;
     let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
     let names: Vec<String> =
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let ours = names.iter().any(|name| name == LOG) && DiskLog::may_be_at(&path.join(LOG));
-    if !names.is_empty() && !ours {
+    if names.is_empty() {
+        // A new folder survives a power loss once the one that it is in is synced.
+        let made_in = path.parent().into_iter().chain(missing.into_iter().filter_map(Path::parent));
+        for folder in made_in.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder }) {
+            sync_folder(folder).map_err(|error| Error::io(folder, error))?;
+        }
+    } else if !ours {
         let found = names.into_iter().min().unwrap_or_default();
         return Err(Error::Foreign { path: path.into(), found });
     }

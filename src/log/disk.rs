@@ -68,10 +68,15 @@ impl DiskLog {
         })
     }
 
-    /// Whether the folder `path` holds a log, or nothing yet: fjall's lock is the
-    /// first file that is made.
+    /// Whether the folder `path` holds a log, or at most the beginning of one:
+    /// fjall's lock is the first file that is made, but a power loss may leave
+    /// others without it.
     pub(crate) fn may_be_at(path: &Path) -> bool {
-        path.join("lock").is_file() || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+        let begun = |path: &Path| path.ends_with("keyspaces") || is_journal(path);
+        path.join("lock").is_file()
+            || fs::read_dir(path).is_ok_and(|mut entries| {
+                entries.all(|entry| entry.is_ok_and(|entry| begun(&entry.path())))
+            })
     }
 
     /// Calls `act` with the open store.
@@ -229,7 +234,7 @@ impl Log for DiskLog {
 
 impl Store {
     fn open(path: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        clear_unfinished(path).map_err(|error| Error::io(path, error))?;
+        put_right(path).map_err(|error| Error::io(path, error))?;
         let open = || {
             let database = Database::builder(path)
                 .cache_size(cache_bytes)
@@ -247,7 +252,13 @@ impl Store {
             ];
             Ok(Self { database, tables })
         };
-        open().map_err(|error| explain(path, "open", error))
+        let store = open().map_err(|error| explain(path, "open", error))?;
+        // fjall does not see to it that the folders it makes keep their names.
+        [&path.join("keyspaces"), path, path.parent().unwrap_or(path)]
+            .into_iter()
+            .try_for_each(sync_folder)
+            .map_err(|error| Error::io(path, error))?;
+        Ok(store)
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -260,8 +271,10 @@ impl Store {
     }
 
     /// Starts to write all memtables as tables: one that was left out would
-    /// keep the journal from being dropped.
+    /// keep the journal from being dropped. The journal is synced before: a batch
+    /// that lies in two tables, one of which is on the disk, must not be lost.
     fn rotate(&self) -> fjall::Result<()> {
+        self.database.persist(PersistMode::SyncData)?;
         self.tables.iter().try_for_each(|table| table.rotate_memtable().map(drop))
     }
 
@@ -297,7 +310,7 @@ fn empty_journals(path: &Path) -> io::Result<()> {
     let _lock = wait_until_closed(path)?;
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
-        if file.extension().is_some_and(|ending| ending == "jnl") {
+        if is_journal(&file) {
             let journal = OpenOptions::new().write(true).open(file)?;
             journal.set_len(0)?;
             journal.sync_all()?;
@@ -306,28 +319,64 @@ fn empty_journals(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what is left of a store that was not made to its end: fjall makes its
-/// lock first and its version marker last, and takes no files that are there
-/// without the marker. Nothing was ever committed to such a store.
-fn clear_unfinished(path: &Path) -> io::Result<()> {
+/// Puts right what a crash has left, unless the store is open.
+fn put_right(path: &Path) -> io::Result<()> {
+    match fs::read_dir(path).map(|mut entries| entries.next()) {
+        Ok(None) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(Some(_)) => {}
+        Err(error) => return Err(error),
+    }
     let lock = path.join("lock");
-    if path.join("version").try_exists()? || !lock.try_exists()? {
-        return Ok(());
-    }
-    let held = OpenOptions::new().write(true).open(&lock)?;
+    let held = OpenOptions::new().write(true).create(true).truncate(false).open(&lock)?;
     if held.try_lock().is_err() {
-        // Another process is making it now; fjall will say that it is locked.
+        // Another process has it open; fjall will say that it is locked.
         return Ok(());
     }
+    if is_unfinished(path)? {
+        clear(path)?;
+        fs::remove_file(lock)
+    } else {
+        super::journal::cut_torn_end(path)
+    }
+}
+
+/// Whether a store was not made to its end: fjall takes no files that are there
+/// without its version marker, nor one that is cut. It makes no table before the
+/// marker is whole, so nothing was ever committed to such a store.
+fn is_unfinished(path: &Path) -> io::Result<bool> {
+    let marker = match fs::read(path.join("version")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        marker => marker?,
+    };
+    let no_tables = || match fs::read_dir(path.join("keyspaces")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        entries => entries.map(|mut entries| entries.next().is_none()),
+    };
+    Ok((marker.len() < 4 || !marker.starts_with(b"FJL")) && no_tables()?)
+}
+
+/// Removes all that fjall makes but its lock.
+fn clear(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?.path();
         if entry.ends_with("keyspaces") {
             fs::remove_dir_all(entry)?;
-        } else if entry.extension().is_some_and(|ending| ending == "jnl") {
+        } else if is_journal(&entry) || entry.ends_with("version") {
             fs::remove_file(entry)?;
         }
     }
-    fs::remove_file(lock)
+    Ok(())
+}
+
+fn is_journal(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "jnl")
+}
+
+/// Puts the names in a folder on the disk: a file that was made or renamed
+/// survives a power loss under its name only then.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// The store lets go of its lock when its last thread has ended, a moment after

@@ -1,7 +1,8 @@
 //! What a disk holds after the power failed.
 //!
-//! What was synced is there. Of each later write all, nothing or a part is there;
-//! a file may be as long as a write has made it that is not there.
+//! What was synced is there. Of each later write all, nothing or a part is there,
+//! sector by sector; a file may be as long as a write has made it that is not
+//! there.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -158,11 +159,32 @@ fn survive(ops: &[&Op], fate: Writes, random: &mut Rng, file: &File) {
             ops.get(cut).iter().for_each(|op| tear(op, random, file));
             ops[cut..].iter().skip(1).for_each(|op| lengthen(op, random, file));
         }
-        Writes::Scattered => ops.iter().for_each(|op| match random.u8(0..3) {
-            0 => perform(op, file),
-            1 => tear(op, random, file),
-            _ => lengthen(op, random, file),
-        }),
+        Writes::Scattered => scatter(ops, random, file),
+    }
+}
+
+/// Keeps some sectors of some writes. A sector that is kept holds all that was
+/// written to it until then.
+fn scatter(ops: &[&Op], random: &mut Rng, file: &File) {
+    let size = *random.choice(&[512, 4096]).unwrap_or(&512);
+    let mut kept_until = HashMap::new();
+    for (number, op) in ops.iter().enumerate() {
+        let share = *random.choice(&[0, 50, 100]).unwrap_or(&50);
+        for (sector, _) in sectors(op, size) {
+            if random.u8(0..100) < share {
+                kept_until.insert(sector, number);
+            }
+        }
+    }
+    for (number, op) in ops.iter().enumerate() {
+        if let Op::Write { at, bytes, .. } = op {
+            for (_, part) in sectors(op, size).filter(|(sector, _)| kept_until.get(sector) >= Some(&number)) {
+                file.write_all_at(&bytes[part.clone()], at + part.start as u64).unwrap();
+            }
+            lengthen(op, random, file);
+        } else if random.bool() {
+            perform(op, file);
+        }
     }
 }
 
@@ -179,26 +201,25 @@ fn lengthen(op: &Op, random: &mut Rng, file: &File) {
 /// Keeps the beginning of a write, or some sectors.
 fn tear(op: &Op, random: &mut Rng, file: &File) {
     let Op::Write { at, bytes, .. } = op else { return };
-    match *random.choice(&[1, 512, 4096]).unwrap_or(&1) {
-        1 => file.write_all_at(&bytes[..random.usize(0..=bytes.len())], *at).unwrap(),
-        sector => {
-            for Range { start, end } in sectors(*at, bytes.len(), sector) {
-                if random.bool() {
-                    file.write_all_at(&bytes[start..end], at + start as u64).unwrap();
-                }
-            }
-        }
+    let size = *random.choice(&[1, 512, 4096]).unwrap_or(&1);
+    if size == 1 {
+        file.write_all_at(&bytes[..random.usize(0..=bytes.len())], *at).unwrap();
+        return;
+    }
+    for (_, part) in sectors(op, size).filter(|_| random.bool()) {
+        file.write_all_at(&bytes[part.clone()], at + part.start as u64).unwrap();
     }
 }
 
-/// The parts of a write of `length` bytes that lie in one sector each.
-fn sectors(at: u64, length: usize, sector: u64) -> Vec<Range<usize>> {
-    let (mut parts, mut start) = (Vec::new(), 0);
-    while start < length {
-        let room = sector - (at + start as u64) % sector;
-        let end = length.min(start + room as usize);
-        parts.push(start..end);
-        start = end;
-    }
-    parts
+/// The sectors that a write touches, each with the part of the write in it.
+fn sectors(op: &Op, size: u64) -> impl Iterator<Item = (u64, Range<usize>)> {
+    let (at, length) = match op {
+        Op::Write { at, bytes, .. } => (*at, bytes.len()),
+        _ => (0, 0),
+    };
+    let touched = at / size..(at + length as u64).div_ceil(size);
+    touched.filter(move |_| length > 0).map(move |sector| {
+        let start = (sector * size).saturating_sub(at) as usize;
+        (sector, start..length.min(((sector + 1) * size - at) as usize))
+    })
 }

@@ -252,11 +252,16 @@ impl Run {
         let Some(at) = possible.iter().position(is) else {
             let must = &possible[0].memories;
             let may = &possible[possible.len() - 1].memories;
+            let lost: Vec<_> = must.keys().filter(|id| may.contains_key(id) && !found.contains_key(id)).collect();
+            let more: Vec<_> = found.keys().filter(|id| !must.contains_key(id)).collect();
             panic!(
-                "lost {:?}, unexpected {:?}; {} operations may be there or not",
-                must.keys().filter(|id| may.contains_key(id) && !found.contains_key(id)).collect::<Vec<_>>(),
-                found.keys().filter(|id| !must.contains_key(id)).collect::<Vec<_>>(),
+                "{} of {} memories are lost, {} are there too, with {} later operations: {:?}, {:?}",
+                lost.len(),
+                must.len(),
+                more.len(),
                 possible.len() - 1,
+                lost.first(),
+                more.first(),
             )
         };
         let contents = possible.swap_remove(at);
