@@ -67,6 +67,8 @@ struct Step {
 pub(crate) struct Run {
     before: Contents,
     steps: Vec<Step>,
+    /// Operations that only stand for what was there before.
+    first: usize,
     pub(crate) ops: Vec<Op>,
 }
 
@@ -77,6 +79,7 @@ pub(crate) fn config(durability: Durability) -> Config {
 /// Records what an engine does to the store in `folder`, which holds `before`.
 pub(crate) fn record(folder: &Path, before: Contents, seed: u64, operations: u64) -> Run {
     trace::start(folder);
+    let first = trace::position();
     let mut work = Work {
         store: folder.join("store"),
         random: Rng::with_seed(seed),
@@ -91,7 +94,7 @@ pub(crate) fn record(folder: &Path, before: Contents, seed: u64, operations: u64
         work.operate(&mut engine);
     }
     work.step(Durability::Synced, || engine.take().map(Engine::close).transpose().map(|_| Change::Nothing));
-    Run { before, steps: work.steps, ops: trace::stop() }
+    Run { before, steps: work.steps, first, ops: trace::stop() }
 }
 
 struct Work {
@@ -199,19 +202,19 @@ impl Run {
     /// a name or an acknowledgement.
     pub(crate) fn moment(&self, random: &mut Rng) -> usize {
         let at = match random.u8(0..3) {
-            0 => random.usize(0..=self.ops.len()),
+            0 => random.usize(self.first..=self.ops.len()),
             1 => {
                 let step = &self.steps[random.usize(..self.steps.len())];
                 if random.bool() { step.began } else { step.ended }
             }
             _ => {
                 let telling = |(_, op): &(usize, &Op)| !matches!(op, Op::Write { .. } | Op::SetLength { .. });
-                let all: Vec<usize> =
-                    self.ops.iter().enumerate().filter(telling).map(|(at, _)| at).collect();
+                let ops = self.ops.iter().enumerate().skip(self.first);
+                let all: Vec<usize> = ops.filter(telling).map(|(at, _)| at).collect();
                 *random.choice(&all).unwrap_or(&0)
             }
         };
-        (at + random.usize(0..3)).saturating_sub(1).min(self.ops.len())
+        (at + random.usize(0..3)).saturating_sub(1).clamp(self.first, self.ops.len())
     }
 
     /// What the store may hold when the power fails after `moment` operations:
