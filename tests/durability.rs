@@ -173,6 +173,36 @@ fn a_journal_cut_anywhere_leaves_a_prefix_of_the_memories() {
     assert!(lengths.len() > STORED / 2, "{lengths:?}");
 }
 
+/// What a power loss makes of a journal's end: sectors are missing, also from the
+/// middle of a memory.
+#[test]
+fn a_journal_that_lacks_a_sector_anywhere_leaves_a_prefix_of_the_memories() {
+    const SECTOR: usize = 512;
+    let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = Engine::open(folder.path(), tiny()).unwrap();
+    let memory =
+        |number: usize| NewMemory::new(note(&word(number))).metadata("ballast", "b".repeat(300 * number));
+    let ids: Vec<MemoryId> = (0..12).map(|number| engine.store(memory(number)).unwrap()).collect();
+    let killed = copies.path().join("killed");
+    copy(folder.path(), &killed);
+    let written = written_bytes(&newest_journal(&killed));
+    let mut lengths = BTreeSet::new();
+    for at in (0..written).step_by(SECTOR) {
+        let torn = copies.path().join(format!("torn-{at}"));
+        copy(&killed, &torn);
+        let journal = newest_journal(&torn);
+        let mut bytes = fs::read(&journal).unwrap();
+        bytes[at..at + SECTOR].fill(0);
+        fs::write(&journal, bytes).unwrap();
+        let engine = Engine::open(&torn, tiny()).unwrap_or_else(|error| panic!("without {at}: {error}"));
+        lengths.insert(assert_prefix(&engine, &ids));
+        drop(engine);
+        fs::remove_dir_all(&torn).unwrap();
+    }
+    println!("{} sectors, {} lengths", written.div_ceil(SECTOR), lengths.len());
+    assert!(lengths.len() > ids.len() / 2, "{lengths:?}");
+}
+
 /// Returns how many of the memories are there: the first ones, with their texts.
 fn assert_prefix(engine: &Engine, ids: &[MemoryId]) -> usize {
     let all = everything(engine, &Namespace::default());
@@ -240,6 +270,47 @@ fn a_store_whose_making_was_interrupted_is_made_anew() {
         drop(engine);
         assert!(find(&Engine::open(&interrupted, tiny()).unwrap(), "q1z").is_some());
     }
+}
+
+/// What a power loss leaves of it: the marker that fjall makes last may be cut,
+/// and names may be lost that were made before.
+#[test]
+fn a_store_whose_making_was_interrupted_by_a_power_loss_is_made_anew() {
+    let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(Engine::open(folder.path(), tiny()).unwrap());
+    let marker = fs::read(folder.path().join("log/version")).unwrap();
+    let cut = (0..marker.len()).map(|length| (format!("cut-{length}"), Some(&marker[..length]), true));
+    let zeros = vec![0; marker.len()];
+    let cases = cut.chain([("zeros".into(), Some(&zeros[..]), true), ("no-lock".into(), None, false)]);
+    for (name, marker, lock) in cases {
+        let log = copies.path().join(&name).join("log");
+        fs::create_dir_all(log.join("keyspaces")).unwrap();
+        fs::write(log.join("0.jnl"), []).unwrap();
+        if lock {
+            fs::write(log.join("lock"), []).unwrap();
+        }
+        if let Some(marker) = marker {
+            fs::write(log.join("version"), marker).unwrap();
+        }
+        let store = copies.path().join(&name);
+        let engine = Engine::open(&store, tiny()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        engine.store(note("q1z")).unwrap();
+        drop(engine);
+        assert!(find(&Engine::open(&store, tiny()).unwrap(), "q1z").is_some());
+    }
+}
+
+/// A marker is no reason to take a store with memories for an unfinished one.
+#[test]
+fn a_store_whose_marker_is_damaged_is_refused_and_left_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(spread(folder.path(), 10));
+    let marker = folder.path().join("log/version");
+    let whole = fs::read(&marker).unwrap();
+    fs::write(&marker, []).unwrap();
+    assert!(matches!(Engine::open(folder.path(), tiny()), Err(Error::Corrupt { .. })));
+    fs::write(&marker, whole).unwrap();
+    assert_complete(&Engine::open(folder.path(), tiny()).unwrap(), 10);
 }
 
 #[test]

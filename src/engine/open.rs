@@ -186,7 +186,9 @@ fn check_folder(path: &Path) -> Result<(), Error> {
     if names.is_empty() {
         // A new folder survives a power loss once the one that it is in is synced.
         let made_in = path.parent().into_iter().chain(missing.into_iter().filter_map(Path::parent));
-        for folder in made_in.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder }) {
+        for folder in
+            made_in.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+        {
             sync_folder(folder).map_err(|error| Error::io(folder, error))?;
         }
     } else if !ours {

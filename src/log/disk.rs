@@ -74,9 +74,8 @@ impl DiskLog {
     pub(crate) fn may_be_at(path: &Path) -> bool {
         let begun = |path: &Path| path.ends_with("keyspaces") || is_journal(path);
         path.join("lock").is_file()
-            || fs::read_dir(path).is_ok_and(|mut entries| {
-                entries.all(|entry| entry.is_ok_and(|entry| begun(&entry.path())))
-            })
+            || fs::read_dir(path)
+                .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| begun(&entry.path()))))
     }
 
     /// Calls `act` with the open store.

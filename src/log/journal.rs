@@ -165,3 +165,74 @@ impl<'f> Scan<'f> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, SeekFrom, Write};
+
+    use super::*;
+    use crate::key::MemoryId;
+    use crate::log::{self, DiskLog, Durability, Log};
+
+    /// A journal of twelve batches, each with a value of so many ones, and its
+    /// length.
+    fn journal(folder: &Path, value: usize) -> (PathBuf, u64) {
+        let (open, closed) = (folder.join("log"), folder.join("closed"));
+        let disk = DiskLog::open(&open, 1 << 20).unwrap();
+        for id in 0..12 {
+            let mut batch = log::Batch::default();
+            batch.put_record(MemoryId(id), &vec![1; value], None);
+            disk.commit(&batch, Durability::Buffered).unwrap();
+        }
+        fs::create_dir(&closed).unwrap();
+        let (from, to) = (newest(&open).unwrap().unwrap(), closed.join("0.jnl"));
+        fs::copy(from, &to).unwrap();
+        cut_torn_end(&closed).unwrap();
+        let length = fs::metadata(&to).unwrap().len();
+        assert!(length > 12 * value as u64 && length < 12 * (value as u64 + 200), "{length}");
+        (to, length)
+    }
+
+    #[test]
+    fn a_whole_journal_stays_as_it_is_and_zeros_behind_it_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, length) = journal(folder.path(), 300);
+        let whole = fs::read(&path).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(length + 100_000).unwrap();
+        cut_torn_end(path.parent().unwrap()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_journal_cut_at_any_byte_ends_with_a_whole_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, length) = journal(folder.path(), 30);
+        let whole = fs::read(&path).unwrap();
+        let one = length / 12;
+        for cut in 0..length {
+            fs::write(&path, &whole[..cut as usize]).unwrap();
+            cut_torn_end(path.parent().unwrap()).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().len(), cut / one * one, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_sector_missing_from_a_value_cuts_and_another_byte_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, length) = journal(folder.path(), 2_000);
+        let one = length / 12;
+        let mut file = File::options().write(true).open(&path).unwrap();
+        let mut overwrite = |at, bytes: &[u8]| {
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(bytes).unwrap();
+        };
+        // In the middle of the seventh value.
+        let at = (6 * one + 1_000) / SECTOR_BYTES * SECTOR_BYTES;
+        overwrite(at, &[7]);
+        cut_torn_end(path.parent().unwrap()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), length, "what followed the damage is lost");
+        overwrite(at, &[0; SECTOR_BYTES as usize]);
+        cut_torn_end(path.parent().unwrap()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 6 * one);
+    }
+}

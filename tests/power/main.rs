@@ -29,7 +29,7 @@ use work::{Contents, Run};
 /// Power losses within one run, and runs of one store.
 const LOSSES_PER_RUN: u64 = 15;
 const RUNS_PER_STORE: u64 = 3;
-const OPERATIONS_PER_RUN: u64 = 150;
+const OPERATIONS_PER_RUN: u64 = 100;
 
 /// One folder is watched at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -48,7 +48,8 @@ fn contents(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            found.extend(contents(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+            found
+                .extend(contents(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
             found.insert(name, None);
         } else {
             found.insert(name, Some(fs::read(path).unwrap()));
@@ -63,7 +64,8 @@ fn lose_power(run: &Run, moment: usize, names: Names, random: &mut Rng) -> Conte
     let folder = tempfile::tempdir().unwrap();
     disk::leave(&run.ops[..moment], names, random, folder.path());
     let store = folder.path().join("store");
-    let engine = Engine::open(&store, work::config(Durability::Synced)).unwrap_or_else(|error| panic!("{error}"));
+    let engine =
+        Engine::open(&store, work::config(Durability::Synced)).unwrap_or_else(|error| panic!("{error}"));
     let left = run.check(&engine, moment);
     // It goes on: what is stored now is kept, and no id is given again.
     if random.u8(0..4) == 0 {
@@ -193,7 +195,15 @@ fn what_is_not_synced_is_dropped_shortened_and_torn() {
             }));
         }
         let mut expected = BTreeSet::from([
-            "dropped", "kept", "torn", "not renamed", "empty", "zeros", "whole", "shortened", "holes",
+            "dropped",
+            "kept",
+            "torn",
+            "not renamed",
+            "empty",
+            "zeros",
+            "whole",
+            "shortened",
+            "holes",
         ]);
         expected.extend((names == Names::Alone).then_some("a name lost"));
         assert_eq!(seen, expected, "{names:?}");

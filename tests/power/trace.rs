@@ -30,14 +30,33 @@ pub(crate) type Entry = (Node, OsString);
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// A new file, or folder, gets its name.
-    Make { node: Node, folder: bool, at: Entry },
-    Rename { node: Node, from: Entry, to: Entry },
+    Make {
+        node: Node,
+        folder: bool,
+        at: Entry,
+    },
+    Rename {
+        node: Node,
+        from: Entry,
+        to: Entry,
+    },
     /// A name is removed.
-    Remove { at: Entry },
-    Write { node: Node, at: u64, bytes: Vec<u8> },
-    SetLength { node: Node, length: u64 },
+    Remove {
+        at: Entry,
+    },
+    Write {
+        node: Node,
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    SetLength {
+        node: Node,
+        length: u64,
+    },
     /// The content of a file or the names in a folder are on the disk.
-    Sync { node: Node },
+    Sync {
+        node: Node,
+    },
 }
 
 /// Folders, and the names in them.
@@ -95,8 +114,13 @@ fn lock() -> MutexGuard<'static, Option<Recorder>> {
 
 /// Watches `root` from now on; what is there already counts as on the disk.
 pub(crate) fn start(root: &Path) {
-    let mut recorder =
-        Recorder { root: root.into(), ops: Vec::new(), tree: Tree::default(), open: HashMap::new(), nodes: 1 };
+    let mut recorder = Recorder {
+        root: root.into(),
+        ops: Vec::new(),
+        tree: Tree::default(),
+        open: HashMap::new(),
+        nodes: 1,
+    };
     recorder.adopt(ROOT, root);
     *lock() = Some(recorder);
     RECORDING.store(true, Ordering::SeqCst);

@@ -255,7 +255,8 @@ impl Run {
         let Some(at) = possible.iter().position(is) else {
             let must = &possible[0].memories;
             let may = &possible[possible.len() - 1].memories;
-            let lost: Vec<_> = must.keys().filter(|id| may.contains_key(id) && !found.contains_key(id)).collect();
+            let lost: Vec<_> =
+                must.keys().filter(|id| may.contains_key(id) && !found.contains_key(id)).collect();
             let more: Vec<_> = found.keys().filter(|id| !must.contains_key(id)).collect();
             panic!(
                 "{} of {} memories are lost, {} are there too, with {} later operations: {:?}, {:?}",
