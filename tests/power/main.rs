@@ -87,7 +87,7 @@ fn what_is_synced_survives_every_power_loss_and_nothing_is_there_by_half() {
     let (mut done, mut failed, mut runs, mut acknowledged, mut ops, mut alone) = (0, 0, 0, 0, 0, 0);
     while done < losses {
         let (mut before, mut left) = (Contents::default(), None);
-        for _ in 0..RUNS_PER_STORE {
+        for _ in 0..RUNS_PER_STORE.min((losses - done).div_ceil(LOSSES_PER_RUN)) {
             let seed = first * 1_000_000 + runs;
             runs += 1;
             let folder = tempfile::tempdir().unwrap();
