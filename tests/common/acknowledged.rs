@@ -22,7 +22,7 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn random(random: &mut Rng, seed: u64, number: u64) -> Self {
         let word = format!("q{seed}x{number}z");
-        let ballast = if random.u8(0..6) == 0 { random.usize(..12_000) } else { 0 };
+        let ballast = if random.u8(0..3) == 0 { random.usize(..5_000) } else { 0 };
         Self { namespace: random.usize(0..2), word, importance: random.u32(1..4), ballast }
     }
 

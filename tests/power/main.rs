@@ -58,73 +58,119 @@ fn contents(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     found
 }
 
-/// One power loss: builds the disk, opens what is left, and looks at it. Returns
-/// what it holds.
-fn lose_power(run: &Run, moment: usize, names: Names, random: &mut Rng) -> Contents {
-    let folder = tempfile::tempdir().unwrap();
-    disk::leave(&run.ops[..moment], names, random, folder.path());
-    let store = folder.path().join("store");
-    let engine =
-        Engine::open(&store, work::config(Durability::Synced)).unwrap_or_else(|error| panic!("{error}"));
-    let left = run.check(&engine, moment);
-    // It goes on: what is stored now is kept, and no id is given again.
-    if random.u8(0..4) == 0 {
-        let id = engine.store(NewMemory::new("What comes later")).unwrap();
-        assert!(!left.used.contains(&id), "id {id} was given again");
-        engine.close().unwrap();
-        let engine = Engine::open(&store, work::config(Durability::Synced)).unwrap();
-        assert_eq!(engine.get(id).unwrap().unwrap().text, "What comes later");
-        engine.forget(id).unwrap();
-        left.check(&engine);
+/// A power loss.
+#[derive(Clone)]
+struct Loss {
+    /// Operations until then.
+    moment: usize,
+    names: Names,
+    random: Rng,
+}
+
+impl Loss {
+    fn random(run: &Run, random: &mut Rng) -> Self {
+        let names = if random.bool() { Names::InOrder } else { Names::Alone };
+        Self { moment: run.moment(random), names, random: random.fork() }
     }
-    left
+
+    /// Puts into `folder` what it leaves, each time the same.
+    fn leave(&self, run: &Run, folder: &Path) {
+        disk::leave(&run.ops[..self.moment], self.names, &mut self.random.clone(), folder);
+    }
+
+    /// Opens what it leaves and looks at it; returns what is there.
+    fn check(&self, run: &Run, go_on: bool) -> Contents {
+        let folder = tempfile::tempdir().unwrap();
+        self.leave(run, folder.path());
+        let store = folder.path().join("store");
+        let open = || {
+            let engine = Engine::open(&store, work::config(Durability::Synced));
+            engine.unwrap_or_else(|error| panic!("{error}"))
+        };
+        let engine = open();
+        let left = run.check(&engine, self.moment);
+        if go_on {
+            let id = engine.store(NewMemory::new("What comes later")).unwrap();
+            assert!(!left.used.contains(&id), "id {id} was given again");
+            engine.close().unwrap();
+            let engine = open();
+            assert_eq!(engine.get(id).unwrap().unwrap().text, "What comes later");
+            engine.forget(id).unwrap();
+            left.check(&engine);
+        }
+        left
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    losses: u64,
+    /// With each name for itself.
+    alone: u64,
+    failures: u64,
+    runs: u64,
+    acknowledged: usize,
+    calls: usize,
+}
+
+impl Counts {
+    /// Loses power up to `losses` times within a run; returns one of them, with
+    /// what was there then.
+    fn lose(&mut self, run: &Run, seed: u64, losses: u64) -> Option<(Loss, Contents)> {
+        self.runs += 1;
+        self.acknowledged += run.acknowledged();
+        self.calls += run.ops.len();
+        let (mut random, mut last) = (Rng::with_seed(seed), None);
+        for _ in 0..losses {
+            let loss = Loss::random(run, &mut random);
+            let go_on = random.u8(0..4) == 0;
+            self.losses += 1;
+            self.alone += u64::from(loss.names == Names::Alone);
+            match catch_unwind(AssertUnwindSafe(|| loss.check(run, go_on))) {
+                Ok(contents) => last = Some((loss, contents)),
+                Err(_) => {
+                    let (moment, all, names) = (loss.moment, run.ops.len(), loss.names);
+                    eprintln!("that was in run {seed}, after {moment} of {all} calls, names {names:?}");
+                    self.failures += 1;
+                }
+            }
+        }
+        last
+    }
 }
 
 #[test]
 fn what_is_synced_survives_every_power_loss_and_nothing_is_there_by_half() {
     let _alone = alone();
     let (losses, first) = (number("MNEMO_POWER_LOSSES", 150), number("MNEMO_POWER_FIRST", 1));
-    let (mut done, mut failed, mut runs, mut acknowledged, mut ops, mut alone) = (0, 0, 0, 0, 0, 0);
-    while done < losses {
-        let (mut before, mut left) = (Contents::default(), None);
-        for _ in 0..RUNS_PER_STORE.min((losses - done).div_ceil(LOSSES_PER_RUN)) {
-            let seed = first * 1_000_000 + runs;
-            runs += 1;
+    let mut counts = Counts::default();
+    while counts.losses < losses {
+        let mut before: Option<(Run, Loss, Contents)> = None;
+        for _ in 0..RUNS_PER_STORE {
             let folder = tempfile::tempdir().unwrap();
-            if let Some((run, moment, names, mut random)) = left.take() {
-                let run: Run = run;
-                disk::leave(&run.ops[..moment], names, &mut random, folder.path());
+            // It begins with what the last power loss has left.
+            let contents = before.take().map(|(run, loss, contents)| {
+                loss.leave(&run, folder.path());
+                contents
+            });
+            let seed = first * 1_000_000 + counts.runs;
+            let run = work::record(folder.path(), contents.unwrap_or_default(), seed, OPERATIONS_PER_RUN);
+            let Some((loss, contents)) = counts.lose(&run, seed, LOSSES_PER_RUN.min(losses - counts.losses))
+            else {
+                break;
+            };
+            before = Some((run, loss, contents));
+            if counts.losses == losses {
+                break;
             }
-            let run = work::record(folder.path(), before.clone(), seed, OPERATIONS_PER_RUN);
-            acknowledged += run.acknowledged();
-            ops += run.ops.len();
-            let mut random = Rng::with_seed(seed);
-            let mut next = None;
-            for _ in 0..LOSSES_PER_RUN.min(losses - done) {
-                done += 1;
-                let moment = run.moment(&mut random);
-                let names = if random.bool() { Names::InOrder } else { Names::Alone };
-                alone += u64::from(names == Names::Alone);
-                let as_it_was = random.clone();
-                let lost = catch_unwind(AssertUnwindSafe(|| lose_power(&run, moment, names, &mut random)));
-                if let Ok(contents) = lost {
-                    next = Some((contents, moment, names, as_it_was));
-                } else {
-                    eprintln!("in run {seed}, after {moment} of {} calls, names {names:?}", run.ops.len());
-                    failed += 1;
-                }
-            }
-            // The next run begins with what the last power loss has left.
-            let Some((contents, moment, names, random)) = next else { break };
-            before = contents;
-            left = Some((run, moment, names, random));
         }
     }
+    let Counts { losses: done, alone, failures, runs, acknowledged, calls } = counts;
     println!(
-        "{done} power losses ({alone} with each name for itself) in {runs} runs of {acknowledged} acknowledged \
-         operations and {ops} calls"
+        "{done} power losses, {alone} of them with each name for itself, in {runs} runs of {acknowledged} \
+         acknowledged operations and {calls} calls"
     );
-    assert_eq!(failed, 0, "power losses that the store did not survive");
+    assert_eq!(failures, 0, "power losses that the store did not survive");
     assert!(acknowledged as u64 > losses, "the engines hardly did anything");
 }
 
@@ -141,6 +187,7 @@ fn the_record_makes_the_same_folder_byte_for_byte() {
     let second = work::record(real.path(), left, 8, OPERATIONS_PER_RUN);
     disk::replay(&second.ops, made.path());
     let (real, made) = (contents(real.path()), contents(made.path()));
+    assert!(real.keys().any(|name| name.ends_with(".seg")), "nothing went to COLD");
     assert_eq!(made.keys().collect::<Vec<_>>(), real.keys().collect::<Vec<_>>());
     for (name, bytes) in &real {
         assert!(made[name] == *bytes, "{name} differs");

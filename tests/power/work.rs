@@ -109,7 +109,7 @@ struct Work {
 
 impl Work {
     fn open(&mut self) -> Option<Engine> {
-        self.durability = if self.random.u8(0..3) == 0 { Durability::Buffered } else { Durability::Synced };
+        self.durability = *self.random.choice(&[Durability::Buffered, Durability::Synced]).unwrap();
         Some(Engine::open(&self.store, config(self.durability)).unwrap())
     }
 
@@ -201,9 +201,15 @@ impl Run {
     /// A moment for the power to fail, most often one around a sync, a change of
     /// a name or an acknowledgement.
     pub(crate) fn moment(&self, random: &mut Rng) -> usize {
-        let at = match random.u8(0..3) {
-            0 => random.usize(self.first..=self.ops.len()),
-            1 => {
+        let at = match random.u8(0..4) {
+            // While everything is being put on the disk.
+            0 => {
+                let all = self.steps.iter().filter(|step| matches!(step.change, Change::Nothing));
+                let Step { began, ended, .. } = random.choice(all.collect::<Vec<_>>()).unwrap();
+                random.usize(began..=ended)
+            }
+            1 => random.usize(self.first..=self.ops.len()),
+            2 => {
                 let step = &self.steps[random.usize(..self.steps.len())];
                 if random.bool() { step.began } else { step.ended }
             }
