@@ -201,12 +201,18 @@ impl Run {
     /// A moment for the power to fail, most often one around a sync, a change of
     /// a name or an acknowledgement.
     pub(crate) fn moment(&self, random: &mut Rng) -> usize {
-        let at = match random.u8(0..4) {
-            // While everything is being put on the disk.
+        let at = match random.u8(0..5) {
+            // While everything is being put on the disk,
             0 => {
                 let all = self.steps.iter().filter(|step| matches!(step.change, Change::Nothing));
                 let Step { began, ended, .. } = random.choice(all.collect::<Vec<_>>()).unwrap();
                 random.usize(began..=ended)
+            }
+            // most of all between one table and the next.
+            4 => {
+                let ops = self.ops.iter().enumerate().skip(self.first);
+                let all = ops.filter(|(_, op)| matches!(op, Op::Rename { .. }));
+                random.choice(all.collect::<Vec<_>>()).map_or(0, |(at, _)| at + random.usize(2..12))
             }
             1 => random.usize(self.first..=self.ops.len()),
             2 => {
