@@ -9,6 +9,7 @@ mod forget;
 mod movement;
 mod open;
 mod recall;
+mod repair;
 mod store;
 mod synthesize;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use arc_swap::ArcSwap;
 
 pub use open::Parts;
 pub use recall::{Hit, Query, Recall};
+pub use repair::Repair;
 pub use synthesize::{Fragment, Synthesis, SynthesisKind};
 pub use upkeep::Consolidation;
 
@@ -58,6 +60,8 @@ pub struct Engine {
     background: Option<Background>,
     shared: Arc<Shared>,
     closed: bool,
+    /// Damaged files that opening has mended.
+    mended: Vec<PathBuf>,
 }
 
 /// What the engine's threads share.

@@ -69,7 +69,7 @@ pub mod tier;
 pub use asynchronous::AsyncEngine;
 pub use config::Config;
 pub use engine::{
-    Consolidation, Engine, Fragment, Hit, Parts, Query, Recall, Stats, Synthesis, SynthesisKind,
+    Consolidation, Engine, Fragment, Hit, Parts, Query, Recall, Repair, Stats, Synthesis, SynthesisKind,
 };
 pub use error::Error;
 pub use key::{MemoryId, TierKind, Timestamp};

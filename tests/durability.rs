@@ -195,10 +195,6 @@ fn written_bytes(path: &Path) -> usize {
 }
 
 #[test]
-#[cfg_attr(
-    debug_assertions,
-    ignore = "fjall 3.1.13 asserts in debug builds what a damaged journal contradicts: run with --release"
-)]
 fn a_byte_flipped_in_the_journal_never_gives_a_wrong_text() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let engine = Engine::open(folder.path(), tiny()).unwrap();
@@ -223,7 +219,8 @@ fn a_byte_flipped_in_the_journal_never_gives_a_wrong_text() {
 #[test]
 fn a_store_whose_making_was_interrupted_is_made_anew() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    drop(Engine::open(folder.path(), tiny()).unwrap());
+    // As the embedded store makes it, before anything of ours is in it.
+    drop(fjall::Database::builder(folder.path().join("log")).open().unwrap());
     let mut made = files(&folder.path().join("log"));
     made.retain(|path| path.file_name().is_some_and(|name| name != "version"));
     assert!(made.len() > 2, "{made:?}");

@@ -10,19 +10,25 @@
 //!   here, and the limit inside fjall is never reached;
 //! - it keeps its journal when it closes; so [`Log::close`] and [`Log::compact`]
 //!   flush everything into tables, close, and empty the journal.
+//!
+//! It also trusts its files more than it should. So they are looked at before
+//! it opens them, and what it panics at becomes an error.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy, PinningPolicy};
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, Durability, Log, Table, Visit};
+use super::fault::contained;
+use super::inspect::{Inspection, inspect};
+use super::mark::{self, Mark};
+use super::{Batch, Durability, Log, Table, Visit, codec, journal, setting_key};
 use crate::error::Error;
 
 /// Bytes that wait in memory before they are written as a table.
@@ -38,6 +44,12 @@ const BLOCK_BYTES: u32 = 4 << 10;
 /// The smallest limit that fjall takes; the journal is emptied at each close.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
+/// How long an engine that has just been dropped may take to let go of the log.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
+/// A log that is still locked after this time is another engine's.
+const LOCKED_FOR: Duration = Duration::from_millis(300);
+
 /// The log of an engine that keeps its memories on disk.
 pub struct DiskLog {
     path: PathBuf,
@@ -45,40 +57,89 @@ pub struct DiskLog {
     /// Empty only while the log is closed for being tidied up.
     store: RwLock<Option<Store>>,
     unflushed: AtomicU64,
+    mended: Vec<PathBuf>,
 }
 
 struct Store {
     database: Database,
     tables: [Keyspace; 3],
+    /// The number of the log, which its journals repeat.
+    number: u64,
+    /// Whether the journal that is written to has the number.
+    numbered: AtomicBool,
 }
 
 impl DiskLog {
     /// Opens the log in the folder `path`, or makes one there.
     ///
+    /// The checksums of all its files are checked. A journal whose end was torn,
+    /// as a kill leaves it, is cut there; anything else that is not as it was
+    /// written is refused, and nothing is changed then.
+    ///
     /// # Errors
     /// [`Error::Locked`] if it is open already, [`Error::Corrupt`] if its files
-    /// cannot be read, [`Error::NoSpace`] or [`Error::Io`].
+    /// are damaged, [`Error::NoSpace`] or [`Error::Io`].
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        let store = Store::open(path, cache_bytes)?;
+        let mut mended = Vec::new();
+        let store = Store::open(path, cache_bytes, &mut mended)?;
         Ok(Self {
             path: path.into(),
             cache_bytes,
             store: RwLock::new(Some(store)),
             unflushed: AtomicU64::new(0),
+            mended,
         })
     }
 
-    /// Whether the folder `path` holds a log, or nothing yet: fjall's lock is the
-    /// first file that is made.
-    pub(crate) fn may_be_at(path: &Path) -> bool {
-        path.join("lock").is_file() || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+    /// Files that were damaged in a way that opening could mend.
+    pub fn mended(&self) -> &[PathBuf] {
+        &self.mended
     }
 
-    /// Calls `act` with the open store.
+    /// Whether the folder `path` holds a log, or nothing yet. fjall's lock is
+    /// the first file that is made; should it be gone, others are left.
+    pub(crate) fn may_be_at(path: &Path) -> bool {
+        Self::is_at(path) || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
+    /// Whether the folder `path` holds a log, damaged or not.
+    pub(crate) fn is_at(path: &Path) -> bool {
+        path.join("lock").is_file() || path.join("version").is_file() || path.join("keyspaces").is_dir()
+    }
+
+    /// Whether the folder `path` holds a log that was closed.
+    pub(crate) fn is_closed_at(path: &Path) -> bool {
+        Mark::read(path).is_some_and(|mark| mark.closed)
+    }
+
+    /// Keeps engines away from the log at `path` while the file lives.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open, [`Error::Io`].
+    pub(crate) fn lock(path: &Path) -> Result<File, Error> {
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
+        let lock = lock.map_err(|error| Error::io(path, error))?;
+        match wait_for(&lock, LOCKED_FOR) {
+            Ok(true) => Ok(lock),
+            Ok(false) => Err(Error::Locked { path: path.into() }),
+            Err(error) => Err(Error::io(path, error)),
+        }
+    }
+
+    /// Calls `act`, which is fjall's code alone, with the open store.
     fn with<T>(
         &self,
         action: &'static str,
         act: impl FnOnce(&Store) -> fjall::Result<T>,
+    ) -> Result<T, Error> {
+        self.opened(action, |store| contained(&self.path, action, || act(store)))
+    }
+
+    /// Calls `act` with the open store.
+    fn opened<T>(
+        &self,
+        action: &'static str,
+        act: impl FnOnce(&Store) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         if store.is_none() {
@@ -88,7 +149,7 @@ impl DiskLog {
             store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         }
         match &*store {
-            Some(store) => act(store).map_err(|error| explain(&self.path, action, error)),
+            Some(store) => act(store),
             None => Err(Error::Log { path: self.path.clone(), action, message: "it is closed".into() }),
         }
     }
@@ -100,7 +161,7 @@ impl DiskLog {
         if needed(&slot) {
             *slot = None;
             wait_until_closed(&self.path).map_err(|error| Error::io(&self.path, error))?;
-            *slot = Some(Store::open(&self.path, self.cache_bytes)?);
+            *slot = Some(Store::open(&self.path, self.cache_bytes, &mut Vec::new())?);
             self.unflushed.store(0, Ordering::Relaxed);
         }
         Ok(())
@@ -116,7 +177,13 @@ impl DiskLog {
                     None => writes.remove(store.table(*table), key.as_slice()),
                 }
             }
-            writes.commit()
+            if !store.numbered.load(Ordering::Relaxed) {
+                let mark = codec::encode_mark(store.number, store.database.seqno());
+                writes.insert(store.table(Table::Catalogue), setting_key(mark::SETTING), mark);
+            }
+            writes.commit()?;
+            store.numbered.store(true, Ordering::Relaxed);
+            Ok(())
         })
     }
 
@@ -161,19 +228,20 @@ impl DiskLog {
     fn tidy(&self, action: &'static str, reopen: bool, compact: bool) -> Result<(), Error> {
         let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
         let Some(store) = &*slot else { return Ok(()) };
-        let flushed = store.flush().and_then(|()| {
+        contained(&self.path, action, || {
+            store.flush()?;
             if compact {
                 store.tables.iter().try_for_each(Keyspace::major_compact)?;
             }
             store.database.persist(PersistMode::SyncAll)
-        });
-        flushed.map_err(|error| explain(&self.path, action, error))?;
+        })?;
         self.unflushed.store(0, Ordering::Relaxed);
+        let closed = Mark { number: store.number, closed: true };
         *slot = None;
         // Should that fail, the journal is read again when the log opens.
-        let emptied = empty_journals(&self.path).map_err(|error| Error::io(&self.path, error));
+        let emptied = empty_journals(&self.path, closed).map_err(|error| Error::io(&self.path, error));
         if reopen {
-            *slot = Some(Store::open(&self.path, self.cache_bytes)?);
+            *slot = Some(Store::open(&self.path, self.cache_bytes, &mut Vec::new())?);
         }
         emptied
     }
@@ -185,18 +253,14 @@ impl Log for DiskLog {
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        let mut refused = Ok(());
-        self.with("read", |store| {
-            for guard in store.table(table).prefix(prefix) {
-                let (key, value) = guard.into_inner()?;
-                refused = visit(&key, &value);
-                if refused.is_err() {
-                    break;
-                }
+        self.opened("read", |store| {
+            let mut entries = store.table(table).prefix(prefix);
+            let mut next = || contained(&self.path, "read", || entries.next().map(Guard::into_inner).transpose());
+            while let Some((key, value)) = next()? {
+                visit(&key, &value)?;
             }
             Ok(())
-        })?;
-        refused
+        })
     }
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), Error> {
@@ -228,9 +292,9 @@ impl Log for DiskLog {
 }
 
 impl Store {
-    fn open(path: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        clear_unfinished(path).map_err(|error| Error::io(path, error))?;
-        let open = || {
+    fn open(path: &Path, cache_bytes: u64, mended: &mut Vec<PathBuf>) -> Result<Self, Error> {
+        let found = prepare(path, mended)?;
+        let (database, tables) = contained(path, "open", || {
             let database = Database::builder(path)
                 .cache_size(cache_bytes)
                 // One is enough behind our own rotation, and stays out of the
@@ -245,9 +309,13 @@ impl Store {
                 database.keyspace("vectors", options)?,
                 database.keyspace("catalogue", options)?,
             ];
-            Ok(Self { database, tables })
-        };
-        open().map_err(|error| explain(path, "open", error))
+            Ok((database, tables))
+        })?;
+        let mark = found.number.map_or_else(Mark::new, |number| Mark { number, closed: false });
+        if !found.marked_open {
+            mark.write(path).map_err(|error| Error::io(&Mark::path(path), error))?;
+        }
+        Ok(Self { database, tables, number: mark.number, numbered: AtomicBool::new(false) })
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -262,6 +330,8 @@ impl Store {
     /// Starts to write all memtables as tables: one that was left out would
     /// keep the journal from being dropped.
     fn rotate(&self) -> fjall::Result<()> {
+        // A journal may end here; the next one is numbered again.
+        self.numbered.store(false, Ordering::Relaxed);
         self.tables.iter().try_for_each(|table| table.rotate_memtable().map(drop))
     }
 
@@ -292,31 +362,46 @@ fn options() -> KeyspaceCreateOptions {
         .expect_point_read_hits(true)
 }
 
-/// Empties the journals of a closed store, all of whose memtables are tables.
-fn empty_journals(path: &Path) -> io::Result<()> {
-    let _lock = wait_until_closed(path)?;
-    for entry in fs::read_dir(path)? {
-        let file = entry?.path();
-        if file.extension().is_some_and(|ending| ending == "jnl") {
-            let journal = OpenOptions::new().write(true).open(file)?;
-            journal.set_len(0)?;
-            journal.sync_all()?;
-        }
+/// Looks at the files of the log, and mends what a kill may have left.
+fn prepare(path: &Path, mended: &mut Vec<PathBuf>) -> Result<Inspection, Error> {
+    if !DiskLog::is_at(path) {
+        return Ok(Inspection::default());
     }
-    Ok(())
+    let lock = path.join("lock");
+    if !lock.exists() {
+        mended.push(lock);
+    }
+    let _lock = DiskLog::lock(path)?;
+    let found = inspect(path)?;
+    clear_unfinished(path).map_err(|error| Error::io(path, error))?;
+    if let Some((journal, end)) = &found.torn {
+        let cut = OpenOptions::new().write(true).open(journal).and_then(|file| {
+            file.set_len(*end)?;
+            file.sync_all()
+        });
+        cut.map_err(|error| Error::io(journal, error))?;
+        mended.push(journal.clone());
+    }
+    Ok(found)
+}
+
+/// Empties the journals of a closed store, all of whose memtables are tables,
+/// and marks it as closed.
+fn empty_journals(path: &Path, mark: Mark) -> io::Result<()> {
+    let _lock = wait_until_closed(path)?;
+    for journal in journal::paths(path)? {
+        let journal = OpenOptions::new().write(true).open(journal)?;
+        journal.set_len(0)?;
+        journal.sync_all()?;
+    }
+    mark.write(path)
 }
 
 /// Removes what is left of a store that was not made to its end: fjall makes its
 /// lock first and its version marker last, and takes no files that are there
 /// without the marker. Nothing was ever committed to such a store.
 fn clear_unfinished(path: &Path) -> io::Result<()> {
-    let lock = path.join("lock");
-    if path.join("version").try_exists()? || !lock.try_exists()? {
-        return Ok(());
-    }
-    let held = OpenOptions::new().write(true).open(&lock)?;
-    if held.try_lock().is_err() {
-        // Another process is making it now; fjall will say that it is locked.
+    if path.join("version").try_exists()? {
         return Ok(());
     }
     for entry in fs::read_dir(path)? {
@@ -327,53 +412,28 @@ fn clear_unfinished(path: &Path) -> io::Result<()> {
             fs::remove_file(entry)?;
         }
     }
-    fs::remove_file(lock)
+    fs::remove_file(path.join("lock"))
 }
 
 /// The store lets go of its lock when its last thread has ended, a moment after
 /// it was dropped. Returns the lock.
 fn wait_until_closed(path: &Path) -> io::Result<File> {
     let lock = OpenOptions::new().write(true).open(path.join("lock"))?;
-    for _ in 0..500 {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-        }
+    if wait_for(&lock, CLOSED_WITHIN)? {
+        return Ok(lock);
     }
     Err(io::Error::new(io::ErrorKind::WouldBlock, "the log is still in use"))
 }
 
-/// fjall's error in our terms.
-fn explain(path: &Path, action: &'static str, error: fjall::Error) -> Error {
-    let path = path.to_path_buf();
-    if let Some(source) = io_error(&error) {
-        return Error::io(&path, io::Error::new(source.kind(), source.to_string()));
-    }
-    match error {
-        fjall::Error::Locked => Error::Locked { path },
-        fjall::Error::JournalRecovery(_)
-        | fjall::Error::InvalidVersion(_)
-        | fjall::Error::Decompress(_)
-        | fjall::Error::InvalidTrailer
-        | fjall::Error::InvalidTag(_)
-        | fjall::Error::Unrecoverable => Error::Corrupt { path, what: format!("the log ({error:?})") },
-        fjall::Error::Storage(_) => Error::Corrupt { path, what: format!("a table of the log ({error:?})") },
-        other => Error::Log { path, action, message: format!("{other:?}") },
-    }
-}
-
-/// The operating system's error inside of one of fjall's, if it was that.
-fn io_error(error: &fjall::Error) -> Option<&io::Error> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<io::Error>() {
-            return Some(found);
+/// Whether the lock could be had in this time.
+fn wait_for(lock: &File, time: Duration) -> io::Result<bool> {
+    let start = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(fs::TryLockError::WouldBlock) if start.elapsed() >= time => return Ok(false),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
         }
-        cause = error.source();
-    }
-    match error {
-        fjall::Error::Io(found) => Some(found),
-        _ => None,
     }
 }

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::index::column::SharedBytes;
 use crate::index::{Column, Numbers, Postings, Segment};
 use crate::key::NamespaceId;
-use crate::log::SegmentEntry;
+use crate::log::{SegmentEntry, sync_folder};
 
 #[cfg(target_endian = "big")]
 compile_error!("segments are mapped as they are, little-endian");
@@ -100,11 +100,6 @@ pub(super) fn write(
         return Err(Error::io(&path, error));
     }
     Ok((open(&path, number, entry)?, entry))
-}
-
-/// A renamed file survives a power loss only once its folder is flushed too.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 fn serialise(columns: &[&[u8]; COLUMNS]) -> Vec<u8> {
