@@ -13,10 +13,10 @@ use common::{copy, everything, files, files_ending, flip, note, tiny, word};
 use mnemocore::{Engine, Error, MemoryId, Namespace, NewMemory, Query, Repair};
 
 /// Places in each file where it is cut, and where a byte is flipped.
-const CUTS: usize = 18;
-const FLIPS: usize = 36;
+const CUTS: usize = 14;
+const FLIPS: usize = 26;
 
-/// The longest run of records in a block: it is closed at 4 KB, and each text
+/// The longest run of records in a block: it is closed at 4 KB, and each record
 /// is longer than a tenth of that.
 const BLOCK: usize = 11;
 
@@ -45,10 +45,11 @@ impl Story {
 
     fn memory(&mut self) -> (NewMemory, Namespace, String) {
         self.told += 1;
-        let filler: String = (0..45).map(|_| format!(" {}{:06x}", self.name, self.random.u32(..1 << 24))).collect();
-        let text = note(&word(self.told)) + &filler;
+        let text = format!("{} of {}", note(&word(self.told)), self.name);
         let namespace = if self.told.is_multiple_of(3) { Namespace::new("second").unwrap() } else { Namespace::default() };
-        let memory = NewMemory::new(text.as_str()).namespace(namespace.clone()).metadata("told", self.told.to_string());
+        // Makes a record long; a text would take longer to encode.
+        let filler: String = (0..70).map(|_| format!("{:06x}", self.random.u32(..1 << 24))).collect();
+        let memory = NewMemory::new(text.as_str()).namespace(namespace.clone()).metadata("filler", filler);
         let embedding = (0..16).map(|_| self.random.f32() - 0.5).collect();
         let memory = if self.told.is_multiple_of(4) { memory.embedding(embedding) } else { memory };
         (memory, namespace, text)
@@ -228,7 +229,7 @@ fn exchange(file: &Path, relative: &Path, other: &Path) {
     let same = other.join(relative);
     let alike = || files(other).into_iter().rfind(|file| kind(file) == kind(relative));
     if let Some(twin) = if same.exists() { Some(same) } else { alike() } {
-        drop(fs::copy(twin, file).unwrap());
+        fs::copy(twin, file).unwrap();
     }
 }
 
@@ -299,11 +300,17 @@ impl Sweep<'_> {
         if kind == Kind::ColdSegment {
             assert!(engine.mended().iter().any(|file| file.ends_with(relative)), "{case}: {:?}", engine.mended());
         }
+        if kind == Kind::Journal && matches!(damage, Damage::Flipped(_)) && repair.is_none() && !lost.is_empty() {
+            assert!(engine.mended().iter().any(|file| file.ends_with(relative)), "{case}: {:?}", engine.mended());
+        }
         if damage == Damage::Removed {
             *gone = lost;
         }
-        let id = engine.store(note("later")).unwrap();
-        assert!(!self.truth.texts.contains_key(&id) && !self.truth.forgotten.contains_key(&id) || kind == Kind::Journal, "{case}: {id} again");
+        if repair.is_some() {
+            let id = engine.store(note("later")).unwrap();
+            let given = self.truth.texts.contains_key(&id) || self.truth.forgotten.contains_key(&id);
+            assert!(!given, "{case}: {id} is given again");
+        }
     }
 }
 
@@ -404,6 +411,7 @@ fn damage_to_any_file_costs_what_it_hit_and_never_gives_a_wrong_text() {
     let folder = tempfile::tempdir().unwrap();
     let (own, other) = (Copies::make(folder.path(), "own"), Copies::make(folder.path(), "other"));
     let mut cases = 0;
+    let only = std::env::var("ONLY").unwrap_or_default();
     for (name, pristine, foreign, older, truth, exchanges) in [
         ("closed", &own.closed, &other.closed, &own.closed_before, &own.closed_truth, false),
         // A journal that is not empty is the worst that can get into a closed store.
@@ -411,6 +419,7 @@ fn damage_to_any_file_costs_what_it_hit_and_never_gives_a_wrong_text() {
         ("killed", &own.killed, &other.killed, &own.killed_before, &own.killed_truth, false),
         ("killed, with files of closed ones", &own.killed, &other.closed, &own.closed_before, &own.killed_truth, true),
     ] {
+        if !name.starts_with(&only) { continue; }
         let (scratch, table) = (folder.path().join("scratch"), BTreeMap::new());
         let mut sweep = Sweep { pristine, foreign, older, truth, exchanges, scratch, table, cases: 0 };
         let start = std::time::Instant::now();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::Engine;
 use super::open::{COLD, LOG, settings};
-use super::writer::{NEXT_ID, RESERVED_IDS};
+use super::writer::NEXT_ID;
 use crate::config::Config;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
@@ -25,6 +25,10 @@ const REPAIRED: &str = "log.repaired";
 
 /// What damaged logs are renamed to, with a number behind.
 const DAMAGED: &str = "log.damaged";
+
+/// So many ids may have been given without a trace: all those of a journal that
+/// is gone. It has at most 64 MB, and a memory takes more than 64 bytes in it.
+const LOST_IDS: u64 = 1 << 20;
 
 /// Changes that are committed at a time.
 const CHANGES_AT_ONCE: usize = 4_096;
@@ -208,9 +212,9 @@ impl Found {
             }
         }
         let noted = found.settings.remove(NEXT_ID).and_then(|value| value.try_into().ok());
-        let seen = greatest.map_or(0, |id| id.0 + 1);
-        let beyond = if salvage.catalogue.whole { seen } else { seen + RESERVED_IDS };
-        found.next_id = noted.map_or(0, u64::from_le_bytes).max(beyond);
+        let seen = greatest.map_or(0, |id| id.0 + 1).max(noted.map_or(0, u64::from_le_bytes));
+        let whole = salvage.records.whole && salvage.catalogue.whole;
+        found.next_id = if whole { seen } else { seen.saturating_add(LOST_IDS) };
         found.check_settings(path, config)?;
         Ok(found)
     }

@@ -19,7 +19,7 @@ use crate::tier::{Admission, Tier};
 
 /// Ids are reserved in the log so many at a time, so that none is given twice,
 /// also when the newest memories are forgotten.
-pub(super) const RESERVED_IDS: u64 = 1_024;
+const RESERVED_IDS: u64 = 1_024;
 
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";

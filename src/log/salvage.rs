@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use lsm_tree::CompressionType;
 
 use super::inspect::{self, read_journals};
-use super::journal::{End, Journal};
+use super::journal::End;
 use super::mark::{self, Mark};
 use super::tables::{self, Manifest};
 use super::{Record, Table, codec, setting_key};
@@ -157,24 +157,25 @@ fn replay(
     keyspaces: &mut BTreeMap<u64, Keyspace>,
     damaged: &mut BTreeSet<PathBuf>,
 ) -> Result<(), Error> {
-    let mark = Mark::read(folder);
-    let closed = mark.is_some_and(|mark| mark.closed);
     let journals = read_journals(folder)?;
-    let number = number(mark, keyspaces, &journals);
+    let mark = Mark::read(folder);
+    let noted = noted(keyspaces);
+    let journaled = || journals.iter().flat_map(inspect::marks).map(|(number, ..)| number).next();
+    // The mark and the journals may contradict each other, as one of them may
+    // be another store's. What is in the tables decides then; if nothing is,
+    // the mark.
+    let number = noted.map(|(number, _)| number).or(mark.map(|mark| mark.number)).or_else(journaled);
+    let closed = mark.is_some_and(|mark| mark.closed && Some(mark.number) == number);
+    // A closed log has everything in its tables: a journal that is not empty is
+    // an older one, or the mark is.
+    let sequences = keyspaces.values().flat_map(|keyspace| keyspace.newest.values()).map(|(sequence, _)| *sequence);
+    let in_tables = sequences.chain(noted.map(|(_, sequence)| sequence)).max().filter(|_| closed);
     let mut lost = journals.is_empty() && !closed;
     let newest = journals.last().map(|journal| journal.path.clone());
     for journal in journals {
-        let whole = match journal.end {
-            End::Whole => true,
-            End::Torn(_) => newest.as_ref() == Some(&journal.path),
-            End::Damaged => false,
-        };
-        let foreign = if closed {
-            !journal.batches.is_empty()
-        } else {
-            inspect::marks(&journal).any(|(marked, ..)| Some(marked) != number)
-        };
-        if foreign || !whole {
+        let torn = matches!(journal.end, End::Torn(_)) && newest.as_ref() == Some(&journal.path);
+        let foreign = inspect::marks(&journal).any(|(marked, ..)| Some(marked) != number);
+        if foreign || !(torn || journal.end == End::Whole) {
             damaged.insert(journal.path.clone());
             lost |= !closed;
         }
@@ -183,9 +184,12 @@ fn replay(
         }
         let lowest = inspect::marks(&journal).map(|(_, noted, _)| noted).next().unwrap_or_default();
         for batch in journal.batches {
+            let sequence = batch.sequence.max(lowest);
+            if in_tables.is_some_and(|in_tables| sequence <= in_tables) {
+                continue;
+            }
             for change in batch.changes {
-                let keyspace = keyspaces.entry(change.keyspace).or_default();
-                keyspace.put(change.key, batch.sequence.max(lowest), change.value);
+                keyspaces.entry(change.keyspace).or_default().put(change.key, sequence, change.value);
             }
         }
     }
@@ -195,14 +199,11 @@ fn replay(
     Ok(())
 }
 
-/// The number of the log. The mark and the journals may contradict each other,
-/// as one of them may be another store's; what is in the tables decides then.
-fn number(mark: Option<Mark>, keyspaces: &BTreeMap<u64, Keyspace>, journals: &[Journal]) -> Option<u64> {
+/// The log's number as the tables have it, and the sequence number with which
+/// it was noted.
+fn noted(keyspaces: &BTreeMap<u64, Keyspace>) -> Option<(u64, u64)> {
     let key = setting_key(mark::SETTING);
-    let noted = keyspaces.values().find_map(|keyspace| keyspace.newest.get(&key)?.1.as_deref());
-    let noted = noted.and_then(codec::decode_mark).map(|(number, _)| number);
-    let journaled = || journals.iter().flat_map(inspect::marks).map(|(number, ..)| number).next();
-    noted.or(mark.map(|mark| mark.number)).or_else(journaled)
+    keyspaces.values().find_map(|keyspace| codec::decode_mark(keyspace.newest.get(&key)?.1.as_deref()?))
 }
 
 /// Which of our tables a keyspace is: by its name, or, if that is not known, by
