@@ -54,6 +54,9 @@ pub enum Table {
     Catalogue,
 }
 
+/// The names of the tables on disk, in their order.
+const TABLES: [&str; 3] = ["records", "vectors", "catalogue"];
+
 /// Changes that become visible and durable together, or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {

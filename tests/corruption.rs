@@ -46,7 +46,11 @@ impl Story {
     fn memory(&mut self) -> (NewMemory, Namespace, String) {
         self.told += 1;
         let text = format!("{} of {}", note(&word(self.told)), self.name);
-        let namespace = if self.told.is_multiple_of(3) { Namespace::new("second").unwrap() } else { Namespace::default() };
+        let namespace = if self.told.is_multiple_of(3) {
+            Namespace::new("second").unwrap()
+        } else {
+            Namespace::default()
+        };
         // Makes a record long; a text would take longer to encode.
         let filler: String = (0..70).map(|_| format!("{:06x}", self.random.u32(..1 << 24))).collect();
         let memory = NewMemory::new(text.as_str()).namespace(namespace.clone()).metadata("filler", filler);
@@ -283,8 +287,10 @@ impl Sweep<'_> {
             Err(error) => {
                 tally.refused += 1;
                 check_error(&error, &self.scratch, &case);
-                let repair = Engine::repair(&self.scratch, tiny()).unwrap_or_else(|error| panic!("{case}: {error}"));
-                let engine = Engine::open(&self.scratch, tiny()).unwrap_or_else(|error| panic!("{case}: {error}"));
+                let repair =
+                    Engine::repair(&self.scratch, tiny()).unwrap_or_else(|error| panic!("{case}: {error}"));
+                let engine =
+                    Engine::open(&self.scratch, tiny()).unwrap_or_else(|error| panic!("{case}: {error}"));
                 (engine, Some(repair))
             }
         };
@@ -298,10 +304,22 @@ impl Sweep<'_> {
         tally.lost = tally.lost.max(lost.len());
         tally.back = tally.back.max(back.len());
         if kind == Kind::ColdSegment {
-            assert!(engine.mended().iter().any(|file| file.ends_with(relative)), "{case}: {:?}", engine.mended());
+            assert!(
+                engine.mended().iter().any(|file| file.ends_with(relative)),
+                "{case}: {:?}",
+                engine.mended()
+            );
         }
-        if kind == Kind::Journal && matches!(damage, Damage::Flipped(_)) && repair.is_none() && !lost.is_empty() {
-            assert!(engine.mended().iter().any(|file| file.ends_with(relative)), "{case}: {:?}", engine.mended());
+        if kind == Kind::Journal
+            && matches!(damage, Damage::Flipped(_))
+            && repair.is_none()
+            && !lost.is_empty()
+        {
+            assert!(
+                engine.mended().iter().any(|file| file.ends_with(relative)),
+                "{case}: {:?}",
+                engine.mended()
+            );
         }
         if damage == Damage::Removed {
             *gone = lost;
@@ -336,7 +354,10 @@ fn check(engine: &Engine, truth: &Truth, case: &str) -> (BTreeSet<MemoryId>, BTr
                 assert_eq!(Some(&memory.text), known(&id), "{case}: {id}");
                 if let Some((namespace, _)) = truth.texts.get(&id) {
                     let name = memory.namespace.as_str();
-                    assert!(memory.namespace == *namespace || name.starts_with("recovered-"), "{case}: {id}: {name}");
+                    assert!(
+                        memory.namespace == *namespace || name.starts_with("recovered-"),
+                        "{case}: {id}: {name}"
+                    );
                 } else {
                     back.insert(id);
                 }
@@ -357,8 +378,8 @@ fn check(engine: &Engine, truth: &Truth, case: &str) -> (BTreeSet<MemoryId>, BTr
 ///
 /// The exception is the journal of a store that was killed. It alone has what
 /// was done since the last session, the forgetting too; and a journal that ends
-/// early, or is an earlier copy of itself, is what a kill at an earlier moment
-/// leaves, so nothing can tell them apart.
+/// early or not at all, or is an earlier copy of itself, is what a kill or a
+/// power loss at an earlier moment leaves, so nothing can tell them apart.
 fn check_loss(
     kind: Kind,
     damage: Damage,
@@ -398,7 +419,9 @@ fn check_repair(repair: &Repair, engine: &Engine, truth: &Truth, lost: &BTreeSet
 
 fn print(name: &str, sweep: &Sweep<'_>) {
     println!("\n{name}: {} cases", sweep.cases);
-    println!("| file | damage | opened whole | opened with less | refused and repaired | most lost | most back |");
+    println!(
+        "| file | damage | opened whole | opened with less | refused and repaired | most lost | most back |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for ((kind, damage), tally) in &sweep.table {
         let Tally { whole, less, refused, lost, back } = tally;
@@ -415,11 +438,27 @@ fn damage_to_any_file_costs_what_it_hit_and_never_gives_a_wrong_text() {
     for (name, pristine, foreign, older, truth, exchanges) in [
         ("closed", &own.closed, &other.closed, &own.closed_before, &own.closed_truth, false),
         // A journal that is not empty is the worst that can get into a closed store.
-        ("closed, with files of open ones", &own.closed, &other.killed, &own.killed_before, &own.closed_truth, true),
+        (
+            "closed, with files of open ones",
+            &own.closed,
+            &other.killed,
+            &own.killed_before,
+            &own.closed_truth,
+            true,
+        ),
         ("killed", &own.killed, &other.killed, &own.killed_before, &own.killed_truth, false),
-        ("killed, with files of closed ones", &own.killed, &other.closed, &own.closed_before, &own.killed_truth, true),
+        (
+            "killed, with files of closed ones",
+            &own.killed,
+            &other.closed,
+            &own.closed_before,
+            &own.killed_truth,
+            true,
+        ),
     ] {
-        if !name.starts_with(&only) { continue; }
+        if !name.starts_with(&only) {
+            continue;
+        }
         let (scratch, table) = (folder.path().join("scratch"), BTreeMap::new());
         let mut sweep = Sweep { pristine, foreign, older, truth, exchanges, scratch, table, cases: 0 };
         let start = std::time::Instant::now();

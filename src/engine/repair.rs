@@ -119,7 +119,11 @@ impl Engine {
             set_aside: free_name(path),
         };
         let repaired = path.join(REPAIRED);
-        write(&repaired, &config, &found, &salvage, &mut repair)?;
+        if let Err(error) = write(&repaired, &config, &found, &salvage, &mut repair) {
+            // On a full disk it would only take room.
+            let _ = std::fs::remove_dir_all(&repaired);
+            return Err(error);
+        }
         // An open file inside would keep some systems from renaming the folder.
         drop(lock);
         let renamed = sync_folder(path)
@@ -224,14 +228,16 @@ impl Found {
             CatalogueKey::Setting(name) => drop(self.settings.insert(name.into(), value.into())),
             CatalogueKey::Namespace(id) => {
                 let name = String::from_utf8(value.into()).ok();
-                self.names.extend(name.filter(|name| Namespace::new(name.as_str()).is_ok()).map(|name| (id, name)));
+                self.names
+                    .extend(name.filter(|name| Namespace::new(name.as_str()).is_ok()).map(|name| (id, name)));
             }
             CatalogueKey::Standing(id) => {
                 self.standings.extend(Standing::decode(value).ok().map(|standing| (id, standing)));
             }
             CatalogueKey::Segment(number) => {
                 let entry = SegmentEntry::decode(value).ok();
-                let file = entry.and_then(|entry| Some((entry, ColdFile::read(&path.join(COLD), number, entry)?)));
+                let file =
+                    entry.and_then(|entry| Some((entry, ColdFile::read(&path.join(COLD), number, entry)?)));
                 self.all_known &= file.is_some();
                 self.segments.extend(file.map(|file| (number, file)));
             }

@@ -28,7 +28,7 @@ use fjall::{CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, P
 use super::fault::contained;
 use super::inspect::{Inspection, inspect};
 use super::mark::{self, Mark};
-use super::{Batch, Durability, Log, Table, Visit, codec, journal, setting_key};
+use super::{Batch, Durability, Log, TABLES, Table, Visit, codec, journal, setting_key};
 use crate::error::Error;
 
 /// Bytes that wait in memory before they are written as a table.
@@ -255,7 +255,8 @@ impl Log for DiskLog {
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
         self.opened("read", |store| {
             let mut entries = store.table(table).prefix(prefix);
-            let mut next = || contained(&self.path, "read", || entries.next().map(Guard::into_inner).transpose());
+            let mut next =
+                || contained(&self.path, "read", || entries.next().map(Guard::into_inner).transpose());
             while let Some((key, value)) = next()? {
                 visit(&key, &value)?;
             }
@@ -304,11 +305,8 @@ impl Store {
                 .max_journaling_size(JOURNAL_BYTES)
                 .manual_journal_persist(true)
                 .open()?;
-            let tables = [
-                database.keyspace("records", options)?,
-                database.keyspace("vectors", options)?,
-                database.keyspace("catalogue", options)?,
-            ];
+            let [records, vectors, catalogue] = TABLES.map(|name| database.keyspace(name, options));
+            let tables = [records?, vectors?, catalogue?];
             Ok((database, tables))
         })?;
         let mark = found.number.map_or_else(Mark::new, |number| Mark { number, closed: false });

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_store_is_an_error_that_names_it_and_the_way_out() {
-        let failed = contained(Path::new("some/log"), "read", || -> fjall::Result<()> { panic!("an assertion") });
+        let failed =
+            contained(Path::new("some/log"), "read", || -> fjall::Result<()> { panic!("an assertion") });
         let message = failed.unwrap_err().to_string();
         for part in ["some/log", "an assertion", "Engine::repair"] {
             assert!(message.contains(part), "{message}");

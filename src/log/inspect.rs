@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::journal::{self, End, Journal};
 use super::mark::{self, Mark};
 use super::tables::{self, Listed, Manifest};
-use super::{codec, setting_key};
+use super::{TABLES, codec, setting_key};
 use crate::error::Error;
 
 /// What fjall writes into its `version`.
@@ -53,12 +53,17 @@ pub(super) fn inspect(folder: &Path) -> Result<Inspection, Error> {
         for (_, keyspace) in &keyspaces {
             stored |= !tables::table_files(keyspace).map_err(failed)?.is_empty();
         }
-        return if stored { Err(damaged(&version, "it is missing")) } else { Ok(Inspection::default()) };
+        return if stored {
+            Err(damaged(&version, "it is missing: the log"))
+        } else {
+            Ok(Inspection::default())
+        };
     }
     if std::fs::read(&version).map_err(failed)? != VERSION {
         return Err(damaged(&version, "its content"));
     }
     check_keyspaces(folder, &keyspaces, &journals)?;
+    check_names(folder, &keyspaces, &journals, mark.is_some())?;
     check_journals(folder, mark, &journals)
 }
 
@@ -122,39 +127,63 @@ pub(super) fn marks(journal: &Journal) -> impl Iterator<Item = (u64, u64, u64)> 
     })
 }
 
+/// Whether a journal has changes to a keyspace.
+fn is_journaled(keyspace: u64, journals: &[Journal]) -> bool {
+    let mut batches = journals.iter().flat_map(|journal| &journal.batches);
+    batches.any(|batch| batch.changes.iter().any(|change| change.keyspace == keyspace))
+}
+
+/// Every keyspace has its manifest, and the tables that this lists.
 fn check_keyspaces(folder: &Path, keyspaces: &[(u64, PathBuf)], journals: &[Journal]) -> Result<(), Error> {
     let failed = |error: io::Error| Error::io(folder, error);
-    let journaled = |keyspace: u64| {
-        let mut changes = journals.iter().flat_map(|journal| &journal.batches).flat_map(|batch| &batch.changes);
-        changes.any(|change| change.keyspace == keyspace)
-    };
     let mut listed = Vec::new();
-    let mut made = Vec::new();
     for (number, path) in keyspaces {
         match tables::manifest(path).map_err(failed)? {
-            Manifest::Tables(tables) => {
-                made.push((*number, path, tables.is_empty()));
-                listed.extend(tables);
+            Manifest::Tables(tables) => listed.extend(tables),
+            Manifest::Unmade if is_journaled(*number, journals) => {
+                return Err(damaged(&path.join("current"), "it is missing: the table"));
             }
-            Manifest::Unmade if journaled(*number) => return Err(damaged(&path.join("current"), "it is missing")),
             Manifest::Unmade => {}
             Manifest::Damaged(path) => return Err(damaged(&path, "its content")),
         }
     }
-    let wrong = |listed: &Listed| tables::is_as_listed(listed).map(|right| (!right).then(|| listed.path.clone()));
-    let wrong: Vec<Option<PathBuf>> = listed.par_iter().map(wrong).collect::<Result<_, _>>().map_err(failed)?;
-    if let Some(path) = wrong.into_iter().flatten().next() {
-        return Err(damaged(&path, "its content"));
-    }
-    // fjall deletes a keyspace that the first one does not name.
+    let wrong =
+        |listed: &Listed| tables::is_as_listed(listed).map(|right| (!right).then(|| listed.path.clone()));
+    let wrong: Vec<Option<PathBuf>> =
+        listed.par_iter().map(wrong).collect::<Result<_, _>>().map_err(failed)?;
+    wrong.into_iter().flatten().next().map_or(Ok(()), |path| Err(damaged(&path, "its content")))
+}
+
+/// Every keyspace that has a name is there, and every one that holds something
+/// has a name: fjall makes the former anew, and deletes the latter.
+fn check_names(
+    folder: &Path,
+    keyspaces: &[(u64, PathBuf)],
+    journals: &[Journal],
+    marked: bool,
+) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::io(folder, error);
     let names = names(folder).map_err(failed)?;
-    let nameless = made.iter().find(|(number, _, empty)| {
-        *number > 0 && !names.iter().any(|(named, _)| named == number) && (!empty || journaled(*number))
-    });
-    match nameless {
-        Some((_, path, _)) => Err(damaged(path, "its name")),
-        None => Ok(()),
+    for (number, name) in &names {
+        let path = folder.join("keyspaces").join(number.to_string());
+        if !path.join("current").exists() {
+            return Err(damaged(&path, &format!("it is missing: the table of {name}")));
+        }
     }
+    // The mark is made after them.
+    let nameless = TABLES.iter().find(|table| marked && !names.iter().any(|(_, name)| name == *table));
+    if let Some(table) = nameless {
+        return Err(damaged(&folder.join("keyspaces"), &format!("it is missing: the table of {table}")));
+    }
+    for (number, path) in keyspaces {
+        let named = *number == 0 || names.iter().any(|(named, _)| named == number);
+        if !named
+            && (is_journaled(*number, journals) || !tables::table_files(path).map_err(failed)?.is_empty())
+        {
+            return Err(damaged(path, "its name"));
+        }
+    }
+    Ok(())
 }
 
 /// The names of the keyspaces, which keyspace 0 holds.
@@ -163,7 +192,8 @@ pub(super) fn names(folder: &Path) -> io::Result<Vec<(u64, String)>> {
     let mut found = Vec::new();
     for path in tables::table_files(&meta)? {
         for entry in tables::read(&path, CompressionType::None)?.entries {
-            let number = entry.key.strip_prefix(b"n").and_then(|key| key.try_into().ok()).map(u64::from_be_bytes);
+            let number =
+                entry.key.strip_prefix(b"n").and_then(|key| key.try_into().ok()).map(u64::from_be_bytes);
             let name = entry.value.and_then(|value| String::from_utf8(value).ok());
             found.extend(number.zip(name));
         }

@@ -20,7 +20,7 @@ use super::inspect::{self, read_journals};
 use super::journal::End;
 use super::mark::{self, Mark};
 use super::tables::{self, Manifest};
-use super::{Record, Table, codec, setting_key};
+use super::{Record, TABLES, Table, codec, setting_key};
 use crate::error::Error;
 use crate::key::MemoryId;
 
@@ -39,7 +39,9 @@ pub(crate) struct Salvaged {
 impl Salvaged {
     /// All keys, also of what was removed, that are memories' ids.
     pub(crate) fn ids(&self) -> impl Iterator<Item = MemoryId> + '_ {
-        self.values.keys().filter_map(|key| Some(MemoryId(u64::from_be_bytes(key.as_slice().try_into().ok()?))))
+        self.values
+            .keys()
+            .filter_map(|key| Some(MemoryId(u64::from_be_bytes(key.as_slice().try_into().ok()?))))
     }
 
     /// The value of a memory; `Some(None)` if it was removed.
@@ -110,10 +112,7 @@ impl Salvage {
 }
 
 /// The entries of all tables, by the number of their keyspace.
-fn read_tables(
-    folder: &Path,
-    damaged: &mut BTreeSet<PathBuf>,
-) -> std::io::Result<BTreeMap<u64, Keyspace>> {
+fn read_tables(folder: &Path, damaged: &mut BTreeSet<PathBuf>) -> std::io::Result<BTreeMap<u64, Keyspace>> {
     let mut found = BTreeMap::new();
     for (number, path) in tables::keyspaces(folder)? {
         if number == 0 {
@@ -122,7 +121,9 @@ fn read_tables(
         let mut keyspace = Keyspace { whole: true, ..Keyspace::default() };
         let manifest = tables::manifest(&path)?;
         let (files, listed) = match &manifest {
-            Manifest::Tables(tables) => (tables.iter().map(|table| table.path.clone()).collect(), &tables[..]),
+            Manifest::Tables(tables) => {
+                (tables.iter().map(|table| table.path.clone()).collect(), &tables[..])
+            }
             Manifest::Unmade => (Vec::new(), &[][..]),
             // Any table may be in it, those too that were to be deleted.
             Manifest::Damaged(_) => (tables::table_files(&path)?, &[][..]),
@@ -168,7 +169,8 @@ fn replay(
     let closed = mark.is_some_and(|mark| mark.closed && Some(mark.number) == number);
     // A closed log has everything in its tables: a journal that is not empty is
     // an older one, or the mark is.
-    let sequences = keyspaces.values().flat_map(|keyspace| keyspace.newest.values()).map(|(sequence, _)| *sequence);
+    let sequences =
+        keyspaces.values().flat_map(|keyspace| keyspace.newest.values()).map(|(sequence, _)| *sequence);
     let in_tables = sequences.chain(noted.map(|(_, sequence)| sequence)).max().filter(|_| closed);
     let mut lost = journals.is_empty() && !closed;
     let newest = journals.last().map(|journal| journal.path.clone());
@@ -210,11 +212,8 @@ fn noted(keyspaces: &BTreeMap<u64, Keyspace>) -> Option<(u64, u64)> {
 /// what its keys and values look like.
 fn table_of(number: u64, keyspace: &Keyspace, names: &[(u64, String)]) -> Option<Table> {
     let name = names.iter().find(|(named, _)| *named == number).map(|(_, name)| name.as_str());
-    match name {
-        Some("records") => return Some(Table::Records),
-        Some("vectors") => return Some(Table::Vectors),
-        Some("catalogue") => return Some(Table::Catalogue),
-        _ => {}
+    if let Some(at) = TABLES.iter().position(|table| Some(*table) == name) {
+        return [Table::Records, Table::Vectors, Table::Catalogue].get(at).copied();
     }
     let ids = keyspace.newest.keys().all(|key| key.len() == 8);
     if !ids {

@@ -9,7 +9,8 @@
 //! one after the other from the start of the file, each with a checksum of its
 //! own. So they can be read without the rest, and without one another.
 
-use std::io::{self, Cursor};
+use std::fs::File;
+use std::io::{self, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use lsm_tree::table::block::decoder::ParsedItem;
 use lsm_tree::table::block::{BlockType, Header};
 use lsm_tree::table::{Block, DataBlock};
 use lsm_tree::{CompressionType, InternalValue};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 /// What every block begins with.
 const BLOCK_MAGIC: &[u8; 4] = b"LSM\x03";
@@ -80,9 +81,8 @@ pub(super) fn manifest(folder: &Path) -> io::Result<Manifest> {
         let path = folder.join("tables").join(number.to_string());
         Listed { path, checksum }
     };
-    Ok(tables.map_or(Manifest::Damaged(path), |tables| {
-        Manifest::Tables(tables.into_iter().map(list).collect())
-    }))
+    Ok(tables
+        .map_or(Manifest::Damaged(path), |tables| Manifest::Tables(tables.into_iter().map(list).collect())))
 }
 
 /// All table files in a keyspace's folder, listed or not, in ascending order.
@@ -119,7 +119,19 @@ pub(super) fn keyspaces(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 /// Whether the file is what the manifest lists.
 pub(super) fn is_as_listed(listed: &Listed) -> io::Result<bool> {
-    Ok(read_if_there(&listed.path)?.is_some_and(|bytes| xxh3_128(&bytes) == listed.checksum))
+    let mut file = match File::open(&listed.path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // A piece at a time: a log may be larger than what there is of memory.
+    let (mut hash, mut piece) = (Xxh3Default::new(), vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hash.digest128() == listed.checksum),
+            read => hash.update(&piece[..read]),
+        }
+    }
 }
 
 fn number_of(path: &Path) -> Option<u64> {
@@ -237,7 +249,8 @@ fn to_entry(item: InternalValue) -> TableEntry {
 fn is_sound(bytes: &[u8], blocks: &[std::ops::Range<usize>]) -> Option<bool> {
     let archive = sfa::Reader::from_reader(&mut Cursor::new(bytes)).ok()?;
     let version = archive.toc().section(b"table_version")?;
-    let version = usize::try_from(version.pos()).ok()?..usize::try_from(version.pos() + version.len()).ok()?;
+    let version =
+        usize::try_from(version.pos()).ok()?..usize::try_from(version.pos() + version.len()).ok()?;
     if bytes.get(version.clone())? != [3] {
         return Some(false);
     }
