@@ -31,7 +31,7 @@
 //! | what is stored, and what comes back | [`NewMemory`], [`Memory`], [`Metadata`], [`Namespace`] |
 //! | what is asked, and what is found | [`Query`], [`Recall`], [`Hit`], [`Synthesis`], [`Fragment`] |
 //! | settings and what a store waits for | [`Config`], [`Durability`] |
-//! | what can go wrong | [`Error`] |
+//! | what can go wrong, and the way out of a damaged log | [`Error`], [`Engine::repair`], [`Repair`] |
 //!
 //! # Floors
 //!
