@@ -106,7 +106,8 @@ impl Engine {
         if !DiskLog::is_at(&log) {
             return Err(no_store(path));
         }
-        let lock = DiskLog::lock(&log)?;
+        // Until the new log is in place nobody may open the old one.
+        let _lock = DiskLog::lock(&log)?;
         let salvage = Salvage::read(&log)?;
         let found = Found::sort(path, &config, &salvage)?;
         let mut repair = Repair {
@@ -124,8 +125,6 @@ impl Engine {
             let _ = std::fs::remove_dir_all(&repaired);
             return Err(error);
         }
-        // An open file inside would keep some systems from renaming the folder.
-        drop(lock);
         let renamed = sync_folder(path)
             .and_then(|()| std::fs::rename(&log, &repair.set_aside))
             .and_then(|()| std::fs::rename(&repaired, &log))
