@@ -13,8 +13,8 @@ use common::{copy, everything, files, files_ending, flip, note, tiny, word};
 use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, Repair};
 
 /// Places in each file where it is cut, and where a byte is flipped.
-const CUTS: usize = 14;
-const FLIPS: usize = 26;
+const CUTS: usize = 13;
+const FLIPS: usize = 24;
 
 /// The longest run of records in a block: it is closed at 4 KB, and each record
 /// is longer than a tenth of that.

@@ -27,7 +27,7 @@ const MAX_VALUE_BYTES: usize = 64 << 20;
 
 /// Journals are made 64 MB long and filled from the front, so what is looked
 /// at for zeros is mostly zeros.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A journal's content.
 pub(super) struct Journal {
