@@ -9,6 +9,7 @@ mod forget;
 mod movement;
 mod open;
 mod recall;
+mod repair;
 mod scope;
 mod store;
 mod synthesize;
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use open::Parts;
 pub use recall::{Hit, Query, Recall};
+pub use repair::Repair;
 pub use scope::Scope;
 pub use synthesize::{Fragment, Synthesis, SynthesisKind};
 pub use upkeep::Consolidation;
@@ -59,6 +61,8 @@ pub struct Engine {
     background: Option<Background>,
     shared: Arc<Shared>,
     closed: bool,
+    /// Damaged files that opening has mended.
+    mended: Vec<PathBuf>,
 }
 
 /// What the engine's threads share.

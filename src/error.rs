@@ -87,9 +87,11 @@ pub enum Error {
         /// What is there.
         found: String,
     },
-    /// Something in the store does not read as it was written.
+    /// Something in the store does not read as it was written. What is derived,
+    /// in COLD and WARM, is made anew when the store is opened; for the log there
+    /// is [`Engine::repair`](crate::Engine::repair).
     #[error(
-        "{path}: {what} is damaged; open the store again, which makes COLD segments anew, or restore the folder from a backup"
+        "{path}: {what} is damaged; open the store again, which makes COLD and WARM anew, and if that is refused too, call Engine::repair, which keeps all that can still be read, or restore the folder from a backup"
     )]
     Corrupt {
         /// The file or the store.

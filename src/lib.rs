@@ -32,7 +32,7 @@
 //! | one agent's memories and no other's | [`Scope`] |
 //! | what is asked, and what is found | [`Query`], [`Recall`], [`Hit`], [`Synthesis`], [`Fragment`] |
 //! | settings and what a store waits for | [`Config`], [`Durability`] |
-//! | what can go wrong | [`Error`] |
+//! | what can go wrong, and the way out of a damaged log | [`Error`], [`Engine::repair`], [`Repair`] |
 //!
 //! # Floors
 //!
@@ -71,7 +71,8 @@ pub mod tier;
 pub use asynchronous::AsyncEngine;
 pub use config::Config;
 pub use engine::{
-    Consolidation, Engine, Fragment, Hit, Parts, Query, Recall, Scope, Stats, Synthesis, SynthesisKind,
+    Consolidation, Engine, Fragment, Hit, Parts, Query, Recall, Repair, Scope, Stats, Synthesis,
+    SynthesisKind,
 };
 pub use error::Error;
 pub use key::{MemoryId, TierKind, Timestamp};

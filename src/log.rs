@@ -12,12 +12,18 @@
 
 mod codec;
 mod disk;
+mod fault;
+mod inspect;
 mod journal;
+mod mark;
+mod salvage;
+mod tables;
 mod volatile;
 
 pub use codec::{Record, SegmentEntry, Standing};
 pub use disk::DiskLog;
-pub(crate) use disk::sync_folder;
+pub(crate) use mark::sync_folder;
+pub(crate) use salvage::Salvage;
 pub use volatile::VolatileLog;
 
 use std::path::PathBuf;
@@ -47,6 +53,9 @@ pub enum Table {
     /// Everything small.
     Catalogue,
 }
+
+/// The names of the tables on disk, in their order.
+const TABLES: [&str; 3] = ["records", "vectors", "catalogue"];
 
 /// Changes that become visible and durable together, or not at all.
 #[derive(Clone, Debug, Default)]
@@ -163,7 +172,33 @@ impl Batch {
 
     /// Puts a number that belongs to the store as a whole.
     pub fn put_setting(&mut self, name: &str, value: u64) {
-        self.change(Table::Catalogue, key(SETTING, name.as_bytes()), Some(value.to_le_bytes().into()));
+        self.change(Table::Catalogue, setting_key(name), Some(value.to_le_bytes().into()));
+    }
+}
+
+/// What a key of the catalogue is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CatalogueKey<'a> {
+    Setting(&'a str),
+    Namespace(NamespaceId),
+    Standing(MemoryId),
+    Segment(u64),
+    /// A row of a COLD segment that no longer counts.
+    Dead(u64, u32),
+}
+
+impl<'a> CatalogueKey<'a> {
+    /// Reads a key; `None` if it is none of ours.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (&letter, rest) = bytes.split_first()?;
+        match letter {
+            SETTING => std::str::from_utf8(rest).ok().map(Self::Setting),
+            NAMESPACE => Some(Self::Namespace(NamespaceId(short(bytes, 1).ok()?))),
+            STANDING => Some(Self::Standing(MemoryId(number(bytes, 1).ok()?))),
+            SEGMENT => Some(Self::Segment(number(bytes, 1).ok()?)),
+            DEAD => Some(Self::Dead(number(bytes, 1).ok()?, short(bytes, 9).ok()?)),
+            _ => None,
+        }
     }
 }
 
@@ -180,6 +215,10 @@ fn key(letter: u8, rest: &[u8]) -> Vec<u8> {
     key
 }
 
+fn setting_key(name: &str) -> Vec<u8> {
+    key(SETTING, name.as_bytes())
+}
+
 fn standing_key(id: MemoryId) -> Vec<u8> {
     key(STANDING, &id.0.to_be_bytes())
 }
@@ -194,7 +233,7 @@ fn dead_key(segment: u64, row: u32) -> Vec<u8> {
 impl dyn Log + '_ {
     /// A number that belongs to the store as a whole.
     pub(crate) fn setting(&self, name: &str) -> Result<Option<u64>, Error> {
-        let value = self.get(Table::Catalogue, &key(SETTING, name.as_bytes()))?;
+        let value = self.get(Table::Catalogue, &setting_key(name))?;
         value
             .map(|bytes| codec::u64_le(&bytes).ok_or_else(|| codec::damaged(format!("setting {name}"))))
             .transpose()

@@ -225,10 +225,6 @@ fn written_bytes(path: &Path) -> usize {
 }
 
 #[test]
-#[cfg_attr(
-    debug_assertions,
-    ignore = "fjall 3.1.13 asserts in debug builds what a damaged journal contradicts: run with --release"
-)]
 fn a_byte_flipped_in_the_journal_never_gives_a_wrong_text() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let engine = Engine::open(folder.path(), tiny()).unwrap();
@@ -242,7 +238,7 @@ fn a_byte_flipped_in_the_journal_never_gives_a_wrong_text() {
         flip(&newest_journal(&flipped), at);
         match Engine::open(&flipped, tiny()) {
             Ok(engine) => drop(assert_prefix(&engine, &ids)),
-            Err(Error::Corrupt { .. } | Error::Log { .. } | Error::Io { .. }) => {}
+            Err(Error::Corrupt { path, .. }) => assert_eq!(path, newest_journal(&flipped)),
             Err(error) => panic!("byte {at}: {error:?}"),
         }
         fs::remove_dir_all(&flipped).unwrap();
@@ -253,7 +249,8 @@ fn a_byte_flipped_in_the_journal_never_gives_a_wrong_text() {
 #[test]
 fn a_store_whose_making_was_interrupted_is_made_anew() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    drop(Engine::open(folder.path(), tiny()).unwrap());
+    // As the embedded store makes it, before anything of ours is in it.
+    drop(fjall::Database::builder(folder.path().join("log")).open().unwrap());
     let mut made = files(&folder.path().join("log"));
     made.retain(|path| path.file_name().is_some_and(|name| name != "version"));
     assert!(made.len() > 2, "{made:?}");

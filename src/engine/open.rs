@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use rayon::prelude::*;
 use tempfile::TempDir;
 
+use super::repair::finish_repair;
 use super::upkeep::Background;
 use super::writer::{EMBEDDING, Entry, NEXT_ID, Writer, apply};
 use super::{Engine, Shared, Spaces};
@@ -42,15 +43,18 @@ const SCANNED: usize = 16;
 /// A memory to be restored: its id, where it was, its record.
 type Found = (MemoryId, Standing, Vec<u8>);
 
-const LOG: &str = "log";
+pub(super) const LOG: &str = "log";
 const WARM: &str = "warm.vectors";
-const COLD: &str = "cold";
+pub(super) const COLD: &str = "cold";
 
 impl Engine {
     /// Opens the store in the folder `path`, or makes one if there is none.
     ///
     /// Everything that was acknowledged is there again, however the last engine
-    /// ended.
+    /// ended. All files are checked: what was damaged and could be mended is
+    /// [listed](Engine::mended), anything else is refused with
+    /// [`Error::Corrupt`], which names the file. [`Engine::repair`] is the way
+    /// out then.
     ///
     /// # Errors
     /// [`Error::Locked`] if it is open already; [`Error::Foreign`] if the folder
@@ -61,9 +65,30 @@ impl Engine {
     pub fn open(path: impl AsRef<Path>, config: Config) -> Result<Self, Error> {
         let path = path.as_ref();
         config.check()?;
+        finish_repair(path)?;
         check_folder(path)?;
-        let log = DiskLog::open(&path.join(LOG), config.log_cache_bytes)?;
-        Self::start(path.into(), config, Arc::new(log), None)
+        let log = Arc::new(DiskLog::open(&path.join(LOG), config.log_cache_bytes)?);
+        match Self::start(path.into(), config, log.clone(), None) {
+            Ok(mut engine) => {
+                engine.mended.extend_from_slice(log.mended());
+                Ok(engine)
+            }
+            Err(error) => {
+                if let Error::Incompatible { .. } = error {
+                    // It is sound, and stays closed. What cannot be closed now
+                    // is read again when the log opens.
+                    let _ = log.close();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Files that were damaged when the engine was opened, and are mended: COLD
+    /// segments, which were made anew from the log, and a journal whose last
+    /// write was torn.
+    pub fn mended(&self) -> &[PathBuf] {
+        &self.mended
     }
 
     /// An engine whose memories end with it. Its WARM and COLD files are in a
@@ -110,11 +135,13 @@ impl Engine {
         // Before anything is made: a refused engine leaves the folder as it was.
         check_settings(&path, &config, &*log, &mut batch)?;
         let (cold, damaged) = ColdTier::open(&path.join(COLD), encoder.clone(), &log, &mut batch)?;
-        let lost = if damaged { lost_memories(&*log, &cold)? } else { Vec::new() };
+        let lost = if damaged.is_empty() { Vec::new() } else { lost_memories(&*log, &cold)? };
         let warm = WarmTier::create(&path.join(WARM), config.dimension, encoder.clone(), log.clone())?;
         let hot = HotTier::new(encoder.clone());
         let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
-        Self::assemble(config, parts, path, lost, batch, temporary)
+        let mut engine = Self::assemble(config, parts, path, lost, batch, temporary)?;
+        engine.mended = damaged;
+        Ok(engine)
     }
 
     /// `batch` and `lost` are what opening COLD has changed and missed.
@@ -161,7 +188,7 @@ impl Engine {
         shared.restore(&lost, batch)?;
         let start = || Background::start(shared.clone()).map_err(|error| Error::io(&shared.path, error));
         let background = if background { Some(start()?) } else { None };
-        Ok(Self { background, shared, closed: false })
+        Ok(Self { background, shared, closed: false, mended: Vec::new() })
     }
 }
 
@@ -182,7 +209,9 @@ fn check_folder(path: &Path) -> Result<(), Error> {
     let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
     let names: Vec<String> =
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let ours = names.iter().any(|name| name == LOG) && DiskLog::may_be_at(&path.join(LOG));
+    let log = path.join(LOG);
+    let ours = names.iter().any(|name| name == LOG)
+        && DiskLog::may_be_at(&log).map_err(|error| Error::io(&log, error))?;
     if names.is_empty() {
         // A new folder survives a power loss once the one that it is in is synced.
         let made_in = path.parent().into_iter().chain(missing.into_iter().filter_map(Path::parent));
@@ -201,12 +230,7 @@ fn check_folder(path: &Path) -> Result<(), Error> {
 /// Compares the settings that the data depends on, and notes those of a new
 /// store.
 fn check_settings(path: &Path, config: &Config, log: &dyn Log, batch: &mut Batch) -> Result<(), Error> {
-    let settings = [
-        ("format", FORMAT),
-        ("dimension", config.dimension.bits() as u64),
-        ("encoder version", u64::from(Encoder::VERSION)),
-    ];
-    for (what, received) in settings {
+    for (what, received) in settings(config) {
         match log.setting(what)? {
             None => batch.put_setting(what, received),
             Some(expected) if expected == received => {}
@@ -216,6 +240,15 @@ fn check_settings(path: &Path, config: &Config, log: &dyn Log, batch: &mut Batch
         }
     }
     Ok(())
+}
+
+/// The settings that the data depends on.
+pub(super) fn settings(config: &Config) -> [(&'static str, u64); 3] {
+    [
+        ("format", FORMAT),
+        ("dimension", config.dimension.bits() as u64),
+        ("encoder version", u64::from(Encoder::VERSION)),
+    ]
 }
 
 /// Memories of the log that are in no tier, because a segment was damaged.

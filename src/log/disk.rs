@@ -10,19 +10,25 @@
 //!   here, and the limit inside fjall is never reached;
 //! - it keeps its journal when it closes; so [`Log::close`] and [`Log::compact`]
 //!   flush everything into tables, close, and empty the journal.
+//!
+//! It also trusts its files more than it should. So they are looked at before
+//! it opens them, and what it panics at becomes an error.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy, PinningPolicy};
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, Durability, Log, Table, Visit};
+use super::fault::contained;
+use super::inspect::{Inspection, inspect};
+use super::mark::{self, Mark, sync_folder};
+use super::{Batch, Durability, Log, TABLES, Table, Visit, codec, journal, setting_key};
 use crate::error::Error;
 
 /// Bytes that wait in memory before they are written as a table.
@@ -38,6 +44,12 @@ const BLOCK_BYTES: u32 = 4 << 10;
 /// The smallest limit that fjall takes; the journal is emptied at each close.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
+/// How long an engine that has just been dropped may take to let go of the log.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
+/// A log that is still locked after this time is another engine's.
+const LOCKED_FOR: Duration = Duration::from_millis(300);
+
 /// The log of an engine that keeps its memories on disk.
 pub struct DiskLog {
     path: PathBuf,
@@ -45,44 +57,102 @@ pub struct DiskLog {
     /// Empty only while the log is closed for being tidied up.
     store: RwLock<Option<Store>>,
     unflushed: AtomicU64,
+    mended: Vec<PathBuf>,
 }
 
 struct Store {
     database: Database,
     tables: [Keyspace; 3],
+    /// The number of the log, which its journals repeat.
+    number: u64,
+    /// Whether the journal that is written to has the number.
+    numbered: AtomicBool,
 }
 
 impl DiskLog {
     /// Opens the log in the folder `path`, or makes one there.
     ///
+    /// The checksums of all its files are checked. A journal whose end was torn,
+    /// as a kill leaves it, is cut there; anything else that is not as it was
+    /// written is refused, and nothing is changed then.
+    ///
     /// # Errors
     /// [`Error::Locked`] if it is open already, [`Error::Corrupt`] if its files
-    /// cannot be read, [`Error::NoSpace`] or [`Error::Io`].
+    /// are damaged, [`Error::NoSpace`] or [`Error::Io`].
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        let store = Store::open(path, cache_bytes)?;
+        let mut mended = Vec::new();
+        let store = Store::open(path, cache_bytes, &mut mended)?;
         Ok(Self {
             path: path.into(),
             cache_bytes,
             store: RwLock::new(Some(store)),
             unflushed: AtomicU64::new(0),
+            mended,
         })
     }
 
-    /// Whether the folder `path` holds a log, or at most the beginning of one:
-    /// fjall's lock is the first file that is made, but a power loss may leave
-    /// others without it.
-    pub(crate) fn may_be_at(path: &Path) -> bool {
-        let begun = |path: &Path| path.ends_with("keyspaces") || is_journal(path);
-        path.join("lock").is_file()
-            || fs::read_dir(path)
-                .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| begun(&entry.path()))))
+    /// Files that were damaged in a way that opening could mend.
+    pub fn mended(&self) -> &[PathBuf] {
+        &self.mended
     }
 
-    /// Calls `act` with the open store.
+    /// Whether the folder `path` holds a log, or nothing yet.
+    ///
+    /// # Errors
+    /// When the folder may not be read, say.
+    pub(crate) fn may_be_at(path: &Path) -> io::Result<bool> {
+        if Self::is_at(path) {
+            return Ok(true);
+        }
+        match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+            entries => Ok(entries?.next().is_none()),
+        }
+    }
+
+    /// Whether the folder `path` holds a log, damaged or not. fjall's lock is the
+    /// first file that is made; should it be gone, others are left.
+    pub(crate) fn is_at(path: &Path) -> bool {
+        let journals = || journal::paths(path).is_ok_and(|journals| !journals.is_empty());
+        path.join("lock").is_file()
+            || path.join("version").is_file()
+            || path.join("keyspaces").is_dir()
+            || journals()
+    }
+
+    /// Whether the folder `path` holds a log that was closed.
+    pub(crate) fn is_closed_at(path: &Path) -> bool {
+        Mark::read(path).is_some_and(|mark| mark.closed)
+    }
+
+    /// Keeps engines away from the log at `path` while the file lives.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open, [`Error::Io`].
+    pub(crate) fn lock(path: &Path) -> Result<File, Error> {
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
+        let lock = lock.map_err(|error| Error::io(path, error))?;
+        match wait_for(&lock, LOCKED_FOR) {
+            Ok(true) => Ok(lock),
+            Ok(false) => Err(Error::Locked { path: path.into() }),
+            Err(error) => Err(Error::io(path, error)),
+        }
+    }
+
+    /// Calls `act`, which is fjall's code alone, with the open store.
     fn with<T>(
         &self,
         action: &'static str,
         act: impl FnOnce(&Store) -> fjall::Result<T>,
+    ) -> Result<T, Error> {
+        self.opened(action, |store| contained(&self.path, action, || act(store)))
+    }
+
+    /// Calls `act` with the open store.
+    fn opened<T>(
+        &self,
+        action: &'static str,
+        act: impl FnOnce(&Store) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         if store.is_none() {
@@ -92,7 +162,7 @@ impl DiskLog {
             store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         }
         match &*store {
-            Some(store) => act(store).map_err(|error| explain(&self.path, action, error)),
+            Some(store) => act(store),
             None => Err(Error::Log { path: self.path.clone(), action, message: "it is closed".into() }),
         }
     }
@@ -104,7 +174,7 @@ impl DiskLog {
         if needed(&slot) {
             *slot = None;
             wait_until_closed(&self.path).map_err(|error| Error::io(&self.path, error))?;
-            *slot = Some(Store::open(&self.path, self.cache_bytes)?);
+            *slot = Some(Store::open(&self.path, self.cache_bytes, &mut Vec::new())?);
             self.unflushed.store(0, Ordering::Relaxed);
         }
         Ok(())
@@ -120,7 +190,13 @@ impl DiskLog {
                     None => writes.remove(store.table(*table), key.as_slice()),
                 }
             }
-            writes.commit()
+            if !store.numbered.load(Ordering::Relaxed) {
+                let mark = codec::encode_mark(store.number, store.database.seqno());
+                writes.insert(store.table(Table::Catalogue), setting_key(mark::SETTING), mark);
+            }
+            writes.commit()?;
+            store.numbered.store(true, Ordering::Relaxed);
+            Ok(())
         })
     }
 
@@ -165,19 +241,20 @@ impl DiskLog {
     fn tidy(&self, action: &'static str, reopen: bool, compact: bool) -> Result<(), Error> {
         let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
         let Some(store) = &*slot else { return Ok(()) };
-        let flushed = store.flush().and_then(|()| {
+        contained(&self.path, action, || {
+            store.flush()?;
             if compact {
                 store.tables.iter().try_for_each(Keyspace::major_compact)?;
             }
             store.database.persist(PersistMode::SyncAll)
-        });
-        flushed.map_err(|error| explain(&self.path, action, error))?;
+        })?;
         self.unflushed.store(0, Ordering::Relaxed);
+        let closed = Mark { number: store.number, closed: true };
         *slot = None;
         // Should that fail, the journal is read again when the log opens.
-        let emptied = empty_journals(&self.path).map_err(|error| Error::io(&self.path, error));
+        let emptied = empty_journals(&self.path, closed).map_err(|error| Error::io(&self.path, error));
         if reopen {
-            *slot = Some(Store::open(&self.path, self.cache_bytes)?);
+            *slot = Some(Store::open(&self.path, self.cache_bytes, &mut Vec::new())?);
         }
         emptied
     }
@@ -189,18 +266,15 @@ impl Log for DiskLog {
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        let mut refused = Ok(());
-        self.with("read", |store| {
-            for guard in store.table(table).prefix(prefix) {
-                let (key, value) = guard.into_inner()?;
-                refused = visit(&key, &value);
-                if refused.is_err() {
-                    break;
-                }
+        self.opened("read", |store| {
+            let mut entries = store.table(table).prefix(prefix);
+            let mut next =
+                || contained(&self.path, "read", || entries.next().map(Guard::into_inner).transpose());
+            while let Some((key, value)) = next()? {
+                visit(&key, &value)?;
             }
             Ok(())
-        })?;
-        refused
+        })
     }
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), Error> {
@@ -232,9 +306,9 @@ impl Log for DiskLog {
 }
 
 impl Store {
-    fn open(path: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        put_right(path).map_err(|error| Error::io(path, error))?;
-        let open = || {
+    fn open(path: &Path, cache_bytes: u64, mended: &mut Vec<PathBuf>) -> Result<Self, Error> {
+        let found = prepare(path, mended)?;
+        let (database, tables) = contained(path, "open", || {
             let database = Database::builder(path)
                 .cache_size(cache_bytes)
                 // One is enough behind our own rotation, and stays out of the
@@ -244,20 +318,20 @@ impl Store {
                 .max_journaling_size(JOURNAL_BYTES)
                 .manual_journal_persist(true)
                 .open()?;
-            let tables = [
-                database.keyspace("records", options)?,
-                database.keyspace("vectors", options)?,
-                database.keyspace("catalogue", options)?,
-            ];
-            Ok(Self { database, tables })
-        };
-        let store = open().map_err(|error| explain(path, "open", error))?;
+            let [records, vectors, catalogue] = TABLES.map(|name| database.keyspace(name, options));
+            let tables = [records?, vectors?, catalogue?];
+            Ok((database, tables))
+        })?;
         // fjall does not see to it that the folders it makes keep their names.
         [&path.join("keyspaces"), path, path.parent().unwrap_or(path)]
             .into_iter()
             .try_for_each(sync_folder)
             .map_err(|error| Error::io(path, error))?;
-        Ok(store)
+        let mark = found.number.map_or_else(Mark::new, |number| Mark { number, closed: false });
+        if !found.marked_open {
+            mark.write(path).map_err(|error| Error::io(&Mark::path(path), error))?;
+        }
+        Ok(Self { database, tables, number: mark.number, numbered: AtomicBool::new(false) })
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -274,6 +348,8 @@ impl Store {
     /// that lies in two tables, one of which is on the disk, must not be lost.
     fn rotate(&self) -> fjall::Result<()> {
         self.database.persist(PersistMode::SyncData)?;
+        // A journal may end here; the next one is numbered again.
+        self.numbered.store(false, Ordering::Relaxed);
         self.tables.iter().try_for_each(|table| table.rotate_memtable().map(drop))
     }
 
@@ -304,124 +380,76 @@ fn options() -> KeyspaceCreateOptions {
         .expect_point_read_hits(true)
 }
 
-/// Empties the journals of a closed store, all of whose memtables are tables.
-fn empty_journals(path: &Path) -> io::Result<()> {
-    let _lock = wait_until_closed(path)?;
-    for entry in fs::read_dir(path)? {
-        let file = entry?.path();
-        if is_journal(&file) {
-            let journal = OpenOptions::new().write(true).open(file)?;
-            journal.set_len(0)?;
-            journal.sync_all()?;
-        }
-    }
-    Ok(())
-}
-
-/// Puts right what a crash has left, unless the store is open.
-fn put_right(path: &Path) -> io::Result<()> {
-    match fs::read_dir(path).map(|mut entries| entries.next()) {
-        Ok(None) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Ok(Some(_)) => {}
-        Err(error) => return Err(error),
+/// Looks at the files of the log, and puts right what a crash may have left.
+fn prepare(path: &Path, mended: &mut Vec<PathBuf>) -> Result<Inspection, Error> {
+    if !DiskLog::is_at(path) {
+        return Ok(Inspection::default());
     }
     let lock = path.join("lock");
-    let held = OpenOptions::new().write(true).create(true).truncate(false).open(&lock)?;
-    if held.try_lock().is_err() {
-        // Another process has it open; fjall will say that it is locked.
-        return Ok(());
+    if !lock.exists() {
+        mended.push(lock);
     }
-    if is_unfinished(path)? {
-        clear(path)?;
-        fs::remove_file(lock)
-    } else {
-        super::journal::cut_torn_end(path)
+    let _lock = DiskLog::lock(path)?;
+    let found = inspect(path)?;
+    if found.unfinished {
+        clear(path).map_err(|error| Error::io(path, error))?;
     }
+    if let Some((journal, end)) = &found.torn {
+        let cut = OpenOptions::new().write(true).open(journal).and_then(|file| {
+            file.set_len(*end)?;
+            file.sync_all()
+        });
+        cut.map_err(|error| Error::io(journal, error))?;
+        mended.push(journal.clone());
+    }
+    Ok(found)
 }
 
-/// Whether a store was not made to its end: fjall takes no files that are there
-/// without its version marker, nor one that is cut. It makes no table before the
-/// marker is whole, so nothing was ever committed to such a store.
-fn is_unfinished(path: &Path) -> io::Result<bool> {
-    let marker = match fs::read(path.join("version")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        marker => marker?,
-    };
-    let no_tables = || match fs::read_dir(path.join("keyspaces")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        entries => entries.map(|mut entries| entries.next().is_none()),
-    };
-    Ok((marker.len() < 4 || !marker.starts_with(b"FJL")) && no_tables()?)
+/// Empties the journals of a closed store, all of whose memtables are tables,
+/// and marks it as closed.
+fn empty_journals(path: &Path, mark: Mark) -> io::Result<()> {
+    let _lock = wait_until_closed(path)?;
+    for journal in journal::paths(path)? {
+        let journal = OpenOptions::new().write(true).open(journal)?;
+        journal.set_len(0)?;
+        journal.sync_all()?;
+    }
+    mark.write(path)
 }
 
-/// Removes all that fjall makes but its lock.
+/// Removes all that fjall makes, its lock last: it takes no files that are there
+/// without its version marker, nor with one that is cut.
 fn clear(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?.path();
         if entry.ends_with("keyspaces") {
             fs::remove_dir_all(entry)?;
-        } else if is_journal(&entry) || entry.ends_with("version") {
+        } else if journal::is_one(&entry) || entry.ends_with("version") {
             fs::remove_file(entry)?;
         }
     }
-    Ok(())
-}
-
-fn is_journal(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "jnl")
-}
-
-/// Puts the names in a folder on the disk: a file that was made or renamed
-/// survives a power loss under its name only then.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    fs::remove_file(path.join("lock"))
 }
 
 /// The store lets go of its lock when its last thread has ended, a moment after
 /// it was dropped. Returns the lock.
 fn wait_until_closed(path: &Path) -> io::Result<File> {
     let lock = OpenOptions::new().write(true).open(path.join("lock"))?;
-    for _ in 0..500 {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-        }
+    if wait_for(&lock, CLOSED_WITHIN)? {
+        return Ok(lock);
     }
     Err(io::Error::new(io::ErrorKind::WouldBlock, "the log is still in use"))
 }
 
-/// fjall's error in our terms.
-fn explain(path: &Path, action: &'static str, error: fjall::Error) -> Error {
-    let path = path.to_path_buf();
-    if let Some(source) = io_error(&error) {
-        return Error::io(&path, io::Error::new(source.kind(), source.to_string()));
-    }
-    match error {
-        fjall::Error::Locked => Error::Locked { path },
-        fjall::Error::JournalRecovery(_)
-        | fjall::Error::InvalidVersion(_)
-        | fjall::Error::Decompress(_)
-        | fjall::Error::InvalidTrailer
-        | fjall::Error::InvalidTag(_)
-        | fjall::Error::Unrecoverable => Error::Corrupt { path, what: format!("the log ({error:?})") },
-        fjall::Error::Storage(_) => Error::Corrupt { path, what: format!("a table of the log ({error:?})") },
-        other => Error::Log { path, action, message: format!("{other:?}") },
-    }
-}
-
-/// The operating system's error inside of one of fjall's, if it was that.
-fn io_error(error: &fjall::Error) -> Option<&io::Error> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<io::Error>() {
-            return Some(found);
+/// Whether the lock could be had in this time.
+fn wait_for(lock: &File, time: Duration) -> io::Result<bool> {
+    let start = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(fs::TryLockError::WouldBlock) if start.elapsed() >= time => return Ok(false),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
         }
-        cause = error.source();
-    }
-    match error {
-        fjall::Error::Io(found) => Some(found),
-        _ => None,
     }
 }

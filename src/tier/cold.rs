@@ -48,8 +48,8 @@ struct Written {
 impl ColdTier {
     /// Opens the segments in `folder` that `log` lists, and deletes other files.
     ///
-    /// Returns the tier and whether a segment could not be read: its memories
-    /// are missing here then, and the engine takes them from the log again.
+    /// Returns the tier and the files of segments that could not be read: their
+    /// memories are missing here, and the engine takes them from the log again.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be read, or what the log reports.
@@ -58,7 +58,7 @@ impl ColdTier {
         encoder: Arc<Encoder>,
         log: &Arc<dyn Log>,
         batch: &mut Batch,
-    ) -> Result<(Self, bool), Error> {
+    ) -> Result<(Self, Vec<PathBuf>), Error> {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let mut tier = Self {
             folder: folder.to_path_buf(),
@@ -68,7 +68,7 @@ impl ColdTier {
             undo: None,
             len: 0,
         };
-        let (mut known, mut damaged) = (HashSet::new(), false);
+        let (mut known, mut damaged) = (HashSet::new(), Vec::new());
         for (number, entry) in log.segments()? {
             tier.next_number = tier.next_number.max(number + 1);
             let path = format::path(folder, number);
@@ -79,7 +79,7 @@ impl ColdTier {
                     tier.attach(entry.namespace, segment, &dead);
                 }
                 Err(error) if is_damage(&error) => {
-                    damaged = true;
+                    damaged.push(path);
                     batch.remove_segment(number, dead);
                 }
                 Err(error) => return Err(error),
@@ -119,6 +119,33 @@ impl ColdTier {
     pub(crate) fn ids(&self) -> impl Iterator<Item = MemoryId> + '_ {
         let parts = self.shards.values().flat_map(Shard::parts);
         parts.flat_map(|part| part.live.iter().filter_map(|row| part.segment.id(row)))
+    }
+}
+
+/// A segment's file, read by itself: a second witness of what the log says.
+pub(crate) struct ColdFile(Segment<Archive>);
+
+impl ColdFile {
+    /// The file of segment `number` in `folder`; `None` if it is not what
+    /// `entry` says.
+    pub(crate) fn read(folder: &Path, number: u64, entry: SegmentEntry) -> Option<Self> {
+        format::open(&format::path(folder, number), number, entry).ok().map(Self)
+    }
+
+    /// The ids in its rows.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = (u32, MemoryId)> + '_ {
+        (0..self.0.len() as u32).filter_map(|row| Some((row, self.0.id(row)?)))
+    }
+
+    /// The record in `row`.
+    pub(crate) fn record(&self, row: u32) -> Option<Vec<u8>> {
+        self.0.rows.record(row, &mut Block::default()).ok().map(<[u8]>::to_vec)
+    }
+
+    /// The vector that was supplied with the memory in `row`.
+    pub(crate) fn vector(&self, row: u32) -> Option<&[u64]> {
+        let supplied = self.0.is_supplied(row);
+        supplied.then(|| self.0.rows.vector(&self.0.supplied, row).ok()).flatten()
     }
 }
 

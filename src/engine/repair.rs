@@ -1,0 +1,389 @@
+//! Repairing a store whose log is damaged.
+//!
+//! What can be read of the log is written to a new one beside it, and the two
+//! change places. Until then nothing of the store is touched; from the first
+//! rename on, the new log is complete.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Engine;
+use super::open::{COLD, LOG, settings};
+use super::writer::NEXT_ID;
+use crate::config::Config;
+use crate::error::Error;
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::{
+    Batch, CatalogueKey, DiskLog, Durability, Log, Record, Salvage, SegmentEntry, Standing, sync_folder,
+};
+use crate::memory::Namespace;
+use crate::tier::cold::ColdFile;
+
+/// Where the new log is written.
+const REPAIRED: &str = "log.repaired";
+
+/// What damaged logs are renamed to, with a number behind.
+const DAMAGED: &str = "log.damaged";
+
+/// So many ids may have been given without a trace: all those of a journal that
+/// is gone. It has at most 64 MB, and a memory takes more than 64 bytes in it.
+const LOST_IDS: u64 = 1 << 20;
+
+/// Changes that are committed at a time.
+const CHANGES_AT_ONCE: usize = 4_096;
+
+/// What [`Engine::repair`] found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// Memories that the store has now.
+    pub kept: usize,
+    /// Memories that something in the store still speaks of, but whose text is
+    /// nowhere. In ascending order.
+    pub lost: Vec<MemoryId>,
+    /// Whether all of the log could be read. If not, there may have been
+    /// memories that nothing speaks of any more, and a memory may be back whose
+    /// forgetting was in the damaged part.
+    pub complete: bool,
+    /// Memories that are kept, but have lost the vector that was supplied with
+    /// them: they are found by their text alone.
+    pub without_vector: Vec<MemoryId>,
+    /// Namespaces that are kept, but whose name was lost: they have this name
+    /// now.
+    pub renamed: Vec<Namespace>,
+    /// The files that were damaged, missing or another store's.
+    pub damaged: Vec<PathBuf>,
+    /// Where the damaged log is now, as it was. Nothing reads it any more, and
+    /// it may be deleted; until then it takes its room, and still has the texts
+    /// of forgotten memories that it had.
+    pub set_aside: PathBuf,
+}
+
+impl Engine {
+    /// Repairs the store in the folder `path` when it does not open any more
+    /// because its log is damaged: writes a new log of everything that can be
+    /// read, and sets the damaged one aside as `log.damaged-1` in the store's
+    /// folder.
+    ///
+    /// A memory whose text can be read is kept. If its standing is lost, it is
+    /// in WARM with one access; if the name of its namespace is lost, that is
+    /// called `recovered-` and a number. Memories in COLD are taken from there
+    /// if the log has lost them. What the log says of itself is believed; for
+    /// what it does not say any more, the dimension foremost, `config` counts.
+    ///
+    /// Repairing may be interrupted at any moment and started again, and does
+    /// no harm to a sound store. It holds all texts of the store in memory.
+    ///
+    /// ```
+    /// use mnemocore::{Config, Engine, Error};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path();
+    /// # drop(Engine::open(path, Config::default())?);
+    /// # std::fs::write(path.join("log/version"), "damaged").unwrap();
+    /// let engine = match Engine::open(path, Config::default()) {
+    ///     Err(Error::Corrupt { .. }) => {
+    ///         let repair = Engine::repair(path, Config::default())?;
+    ///         println!("{} memories kept, {} lost", repair.kept, repair.lost.len());
+    ///         Engine::open(path, Config::default())?
+    ///     }
+    ///     opened => opened?,
+    /// };
+    /// # drop(engine);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if the store is open; [`Error::Foreign`] if the folder
+    /// holds something else; [`Error::Incompatible`] if it was made with another
+    /// dimension or a newer version; [`Error::Setting`] for a setting that cannot
+    /// be; [`Error::Io`] or [`Error::NoSpace`]. The store is as it was then.
+    pub fn repair(path: impl AsRef<Path>, config: Config) -> Result<Repair, Error> {
+        let path = path.as_ref();
+        config.check()?;
+        finish_repair(path)?;
+        let log = path.join(LOG);
+        if !DiskLog::is_at(&log) {
+            return Err(no_store(path));
+        }
+        // Until the new log is in place nobody may open the old one.
+        let _lock = DiskLog::lock(&log)?;
+        let salvage = Salvage::read(&log)?;
+        let found = Found::sort(path, &config, &salvage)?;
+        let mut repair = Repair {
+            kept: 0,
+            lost: Vec::new(),
+            complete: salvage.records.whole && salvage.catalogue.whole,
+            without_vector: Vec::new(),
+            renamed: Vec::new(),
+            damaged: salvage.damaged.clone(),
+            set_aside: free_name(path),
+        };
+        let repaired = path.join(REPAIRED);
+        if let Err(error) = write(&repaired, &config, &found, &salvage, &mut repair) {
+            // On a full disk it would only take room.
+            let _ = std::fs::remove_dir_all(&repaired);
+            return Err(error);
+        }
+        let renamed = sync_folder(path)
+            .and_then(|()| std::fs::rename(&log, &repair.set_aside))
+            .and_then(|()| std::fs::rename(&repaired, &log))
+            .and_then(|()| sync_folder(path));
+        renamed.map_err(|error| Error::io(path, error))?;
+        Ok(repair)
+    }
+}
+
+/// Ends a repair that was interrupted between its two renames.
+pub(super) fn finish_repair(path: &Path) -> Result<(), Error> {
+    let (log, repaired) = (path.join(LOG), path.join(REPAIRED));
+    if log.exists() || !DiskLog::is_closed_at(&repaired) {
+        return Ok(());
+    }
+    let renamed = std::fs::rename(&repaired, &log).and_then(|()| sync_folder(path));
+    renamed.map_err(|error| Error::io(path, error))
+}
+
+fn no_store(path: &Path) -> Error {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) => return Error::io(path, error),
+    };
+    match entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).min() {
+        Some(found) => Error::Foreign { path: path.into(), found },
+        None => Error::io(path, io::Error::new(io::ErrorKind::NotFound, "there is no store to repair")),
+    }
+}
+
+/// The first name of a damaged log that is not taken.
+fn free_name(path: &Path) -> PathBuf {
+    let mut number = 1;
+    loop {
+        let name = path.join(format!("{DAMAGED}-{number}"));
+        if !name.exists() {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+/// What was salvaged, by what it is about.
+#[derive(Default)]
+struct Found {
+    settings: BTreeMap<String, Vec<u8>>,
+    names: BTreeMap<NamespaceId, String>,
+    standings: HashMap<MemoryId, Standing>,
+    segments: BTreeMap<u64, (SegmentEntry, ColdFile)>,
+    dead: BTreeSet<(u64, u32)>,
+    /// Where in COLD each memory is that is there.
+    cold: HashMap<MemoryId, (u64, u32)>,
+    /// Whether the catalogue and COLD are complete, so that a memory of which
+    /// they know nothing was forgotten.
+    all_known: bool,
+    next_id: u64,
+}
+
+impl Found {
+    fn sort(path: &Path, config: &Config, salvage: &Salvage) -> Result<Self, Error> {
+        let mut found = Self { all_known: salvage.catalogue.whole, ..Self::default() };
+        let ids = salvage.records.ids().chain(salvage.vectors.ids());
+        let mut greatest = ids.max();
+        for (key, value) in &salvage.catalogue.values {
+            let Some(key) = CatalogueKey::decode(key) else { continue };
+            if let CatalogueKey::Standing(id) = key {
+                greatest = greatest.max(Some(id));
+            }
+            if let Some(value) = value {
+                found.take(path, key, value);
+            }
+        }
+        let Self { segments, dead, cold, standings, .. } = &mut found;
+        for (&number, (_, file)) in &*segments {
+            for (row, id) in file.ids() {
+                greatest = greatest.max(Some(id));
+                if dead.contains(&(number, row)) {
+                    continue;
+                }
+                // What moved out of COLD is dead there; should that be lost, or
+                // should the memory be there twice, it is noted now.
+                let elsewhere = standings.get(&id).is_some_and(|at: &Standing| at.tier != TierKind::Cold);
+                if elsewhere || cold.contains_key(&id) {
+                    dead.insert((number, row));
+                } else {
+                    cold.insert(id, (number, row));
+                }
+            }
+        }
+        let noted = found.settings.remove(NEXT_ID).and_then(|value| value.try_into().ok());
+        let seen = greatest.map_or(0, |id| id.0 + 1).max(noted.map_or(0, u64::from_le_bytes));
+        let whole = salvage.records.whole && salvage.catalogue.whole;
+        found.next_id = if whole { seen } else { seen.saturating_add(LOST_IDS) };
+        found.check_settings(path, config)?;
+        Ok(found)
+    }
+
+    fn take(&mut self, path: &Path, key: CatalogueKey<'_>, value: &[u8]) {
+        match key {
+            CatalogueKey::Setting(name) => drop(self.settings.insert(name.into(), value.into())),
+            CatalogueKey::Namespace(id) => {
+                let name = String::from_utf8(value.into()).ok();
+                self.names
+                    .extend(name.filter(|name| Namespace::new(name.as_str()).is_ok()).map(|name| (id, name)));
+            }
+            CatalogueKey::Standing(id) => {
+                self.standings.extend(Standing::decode(value).ok().map(|standing| (id, standing)));
+            }
+            CatalogueKey::Segment(number) => {
+                let entry = SegmentEntry::decode(value).ok();
+                let file =
+                    entry.and_then(|entry| Some((entry, ColdFile::read(&path.join(COLD), number, entry)?)));
+                self.all_known &= file.is_some();
+                self.segments.extend(file.map(|file| (number, file)));
+            }
+            CatalogueKey::Dead(segment, row) => drop(self.dead.insert((segment, row))),
+        }
+    }
+
+    fn check_settings(&self, path: &Path, config: &Config) -> Result<(), Error> {
+        for (what, received) in settings(config) {
+            let value = self.settings.get(what).and_then(|value| value.as_slice().try_into().ok());
+            match value.map(u64::from_le_bytes) {
+                Some(expected) if expected != received => {
+                    return Err(Error::Incompatible { path: path.into(), what, expected, received });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of a memory, from wherever it is.
+    fn record(&self, id: MemoryId, salvage: &Salvage) -> Option<Vec<u8>> {
+        match salvage.records.of(id) {
+            Some(record) => record.filter(|record| Record::decode(record).is_ok()).map(<[u8]>::to_vec),
+            // COLD may have it; but what else is lost of the catalogue could be
+            // that it was forgotten there.
+            None if salvage.catalogue.whole => {
+                let (file, row) = self.in_cold(id)?;
+                file.record(row).filter(|record| Record::decode(record).is_ok())
+            }
+            None => None,
+        }
+    }
+
+    fn in_cold(&self, id: MemoryId) -> Option<(&ColdFile, u32)> {
+        let (number, row) = self.cold.get(&id)?;
+        self.segments.get(number).map(|(_, file)| (file, *row))
+    }
+
+    /// The vector that was supplied with a memory.
+    fn vector(&self, id: MemoryId, salvage: &Salvage, words: usize) -> Option<Vec<u64>> {
+        let logged = salvage.vectors.of(id).flatten().map(|bytes| {
+            let words = bytes.chunks_exact(8).filter_map(|word| word.try_into().ok());
+            words.map(u64::from_le_bytes).collect::<Vec<u64>>()
+        });
+        let vector = logged.or_else(|| {
+            let (file, row) = self.in_cold(id)?;
+            file.vector(row).map(<[u64]>::to_vec)
+        });
+        vector.filter(|vector| vector.len() == words)
+    }
+}
+
+/// Writes the new log and closes it.
+fn write(
+    path: &Path,
+    config: &Config,
+    found: &Found,
+    salvage: &Salvage,
+    repair: &mut Repair,
+) -> Result<(), Error> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(path, error)),
+        _ => {}
+    }
+    let log = DiskLog::open(path, config.log_cache_bytes)?;
+    let mut batch = Batch::default();
+    for (name, value) in &found.settings {
+        if let Ok(value) = value.as_slice().try_into() {
+            batch.put_setting(name, u64::from_le_bytes(value));
+        }
+    }
+    batch.put_setting(NEXT_ID, found.next_id);
+    let (kept, used) = write_memories(&log, config, found, salvage, repair, &mut batch)?;
+    for (&number, (entry, _)) in &found.segments {
+        batch.put_segment(number, *entry);
+    }
+    let dead = found.dead.iter().filter(|(number, _)| found.segments.contains_key(number)).copied();
+    let gone = found.cold.iter().filter(|(id, _)| !kept.contains(id)).map(|(_, &place)| place);
+    dead.chain(gone).for_each(|(number, row)| batch.put_dead(number, row));
+    let mut names = found.names.clone();
+    for id in used {
+        if !names.contains_key(&id) {
+            let name = fresh_name(id, &names);
+            repair.renamed.push(Namespace::new(name.as_str())?);
+            names.insert(id, name);
+        }
+    }
+    names.iter().for_each(|(&id, name)| batch.put_namespace(id, name));
+    log.commit(&batch, Durability::Buffered)?;
+    log.close()
+}
+
+/// Writes all memories; their ids, and the namespaces that they are in.
+fn write_memories(
+    log: &DiskLog,
+    config: &Config,
+    found: &Found,
+    salvage: &Salvage,
+    repair: &mut Repair,
+    batch: &mut Batch,
+) -> Result<(HashSet<MemoryId>, BTreeSet<NamespaceId>), Error> {
+    let known = || found.standings.keys().chain(found.cold.keys()).copied();
+    let ids: BTreeSet<MemoryId> = salvage.records.ids().chain(known()).collect();
+    let (mut kept, mut used) = (HashSet::new(), BTreeSet::new());
+    for id in ids {
+        let alive = found.standings.contains_key(&id) || found.cold.contains_key(&id);
+        let Some(bytes) = found.record(id, salvage) else {
+            // A record that was removed belongs to nothing that lives.
+            if alive && salvage.records.of(id).is_none_or(|record| record.is_some()) {
+                repair.lost.push(id);
+            }
+            continue;
+        };
+        if !alive && found.all_known && !salvage.records.whole {
+            // Forgotten, and the damaged part said so.
+            continue;
+        }
+        let mut record = Record::decode(&bytes)?;
+        let vector = record.supplied.then(|| found.vector(id, salvage, config.dimension.words())).flatten();
+        if record.supplied && vector.is_none() {
+            record.supplied = false;
+            repair.without_vector.push(id);
+        }
+        batch.put_record(id, &record.encode(), vector.as_deref());
+        used.insert(record.namespace);
+        let accesses = found.standings.get(&id).map_or(1, |standing| standing.accesses);
+        let standing = match found.standings.get(&id) {
+            Some(standing) if standing.tier != TierKind::Cold => *standing,
+            _ if found.cold.contains_key(&id) => Standing { tier: TierKind::Cold, accesses },
+            _ => Standing { tier: TierKind::Warm, accesses },
+        };
+        batch.put_standing(id, standing);
+        kept.insert(id);
+        if batch.changes.len() >= CHANGES_AT_ONCE {
+            log.commit(&std::mem::take(batch), Durability::Buffered)?;
+        }
+    }
+    repair.kept = kept.len();
+    Ok((kept, used))
+}
+
+/// A name for a namespace whose own is lost.
+fn fresh_name(id: NamespaceId, names: &BTreeMap<NamespaceId, String>) -> String {
+    let mut name = format!("recovered-{}", id.0);
+    while names.values().any(|taken| *taken == name) {
+        name.push('-');
+    }
+    name
+}
