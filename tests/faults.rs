@@ -119,7 +119,7 @@ fn without_permission() {
         copy(&whole, &folder);
         let place = folder.join(place.strip_prefix(&whole).unwrap());
         let before = fs::metadata(&place).unwrap().permissions();
-        fs::set_permissions(&place, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&place, Permissions::from_mode(0o000)).unwrap();
         match Engine::open(&folder, tiny()) {
             // Derived files are made anew.
             Ok(engine) => {

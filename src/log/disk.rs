@@ -16,10 +16,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy, PinningPolicy};
@@ -57,7 +57,17 @@ pub struct DiskLog {
     /// Empty only while the log is closed for being tidied up.
     store: RwLock<Option<Store>>,
     unflushed: AtomicU64,
+    /// A batch that was refused, and is in doubt until the store was opened anew.
+    refused: Mutex<Option<Refused>>,
     mended: Vec<PathBuf>,
+}
+
+/// A batch whose commit reported an error, and what takes it back. It may have
+/// reached the journal before the error came up.
+struct Refused {
+    batch: Batch,
+    /// Empty until its keys could be read.
+    undo: Option<Batch>,
 }
 
 struct Store {
@@ -87,6 +97,7 @@ impl DiskLog {
             cache_bytes,
             store: RwLock::new(Some(store)),
             unflushed: AtomicU64::new(0),
+            refused: Mutex::new(None),
             mended,
         })
     }
@@ -200,12 +211,60 @@ impl DiskLog {
         })
     }
 
-    /// Hands a batch to the store; after an error the store is opened anew, and
-    /// what is in it then is the truth.
+    /// Hands a batch to the store. After an error the store is opened anew, and
+    /// what is in it then is the truth. Where it cannot be opened anew as yet, it
+    /// stays as it is, for reading; the next commit settles what is in doubt.
     fn attempt(&self, batch: &Batch, mode: PersistMode) -> Result<(), Error> {
+        self.settle()?;
         let Err(error) = self.write(batch, mode) else { return Ok(()) };
+        let mut refused = lock(&self.refused);
+        let doubt = refused.insert(Refused { batch: batch.clone(), undo: None });
+        let Ok(holds) = self.renew(doubt) else { return Err(error) };
+        *refused = None;
+        if holds { Ok(()) } else { Err(error) }
+    }
+
+    /// Takes a batch back that was refused earlier and is in the store all the
+    /// same.
+    fn settle(&self) -> Result<(), Error> {
+        let mut refused = lock(&self.refused);
+        let Some(doubt) = &mut *refused else { return Ok(()) };
+        if self.renew(doubt)?
+            && let Some(undo) = &doubt.undo
+        {
+            self.write(undo, PersistMode::SyncData)?;
+        }
+        *refused = None;
+        Ok(())
+    }
+
+    /// Opens the store anew after it refused a batch, and says whether that is in
+    /// it.
+    fn renew(&self, refused: &mut Refused) -> Result<bool, Error> {
+        if refused.undo.is_none() {
+            // The store that refused it does not show it.
+            let changes = refused.batch.changes.iter().map(|(table, key, _)| {
+                let before = self.get(*table, key)?;
+                Ok((*table, key.clone(), before))
+            });
+            let changes = changes.collect::<Result<_, Error>>()?;
+            refused.undo = Some(Batch { changes, ..Batch::default() });
+        }
+        self.try_files()?;
         self.reopen(|_| true)?;
-        if self.holds(batch)? { Ok(()) } else { Err(error) }
+        self.holds(&refused.batch)
+    }
+
+    /// Makes, writes and removes a file, as opening the store does: a store that
+    /// was closed and could not be opened again could not be read either.
+    fn try_files(&self) -> Result<(), Error> {
+        let path = self.path.join("trial");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&[0; 4096])?;
+            file.sync_all()
+        });
+        let removed = fs::remove_file(&path);
+        written.and(removed).map_err(|error| Error::io(&path, error))
     }
 
     /// Whether a batch whose commit reported an error was made all the same:
@@ -237,8 +296,20 @@ impl DiskLog {
     }
 
     /// Flushes, closes and empties the journal; then opens again if `reopen`.
-    /// Nobody reads or commits meanwhile.
     fn tidy(&self, action: &'static str, reopen: bool, compact: bool) -> Result<(), Error> {
+        self.settle()?;
+        let tidied = self.tidy_once(action, reopen, compact);
+        if let Err(Error::Log { .. }) = tidied {
+            // As in a commit.
+            self.try_files()?;
+            self.reopen(|_| true)?;
+            return self.tidy_once(action, reopen, compact);
+        }
+        tidied
+    }
+
+    /// Nobody reads or commits meanwhile.
+    fn tidy_once(&self, action: &'static str, reopen: bool, compact: bool) -> Result<(), Error> {
         let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
         let Some(store) = &*slot else { return Ok(()) };
         contained(&self.path, action, || {
@@ -249,6 +320,9 @@ impl DiskLog {
             store.database.persist(PersistMode::SyncAll)
         })?;
         self.unflushed.store(0, Ordering::Relaxed);
+        if reopen {
+            self.try_files()?;
+        }
         let closed = Mark { number: store.number, closed: true };
         *slot = None;
         // Should that fail, the journal is read again when the log opens.
@@ -365,6 +439,10 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn options() -> KeyspaceCreateOptions {

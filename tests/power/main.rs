@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
+mod refusal;
 mod trace;
 mod work;
 

@@ -96,8 +96,22 @@ impl Tree {
     }
 }
 
+/// Calls that are not made but refused, as on a full disk, until it is lifted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    /// The error that is given, as libc numbers it.
+    pub(crate) error: c_int,
+    /// What is refused, by the beginnings of the names of libc's functions;
+    /// `create` for an `open` that may make a file.
+    pub(crate) calls: &'static [&'static str],
+    /// Calls of this kind that are still made.
+    pub(crate) after: usize,
+}
+
 struct Recorder {
     root: PathBuf,
+    refusal: Option<Refusal>,
+    refused: usize,
     ops: Vec<Op>,
     tree: Tree,
     /// What descriptors stand for.
@@ -116,6 +130,8 @@ fn lock() -> MutexGuard<'static, Option<Recorder>> {
 pub(crate) fn start(root: &Path) {
     let mut recorder = Recorder {
         root: root.into(),
+        refusal: None,
+        refused: 0,
         ops: Vec::new(),
         tree: Tree::default(),
         open: HashMap::new(),
@@ -129,6 +145,14 @@ pub(crate) fn start(root: &Path) {
 /// The number of operations so far.
 pub(crate) fn position() -> usize {
     lock().as_ref().expect("recording").ops.len()
+}
+
+/// Refuses calls from now on, or none any more; how many were refused before.
+pub(crate) fn refuse(refusal: Option<Refusal>) -> usize {
+    let mut recorder = lock();
+    let recorder = recorder.as_mut().expect("recording");
+    recorder.refusal = refusal;
+    std::mem::take(&mut recorder.refused)
 }
 
 /// Ends the recording.
@@ -196,6 +220,37 @@ impl Recorder {
         self.open.extend(node.map(|node| (descriptor, node)));
     }
 
+    /// The error that a call is refused with, if it is.
+    fn refuses(&mut self, name: &str, arguments: &[Argument]) -> Option<c_int> {
+        let refusal = self.refusal?;
+        let watched = arguments.iter().any(|argument| match argument {
+            // SAFETY: an argument of one of libc's functions, a string of C.
+            Argument::Path(name) => self.is_watched(unsafe { path(*name) }),
+            Argument::Number(number) => self.open.contains_key(number),
+            Argument::Other => false,
+        });
+        // The only numbers with this flag are flags.
+        let creating = libc::O_CLOEXEC | libc::O_CREAT;
+        let creates = arguments
+            .iter()
+            .any(|argument| matches!(argument, Argument::Number(flags) if flags & creating == creating));
+        let meant =
+            |call: &&str| name.starts_with(call) || *call == "create" && name.starts_with("open") && creates;
+        if name == "close" || !watched || !refusal.calls.iter().any(|call| meant(call)) {
+            return None;
+        }
+        if let Some(after) = refusal.after.checked_sub(1) {
+            self.refusal = Some(Refusal { after, ..refusal });
+            return None;
+        }
+        self.refused += 1;
+        Some(refusal.error)
+    }
+
+    fn is_watched(&self, path: &Path) -> bool {
+        path.starts_with(&self.root) || self.entry(libc::AT_FDCWD, path).is_some()
+    }
+
     fn closed(&mut self, descriptor: c_int) {
         self.open.remove(&descriptor);
     }
@@ -223,11 +278,22 @@ impl Recorder {
 }
 
 /// Makes a system call and, if it succeeds while a folder is watched, notes it.
-fn call(make: impl FnOnce() -> c_long, note: impl FnOnce(&mut Recorder, c_long)) -> c_long {
+fn call(
+    name: &str,
+    arguments: &[Argument],
+    make: impl FnOnce() -> c_long,
+    note: impl FnOnce(&mut Recorder, c_long),
+) -> c_long {
     if !RECORDING.load(Ordering::SeqCst) {
         return make();
     }
     let mut recorder = lock();
+    if let Some(error) = recorder.as_mut().and_then(|recorder| recorder.refuses(name, arguments)) {
+        drop(recorder);
+        // SAFETY: libc's own place for the error of the last call of this thread.
+        unsafe { *libc::__errno_location() = error };
+        return -1;
+    }
     let made = make();
     // SAFETY: libc's own place for the error of the last call of this thread.
     let error = unsafe { *libc::__errno_location() };
@@ -239,6 +305,39 @@ fn call(make: impl FnOnce() -> c_long, note: impl FnOnce(&mut Recorder, c_long))
     unsafe { *libc::__errno_location() = error };
     made
 }
+
+/// An argument of a call, as far as it may say what the call is about.
+enum Argument {
+    Path(*const c_char),
+    /// A descriptor, or flags.
+    Number(c_int),
+    Other,
+}
+
+impl From<*const c_char> for Argument {
+    fn from(name: *const c_char) -> Self {
+        Self::Path(name)
+    }
+}
+
+impl From<c_int> for Argument {
+    fn from(number: c_int) -> Self {
+        Self::Number(number)
+    }
+}
+
+/// Kinds of arguments that do not tell.
+macro_rules! others {
+    ($($kind:ty),*) => { $(
+        impl From<$kind> for Argument {
+            fn from(_: $kind) -> Self {
+                Self::Other
+            }
+        }
+    )* };
+}
+
+others!(c_uint, size_t, off_t, *const c_void, *const iovec);
 
 /// # Safety
 /// `path` is a string of C.
@@ -268,7 +367,7 @@ macro_rules! functions {
         unsafe extern "C" fn $name($($argument: $kind),*) -> $result {
             // SAFETY: the arguments are as the function of this name takes them,
             // and so are those of the system call behind it.
-            call(|| unsafe { $call }, |recorder, done| {
+            call(stringify!($name), &[$($argument.into()),*], || unsafe { $call }, |recorder, done| {
                 let note: fn(&mut Recorder, c_long, $($kind),*) = $note;
                 note(recorder, done, $($argument),*);
             }) as $result
