@@ -126,6 +126,11 @@ impl<R> Segment<R> {
         self.sketches.len().checked_div(self.len().div_ceil(LANES) * LANES).unwrap_or_default()
     }
 
+    /// Whether the ids ascend, none twice, and each can be found.
+    pub fn has_ascending_ids(&self) -> bool {
+        self.ids.get(0).is_none_or(|first| first >= 0) && self.ids.iter().is_sorted_by(|a, b| a < b)
+    }
+
     /// Whether every row has a sketch, and one that distances can be counted of.
     pub fn has_whole_sketches(&self) -> bool {
         let words = self.sketch_words();

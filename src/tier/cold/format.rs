@@ -194,7 +194,7 @@ fn is_consistent(segment: &Segment<Archive>) -> bool {
         && segment.created.len() == rows
         && segment.norms.len() == rows
         && segment.supplied.len() == rows.div_ceil(64)
-        && segment.ids.is_sorted()
+        && segment.has_ascending_ids()
         && segment.has_whole_sketches()
         && segment.rows.fits(rows, segment.postings.terms(), supplied)
 }
