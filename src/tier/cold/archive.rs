@@ -96,7 +96,8 @@ impl Archive {
         let columns = &self.columns;
         let ends_at = |ends: &[u64], length: usize| ends.last() == Some(&(length as u64));
         let records = columns.ends.len() == rows
-            && columns.ends.is_sorted()
+            && columns.ends.first().is_some_and(|&end| end > 0)
+            && columns.ends.is_sorted_by(|a, b| a < b)
             && columns.block_starts.first() == Some(&0)
             && columns.block_starts.is_sorted()
             && columns.block_ends.len() == columns.block_starts.len()

@@ -227,6 +227,8 @@ mod tests {
             (SKETCHES, vec![0; 8 * 17], "ragged sketches"),
             (SKETCHES, vec![0; 8 * 16 << 10], "sketches too long to be counted"),
             (ENDS, words(&[90, 30, 60, 99]), "records that end before they begin"),
+            (ENDS, words(&[0, 30, 60, 99]), "a record of nothing, which a merge drops"),
+            (ENDS, words(&[30, 30, 60, 99]), "a record of nothing between others"),
             (BLOCK_STARTS, words(&[30]), "a first block behind the first record"),
             (TERM_PLACES, vec![0xff; valid[TERM_PLACES].len()], "terms that are not there"),
             (TERM_WEIGHTS, vec![0; valid[TERM_WEIGHTS].len()], "terms without a weight"),
