@@ -225,7 +225,7 @@ mod tests {
             (SUPPLIED, words(&[u64::MAX]), "more vectors than there are"),
             (SKETCHES, Vec::new(), "no sketches"),
             (SKETCHES, vec![0; 8 * 17], "ragged sketches"),
-            (SKETCHES, vec![0; 8 * 16 << 10], "sketches too long to be counted"),
+            (SKETCHES, vec![0; (8 * 16) << 10], "sketches too long to be counted"),
             (ENDS, words(&[90, 30, 60, 99]), "records that end before they begin"),
             (ENDS, words(&[0, 30, 60, 99]), "a record of nothing, which a merge drops"),
             (ENDS, words(&[30, 30, 60, 99]), "a record of nothing between others"),
