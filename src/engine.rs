@@ -76,8 +76,8 @@ struct Shared {
     /// Requests that wait for whoever commits next.
     queue: Mutex<Vec<Request>>,
     writer: Mutex<Writer>,
-    /// Made for the first embedding; all others must be of its length.
-    projection: OnceLock<Projection>,
+    /// That of the first embedding that was stored; all others must be of its length.
+    projection: OnceLock<Arc<Projection>>,
     /// Held by whoever moves memories or merges segments.
     upkeep: Mutex<()>,
     /// Accesses by recalls that are still to be counted.

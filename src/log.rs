@@ -13,6 +13,7 @@
 mod codec;
 mod disk;
 mod fault;
+mod files;
 mod inspect;
 mod journal;
 mod mark;

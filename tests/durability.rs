@@ -114,6 +114,8 @@ fn a_query_or_a_refused_memory_does_not_decide_the_length_of_embeddings() {
     let engine = Engine::open(folder.path(), tiny()).unwrap();
     assert!(engine.recall(&Query::embedding(vec![1.0; 3])).unwrap().hits.is_empty());
     assert!(engine.store(NewMemory::new("no direction").embedding(vec![f32::NAN; 5])).is_err());
+    let refused = vec![NewMemory::new("one").embedding(vec![1.0; 7]), NewMemory::new("")];
+    assert!(engine.store_batch(refused).is_err());
     engine.store("a text of no embedding").unwrap();
     engine.store(NewMemory::new(note("q1z")).embedding(embedding(1))).unwrap();
     drop(engine);

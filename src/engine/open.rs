@@ -154,11 +154,10 @@ impl Engine {
         temporary: Option<TempDir>,
     ) -> Result<Self, Error> {
         let Parts { encoder, log, tiers } = parts;
-        let embedding = log.setting(EMBEDDING)?;
         let projection = OnceLock::new();
-        if let Some(length) = embedding {
+        if let Some(length) = log.setting(EMBEDDING)? {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            let _ = projection.set(Projection::new(length, config.dimension)?);
+            let _ = projection.set(Arc::new(Projection::new(length, config.dimension)?));
         }
         let reserved = log.setting(NEXT_ID)?.unwrap_or_default();
         let writer = Writer {
@@ -168,7 +167,6 @@ impl Engine {
             next_id: reserved,
             reserved,
             next_namespace: 0,
-            embedding_noted: embedding.is_some(),
             decay_per_day: config.decay_per_day,
         };
         let background = config.background;

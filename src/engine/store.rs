@@ -46,7 +46,9 @@ impl Engine {
     ) -> Result<MemoryId, Error> {
         #[cfg(feature = "inject")]
         let _slowed = crate::inject::slow("store");
-        let prepared = self.shared.prepare(memory.into(), Timestamp::now())?;
+        let memory = memory.into();
+        let projection = self.shared.projection_of(std::slice::from_ref(&memory))?;
+        let prepared = self.shared.prepare(memory, Timestamp::now(), projection.as_ref())?;
         let ids = self.shared.submit(Work::Store(vec![prepared]), durability)?;
         Ok(ids.into_iter().next().unwrap_or_default())
     }
@@ -58,7 +60,8 @@ impl Engine {
     /// As [`Engine::store`], for the first that cannot be stored.
     pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<MemoryId>, Error> {
         let now = Timestamp::now();
-        let prepare = |memory| self.shared.prepare(memory, now);
+        let projection = self.shared.projection_of(&memories)?;
+        let prepare = |memory| self.shared.prepare(memory, now, projection.as_ref());
         let prepared: Result<Vec<Prepared>, Error> = if memories.len() < PARALLEL {
             memories.into_iter().map(prepare).collect()
         } else {
@@ -72,18 +75,25 @@ impl Engine {
 }
 
 impl Shared {
-    /// Checks and encodes a memory.
-    fn prepare(&self, memory: NewMemory, now: Timestamp) -> Result<Prepared, Error> {
+    /// Checks and encodes a memory; an embedding by `projection`.
+    fn prepare(
+        &self,
+        memory: NewMemory,
+        now: Timestamp,
+        projection: Option<&Arc<Projection>>,
+    ) -> Result<Prepared, Error> {
         let NewMemory { text, namespace, metadata, created, importance, vector } = memory;
         check_text(&text)?;
         check_size(&metadata)?;
         if !(importance > 0.0 && importance.is_finite()) {
             return Err(Error::Importance { received: importance });
         }
-        let supplied = match vector {
-            Supplied::Nothing => None,
-            Supplied::Embedding(values) => Some(self.project(&values)?),
-            Supplied::Hypervector(vector) => Some(self.fitting(vector)?),
+        let (supplied, projection) = match vector {
+            Supplied::Nothing => (None, None),
+            Supplied::Embedding(values) => {
+                (projection.map(|projection| projection.project(&values)).transpose()?, projection.cloned())
+            }
+            Supplied::Hypervector(vector) => (Some(self.fitting(vector)?), None),
         };
         let record = Record {
             // Given by the writer, which knows the numbers of the namespaces.
@@ -96,18 +106,22 @@ impl Shared {
         };
         let (row, vector) =
             self.encode(MemoryId::default(), &record, supplied.as_ref().map(Hypervector::words))?;
-        Ok(Prepared { namespace, record, row, vector })
+        Ok(Prepared { namespace, record, row, vector, projection })
     }
 
-    /// The hypervector of a memory's embedding. The first one that can be
-    /// projected decides the length of all.
-    fn project(&self, embedding: &[f32]) -> Result<Hypervector, Error> {
+    /// The projection for the embeddings of `memories`, if there are any: the
+    /// engine's, or one for the length of the first of them, which becomes the
+    /// engine's when they are committed.
+    fn projection_of(&self, memories: &[NewMemory]) -> Result<Option<Arc<Projection>>, Error> {
         if let Some(projection) = self.projection.get() {
-            return Ok(projection.project(embedding)?);
+            return Ok(Some(projection.clone()));
         }
-        let projection = Projection::new(embedding.len(), self.config.dimension)?;
-        projection.project(embedding)?;
-        Ok(self.projection.get_or_init(|| projection).project(embedding)?)
+        let first = memories.iter().find_map(|memory| match &memory.vector {
+            Supplied::Embedding(values) => Some(values.len()),
+            _ => None,
+        });
+        let new = |length| Projection::new(length, self.config.dimension).map(Arc::new);
+        Ok(first.map(new).transpose()?)
     }
 
     /// The vector, if it has the engine's dimension.

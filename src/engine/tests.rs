@@ -208,6 +208,22 @@ fn the_length_of_embeddings_is_noted_also_when_the_first_commit_was_refused() {
 }
 
 #[test]
+fn of_two_first_embeddings_at_once_the_earlier_decides_the_length() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
+    let engine = open(&log, folder.path());
+    let of_nine = || NewMemory::new("of another model").embedding(vec![1.0; 9]);
+    grouped(
+        &engine,
+        || assert!(engine.store(NewMemory::new("first").embedding(embedding(1))).is_ok()),
+        || assert!(matches!(engine.store(of_nine()), Err(Error::Encode(_)))),
+    );
+    drop(engine);
+    let engine = open(&log, folder.path());
+    assert!(matches!(engine.store(of_nine()), Err(Error::Encode(_))));
+    assert!(engine.store(NewMemory::new("second").embedding(embedding(2))).is_ok());
+}
+
+#[test]
 fn ids_are_not_given_again_after_a_refused_commit() {
     let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
     let mut last = None;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::store::complete;
 use super::{Shared, Space, View, lock};
-use crate::encoder::Projection;
+use crate::encoder::{EncodeError, Projection};
 use crate::error::Error;
 use crate::index::Row;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
@@ -56,6 +56,8 @@ pub(super) struct Prepared {
     pub record: Record,
     pub row: Row,
     pub vector: Arc<[u64]>,
+    /// What projected its embedding, if it came with one.
+    pub projection: Option<Arc<Projection>>,
 }
 
 /// What the writer knows of a memory in HOT or WARM.
@@ -79,8 +81,6 @@ pub(super) struct Writer {
     pub next_id: u64,
     pub reserved: u64,
     pub next_namespace: u32,
-    /// Whether the log knows the length of embeddings.
-    pub embedding_noted: bool,
     pub decay_per_day: f64,
 }
 
@@ -238,7 +238,7 @@ impl Shared {
         requests: &[Request],
         durability: Durability,
     ) -> Result<Vec<Vec<MemoryId>>, Error> {
-        let before = (writer.reserved, writer.embedding_noted);
+        let before = writer.reserved;
         let mut group = Group::default();
         let committed = self.plan(writer, requests, &mut group).and_then(|answers| {
             self.admit(writer, &mut group)?;
@@ -249,7 +249,7 @@ impl Shared {
             Ok(_) => self.settle(writer, group),
             Err(_) => {
                 group.undo(writer);
-                (writer.reserved, writer.embedding_noted) = before;
+                writer.reserved = before;
             }
         }
         committed
@@ -265,7 +265,7 @@ impl Shared {
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             answers.push(match &request.work {
-                Work::Store(memories) => self.plan_stores(writer, memories, group),
+                Work::Store(memories) => self.plan_stores(writer, memories, group)?,
                 Work::Forget(ids) => self.plan_removals(writer, ids, group)?,
             });
         }
@@ -273,7 +273,12 @@ impl Shared {
     }
 
     /// Gives ids to new memories and adds them to the group.
-    fn plan_stores(&self, writer: &mut Writer, memories: &[Prepared], group: &mut Group) -> Vec<MemoryId> {
+    fn plan_stores(
+        &self,
+        writer: &mut Writer,
+        memories: &[Prepared],
+        group: &mut Group,
+    ) -> Result<Vec<MemoryId>, Error> {
         let tier = Writer::entry_tier(self.config.hot_capacity);
         let mut ids = Vec::with_capacity(memories.len());
         for memory in memories {
@@ -283,12 +288,8 @@ impl Shared {
                 writer.reserved = writer.next_id + RESERVED_IDS;
                 group.batch.put_setting(NEXT_ID, writer.reserved);
             }
-            if memory.record.supplied
-                && let Some(length) = self.projection.get().map(Projection::inputs)
-                && !writer.embedding_noted
-            {
-                writer.embedding_noted = true;
-                group.batch.put_setting(EMBEDDING, length as u64);
+            if let Some(projection) = &memory.projection {
+                self.plan_projection(projection, group)?;
             }
             let namespace = self.namespace_id(writer, &memory.namespace, group);
             let record: Arc<[u8]> = Record { namespace, ..memory.record.clone() }.encode().into();
@@ -307,7 +308,24 @@ impl Shared {
             group.entries.push((id, entry));
             ids.push(id);
         }
-        ids
+        Ok(ids)
+    }
+
+    /// Refuses an embedding of another length than those that are stored, or that
+    /// come before it in the group; the first of all decides.
+    fn plan_projection(&self, projection: &Arc<Projection>, group: &mut Group) -> Result<(), Error> {
+        let received = projection.inputs();
+        match self.projection.get().or(group.projection.as_ref()).map(|first| first.inputs()) {
+            None => {
+                group.batch.put_setting(EMBEDDING, received as u64);
+                group.projection = Some(projection.clone());
+            }
+            Some(length) if length != received => {
+                return Err(EncodeError::EmbeddingLength { expected: length..=length, received }.into());
+            }
+            Some(_) => {}
+        }
+        Ok(())
     }
 
     fn namespace_id(&self, writer: &mut Writer, name: &Namespace, group: &mut Group) -> NamespaceId {
@@ -408,6 +426,10 @@ impl Shared {
             writer.catalogue.remove(&id);
             changed.insert(namespace);
         }
+        if let Some(projection) = group.projection {
+            // Only here, under the writer's lock, and only while there is none.
+            let _ = self.projection.set(projection);
+        }
         for (name, id) in group.namespaces {
             self.add_space(writer, id, name);
         }
@@ -458,6 +480,8 @@ struct Group {
     stores: HashMap<NamespaceId, Vec<Admission>>,
     entries: Vec<(MemoryId, Entry)>,
     namespaces: HashMap<Namespace, NamespaceId>,
+    /// The engine's from the commit on: that of the first embedding of all.
+    projection: Option<Arc<Projection>>,
     removed: HashMap<MemoryId, (TierKind, NamespaceId)>,
     /// What is in a tier already, to be taken out again if the commit fails.
     admitted: Vec<(TierKind, NamespaceId, MemoryId)>,

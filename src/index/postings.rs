@@ -163,7 +163,7 @@ impl Postings {
     }
 
     /// Takes the columns of a file, or `None` when they contradict one another, a
-    /// term is out of order, or a posting names a row not below `rows`.
+    /// term or a row is out of order, or a posting names a row not below `count`.
     pub fn from_columns(
         terms: Column<u64>,
         offsets: Column<u32>,
@@ -177,7 +177,11 @@ impl Postings {
             && offsets.is_sorted()
             && terms.is_sorted()
             && rows.len() == weights.len()
-            && rows.iter().all(|&row| usize::from(row) < count);
+            && rows.iter().all(|&row| usize::from(row) < count)
+            && offsets.windows(2).all(|run| match *run {
+                [start, end] => rows.get(start as usize..end as usize).is_some_and(<[u16]>::is_sorted),
+                _ => true,
+            });
         consistent.then_some(Self { terms, offsets, rows, weights })
     }
 
@@ -436,5 +440,7 @@ mod tests {
         assert!(from(&[2, 1], &[0, 0, 0], &[], &[]).is_none(), "descending terms");
         assert!(from(&[1], &[0, 2], &[0], &[1]).is_none(), "too few postings");
         assert!(from(&[1], &[0, 1], &[0], &[]).is_none(), "no weight");
+        assert!(from(&[1, 2], &[0, 1, 3], &[3, 0, 2], &[1; 3]).is_some());
+        assert!(from(&[1], &[0, 2], &[3, 2], &[1; 2]).is_none(), "descending rows");
     }
 }

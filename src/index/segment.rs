@@ -11,6 +11,10 @@ use crate::key::MemoryId;
 /// Rows that share one block of the sketch column.
 pub const LANES: usize = 16;
 
+/// Sketches of so many words and more would overflow the counters of
+/// [`sketch_distances`](crate::hdv::kernels::Kernels::sketch_distances).
+const MAX_SKETCH_WORDS: usize = 1 << 10;
+
 /// What the index has to know of one memory, besides its payload.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -120,6 +124,18 @@ impl<R> Segment<R> {
     /// Number of 64-bit words of a sketch.
     pub fn sketch_words(&self) -> usize {
         self.sketches.len().checked_div(self.len().div_ceil(LANES) * LANES).unwrap_or_default()
+    }
+
+    /// Whether the ids ascend, none twice, and each can be found.
+    pub fn has_ascending_ids(&self) -> bool {
+        self.ids.get(0).is_none_or(|first| first >= 0) && self.ids.iter().is_sorted_by(|a, b| a < b)
+    }
+
+    /// Whether every row has a sketch, and one that distances can be counted of.
+    pub fn has_whole_sketches(&self) -> bool {
+        let words = self.sketch_words();
+        (1..MAX_SKETCH_WORDS).contains(&words)
+            && self.sketches.len() == self.len().div_ceil(LANES) * LANES * words
     }
 
     /// The words of the sketch in `row`.

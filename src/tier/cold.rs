@@ -8,6 +8,9 @@
 
 mod archive;
 mod format;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -305,7 +308,9 @@ impl Vectors<Archive> for ColdVectors<'_> {
     fn vector<'a>(&'a mut self, segment: &'a Segment<Archive>, row: u32) -> Result<&'a [u64], Error> {
         let archive = &segment.rows;
         if segment.is_supplied(row) && !self.text {
-            return archive.vector(&segment.supplied, row);
+            let vector = archive.vector(&segment.supplied, row)?;
+            let fits = vector.len() == self.encoder.dimension().words();
+            return fits.then_some(vector).ok_or_else(|| archive.damaged("a vector"));
         }
         let terms =
             archive.terms(&segment.postings, row).ok_or_else(|| archive.damaged("the terms of a row"))?;

@@ -144,7 +144,7 @@ fn operate(engine: &Engine, expected: &mut Expected, cause: &Cause, context: &st
             });
         }
         let batch = expected.some(20);
-        let memories = batch.iter().map(|text| NewMemory::new(text)).collect();
+        let memories = batch.iter().map(NewMemory::new).collect();
         expected.result(cause, context, engine.store_batch(memories), |expected, ids| {
             expected.memories.extend(ids.into_iter().zip(batch));
         });

@@ -236,7 +236,7 @@ impl Recorder {
             .any(|argument| matches!(argument, Argument::Number(flags) if flags & creating == creating));
         let meant =
             |call: &&str| name.starts_with(call) || *call == "create" && name.starts_with("open") && creates;
-        if name == "close" || !watched || !refusal.calls.iter().any(|call| meant(call)) {
+        if name == "close" || !watched || !refusal.calls.iter().any(meant) {
             return None;
         }
         if let Some(after) = refusal.after.checked_sub(1) {

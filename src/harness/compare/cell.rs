@@ -35,7 +35,10 @@ impl CellKey {
     pub fn path(&self) -> PathBuf {
         let safe = |name: &str| -> String {
             let is_safe = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
-            name.chars().map(|letter| if is_safe(letter) { letter } else { '_' }).collect()
+            let name: String =
+                name.chars().map(|letter| if is_safe(letter) { letter } else { '_' }).collect();
+            // `..` would be the folder above.
+            if name.starts_with('.') { format!("_{name}") } else { name }
         };
         let embedder = self.embedder.map_or("none", Embedder::as_str);
         let file = format!("{}.{}.json", safe(&self.conversation), self.round);
@@ -335,6 +338,16 @@ pub(super) mod tests {
         assert_eq!(Cell::read(&path), None);
         fs::write(&path, text.replace("\"format\":1", "\"format\":9")).unwrap();
         assert_eq!(Cell::read(&path), None);
+    }
+
+    #[test]
+    fn a_cell_stays_below_its_folder_whatever_its_row_is_called() {
+        for (row, file) in
+            [("..", "_../none/c.1.json"), ("../a", "_.._a/none/c.1.json"), ("", "none/c.1.json")]
+        {
+            let key = cell(row, "c", 1, 100, 0.5).key;
+            assert_eq!(key.path(), Path::new(file));
+        }
     }
 
     #[test]

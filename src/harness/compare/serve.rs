@@ -118,7 +118,7 @@ pub fn serve(
 ) -> io::Result<()> {
     let workers = system.hello().clients.max(1);
     let (system, output) = (RwLock::new(system), Mutex::new(output));
-    let (sender, lines) = mpsc::channel::<String>();
+    let (sender, lines) = mpsc::channel::<Vec<u8>>();
     let lines = Mutex::new(lines);
     let next = || lines.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
     let work = || {
@@ -133,10 +133,11 @@ pub fn serve(
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        let read: io::Result<()> = input.lines().try_for_each(|line| {
+        // Of bytes: one line that is no UTF-8 must not end the others.
+        let read: io::Result<()> = input.split(b'\n').try_for_each(|line| {
             let line = line?;
             // All workers have ended only where none could write, which they report.
-            if !line.trim().is_empty() {
+            if !line.trim_ascii().is_empty() {
                 let _ = sender.send(line);
             }
             Ok(())
@@ -147,8 +148,8 @@ pub fn serve(
     })
 }
 
-fn respond(system: &RwLock<Box<dyn MemorySystem>>, line: &str) -> Response {
-    let value: Value = match serde_json::from_str(line) {
+fn respond(system: &RwLock<Box<dyn MemorySystem>>, line: &[u8]) -> Response {
+    let value: Value = match serde_json::from_slice(line) {
         Ok(value) => value,
         Err(error) => return refused(None, Refusal::invalid(format!("expected a line of JSON: {error}"))),
     };
@@ -189,6 +190,19 @@ mod tests {
         assert_eq!((&answers[0]["id"], &answers[0]["error"]["kind"]), (&Value::Null, &json!("invalid")));
         assert_eq!((&answers[1]["id"], &answers[1]["error"]["kind"]), (&json!(1), &json!("invalid")));
         assert_eq!(answers[2]["ok"]["protocol"], 1);
+    }
+
+    #[test]
+    fn a_line_that_is_no_utf_8_is_answered_and_the_next_one_too() {
+        let mut output = Vec::new();
+        let input = b"{\"id\":1,\"op\":\"\xff\"}\n{\"id\":2,\"op\":\"stats\"}\n";
+        serve(Box::new(Bm25System::default()), &input[..], &mut output).unwrap();
+        let text = String::from_utf8(output).unwrap();
+        let mut ids: Vec<Option<u64>> =
+            text.lines().map(|line| serde_json::from_str::<Response>(line).unwrap().id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [None, Some(2)]);
+        assert!(text.contains(r#""kind":"invalid""#), "{text}");
     }
 
     /// One conversation after the other, because requests of one overtake each other.

@@ -90,6 +90,33 @@ impl Archive {
         Self { number, file_bytes, columns }
     }
 
+    /// Whether the columns are of `rows` rows, `terms` terms and `supplied` vectors,
+    /// and point at nothing that is not there.
+    pub(super) fn fits(&self, rows: usize, terms: usize, supplied: usize) -> bool {
+        let columns = &self.columns;
+        let ends_at = |ends: &[u64], length: usize| ends.last() == Some(&(length as u64));
+        let records = columns.ends.len() == rows
+            && columns.ends.first().is_some_and(|&end| end > 0)
+            && columns.ends.is_sorted_by(|a, b| a < b)
+            && columns.block_starts.first() == Some(&0)
+            && columns.block_starts.is_sorted()
+            && columns.block_ends.len() == columns.block_starts.len()
+            && columns.block_ends.is_sorted()
+            && ends_at(&columns.block_ends, columns.blocks.len());
+        let weights = 1..=TermVector::MAX_WEIGHT;
+        let texts = columns.term_ends.len() == rows
+            && columns.term_ends.is_sorted()
+            && columns.term_ends.last().is_some_and(|&end| end as usize == columns.term_places.len())
+            && columns.term_places.len() == columns.term_weights.len()
+            && columns.term_places.iter().all(|&place| (place as usize) < terms)
+            && columns.term_weights.iter().all(|weight| weights.contains(weight));
+        let vectors = match &*columns.vector_words {
+            [words] => words.checked_mul(supplied as u64) == Some(columns.vectors.len() as u64),
+            _ => false,
+        };
+        records && texts && vectors
+    }
+
     /// The number of its segment.
     pub(super) fn number(&self) -> u64 {
         self.number
@@ -126,7 +153,7 @@ impl Archive {
             block.decode(columns.blocks.get(packed)?)?;
             block.place = Some((self.number, at));
         }
-        Some((start - block_start) as usize..end.checked_sub(block_start)? as usize)
+        Some(start.checked_sub(block_start)? as usize..end.checked_sub(block_start)? as usize)
     }
 
     /// The supplied vector in `row`, of which `supplied` has the bit set.
@@ -135,8 +162,8 @@ impl Archive {
         let before: u32 = supplied.iter().take(word).map(|bits| bits.count_ones()).sum();
         let within = supplied.get(word).map_or(0, |bits| (bits & ((1 << bit) - 1)).count_ones());
         let words = self.columns.vector_words.first().copied().unwrap_or_default() as usize;
-        let start = (before + within) as usize * words;
-        self.columns.vectors.get(start..start + words).ok_or_else(|| self.damaged("a vector"))
+        let mut vectors = self.columns.vectors.chunks_exact(words.max(1));
+        vectors.nth((before + within) as usize).ok_or_else(|| self.damaged("a vector"))
     }
 
     /// The terms of the text in `row`; `None` if the columns contradict one

@@ -21,6 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::archive::{Archive, ArchiveColumns};
 use crate::error::Error;
 use crate::index::column::SharedBytes;
+use crate::index::postings::MAX_ROWS;
 use crate::index::{Column, Numbers, Postings, Segment};
 use crate::key::NamespaceId;
 use crate::log::{SegmentEntry, sync_folder};
@@ -31,7 +32,7 @@ compile_error!("segments are mapped as they are, little-endian");
 const MAGIC: &[u8; 8] = b"MNEMOSEG";
 /// Files of another version are made anew from the log, as damaged ones are.
 const VERSION: u64 = 2;
-const COLUMNS: usize = 22;
+pub(super) const COLUMNS: usize = 22;
 const HEADER_BYTES: usize = 16 + COLUMNS * 16;
 const ALIGNMENT: usize = 64;
 
@@ -46,7 +47,7 @@ pub(super) fn is_ours(path: &Path) -> bool {
 }
 
 /// The columns of a segment, in the order of the file.
-fn columns(segment: &Segment<Archive>) -> [&[u8]; COLUMNS] {
+pub(super) fn columns(segment: &Segment<Archive>) -> [&[u8]; COLUMNS] {
     let (first_id, ids, far_ids) = segment.ids.columns();
     let (first_time, times, far_times) = segment.created.columns();
     let (terms, offsets, rows, weights) = segment.postings.columns();
@@ -102,7 +103,8 @@ pub(super) fn write(
     Ok((open(&path, number, entry)?, entry))
 }
 
-fn serialise(columns: &[&[u8]; COLUMNS]) -> Vec<u8> {
+/// The bytes of a file with these columns.
+pub(super) fn serialise(columns: &[&[u8]; COLUMNS]) -> Vec<u8> {
     let room: usize = columns.iter().map(|column| column.len() + ALIGNMENT).sum();
     let mut bytes = Vec::with_capacity(HEADER_BYTES + ALIGNMENT + room);
     bytes.extend_from_slice(MAGIC);
@@ -143,7 +145,7 @@ pub(super) fn open(path: &Path, number: u64, entry: SegmentEntry) -> Result<Segm
 }
 
 /// Reads the columns; `None` when they contradict one another.
-fn read(bytes: SharedBytes, number: u64) -> Option<Segment<Archive>> {
+pub(super) fn read(bytes: SharedBytes, number: u64) -> Option<Segment<Archive>> {
     let all = (*bytes).as_ref();
     let file_bytes = all.len();
     (all.get(..8)? == MAGIC && number_at(all, 8)? == VERSION as usize).then_some(())?;
@@ -173,13 +175,23 @@ fn read(bytes: SharedBytes, number: u64) -> Option<Segment<Archive>> {
         vectors: lend(&bytes, columns)?,
         vector_words: lend(&bytes, columns)?,
     };
-    let consistent = [created.len(), norms.len(), archive.ends.len(), archive.term_ends.len()]
-        .iter()
-        .all(|&length| length == rows)
-        && supplied.len() == rows.div_ceil(64)
-        && ids.is_sorted();
     let rows = Archive::lent(number, file_bytes, archive);
-    consistent.then_some(Segment { ids, created, norms, supplied, sketches, postings, rows })
+    let segment = Segment { ids, created, norms, supplied, sketches, postings, rows };
+    is_consistent(&segment).then_some(segment)
+}
+
+/// Whether all columns are of the same rows and point at nothing that is not there.
+/// What a block holds shows when it is read.
+fn is_consistent(segment: &Segment<Archive>) -> bool {
+    let rows = segment.len();
+    let supplied = segment.supplied.iter().map(|bits| bits.count_ones() as usize).sum();
+    (1..=MAX_ROWS).contains(&rows)
+        && segment.created.len() == rows
+        && segment.norms.len() == rows
+        && segment.supplied.len() == rows.div_ceil(64)
+        && segment.has_ascending_ids()
+        && segment.has_whole_sketches()
+        && segment.rows.fits(rows, segment.postings.terms(), supplied)
 }
 
 fn lend<T: Pod>(bytes: &SharedBytes, ranges: &mut impl Iterator<Item = Range<usize>>) -> Option<Column<T>> {

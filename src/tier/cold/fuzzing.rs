@@ -1,0 +1,278 @@
+//! The door for fuzz targets: segments' files below their checksum, which would
+//! keep every damage from the reader. Only in builds for fuzzing and for tests.
+
+use std::sync::Arc;
+
+use super::archive::{self, Archive, Block};
+use super::{ColdView, format};
+use crate::encoder::{Document, Encoder, Term, TermStatistics};
+use crate::error::Error;
+use crate::hdv::Hypervector;
+use crate::index::column::SharedBytes;
+use crate::index::postings::MAX_WEIGHT;
+use crate::index::{Part, Row, RowFilter, Segment, Shard, TextQuery, TopK, cascade, terms};
+use crate::key::{MemoryId, NamespaceId, Timestamp};
+use crate::log::Record;
+use crate::memory::Metadata;
+use crate::tier::{Method, Search, Target, TierView};
+
+/// The columns of a segment's file.
+pub const COLUMNS: usize = format::COLUMNS;
+
+/// Words of a sketch, as the engine has them.
+const SKETCH_WORDS: usize = 8;
+
+/// Hits that are asked for: fewer than there are rows, so that thresholds count.
+const HITS: usize = 2;
+
+/// The columns of a segment with a memory of each text that has words; every third
+/// one has a vector of its own.
+///
+/// # Errors
+/// What compressing the records reports.
+pub fn columns(texts: &[&str], encoder: &Encoder) -> Result<Vec<Vec<u8>>, Error> {
+    let (mut rows, mut contents) = (Vec::new(), Vec::new());
+    for (text, at) in texts.iter().zip(1u64..) {
+        let Ok(document) = Document::new(text).analyze() else { continue };
+        let supplied = at.is_multiple_of(3);
+        let vector = if supplied {
+            Hypervector::random(encoder.dimension(), at)
+        } else {
+            encoder.encode(&document)?
+        };
+        let record = Record {
+            namespace: NamespaceId(1),
+            created: Timestamp(at as i64 * 1_000),
+            importance: 1.0,
+            supplied,
+            text: (*text).to_owned(),
+            metadata: Metadata::from([("kind".to_owned(), "seed".to_owned())]),
+        };
+        let mut terms = document.shares(MAX_WEIGHT);
+        terms.push((Term::metadata("kind", "seed"), 0));
+        rows.push(Row {
+            id: MemoryId(at * 2),
+            created: record.created.0,
+            norm: document.norm(),
+            supplied,
+            terms,
+            sketch: vector.words().iter().take(SKETCH_WORDS).copied().collect(),
+        });
+        contents.push((record.encode(), vector));
+    }
+    let contents = contents.iter().map(|(record, vector)| (record.as_slice(), vector.words()));
+    let segment = Archive::segment(0, &rows, contents)?;
+    Ok(format::columns(&segment).map(<[u8]>::to_vec).into())
+}
+
+/// The file of a segment with these columns, whatever they hold; columns that are
+/// missing are empty.
+pub fn file(columns: &[Vec<u8>]) -> Vec<u8> {
+    format::serialise(&std::array::from_fn(|at| columns.get(at).map_or(&[][..], Vec::as_slice)))
+}
+
+/// Reads `bytes` as a segment's file, and if they are taken, uses all of it: each
+/// kind of search, every record, a merge, and what came out of that again. Rows of
+/// `dead` do not count. Returns the number of rows, or `None` if they are refused.
+///
+/// # Panics
+/// If what was read contradicts itself.
+pub fn read_and_use(bytes: &[u8], encoder: &Arc<Encoder>, dead: &[u32]) -> Option<usize> {
+    let segment = format::read(aligned(bytes), 0)?;
+    let rows = segment.len();
+    let mut part = Part::new(segment);
+    let live = Arc::make_mut(&mut part.live);
+    for &row in dead {
+        live.remove(row);
+    }
+    use_all(std::slice::from_ref(&part), encoder);
+    // Of two parts that take turns, so that a merge has something to do.
+    let mut parts = [part.clone(), part.clone()];
+    for row in part.live.iter() {
+        Arc::make_mut(&mut parts[row as usize % 2].live).remove(row);
+    }
+    if let Ok(Some(merged)) = archive::merge(1, &parts) {
+        assert_eq!(merged.len(), part.live.len(), "a merge keeps every live row");
+        let bytes = format::serialise(&format::columns(&merged));
+        let merged = format::read(aligned(&bytes), 1);
+        assert!(merged.is_some(), "a merged segment is not taken");
+        use_all(&merged.map(Part::new).into_iter().collect::<Vec<_>>(), encoder);
+    }
+    Some(rows)
+}
+
+/// A copy of `bytes` that starts as a mapped file does.
+fn aligned(bytes: &[u8]) -> SharedBytes {
+    struct Words(Vec<u64>, usize);
+    impl AsRef<[u8]> for Words {
+        fn as_ref(&self) -> &[u8] {
+            bytemuck::cast_slice(&self.0).get(..self.1).unwrap_or_default()
+        }
+    }
+    let mut words = vec![0u64; bytes.len().div_ceil(8)];
+    let room: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+    room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    Arc::new(Words(words, bytes.len()))
+}
+
+impl TermStatistics for ColdView {
+    fn documents(&self) -> u64 {
+        TierView::len(self) as u64
+    }
+
+    fn document_frequency(&self, term: Term) -> u64 {
+        TierView::document_frequency(self, term) as u64
+    }
+}
+
+fn use_all(parts: &[Part<Archive>], encoder: &Arc<Encoder>) {
+    let mut shard = Shard::default();
+    parts.iter().for_each(|part| shard.attach(part.clone()));
+    let view = ColdView { shard, encoder: encoder.clone() };
+    for part in parts {
+        use_rows(&view, &part.segment, encoder);
+    }
+    let random = Hypervector::random(encoder.dimension(), 7);
+    let text = TextQuery::new(encoder, "the lighthouse keeper's blue boat", &view).ok();
+    let texts = text.iter().map(Target::Text);
+    let vectors = [true, false].map(|supplied| Target::Vector { vector: &random, supplied });
+    let filters = [
+        RowFilter::default(),
+        RowFilter { holding: vec![Term::metadata("kind", "seed")], created: Some(0..3_000) },
+    ];
+    for target in texts.chain(vectors) {
+        for method in [Method::Indexed, Method::Exact, Method::Terms] {
+            for filter in &filters {
+                search(
+                    &view,
+                    Search {
+                        target,
+                        method,
+                        filter,
+                        term_limits: terms::Limits::default(),
+                        cascade_limits: cascade::Limits::default(),
+                    },
+                );
+            }
+        }
+    }
+}
+
+fn search(view: &ColdView, search: Search<'_>) {
+    let mut top = TopK::new(HITS);
+    // Damage that only shows at a row is a typed error there.
+    if view.search(&search, &mut top).is_ok() {
+        for hit in top.into_sorted() {
+            assert!(view.contains(hit.id), "a hit that is not there");
+            let _ = view.record(hit.id).map(|record| record.map(|bytes| Record::decode(&bytes)));
+        }
+    }
+}
+
+fn use_rows(view: &ColdView, segment: &Segment<Archive>, encoder: &Encoder) {
+    let mut block = Block::default();
+    for row in 0..=segment.len() as u32 {
+        if let Ok(record) = segment.rows.record(row, &mut block) {
+            let _ = Record::decode(record);
+        }
+        if let Some(terms) = segment.rows.terms(&segment.postings, row) {
+            let _ = encoder.encode(&terms);
+        }
+        let _ = segment.rows.vector(&segment.supplied, row);
+        if let Some(id) = segment.id(row) {
+            let _ = (segment.find(id), view.contains(id), view.record(id).is_ok());
+        }
+    }
+    let _ = (view.bytes(), TierView::document_frequency(view, Term(0)));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hdv::Dimension;
+
+    const TEXTS: [&str; 4] =
+        ["the keeper paints the boat blue", "Ada: a boat, a boat", "a vector of its own", "lighthouse"];
+
+    fn encoder() -> Arc<Encoder> {
+        Arc::new(Encoder::new(Dimension::new(512).unwrap(), 1 << 20))
+    }
+
+    /// With their places as in [`format::columns`].
+    const FIRST_ID: usize = 0;
+    const IDS: usize = 1;
+    const SUPPLIED: usize = 7;
+    const SKETCHES: usize = 8;
+    const ENDS: usize = 13;
+    const BLOCK_STARTS: usize = 14;
+    const TERM_PLACES: usize = 18;
+    const TERM_WEIGHTS: usize = 19;
+    const VECTOR_WORDS: usize = 21;
+
+    /// The checksum hid these: each was taken, and panicked when it was used, or gave
+    /// an error that opening the store again did not mend.
+    #[test]
+    fn columns_that_contradict_one_another_are_refused() {
+        let encoder = encoder();
+        let valid = columns(&TEXTS, &encoder).unwrap();
+        assert_eq!(read_and_use(&file(&valid), &encoder, &[]), Some(4));
+        let words = |words: &[u64]| bytemuck::cast_slice::<u64, u8>(words).to_vec();
+        for (column, bytes, what) in [
+            (FIRST_ID, words(&[u64::MAX]), "an id that no memory has"),
+            (IDS, [0u32, 4, 4, 6].iter().flat_map(|id| id.to_le_bytes()).collect(), "an id twice"),
+            (SUPPLIED, words(&[u64::MAX]), "more vectors than there are"),
+            (SKETCHES, Vec::new(), "no sketches"),
+            (SKETCHES, vec![0; 8 * 17], "ragged sketches"),
+            (SKETCHES, vec![0; (8 * 16) << 10], "sketches too long to be counted"),
+            (ENDS, words(&[90, 30, 60, 99]), "records that end before they begin"),
+            (ENDS, words(&[0, 30, 60, 99]), "a record of nothing, which a merge drops"),
+            (ENDS, words(&[30, 30, 60, 99]), "a record of nothing between others"),
+            (BLOCK_STARTS, words(&[30]), "a first block behind the first record"),
+            (TERM_PLACES, vec![0xff; valid[TERM_PLACES].len()], "terms that are not there"),
+            (TERM_WEIGHTS, vec![0; valid[TERM_WEIGHTS].len()], "terms without a weight"),
+            (VECTOR_WORDS, words(&[u64::MAX]), "vectors too long to be counted"),
+            (VECTOR_WORDS, words(&[8, 8]), "two lengths of vectors"),
+        ] {
+            let mut damaged = valid.clone();
+            damaged[column] = bytes;
+            assert_eq!(read_and_use(&file(&damaged), &encoder, &[]), None, "{what}");
+        }
+        let none = columns(&[], &encoder).unwrap();
+        assert_eq!(read_and_use(&file(&none), &encoder, &[]), None, "no rows");
+    }
+
+    #[test]
+    fn supplied_vectors_of_another_dimension_are_damage() {
+        let (short, long) = (encoder(), Arc::new(Encoder::new(Dimension::new(1_024).unwrap(), 0)));
+        let of_long = file(&columns(&TEXTS, &long).unwrap());
+        assert_eq!(read_and_use(&of_long, &short, &[]), Some(4));
+        let segment = format::read(aligned(&of_long), 0).unwrap();
+        let mut vectors = super::super::ColdVectors { encoder: &short, text: false, derived: None };
+        let read = crate::index::Vectors::vector(&mut vectors, &segment, 2).map(<[u64]>::len);
+        assert!(matches!(read, Err(Error::Corrupt { .. })), "{read:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_column_is_refused_or_used_without_a_panic(
+            changes in prop::collection::vec((0..COLUMNS, any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut in prop::option::of((0..COLUMNS, any::<prop::sample::Index>())),
+        ) {
+            let encoder = encoder();
+            let mut columns = columns(&TEXTS, &encoder).unwrap();
+            for (column, at, value) in changes {
+                if !columns[column].is_empty() {
+                    let at = at.index(columns[column].len());
+                    columns[column][at] = value;
+                }
+            }
+            if let Some((column, at)) = cut {
+                let length = at.index(columns[column].len() + 1);
+                columns[column].truncate(length);
+            }
+            read_and_use(&file(&columns), &encoder, &[1]);
+        }
+    }
+}
