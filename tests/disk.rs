@@ -107,7 +107,7 @@ impl Drop for SmallDisk {
 
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "needs root to mount a tmpfs: sudo -E cargo test --test durability -- --ignored disk"]
+#[ignore = "mounts a small disk: unshare --mount cargo test --test disk -- --ignored"]
 fn a_full_disk_is_a_typed_error_and_loses_nothing() {
     let disk = SmallDisk::mount("size=24m");
     let config = Config { hot_capacity: 64, warm_capacity: 500, ..tiny() };
@@ -155,7 +155,7 @@ fn a_full_disk_is_a_typed_error_and_loses_nothing() {
 
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "needs root to mount a tmpfs: sudo -E cargo test --test durability -- --ignored disk"]
+#[ignore = "mounts a small disk: unshare --mount cargo test --test disk -- --ignored"]
 fn a_read_only_disk_is_a_typed_error_and_harms_nothing() {
     let disk = SmallDisk::mount("size=24m");
     drop(spread(&disk.path(), 48));
