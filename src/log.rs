@@ -153,6 +153,11 @@ impl Batch {
         self.change(Table::Catalogue, key(NAMESPACE, &id.0.to_be_bytes()), Some(name.into()));
     }
 
+    /// Removes the name of a namespace in which nothing is left.
+    pub fn remove_namespace(&mut self, id: NamespaceId) {
+        self.change(Table::Catalogue, key(NAMESPACE, &id.0.to_be_bytes()), None);
+    }
+
     /// Lists a COLD segment.
     pub fn put_segment(&mut self, number: u64, entry: SegmentEntry) {
         self.change(Table::Catalogue, key(SEGMENT, &number.to_be_bytes()), Some(entry.encode()));

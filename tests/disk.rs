@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{assert_complete, files, find, note, spread, tiny, word};
-use mnemocore::{Config, Engine, Error, NewMemory};
+use mnemocore::{Config, Engine, Error, Namespace, NewMemory};
 
 /// Words that no compression shortens, so that a search of bytes finds them.
 fn secret(random: &mut fastrand::Rng) -> String {
@@ -46,6 +46,8 @@ fn after_forget_and_compact_the_text_is_in_no_file() {
     engine.consolidate().unwrap();
     drop(engine);
     let engine = Engine::open(folder.path(), tiny()).unwrap();
+    let name = Namespace::new(secret(&mut random)).unwrap();
+    let someone = engine.store(NewMemory::new(note("someone")).namespace(name.clone())).unwrap();
     let mut tiers = HashMap::new();
     for (number, secret) in secrets.iter().enumerate() {
         let (id, _) = find(&engine, secret).unwrap();
@@ -58,7 +60,10 @@ fn after_forget_and_compact_the_text_is_in_no_file() {
         assert!(engine.forget(id).unwrap());
         assert!(find(&engine, &secrets[number]).is_none(), "{tier}");
     }
+    assert!(holds(folder.path(), name.as_str()).is_some(), "the search of files finds no name");
+    assert!(engine.forget(someone).unwrap());
     engine.compact().unwrap();
+    assert_eq!(holds(folder.path(), name.as_str()), None, "the name of an empty namespace");
     for (tier, (number, _)) in &tiers {
         assert_eq!(holds(folder.path(), &secrets[*number]), None, "{tier}");
     }

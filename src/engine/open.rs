@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::repair::finish_repair;
 use super::upkeep::Background;
-use super::writer::{EMBEDDING, Entry, NEXT_ID, Writer, apply};
+use super::writer::{EMBEDDING, Entry, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
 use super::{Engine, Shared, Spaces};
 use crate::config::Config;
 use crate::encoder::{Encoder, Projection};
@@ -273,7 +273,9 @@ impl Shared {
         let mut writer = self.lock_writer();
         let writer = &mut *writer;
         let namespaces = self.log.namespaces()?;
-        writer.next_namespace = namespaces.iter().map(|(id, _)| id.0 + 1).max().unwrap_or_default();
+        let noted = self.log.setting(NEXT_NAMESPACE)?.and_then(|next| u32::try_from(next).ok());
+        writer.next_namespace =
+            namespaces.iter().map(|(id, _)| id.0 + 1).chain(noted).max().unwrap_or_default();
         let mut standings: Vec<(MemoryId, Standing)> = Vec::new();
         self.log.standings(&mut |id, standing| {
             if standing.tier != TierKind::Cold {

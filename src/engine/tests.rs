@@ -358,6 +358,27 @@ fn a_memory_that_is_forgotten_while_it_moves_stays_forgotten() {
     }
 }
 
+#[test]
+fn a_namespace_in_which_nothing_is_left_goes_and_its_number_is_not_given_again() {
+    let (log, folder) = (Arc::new(Refusing::default()), tempfile::tempdir().unwrap());
+    let [ada, bob] = ["ada", "bob"].map(|name| Namespace::new(name).unwrap());
+    let engine = open(&log, folder.path());
+    let id = engine.store(NewMemory::new(text(0)).namespace(ada.clone())).unwrap();
+    let number = engine.shared.space(&ada).unwrap().id;
+    engine.compact().unwrap();
+    assert_eq!(engine.stats().namespaces, [(ada.clone(), 1)]);
+    engine.forget(id).unwrap();
+    engine.compact().unwrap();
+    assert!(engine.stats().namespaces.is_empty());
+    drop(engine);
+    let engine = open(&log, folder.path());
+    for name in [bob, ada] {
+        let id = engine.store(NewMemory::new(text(1)).namespace(name.clone())).unwrap();
+        assert_ne!(engine.shared.space(&name).unwrap().id, number);
+        assert_eq!(engine.get(id).unwrap().unwrap().namespace, name);
+    }
+}
+
 /// In a tier that never fills up nothing comes up to be taken off the list.
 #[test]
 fn the_lists_of_the_weakest_do_not_grow_with_what_was_stored_and_forgotten() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{Engine, Shared, lock};
+use super::writer::{NEXT_NAMESPACE, Writer};
+use super::{Engine, Shared, Space, lock};
 use crate::error::Error;
 use crate::key::{TierKind, Timestamp};
 use crate::log::{Batch, Durability};
@@ -50,15 +51,16 @@ impl Engine {
         self.shared.upkeep(now, true)
     }
 
-    /// Removes the texts of forgotten memories from the disk: rewrites COLD
-    /// segments that hold some, and the log. Meanwhile stores, and recalls that
-    /// read the log, wait.
+    /// Removes the texts of forgotten memories from the disk, and the names of
+    /// namespaces in which nothing is left: rewrites COLD segments that hold some,
+    /// and the log. Meanwhile stores, and recalls that read the log, wait.
     ///
     /// # Errors
     /// As [`Engine::consolidate`].
     pub fn compact(&self) -> Result<(), Error> {
         self.consolidate()?;
-        let _writer = self.shared.lock_writer();
+        let writer = self.shared.lock_writer();
+        self.shared.drop_empty_namespaces(&writer)?;
         self.shared.log.compact()
     }
 }
@@ -109,6 +111,30 @@ impl Shared {
             }
         }
         Ok(Consolidation { promoted, demoted, merged })
+    }
+
+    /// Removes namespaces in which nothing is left. Their numbers are not given
+    /// again: should a damaged log ever bring one of their memories back, it must
+    /// not turn up in another namespace.
+    fn drop_empty_namespaces(&self, writer: &Writer) -> Result<(), Error> {
+        let segments = self.log.segments()?;
+        let in_cold = |id| segments.iter().any(|(_, entry)| entry.namespace == id);
+        let spaces: Vec<Arc<Space>> = self.spaces().by_id.values().cloned().collect();
+        let empty = spaces.into_iter().filter(|space| space.view.load().len() == 0 && !in_cold(space.id));
+        let empty: Vec<Arc<Space>> = empty.collect();
+        if empty.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        batch.put_setting(NEXT_NAMESPACE, writer.next_namespace.into());
+        empty.iter().for_each(|space| batch.remove_namespace(space.id));
+        self.log.commit(&batch, Durability::Buffered)?;
+        let mut spaces = self.spaces.write().unwrap_or_else(PoisonError::into_inner);
+        for space in empty {
+            spaces.by_id.remove(&space.id);
+            spaces.by_name.remove(&space.name);
+        }
+        Ok(())
     }
 
     /// The next merge of a tier: whether it could be put in place, or `None` if

@@ -26,6 +26,10 @@ const UNLISTED: usize = 1_024;
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";
 
+/// The name under which it keeps the number of the next namespace, once there is
+/// none any more that would tell.
+pub(super) const NEXT_NAMESPACE: &str = "next namespace";
+
 /// The name under which it keeps the length of embeddings.
 pub(super) const EMBEDDING: &str = "embedding length";
 
