@@ -53,22 +53,33 @@ pub(super) fn inspect(folder: &Path) -> Result<Inspection, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         version => Some(version.map_err(failed)?),
     };
+    if mark.is_none() && !has_content(&keyspaces, &journals).map_err(failed)? {
+        return Ok(Inspection { unfinished: true, ..Inspection::default() });
+    }
     if version.as_deref() != Some(VERSION) {
-        // fjall makes it before anything is stored; without it nothing may be.
-        let mut stored = mark.is_some() || journals.iter().any(|journal| !journal.batches.is_empty());
-        for (_, keyspace) in &keyspaces {
-            stored |= !tables::table_files(keyspace).map_err(failed)?.is_empty();
-        }
         let what = if version.is_some() { "its content" } else { "it is missing: the log" };
-        return if stored {
-            Err(damaged(&path, what))
-        } else {
-            Ok(Inspection { unfinished: true, ..Inspection::default() })
-        };
+        return Err(damaged(&path, what));
     }
     check_keyspaces(folder, &keyspaces, &journals)?;
     check_names(folder, &keyspaces, &journals, mark.is_some())?;
     check_journals(folder, mark, &journals)
+}
+
+/// Whether anything was ever stored. The mark is made once the names of all
+/// folders are on the disk, and before the first commit: a log with neither is one
+/// whose making a crash cut short.
+fn has_content(keyspaces: &[(u64, PathBuf)], journals: &[Journal]) -> io::Result<bool> {
+    let empty = |journal: &Journal| journal.batches.is_empty() && journal.end == End::Whole;
+    if !journals.iter().all(empty) {
+        return Ok(true);
+    }
+    // Keyspace 0 holds the names of the others.
+    for (_, path) in keyspaces.iter().filter(|(number, _)| *number != 0) {
+        if !tables::table_files(path)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn damaged(path: &Path, what: &str) -> Error {
