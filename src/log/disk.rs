@@ -333,13 +333,15 @@ impl Store {
             let tables = [records?, vectors?, catalogue?];
             Ok((database, tables))
         })?;
-        // fjall does not see to it that the folders it makes keep their names.
-        [&path.join("keyspaces"), path, path.parent().unwrap_or(path)]
-            .into_iter()
-            .try_for_each(sync_folder)
-            .map_err(|error| Error::io(path, error))?;
+        if found.mark.is_none() {
+            // fjall does not see to it that the folders it makes keep their names.
+            [&path.join("keyspaces"), path, path.parent().unwrap_or(path)]
+                .into_iter()
+                .try_for_each(sync_folder)
+                .map_err(|error| Error::io(path, error))?;
+        }
         let mark = found.number.map_or_else(Mark::new, |number| Mark { number, closed: false });
-        if !found.marked_open {
+        if found.mark.is_none_or(|found| found.closed) {
             mark.write(path).map_err(|error| Error::io(&Mark::path(path), error))?;
         }
         Ok(Self { database, tables, number: mark.number, numbered: AtomicBool::new(false) })

@@ -31,8 +31,8 @@ const BETWEEN: u64 = 1 << 20;
 pub(super) struct Inspection {
     /// The number of its mark, or of its journals if it has no mark.
     pub number: Option<u64>,
-    /// Whether its mark is there and says that it is open.
-    pub marked_open: bool,
+    /// Its mark.
+    pub mark: Option<Mark>,
     /// Whether it was not made to its end, so that nothing is in it.
     pub unfinished: bool,
     /// A journal whose last write was torn, and where that begins.
@@ -93,11 +93,7 @@ pub(super) fn read_journals(folder: &Path) -> Result<Vec<Journal>, Error> {
 
 fn check_journals(folder: &Path, mark: Option<Mark>, journals: &[Journal]) -> Result<Inspection, Error> {
     let Some(last) = journals.last() else { return Err(damaged(folder, "its journal is missing: the log")) };
-    let mut found = Inspection {
-        number: mark.map(|mark| mark.number),
-        marked_open: mark.is_some_and(|mark| !mark.closed),
-        ..Inspection::default()
-    };
+    let mut found = Inspection { number: mark.map(|mark| mark.number), mark, ..Inspection::default() };
     let mut before = None;
     for journal in journals {
         let newest = journal.path == last.path;
