@@ -259,6 +259,7 @@ struct Tally {
 
 /// One store under damage.
 struct Sweep<'a> {
+    name: &'static str,
     pristine: &'a Path,
     foreign: &'a Path,
     older: &'a Path,
@@ -427,8 +428,11 @@ fn check_repair(repair: &Repair, engine: &Engine, truth: &Truth, lost: &BTreeSet
     assert!(repair.without_vector.iter().all(|id| truth.texts.contains_key(id)), "{case}");
 }
 
-fn print(name: &str, sweep: &Sweep<'_>) {
-    println!("\n{name}: {} cases", sweep.cases);
+const WITH_OPEN: &str = "closed, with files of open ones";
+const WITH_CLOSED: &str = "killed, with files of closed ones";
+
+fn print(sweep: &Sweep<'_>) {
+    println!("\n{}: {} cases", sweep.name, sweep.cases);
     println!(
         "| file | damage | opened whole | opened with less | refused and repaired | most lost | most back |"
     );
@@ -446,37 +450,30 @@ fn damage_to_any_file_costs_what_it_hit_and_never_gives_a_wrong_text() {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
     let (own, other) = (Copies::make(folder.path(), "own"), Copies::make(folder.path(), "other"));
-    let mut cases = 0;
-    for (name, pristine, foreign, older, truth, exchanges) in [
-        ("closed", &own.closed, &other.closed, &own.closed_before, &own.closed_truth, false),
+    let (a, b) = (&own, &other);
+    // Store, another one of the kind, an older one, and whether files are
+    // exchanged only.
+    let plans = [
+        ("closed", &a.closed, &b.closed, &a.closed_before, &a.closed_truth, false),
         // A journal that is not empty is the worst that can get into a closed store.
-        (
-            "closed, with files of open ones",
-            &own.closed,
-            &other.killed,
-            &own.killed_long_before,
-            &own.closed_truth,
-            true,
-        ),
-        ("killed", &own.killed, &other.killed, &own.killed_before, &own.killed_truth, false),
-        (
-            "killed, with files of closed ones",
-            &own.killed,
-            &other.closed,
-            &own.closed_before,
-            &own.killed_truth,
-            true,
-        ),
-    ] {
-        let (scratch, table) = (folder.path().join("scratch"), BTreeMap::new());
-        let mut sweep = Sweep { pristine, foreign, older, truth, exchanges, scratch, table, cases: 0 };
-        let start = std::time::Instant::now();
-        sweep.run();
-        fs::remove_dir_all(&sweep.scratch).unwrap();
-        print(name, &sweep);
-        println!("{:?}", start.elapsed());
-        cases += sweep.cases;
-    }
+        (WITH_OPEN, &a.closed, &b.killed, &a.killed_long_before, &a.closed_truth, true),
+        ("killed", &a.killed, &b.killed, &a.killed_before, &a.killed_truth, false),
+        (WITH_CLOSED, &a.killed, &b.closed, &a.closed_before, &a.killed_truth, true),
+    ];
+    let done: Vec<Sweep<'_>> = std::thread::scope(|scope| {
+        let running = plans.map(|(name, pristine, foreign, older, truth, exchanges)| {
+            let (scratch, table) = (folder.path().join(name), BTreeMap::new());
+            let mut sweep =
+                Sweep { name, pristine, foreign, older, truth, exchanges, scratch, table, cases: 0 };
+            scope.spawn(move || {
+                sweep.run();
+                sweep
+            })
+        });
+        running.into_iter().map(|sweep| sweep.join().expect("no case failed")).collect()
+    });
+    done.iter().for_each(print);
+    let cases: usize = done.iter().map(|sweep| sweep.cases).sum();
     println!("\n{cases} cases in all");
     assert!(cases >= 2_000, "{cases} cases");
 }
