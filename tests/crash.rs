@@ -220,7 +220,7 @@ fn run_and_kill(folder: &Path, seed: u64, random: &mut Rng, expected: &mut Expec
 
 #[test]
 fn acknowledged_operations_survive_kills() {
-    let crashes: u64 = std::env::var("MNEMO_CRASHES").map_or(100, |number| number.parse().unwrap());
+    let crashes: u64 = std::env::var("MNEMO_CRASHES").map_or(50, |number| number.parse().unwrap());
     let first: u64 = std::env::var("MNEMO_CRASH_FIRST").map_or(1, |number| number.parse().unwrap());
     let mut random = Rng::with_seed(first);
     let mut acknowledged = 0;
