@@ -405,7 +405,11 @@ impl Run {
                 self.engine().consolidate_at(Timestamp(now)).expect("consolidates");
                 self.within_capacity();
             }
-            Step::Compact => self.engine().compact().expect("compacts"),
+            Step::Compact => {
+                self.engine().compact().expect("compacts");
+                let Model { spaces, memories, .. } = &mut self.model;
+                spaces.retain(|space| memories.values().any(|held| held.space == *space));
+            }
             Step::Reopen => {
                 if self.folder.is_some() {
                     self.engine.take().expect("open").close().expect("closes");
