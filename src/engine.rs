@@ -37,7 +37,7 @@ use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Log, Record};
 use crate::memory::{Memory, Namespace};
-use crate::sync::{ArcSwap, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use crate::sync::{ArcSwap, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, lock};
 use crate::tier::{TierBytes, TierView};
 
 /// A tiered memory for agents.
@@ -221,12 +221,6 @@ impl Shared {
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         lock(&self.writer)
     }
-}
-
-/// Locks, also after another thread has panicked while it held the lock: what
-/// is behind these locks is consistent between any two statements.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn to_memory(id: MemoryId, record: Record, namespace: &Namespace, tier: TierKind) -> Memory {

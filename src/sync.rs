@@ -22,6 +22,12 @@ pub(crate) use {
     },
 };
 
+/// Locks, also after another thread has panicked while it held the lock: what
+/// is behind these locks is consistent between any two statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(shuttle)]
 mod model {
     use std::sync::Arc;

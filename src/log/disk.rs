@@ -17,7 +17,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy, PinningPolicy};
@@ -28,6 +27,7 @@ use super::files::{empty_journals, prepare, try_files, wait_until_closed};
 use super::mark::{self, Mark, sync_folder};
 use super::{Batch, Durability, Log, TABLES, Table, Visit, codec, setting_key};
 use crate::error::Error;
+use crate::sync::{Mutex, PoisonError, RwLock, lock};
 
 /// Bytes that wait in memory before they are written as a table.
 const MEMTABLE_BYTES: u64 = 4 << 20;
@@ -378,10 +378,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn options() -> KeyspaceCreateOptions {

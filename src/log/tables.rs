@@ -87,24 +87,18 @@ pub(super) fn manifest(folder: &Path) -> io::Result<Manifest> {
 
 /// All table files in a keyspace's folder, listed or not, in ascending order.
 pub(super) fn table_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(folder.join("tables")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if let Some(number) = number_of(&path) {
-            found.push((number, path));
-        }
-    }
-    found.sort();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
+    Ok(numbered(&folder.join("tables"))?.into_iter().map(|(_, path)| path).collect())
 }
 
 /// The keyspaces of the log in `folder`, with their numbers.
 pub(super) fn keyspaces(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let entries = match std::fs::read_dir(folder.join("keyspaces")) {
+    numbered(&folder.join("keyspaces"))
+}
+
+/// What in a folder has a number for a name, in ascending order; nothing if there
+/// is no such folder.
+fn numbered(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
