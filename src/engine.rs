@@ -16,6 +16,7 @@ mod synthesize;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod weakest;
 mod writer;
 
 use std::collections::HashMap;

@@ -1,10 +1,11 @@
 //! The writer: commits requests in groups and publishes what they changed.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use super::store::complete;
+use super::weakest::Weakness;
 use super::{Shared, Space, View, lock};
 use crate::encoder::{EncodeError, Projection};
 use crate::error::Error;
@@ -18,10 +19,6 @@ use crate::tier::{Admission, Tier};
 /// Ids are reserved in the log so many at a time, so that none is given twice,
 /// also when the newest memories are forgotten.
 const RESERVED_IDS: u64 = 1_024;
-
-/// A tier's list of the weakest may hold so many that have left it, and as many
-/// as there are memories in the tier, before it is made anew.
-const UNLISTED: usize = 1_024;
 
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";
@@ -88,31 +85,8 @@ pub(super) struct Writer {
     pub decay_per_day: f64,
 }
 
-/// The logarithm of a memory's strength, up to a summand that is the same for
-/// all: ln(I ln(1 + accesses)) + lambda t, with the time t in days. As all decay
-/// alike, the order of two memories changes by accesses only, not by time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Weakness {
-    pub key: f64,
-    pub id: MemoryId,
-}
-
-impl Eq for Weakness {}
-
-impl PartialOrd for Weakness {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Weakness {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key.total_cmp(&other.key).then(self.id.cmp(&other.id))
-    }
-}
-
 impl Entry {
-    fn key(&self, decay_per_day: f64) -> f64 {
+    pub(super) fn key(&self, decay_per_day: f64) -> f64 {
         let potential = f64::from(self.importance) * f64::from(self.accesses).ln_1p();
         potential.ln() + decay_per_day * self.created.days_since(Timestamp(0))
     }
@@ -126,70 +100,6 @@ impl Writer {
     /// The tier that new memories enter.
     pub(super) fn entry_tier(hot_capacity: usize) -> TierKind {
         if hot_capacity == 0 { TierKind::Warm } else { TierKind::Hot }
-    }
-
-    /// Notes that memory `id` is in HOT or WARM now, or has become stronger.
-    pub(super) fn note(&mut self, id: MemoryId, entry: Entry) {
-        self.catalogue.insert(id, entry);
-        let tier = entry.tier.index();
-        let Some(heap) = self.weakest.get_mut(tier) else { return };
-        heap.push(Reverse(Weakness { key: entry.key(self.decay_per_day), id }));
-        if heap.len() > 2 * self.tiers[tier].len() + UNLISTED {
-            self.relist(entry.tier);
-        }
-    }
-
-    /// Makes the list of a tier's weakest anew, without what has left the tier: in
-    /// one that never fills up nothing comes up to be taken off.
-    fn relist(&mut self, tier: TierKind) {
-        let Some(heap) = self.weakest.get_mut(tier.index()) else { return };
-        let mut ids: Vec<MemoryId> = heap.drain().map(|Reverse(listed)| listed.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let listed = ids.into_iter().filter_map(|id| {
-            let entry = self.catalogue.get(&id).filter(|entry| entry.tier == tier)?;
-            Some(Reverse(Weakness { key: entry.key(self.decay_per_day), id }))
-        });
-        *heap = listed.collect();
-    }
-
-    /// The weakest memory of HOT or WARM, which stays there.
-    pub(super) fn weakest(&mut self, tier: TierKind) -> Option<(MemoryId, Entry)> {
-        let heap = self.weakest.get_mut(tier.index())?;
-        loop {
-            let mut top = heap.peek_mut()?;
-            let Weakness { key, id } = top.0;
-            let now = self.catalogue.get(&id).filter(|entry| entry.tier == tier);
-            match now.map(|entry| (*entry, entry.key(self.decay_per_day))) {
-                Some((_, stronger)) if stronger > key => top.0.key = stronger,
-                Some((entry, _)) => return Some((id, entry)),
-                None => drop(std::collections::binary_heap::PeekMut::pop(top)),
-            }
-        }
-    }
-
-    /// The `count` weakest memories of HOT or WARM; they are no longer listed as
-    /// such, so each has to be [noted](Self::note) again or leave the tier.
-    pub(super) fn take_weakest(&mut self, tier: TierKind, count: usize) -> Vec<(MemoryId, Entry)> {
-        let mut taken = Vec::with_capacity(count.min(1 << 16));
-        while taken.len() < count
-            && let Some(weakest) = self.weakest(tier)
-        {
-            self.unlist(tier, weakest.0);
-            taken.push(weakest);
-        }
-        taken
-    }
-
-    /// Takes the weakest memory of a tier, which is `id`, off its list. One that
-    /// left the tier and came back is listed twice; as every entry below its
-    /// true weight has been put right by now, the two stand one after the other.
-    fn unlist(&mut self, tier: TierKind, id: MemoryId) {
-        if let Some(heap) = self.weakest.get_mut(tier.index()) {
-            while heap.peek().is_some_and(|top| top.0.id == id) {
-                heap.pop();
-            }
-        }
     }
 }
 
