@@ -124,6 +124,35 @@ pub enum Error {
         /// Its answer.
         message: String,
     },
+    /// Another machine did not answer, or broke off. What it was asked for may be
+    /// done there all the same; storing or reading again is safe.
+    #[error(
+        "{what}: could not {action} in {attempts} attempts ({message}); try again once it can be reached"
+    )]
+    Unreachable {
+        /// The server or the bucket, without credentials.
+        what: String,
+        /// What it was asked to do.
+        action: &'static str,
+        /// How often.
+        attempts: u32,
+        /// What came back last.
+        message: String,
+    },
+    /// Another engine has taken the store over, on this machine or another one.
+    #[error(
+        "{path}: another engine writes to it now, and nothing of this one is taken any more; open it again to take it back"
+    )]
+    Fenced {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The engine shows a snapshot and takes nothing.
+    #[error("{path}: opened for reading; open it with Engine::open to write to it")]
+    ReadOnly {
+        /// The store.
+        path: PathBuf,
+    },
     /// A hypervector does not fit.
     #[error(transparent)]
     Hdv(#[from] HdvError),

@@ -44,7 +44,7 @@
 //! | 4 | `harness` | what the benches share; with the feature `suite` |
 //! | 3 | [`engine`] | opens and owns everything: one writer, many readers |
 //! | 2 | [`memory`], [`tier`], [`log`] | one memory; where it is at hand; where it is safe |
-//! | 1 | [`encoder`], [`index`] | text to hypervector; the best of many |
+//! | 1 | [`encoder`], [`index`], `remote` | text to hypervector; the best of many; calls to other machines, with the features `object-store` and `postgres` |
 //! | 0 | [`hdv`] | hypervectors and their SIMD kernels |
 // No panic that input could reach: what cannot fail is written so that it shows.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
@@ -64,6 +64,8 @@ mod inject;
 pub mod key;
 pub mod log;
 pub mod memory;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod sync;
 pub mod tier;
 

@@ -8,7 +8,7 @@ const FLOORS: [&[&str]; 11] = [
     &["key", "hdv", "inject", "sync"],
     &["encoder"],
     &["error"],
-    &["memory", "index"],
+    &["memory", "index", "remote"],
     &["log"],
     &["tier"],
     &["config"],

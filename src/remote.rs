@@ -1,0 +1,205 @@
+//! Calls to other machines: each has a time limit and some attempts, and is
+//! counted. The engine is synchronous, so its threads wait for them here.
+#![allow(dead_code, reason = "its first user comes next")]
+
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{sleep, timeout};
+
+use crate::error::Error;
+
+/// Threads that wait for other machines, for all engines of the process.
+const THREADS: usize = 2;
+
+/// How long and how often another machine is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What one call may take.
+    pub call: Duration,
+    /// How often a call is made before it is given up, the first one included.
+    pub attempts: u32,
+    /// The pause before the second attempt, on average. It doubles with each
+    /// further one; its length is drawn at random, so that machines which were cut
+    /// off together do not come back together.
+    pub pause: Duration,
+}
+
+impl Default for Limits {
+    /// Half a minute in all, for a machine that answers nothing: a restart of a
+    /// server passes unnoticed, and nobody waits for minutes.
+    fn default() -> Self {
+        Self { call: Duration::from_secs(7), attempts: 4, pause: Duration::from_millis(100) }
+    }
+}
+
+/// Requests to another machine and their bytes, since the engine was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests, each attempt counted.
+    pub requests: u64,
+    /// Bytes of contents sent.
+    pub sent: u64,
+    /// Bytes of contents received.
+    pub received: u64,
+}
+
+/// Counts [`Traffic`].
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    requests: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Counter {
+    /// Counts one request that sends so many bytes.
+    pub(crate) fn request(&self, sent: usize) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.sent.fetch_add(sent as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of an answer.
+    pub(crate) fn answer(&self, received: usize) {
+        self.received.fetch_add(received as u64, Ordering::Relaxed);
+    }
+
+    /// What was counted so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic { requests: read(&self.requests), sent: read(&self.sent), received: read(&self.received) }
+    }
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(crate) enum Failure<E> {
+    /// All attempts failed in a way that may pass.
+    Unreachable(Error),
+    /// The other machine has refused it.
+    Refused(E),
+}
+
+/// Makes a call until it succeeds, is refused, or `limits` are reached. `passes`
+/// says of an error whether the same call may succeed later.
+pub(crate) async fn attempt<T, E: Display, F: Future<Output = Result<T, E>>>(
+    limits: Limits,
+    what: &str,
+    action: &'static str,
+    passes: impl Fn(&E) -> bool,
+    mut call: impl FnMut() -> F,
+) -> Result<T, Failure<E>> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let message = match timeout(limits.call, call()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if !passes(&error) => return Err(Failure::Refused(error)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {:?}", limits.call),
+        };
+        if attempts >= limits.attempts {
+            let what = what.to_owned();
+            return Err(Failure::Unreachable(Error::Unreachable { what, action, attempts, message }));
+        }
+        let doubled = limits.pause.saturating_mul(1 << (attempts - 1).min(16));
+        sleep(doubled.mul_f64(0.5 + fastrand::f64())).await;
+    }
+}
+
+/// Runs `work` on the threads for other machines and waits for it. It may be
+/// called from anywhere, a task of another runtime included.
+///
+/// # Errors
+/// [`Error::Io`] if the threads cannot be started, or `work` has panicked.
+pub(crate) fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Error> {
+    static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+        Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("mnemocore-remote")
+            .enable_all()
+            .build()
+    });
+    let failed =
+        |message: String| Error::io("threads for other machines".as_ref(), std::io::Error::other(message));
+    let runtime = RUNTIME.as_ref().map_err(|error| failed(error.to_string()))?;
+    let (sender, answer) = std::sync::mpsc::sync_channel(1);
+    // Nobody waits any more only if this thread has ended.
+    runtime.spawn(async move { drop(sender.send(work.await)) });
+    answer.recv().map_err(|_| failed("the call has panicked".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Limits =
+        Limits { call: Duration::from_millis(20), attempts: 3, pause: Duration::from_millis(1) };
+
+    fn attempt_now<T: Send + 'static>(
+        mut call: impl FnMut(u32) -> Result<T, &'static str> + Send + 'static,
+    ) -> (Result<T, Failure<&'static str>>, u32) {
+        wait(async move {
+            let mut calls = 0;
+            let answer = attempt(
+                QUICK,
+                "a server",
+                "answer",
+                |error| *error != "no",
+                || {
+                    calls += 1;
+                    std::future::ready(call(calls))
+                },
+            )
+            .await;
+            (answer, calls)
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_and_what_is_refused_is_not() {
+        let (answer, calls) = attempt_now(|call| if call < 3 { Err("busy") } else { Ok(call) });
+        assert_eq!((answer.unwrap(), calls), (3, 3));
+        let (answer, calls) = attempt_now(|_| Err::<(), _>("no"));
+        assert!(matches!(answer, Err(Failure::Refused("no"))));
+        assert_eq!(calls, 1);
+    }
+
+    #[test]
+    fn after_the_last_attempt_the_error_says_what_was_tried_and_how_often() {
+        let (answer, calls) = attempt_now(|_| Err::<(), _>("busy"));
+        let Err(Failure::Unreachable(error)) = answer else { panic!("it was answered") };
+        assert_eq!(calls, 3);
+        let text = error.to_string();
+        assert!(text.contains("a server") && text.contains("3 attempts") && text.contains("busy"), "{text}");
+    }
+
+    #[test]
+    fn a_call_without_an_answer_ends_with_its_time_limit() {
+        let answer = wait(attempt(
+            QUICK,
+            "a server",
+            "answer",
+            |_: &&str| true,
+            std::future::pending::<Result<(), &str>>,
+        ));
+        let Err(Failure::Unreachable(error)) = answer.unwrap() else { panic!("it was answered") };
+        assert!(error.to_string().contains("no answer within 20ms"), "{error}");
+    }
+
+    #[test]
+    fn waiting_works_within_a_task_of_another_runtime() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(async { wait(async { 7 }).unwrap() }), 7);
+    }
+
+    #[test]
+    fn a_call_that_panics_is_an_error() {
+        assert!(wait(async { panic!("on purpose") }).is_err());
+    }
+}
