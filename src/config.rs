@@ -46,6 +46,19 @@ pub struct Config {
     /// system's page cache: 8 MB would make a recall among 100,000 memories in WARM
     /// 5 % faster, and take a quarter more RAM than all else that they need.
     pub log_cache_bytes: u64,
+    /// Where the local copies of stores in buckets are: the log, and the files of
+    /// WARM and COLD, which is all that a recall needs. From the environment's
+    /// `MNEMO_CACHE`, or `mnemocore` in the user's folder for caches.
+    #[cfg(feature = "object-store")]
+    pub cache_folder: std::path::PathBuf,
+    /// Bytes that these copies may take together when a store is opened; those
+    /// used longest ago go first. A store is copied as a whole, about 0.6 KB a
+    /// memory, so it is also the most that one of them may take.
+    #[cfg(feature = "object-store")]
+    pub cache_bytes: u64,
+    /// How long and how often other machines are tried.
+    #[cfg(feature = "remote")]
+    pub remote: crate::remote::Limits,
     /// How far a search by terms goes.
     pub term_limits: terms::Limits,
     /// How far a search by sketches goes.
@@ -65,6 +78,12 @@ impl Default for Config {
             background: true,
             token_cache_bytes: 32 << 20,
             log_cache_bytes: 1 << 20,
+            #[cfg(feature = "object-store")]
+            cache_folder: cache_folder(),
+            #[cfg(feature = "object-store")]
+            cache_bytes: 16 << 30,
+            #[cfg(feature = "remote")]
+            remote: crate::remote::Limits::default(),
             term_limits: terms::Limits::default(),
             cascade_limits: cascade::Limits::default(),
         }
@@ -90,4 +109,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Where caches belong.
+#[cfg(feature = "object-store")]
+fn cache_folder() -> std::path::PathBuf {
+    use std::path::PathBuf;
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let users = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    variable("MNEMO_CACHE").unwrap_or_else(|| users().unwrap_or_else(std::env::temp_dir).join("mnemocore"))
 }

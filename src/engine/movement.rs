@@ -54,7 +54,7 @@ impl Shared {
             }
         }
         if !batch.is_empty() {
-            self.log.commit(&batch, Durability::Buffered)?;
+            self.log.note(&batch)?;
         }
         Ok(rising)
     }

@@ -79,7 +79,9 @@ impl Engine {
     fn shut(&mut self) -> Result<(), Error> {
         self.closed = true;
         drop(self.background.take());
-        self.shared.promote(Timestamp::now())?;
+        if self.shared.home.writable {
+            self.shared.promote(Timestamp::now())?;
+        }
         self.shared.log.close()
     }
 }
@@ -96,6 +98,7 @@ impl Drop for Engine {
 impl Shared {
     /// One pass of upkeep; a `thorough` one leaves nothing to do.
     fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
+        self.home.check_writable()?;
         let _alone = lock(&self.upkeep);
         let promoted = self.promote(now)?;
         let demoted = self.demote(now, thorough)?;
