@@ -112,6 +112,19 @@ impl Bucket {
         Ok(Self { store, folder, name: name.into(), limits, counter: Arc::default() })
     }
 
+    /// The same folder, asked through what `put` puts before its storage: a limit,
+    /// say, or a delay.
+    #[must_use]
+    pub fn behind(mut self, put: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        self.store = put(self.store);
+        self
+    }
+
+    /// The storage, and the folder in it, for what else is to be done there.
+    pub fn storage(&self) -> (&Arc<dyn ObjectStore>, &Path) {
+        (&self.store, &self.folder)
+    }
+
     /// Its URL.
     pub fn name(&self) -> &str {
         &self.name
