@@ -6,6 +6,30 @@ use crate::index::{cascade, terms};
 use crate::log::Durability;
 use crate::tier::Band;
 
+/// Where the WARM tier is.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Residence {
+    /// In this process and a file beside the log.
+    #[default]
+    Local,
+    /// In a PostgreSQL database with pgvector, which several engines may share; see
+    /// [`Database::from_environment`](crate::tier::postgres::Database::from_environment)
+    /// for the variables that say where it is.
+    Postgres,
+}
+
+#[cfg(feature = "postgres")]
+impl Residence {
+    /// What the environment variable `MNEMO_WARM` says: `postgres`, or else local.
+    pub fn from_environment() -> Self {
+        match std::env::var("MNEMO_WARM") {
+            Ok(name) if name.eq_ignore_ascii_case("postgres") => Self::Postgres,
+            _ => Self::Local,
+        }
+    }
+}
+
 /// Settings of an [`Engine`](crate::Engine).
 ///
 /// ```
@@ -46,6 +70,13 @@ pub struct Config {
     /// system's page cache: 8 MB would make a recall among 100,000 memories in WARM
     /// 5 % faster, and take a quarter more RAM than all else that they need.
     pub log_cache_bytes: u64,
+    /// Where WARM is: by default where the environment says, so that the same
+    /// program runs on one machine and on many.
+    #[cfg(feature = "postgres")]
+    pub warm: Residence,
+    /// How long and how often another machine is tried.
+    #[cfg(feature = "postgres")]
+    pub remote: crate::remote::Limits,
     /// How far a search by terms goes.
     pub term_limits: terms::Limits,
     /// How far a search by sketches goes.
@@ -65,6 +96,10 @@ impl Default for Config {
             background: true,
             token_cache_bytes: 32 << 20,
             log_cache_bytes: 1 << 20,
+            #[cfg(feature = "postgres")]
+            warm: Residence::from_environment(),
+            #[cfg(feature = "postgres")]
+            remote: crate::remote::Limits::default(),
             term_limits: terms::Limits::default(),
             cascade_limits: cascade::Limits::default(),
         }

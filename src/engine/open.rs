@@ -12,6 +12,8 @@ use super::upkeep::Background;
 use super::writer::{EMBEDDING, Entry, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
 use super::{Engine, Shared, Spaces};
 use crate::config::Config;
+#[cfg(feature = "postgres")]
+use crate::config::Residence;
 use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
@@ -20,6 +22,8 @@ use crate::memory::Namespace;
 use crate::sync::{Mutex, RwLock};
 use crate::tier::cold::ColdTier;
 use crate::tier::hot::HotTier;
+#[cfg(feature = "postgres")]
+use crate::tier::postgres::{Database, PostgresTier};
 use crate::tier::warm::WarmTier;
 use crate::tier::{Admission, Tier};
 
@@ -92,13 +96,15 @@ impl Engine {
     }
 
     /// An engine whose memories end with it. Its WARM and COLD files are in a
-    /// temporary folder.
+    /// temporary folder; no tier is elsewhere, whatever the settings say.
     ///
     /// # Errors
     /// [`Error::Setting`] for a setting that cannot be, [`Error::Io`] if the
     /// folder cannot be made.
     pub fn in_memory(config: Config) -> Result<Self, Error> {
         config.check()?;
+        #[cfg(feature = "postgres")]
+        let config = Config { warm: Residence::Local, ..config };
         let folder = TempDir::with_prefix("mnemocore-")
             .map_err(|error| Error::io(Path::new("temporary folder"), error))?;
         let path = folder.path().to_path_buf();
@@ -136,9 +142,9 @@ impl Engine {
         check_settings(&path, &config, &*log, &mut batch)?;
         let (cold, damaged) = ColdTier::open(&path.join(COLD), encoder.clone(), &log, &mut batch)?;
         let lost = if damaged.is_empty() { Vec::new() } else { lost_memories(&*log, &cold)? };
-        let warm = WarmTier::create(&path.join(WARM), config.dimension, encoder.clone(), log.clone())?;
+        let warm = open_warm(&path, &config, &encoder, &log, &mut batch)?;
         let hot = HotTier::new(encoder.clone());
-        let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
+        let parts = Parts { encoder, log, tiers: [Box::new(hot), warm, Box::new(cold)] };
         let mut engine = Self::assemble(config, parts, path, lost, batch, temporary)?;
         engine.mended = damaged;
         Ok(engine)
@@ -188,6 +194,24 @@ impl Engine {
         let background = if background { Some(start()?) } else { None };
         Ok(Self { background, shared, closed: false, mended: Vec::new() })
     }
+}
+
+/// WARM where the settings say.
+fn open_warm(
+    path: &Path,
+    config: &Config,
+    encoder: &Arc<Encoder>,
+    log: &Arc<dyn Log>,
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables))] batch: &mut Batch,
+) -> Result<Box<dyn Tier>, Error> {
+    #[cfg(feature = "postgres")]
+    if config.warm == Residence::Postgres {
+        let database = Database::from_environment()?;
+        let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, batch)?;
+        return Ok(Box::new(warm));
+    }
+    let warm = WarmTier::create(&path.join(WARM), config.dimension, encoder.clone(), log.clone())?;
+    Ok(Box::new(warm))
 }
 
 /// What an engine is made of; see [`Engine::from_parts`].
@@ -289,6 +313,12 @@ impl Shared {
             standings.push((id, standing));
         }
         standings.sort_unstable_by_key(|&(id, _)| id);
+        for kind in [TierKind::Hot, TierKind::Warm] {
+            writer.tiers[kind.index()].retain(&|id| {
+                let found = standings.binary_search_by_key(&id, |&(id, _)| id);
+                found.is_ok_and(|at| standings.get(at).is_some_and(|(_, standing)| standing.tier == kind))
+            });
+        }
         let mut records = Vec::new();
         for group in standings.chunk_by(|(a, _), (b, _)| a.0 >> GROUP_BITS == b.0 >> GROUP_BITS) {
             self.read_records(group, &mut records)?;
@@ -330,7 +360,9 @@ impl Shared {
     }
 
     fn restore_some(&self, writer: &mut Writer, records: &[Found], batch: &mut Batch) -> Result<(), Error> {
-        let restore = |(id, standing, bytes): &Found| {
+        let kept: Vec<bool> =
+            records.iter().map(|(id, standing, _)| writer.tiers[standing.tier.index()].keeps(*id)).collect();
+        let restore = |((id, standing, bytes), kept): (&Found, bool)| {
             let record = Record::decode(bytes)?;
             let entry = Entry {
                 namespace: record.namespace,
@@ -339,14 +371,17 @@ impl Shared {
                 importance: record.importance,
                 created: record.created,
             };
-            Ok((entry, self.admission(*id, bytes.as_slice().into())?))
+            let admission = || self.admission(*id, bytes.as_slice().into());
+            Ok((*id, entry, (!kept).then(admission).transpose()?))
         };
-        let restored: Result<Vec<(Entry, Admission)>, Error> = records.par_iter().map(restore).collect();
+        let restored: Result<Vec<(MemoryId, Entry, Option<Admission>)>, Error> =
+            records.par_iter().zip(kept).map(restore).collect();
         let mut by_place: HashMap<(TierKind, NamespaceId), Vec<Admission>> = HashMap::new();
-        for (entry, admission) in restored? {
-            writer.note(admission.row.id, entry);
-            by_place.entry((entry.tier, entry.namespace)).or_default().push(admission);
+        for (id, entry, admission) in restored? {
+            writer.note(id, entry);
+            by_place.entry((entry.tier, entry.namespace)).or_default().extend(admission);
         }
+        by_place.retain(|_, memories| !memories.is_empty());
         for ((tier, namespace), memories) in by_place {
             apply(writer, tier, namespace, memories, batch)?;
         }
