@@ -25,7 +25,7 @@ mod schema;
 mod search;
 mod statement;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -73,8 +73,9 @@ pub struct PostgresTier {
     present: Arc<RwLock<Present>>,
     /// The number of the last change.
     seq: Seq,
-    /// Views that may still be held, and as of when they are, the oldest first.
-    views: VecDeque<(Seq, Weak<PostgresView>)>,
+    /// Views of each namespace that may still be held, and as of when they are, the
+    /// oldest first.
+    views: HashMap<NamespaceId, VecDeque<(Seq, Weak<PostgresView>)>>,
 }
 
 /// What the database holds of a store.
@@ -139,7 +140,7 @@ impl PostgresTier {
             present.count(key, count);
         }
         let present = Arc::new(RwLock::new(present));
-        Ok(Self { client, table, epoch, unsure: false, encoder, log, present, seq, views: VecDeque::new() })
+        Ok(Self { client, table, epoch, unsure: false, encoder, log, present, seq, views: HashMap::new() })
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Present> {
@@ -155,12 +156,19 @@ impl PostgresTier {
         self.seq
     }
 
-    /// As of when the oldest view is that is still held.
-    fn oldest_view(&mut self) -> Seq {
-        while self.views.front().is_some_and(|(_, view)| view.strong_count() == 0) {
-            self.views.pop_front();
+    /// Forgets views of a namespace that nobody holds any more, up to the oldest one
+    /// that somebody does.
+    fn drop_views(&mut self, namespace: NamespaceId) {
+        if let Some(views) = self.views.get_mut(&namespace) {
+            while views.front().is_some_and(|(_, view)| view.strong_count() == 0) {
+                views.pop_front();
+            }
         }
-        self.views.front().map_or(self.seq, |&(seq, _)| seq)
+    }
+
+    /// As of when the oldest view of a namespace is that may still be held.
+    fn oldest_view(&self, namespace: NamespaceId) -> Seq {
+        self.views.get(&namespace).and_then(VecDeque::front).map_or(self.seq, |&(seq, _)| seq)
     }
 
     /// Puts memories in as of `seq`.
@@ -301,16 +309,19 @@ impl Tier for PostgresTier {
             len: self.known().size(namespace),
             records: Mutex::default(),
         });
-        // Asking drops those that are gone.
-        self.oldest_view();
-        self.views.push_back((self.seq, Arc::downgrade(&view)));
+        self.drop_views(namespace);
+        self.views.entry(namespace).or_default().push_back((self.seq, Arc::downgrade(&view)));
         view
     }
 
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
-        let oldest = self.oldest_view();
         let least = if thorough { 1 } else { DELETED_TOGETHER };
-        let (namespace, dead) = self.known().deletable(oldest, least, DELETED_AT_ONCE)?;
+        let buried = self.known().buried(least);
+        let (namespace, dead) = buried.into_iter().find_map(|namespace| {
+            self.drop_views(namespace);
+            let unseen = self.known().unseen(namespace, self.oldest_view(namespace), DELETED_AT_ONCE);
+            (unseen.len() >= least).then_some((namespace, unseen))
+        })?;
         if self.unsure
             && let Err(error) = self.renew()
         {

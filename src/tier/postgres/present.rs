@@ -105,14 +105,17 @@ impl Present {
         self.dead.entry(namespace).or_default().push(dead);
     }
 
-    /// Up to `limit` rows of one namespace that views as of `oldest` and later do
-    /// not show, if there are at least `least`.
-    pub(super) fn deletable(&self, oldest: Seq, least: usize, limit: usize) -> Option<(NamespaceId, Vec<Dead>)> {
-        self.dead.iter().find_map(|(&namespace, dead)| {
-            let unseen = dead.iter().filter(|dead| dead.gone <= oldest).take(limit).copied();
-            let unseen: Vec<Dead> = unseen.collect();
-            (unseen.len() >= least.max(1)).then_some((namespace, unseen))
-        })
+    /// Namespaces with at least `least` rows that are no longer in the tier.
+    pub(super) fn buried(&self, least: usize) -> Vec<NamespaceId> {
+        let full = self.dead.iter().filter(|(_, dead)| dead.len() >= least);
+        full.map(|(&namespace, _)| namespace).collect()
+    }
+
+    /// Up to `limit` rows of a namespace that views as of `oldest` and later do not
+    /// show.
+    pub(super) fn unseen(&self, namespace: NamespaceId, oldest: Seq, limit: usize) -> Vec<Dead> {
+        let dead = self.dead.get(&namespace).into_iter().flatten();
+        dead.filter(|dead| dead.gone <= oldest).take(limit).copied().collect()
     }
 
     /// Notes that rows are deleted.
@@ -121,6 +124,9 @@ impl Present {
             deleted.iter().map(|dead| (dead.id, dead.seq)).collect();
         if let Some(dead) = self.dead.get_mut(&namespace) {
             dead.retain(|dead| !deleted.contains(&(dead.id, dead.seq)));
+            if dead.is_empty() {
+                self.dead.remove(&namespace);
+            }
         }
     }
 
@@ -184,12 +190,12 @@ mod tests {
         let mut present = Present::default();
         present.insert(SPACE, MemoryId(1), 1);
         present.remove(MemoryId(1), 4);
-        assert!(present.deletable(3, 1, 10).is_none());
-        assert!(present.deletable(4, 2, 10).is_none());
+        assert_eq!((present.buried(1), present.buried(2)), (vec![SPACE], vec![]));
+        assert!(present.unseen(SPACE, 3, 10).is_empty());
         assert_eq!((present.hidden(SPACE, 3).len(), present.hidden(SPACE, 4).len()), (0, 1));
-        let (namespace, dead) = present.deletable(4, 1, 10).unwrap();
-        present.forget(namespace, &dead);
-        assert!(present.hidden(SPACE, 4).is_empty() && present.deletable(4, 1, 10).is_none());
+        let dead = present.unseen(SPACE, 4, 10);
+        present.forget(SPACE, &dead);
+        assert!(present.hidden(SPACE, 4).is_empty() && present.buried(1).is_empty());
     }
 
     #[test]
