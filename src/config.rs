@@ -74,8 +74,18 @@ pub struct Config {
     /// program runs on one machine and on many.
     #[cfg(feature = "postgres")]
     pub warm: Residence,
-    /// How long and how often another machine is tried.
-    #[cfg(feature = "postgres")]
+    /// Where the local copies of stores in buckets are: the log, and the files of
+    /// WARM and COLD, which is all that a recall needs. From the environment's
+    /// `MNEMO_CACHE`, or `mnemocore` in the user's folder for caches.
+    #[cfg(feature = "object-store")]
+    pub cache_folder: std::path::PathBuf,
+    /// Bytes that these copies may take together when a store is opened; those
+    /// used longest ago go first. A store is copied as a whole, about 0.6 KB a
+    /// memory, so it is also the most that one of them may take.
+    #[cfg(feature = "object-store")]
+    pub cache_bytes: u64,
+    /// How long and how often other machines are tried.
+    #[cfg(feature = "remote")]
     pub remote: crate::remote::Limits,
     /// How far a search by terms goes.
     pub term_limits: terms::Limits,
@@ -98,7 +108,11 @@ impl Default for Config {
             log_cache_bytes: 1 << 20,
             #[cfg(feature = "postgres")]
             warm: Residence::from_environment(),
-            #[cfg(feature = "postgres")]
+            #[cfg(feature = "object-store")]
+            cache_folder: cache_folder(),
+            #[cfg(feature = "object-store")]
+            cache_bytes: 16 << 30,
+            #[cfg(feature = "remote")]
             remote: crate::remote::Limits::default(),
             term_limits: terms::Limits::default(),
             cascade_limits: cascade::Limits::default(),
@@ -125,4 +139,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Where caches belong.
+#[cfg(feature = "object-store")]
+fn cache_folder() -> std::path::PathBuf {
+    use std::path::PathBuf;
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let users = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    variable("MNEMO_CACHE").unwrap_or_else(|| users().unwrap_or_else(std::env::temp_dir).join("mnemocore"))
 }

@@ -5,7 +5,12 @@
 //! begins and waits for nobody. Concurrent stores are committed together by
 //! whichever of their threads gets to the writer first.
 
+#[cfg(feature = "object-store")]
+mod bucket;
+#[cfg(feature = "object-store")]
+mod copy;
 mod forget;
+mod home;
 mod movement;
 mod open;
 mod recall;
@@ -30,6 +35,7 @@ pub use scope::Scope;
 pub use synthesize::{Fragment, Synthesis, SynthesisKind};
 pub use upkeep::Consolidation;
 
+use self::home::Home;
 use self::upkeep::Background;
 use self::writer::{Request, Writer};
 use crate::config::Config;
@@ -71,8 +77,7 @@ struct Shared {
     config: Config,
     encoder: Arc<Encoder>,
     log: Arc<dyn Log>,
-    /// Where the store is; a temporary folder for one in memory.
-    path: PathBuf,
+    home: Home,
     spaces: RwLock<Spaces>,
     /// Requests that wait for whoever commits next.
     queue: Mutex<Vec<Request>>,
@@ -83,8 +88,6 @@ struct Shared {
     upkeep: Mutex<()>,
     /// Accesses by recalls that are still to be counted.
     touched: Mutex<HashMap<MemoryId, u32>>,
-    /// Deleted with the last reference; empty for a store on disk.
-    _temporary: Option<tempfile::TempDir>,
 }
 
 /// All namespaces.
@@ -187,6 +190,13 @@ impl Engine {
         }
         stats.namespaces.sort();
         stats
+    }
+
+    /// What a tier has sent to other machines and received from them since the engine
+    /// was opened.
+    #[cfg(feature = "remote")]
+    pub fn traffic(&self, tier: TierKind) -> crate::remote::Traffic {
+        self.shared.lock_writer().tiers[tier.index()].traffic()
     }
 
     /// The settings that it was opened with.

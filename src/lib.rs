@@ -51,6 +51,8 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+#[cfg(feature = "object-store")]
+pub mod bucket;
 pub mod config;
 pub mod encoder;
 pub mod engine;
@@ -71,6 +73,8 @@ pub mod tier;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncEngine;
+#[cfg(feature = "object-store")]
+pub use bucket::Bucket;
 pub use config::Config;
 pub use engine::{
     Consolidation, Engine, Fragment, Hit, Parts, Query, Recall, Repair, Scope, Stats, Synthesis,

@@ -17,6 +17,8 @@ mod files;
 mod inspect;
 mod journal;
 mod mark;
+#[cfg(feature = "object-store")]
+mod object;
 mod salvage;
 mod tables;
 mod volatile;
@@ -24,6 +26,8 @@ mod volatile;
 pub use codec::{Record, SegmentEntry, Standing};
 pub use disk::DiskLog;
 pub(crate) use mark::sync_folder;
+#[cfg(feature = "object-store")]
+pub use object::ObjectLog;
 pub(crate) use salvage::Salvage;
 pub use volatile::VolatileLog;
 
@@ -53,6 +57,11 @@ pub enum Table {
     Vectors,
     /// Everything small.
     Catalogue,
+}
+
+impl Table {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Self; 3] = [Self::Records, Self::Vectors, Self::Catalogue];
 }
 
 /// The names of the tables on disk, in their order.
@@ -91,6 +100,16 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// Then none of the changes is made.
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), Error>;
+
+    /// Makes changes that may be lost with the process, and become durable with
+    /// the next commit or the close: a log that takes long to commit keeps them
+    /// until then.
+    ///
+    /// # Errors
+    /// Then none of the changes is made.
+    fn note(&self, batch: &Batch) -> Result<(), Error> {
+        self.commit(batch, Durability::Buffered)
+    }
 
     /// Rewrites what is needed so that removed values are gone from the disk.
     ///

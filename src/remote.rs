@@ -1,7 +1,5 @@
 //! Calls to other machines: each has a time limit and some attempts, and is
 //! counted. The engine is synchronous, so its threads wait for them here.
-#![allow(dead_code, reason = "its first user comes next")]
-
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::LazyLock;

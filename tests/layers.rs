@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, the lowest first; modules of one floor do not use each other.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["key", "hdv", "inject", "sync"],
     &["encoder"],
     &["error"],
     &["memory", "index", "remote"],
+    &["bucket"],
     &["log"],
     &["tier"],
     &["config"],

@@ -244,7 +244,8 @@ fn refusing_engine() -> (Arc<Engine>, tempfile::TempDir) {
     let warm = WarmTier::create(&folder.path().join("warm"), config.dimension, encoder.clone(), log.clone())
         .unwrap();
     let (cold, _) =
-        ColdTier::open(&folder.path().join("cold"), encoder.clone(), &log, &mut Batch::default()).unwrap();
+        ColdTier::open(&folder.path().join("cold"), None, encoder.clone(), &log, &mut Batch::default())
+            .unwrap();
     let hot = HotTier::new(encoder.clone());
     let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
     (Arc::new(Engine::from_parts(config, parts).unwrap()), folder)

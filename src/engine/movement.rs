@@ -66,7 +66,7 @@ impl Shared {
             }
         }
         if !batch.is_empty() {
-            self.log.commit(&batch, Durability::Buffered)?;
+            self.log.note(&batch)?;
         }
         Ok(rising)
     }

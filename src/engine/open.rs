@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
-use tempfile::TempDir;
 
+use super::home::{COLD, Home, LOG, WARM, check_folder, settings};
 use super::repair::finish_repair;
 use super::upkeep::Background;
 use super::writer::{EMBEDDING, Entry, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
@@ -17,7 +17,7 @@ use crate::config::Residence;
 use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, DiskLog, Durability, Log, Record, Standing, Table, VolatileLog, sync_folder};
+use crate::log::{Batch, DiskLog, Durability, Log, Record, Standing, Table, VolatileLog};
 use crate::memory::Namespace;
 use crate::sync::{Mutex, RwLock};
 use crate::tier::cold::ColdTier;
@@ -26,9 +26,6 @@ use crate::tier::hot::HotTier;
 use crate::tier::postgres::{Database, PostgresTier};
 use crate::tier::warm::WarmTier;
 use crate::tier::{Admission, Tier};
-
-/// Version of the store's layout as a whole.
-const FORMAT: u64 = 1;
 
 /// Memories that are restored at a time: enough to keep all cores busy, few
 /// enough that their vectors take little room on the way (1 MB), for that room
@@ -47,12 +44,10 @@ const SCANNED: usize = 16;
 /// A memory to be restored: its id, where it was, its record.
 type Found = (MemoryId, Standing, Vec<u8>);
 
-pub(super) const LOG: &str = "log";
-const WARM: &str = "warm.vectors";
-pub(super) const COLD: &str = "cold";
-
 impl Engine {
-    /// Opens the store in the folder `path`, or makes one if there is none.
+    /// Opens the store in the folder `path`, or makes one if there is none. With
+    /// the feature `object-store` it may also be the URL of a [`Bucket`], such as
+    /// `s3://bucket/folder`.
     ///
     /// Everything that was acknowledged is there again, however the last engine
     /// ended. All files are checked: what was damaged and could be mended is
@@ -69,10 +64,13 @@ impl Engine {
     pub fn open(path: impl AsRef<Path>, config: Config) -> Result<Self, Error> {
         let path = path.as_ref();
         config.check()?;
+        if let Some(url) = path.to_str().filter(|path| path.contains("://")) {
+            return Self::open_url(url, config);
+        }
         finish_repair(path)?;
         check_folder(path)?;
         let log = Arc::new(DiskLog::open(&path.join(LOG), config.log_cache_bytes)?);
-        match Self::start(path.into(), config, log.clone(), None) {
+        match Self::start(Home::folder(path.into()), config, log.clone()) {
             Ok(mut engine) => {
                 engine.mended.extend_from_slice(log.mended());
                 Ok(engine)
@@ -86,6 +84,12 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    #[cfg(not(feature = "object-store"))]
+    fn open_url(url: &str, _config: Config) -> Result<Self, Error> {
+        let expected = "the path of a folder; a URL takes the feature `object-store`";
+        Err(Error::Setting { name: "the store's place", expected, received: url.into() })
     }
 
     /// Files that were damaged when the engine was opened, and are mended: COLD
@@ -105,10 +109,7 @@ impl Engine {
         config.check()?;
         #[cfg(feature = "postgres")]
         let config = Config { warm: Residence::Local, ..config };
-        let folder = TempDir::with_prefix("mnemocore-")
-            .map_err(|error| Error::io(Path::new("temporary folder"), error))?;
-        let path = folder.path().to_path_buf();
-        Self::start(path, config, Arc::new(VolatileLog::default()), Some(folder))
+        Self::start(Home::temporary()?, config, Arc::new(VolatileLog::default()))
     }
 
     /// An engine of parts that the caller has made: a log or a tier of another
@@ -119,33 +120,29 @@ impl Engine {
     /// the log was made with other settings, or what the parts report.
     pub fn from_parts(config: Config, parts: Parts) -> Result<Self, Error> {
         config.check()?;
-        let (path, mut batch) = (PathBuf::new(), Batch::default());
-        check_settings(&path, &config, &*parts.log, &mut batch)?;
-        Self::assemble(config, parts, path, Vec::new(), batch, None)
+        let (home, mut batch) = (Home::folder(PathBuf::new()), Batch::default());
+        check_settings(&home.name, &config, &*parts.log, &mut batch)?;
+        Self::assemble(config, parts, home, Vec::new(), batch)
     }
 
     /// An engine over any log, with its files in `folder`.
     #[cfg(test)]
     pub(super) fn over(log: Arc<dyn Log>, folder: &Path, config: Config) -> Result<Self, Error> {
-        Self::start(folder.into(), config, log, None)
+        Self::start(Home::folder(folder.into()), config, log)
     }
 
-    fn start(
-        path: PathBuf,
-        config: Config,
-        log: Arc<dyn Log>,
-        temporary: Option<TempDir>,
-    ) -> Result<Self, Error> {
+    pub(super) fn start(home: Home, config: Config, log: Arc<dyn Log>) -> Result<Self, Error> {
         let mut batch = Batch::default();
         let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
         // Before anything is made: a refused engine leaves the folder as it was.
-        check_settings(&path, &config, &*log, &mut batch)?;
-        let (cold, damaged) = ColdTier::open(&path.join(COLD), encoder.clone(), &log, &mut batch)?;
+        check_settings(&home.name, &config, &*log, &mut batch)?;
+        let (cold, depot) = (home.folder.join(COLD), home.depot());
+        let (cold, damaged) = ColdTier::open(&cold, depot, encoder.clone(), &log, &mut batch)?;
         let lost = if damaged.is_empty() { Vec::new() } else { lost_memories(&*log, &cold)? };
-        let warm = open_warm(&path, &config, &encoder, &log, &mut batch)?;
+        let warm = open_warm(&home, &config, &encoder, &log, &mut batch)?;
         let hot = HotTier::new(encoder.clone());
         let parts = Parts { encoder, log, tiers: [Box::new(hot), warm, Box::new(cold)] };
-        let mut engine = Self::assemble(config, parts, path, lost, batch, temporary)?;
+        let mut engine = Self::assemble(config, parts, home, lost, batch)?;
         engine.mended = damaged;
         Ok(engine)
     }
@@ -154,10 +151,9 @@ impl Engine {
     fn assemble(
         config: Config,
         parts: Parts,
-        path: PathBuf,
+        home: Home,
         lost: Vec<MemoryId>,
         batch: Batch,
-        temporary: Option<TempDir>,
     ) -> Result<Self, Error> {
         let Parts { encoder, log, tiers } = parts;
         let projection = OnceLock::new();
@@ -175,42 +171,41 @@ impl Engine {
             next_namespace: 0,
             decay_per_day: config.decay_per_day,
         };
-        let background = config.background;
+        let background = config.background && home.writable;
         let shared = Arc::new(Shared {
             config,
             encoder,
             log,
-            path,
+            home,
             spaces: RwLock::new(Spaces::default()),
             queue: Mutex::default(),
             writer: Mutex::new(writer),
             projection,
             upkeep: Mutex::default(),
             touched: Mutex::default(),
-            _temporary: temporary,
         });
         shared.restore(&lost, batch)?;
-        let start = || Background::start(shared.clone()).map_err(|error| Error::io(&shared.path, error));
+        let start = || Background::start(shared.clone()).map_err(|error| Error::io(&shared.home.name, error));
         let background = if background { Some(start()?) } else { None };
         Ok(Self { background, shared, closed: false, mended: Vec::new() })
     }
 }
 
-/// WARM where the settings say.
+/// WARM where the settings say; who only reads a store has one of its own.
 fn open_warm(
-    path: &Path,
+    home: &Home,
     config: &Config,
     encoder: &Arc<Encoder>,
     log: &Arc<dyn Log>,
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables))] batch: &mut Batch,
 ) -> Result<Box<dyn Tier>, Error> {
     #[cfg(feature = "postgres")]
-    if config.warm == Residence::Postgres {
+    if home.writable && config.warm == Residence::Postgres {
         let database = Database::from_environment()?;
         let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, batch)?;
         return Ok(Box::new(warm));
     }
-    let warm = WarmTier::create(&path.join(WARM), config.dimension, encoder.clone(), log.clone())?;
+    let warm = WarmTier::create(&home.folder.join(WARM), config.dimension, encoder.clone(), log.clone())?;
     Ok(Box::new(warm))
 }
 
@@ -222,31 +217,6 @@ pub struct Parts {
     pub log: Arc<dyn Log>,
     /// HOT, WARM and COLD, empty but for what COLD keeps itself.
     pub tiers: [Box<dyn Tier>; 3],
-}
-
-/// Refuses a folder that holds something else than a store.
-fn check_folder(path: &Path) -> Result<(), Error> {
-    let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
-    std::fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;
-    let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
-    let names: Vec<String> =
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let log = path.join(LOG);
-    let ours = names.iter().any(|name| name == LOG)
-        && DiskLog::may_be_at(&log).map_err(|error| Error::io(&log, error))?;
-    if names.is_empty() {
-        // A new folder survives a power loss once the one that it is in is synced.
-        let made_in = path.parent().into_iter().chain(missing.into_iter().filter_map(Path::parent));
-        for folder in
-            made_in.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
-        {
-            sync_folder(folder).map_err(|error| Error::io(folder, error))?;
-        }
-    } else if !ours {
-        let found = names.into_iter().min().unwrap_or_default();
-        return Err(Error::Foreign { path: path.into(), found });
-    }
-    Ok(())
 }
 
 /// Compares the settings that the data depends on, and notes those of a new
@@ -262,15 +232,6 @@ fn check_settings(path: &Path, config: &Config, log: &dyn Log, batch: &mut Batch
         }
     }
     Ok(())
-}
-
-/// The settings that the data depends on.
-pub(super) fn settings(config: &Config) -> [(&'static str, u64); 3] {
-    [
-        ("format", FORMAT),
-        ("dimension", config.dimension.bits() as u64),
-        ("encoder version", u64::from(Encoder::VERSION)),
-    ]
 }
 
 /// Memories of the log that are in no tier, because a segment was damaged.

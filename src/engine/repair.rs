@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Engine;
-use super::open::{COLD, LOG, settings};
+use super::home::{COLD, LOG, settings};
 use super::writer::NEXT_ID;
 use crate::config::Config;
 use crate::error::Error;

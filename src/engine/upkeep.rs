@@ -80,7 +80,7 @@ impl Engine {
     fn shut(&mut self) -> Result<(), Error> {
         self.closed = true;
         drop(self.background.take());
-        let promoted = self.shared.promote(Timestamp::now());
+        let promoted = if self.shared.home.writable { self.shared.promote(Timestamp::now()) } else { Ok(0) };
         self.shared.log.close()?;
         promoted.map(drop)
     }
@@ -98,6 +98,7 @@ impl Drop for Engine {
 impl Shared {
     /// One pass of upkeep; a `thorough` one leaves nothing to do.
     fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
+        self.home.check_writable()?;
         let _alone = lock(&self.upkeep);
         let mut away = None;
         let promoted = unless_away(self.promote(now), &mut away)?;

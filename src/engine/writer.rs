@@ -110,6 +110,7 @@ impl Writer {
 impl Shared {
     /// Hands `work` to the writer and waits until it is done.
     pub(super) fn submit(&self, work: Work, durability: Durability) -> Result<Vec<MemoryId>, Error> {
+        self.home.check_writable()?;
         let (reply, answer) = sync_channel(1);
         lock(&self.queue).push(Request { work, durability, reply });
         let mut writer = self.lock_writer();
@@ -124,7 +125,7 @@ impl Shared {
     }
 
     fn ended(&self) -> Error {
-        Error::Log { path: self.path.clone(), action: "commit", message: "the writer has ended".into() }
+        Error::Log { path: self.home.name.clone(), action: "commit", message: "the writer has ended".into() }
     }
 
     /// Commits requests together; when that fails, each on its own.

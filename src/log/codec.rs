@@ -34,11 +34,11 @@ impl Record {
         bytes.extend_from_slice(&self.namespace.0.to_le_bytes());
         bytes.extend_from_slice(&self.created.0.to_le_bytes());
         bytes.extend_from_slice(&self.importance.to_le_bytes());
-        put_text(&mut bytes, &self.text);
+        put_bytes(&mut bytes, self.text.as_bytes());
         put_length(&mut bytes, self.metadata.len());
         for (key, value) in &self.metadata {
-            put_text(&mut bytes, key);
-            put_text(&mut bytes, value);
+            put_bytes(&mut bytes, key.as_bytes());
+            put_bytes(&mut bytes, value.as_bytes());
         }
         bytes
     }
@@ -160,7 +160,7 @@ pub(super) fn u64_le(bytes: &[u8]) -> Option<u64> {
 
 /// Seven bits a byte, the low ones first, the high bit on all but the last
 /// (LEB128).
-fn put_length(bytes: &mut Vec<u8>, mut length: usize) {
+pub(super) fn put_length(bytes: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         bytes.push(length as u8 | 0x80);
         length >>= 7;
@@ -168,12 +168,14 @@ fn put_length(bytes: &mut Vec<u8>, mut length: usize) {
     bytes.push(length as u8);
 }
 
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    put_length(bytes, text.len());
-    bytes.extend_from_slice(text.as_bytes());
+/// Bytes with their length in front.
+pub(super) fn put_bytes(bytes: &mut Vec<u8>, content: &[u8]) {
+    put_length(bytes, content.len());
+    bytes.extend_from_slice(content);
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Reads what was put, from the front on.
+pub(super) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
@@ -186,11 +188,11 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().ok()
     }
 
-    fn byte(&mut self) -> Option<u8> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
     }
 
-    fn length(&mut self) -> Option<usize> {
+    pub(super) fn length(&mut self) -> Option<usize> {
         let mut length = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -202,9 +204,13 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn text(&mut self) -> Option<String> {
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.length()?;
-        String::from_utf8(self.take(length)?.to_vec()).ok()
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?.to_vec()).ok()
     }
 
     fn pair(&mut self) -> Option<(String, String)> {

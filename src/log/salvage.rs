@@ -213,7 +213,7 @@ fn noted(keyspaces: &BTreeMap<u64, Keyspace>) -> Option<(u64, u64)> {
 fn table_of(number: u64, keyspace: &Keyspace, names: &[(u64, String)]) -> Option<Table> {
     let name = names.iter().find(|(named, _)| *named == number).map(|(_, name)| name.as_str());
     if let Some(at) = TABLES.iter().position(|table| Some(*table) == name) {
-        return [Table::Records, Table::Vectors, Table::Catalogue].get(at).copied();
+        return Table::ALL.get(at).copied();
     }
     let ids = keyspace.newest.keys().all(|key| key.len() == 8);
     if !ids {

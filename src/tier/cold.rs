@@ -4,19 +4,22 @@
 //! stand in RAM elsewhere, and their records in small compressed blocks. Files
 //! never change: what is forgotten is noted in the log, and gone from the disk
 //! when [`Tier::upkeep`] has rewritten the segment. A file that is damaged or
-//! missing is made anew from the log.
+//! missing is fetched from the [`Depot`], if there is one, or made anew from the
+//! log.
 
 mod archive;
+mod depot;
 mod format;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::archive::{Archive, Block};
+pub use self::depot::Depot;
 use super::{Admission, Done, Search, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
@@ -31,13 +34,23 @@ const DEAD_SHARE: f64 = 0.25;
 /// The COLD tier.
 pub struct ColdTier {
     folder: PathBuf,
+    depot: Option<Arc<dyn Depot>>,
+    /// What the log says of each segment.
+    entries: HashMap<u64, SegmentEntry>,
     encoder: Arc<Encoder>,
     shards: HashMap<NamespaceId, Shard<Archive>>,
     next_number: u64,
-    /// A namespace as it was before its segments were last rewritten, and the
-    /// number of the segment that they were rewritten to.
-    undo: Option<(NamespaceId, Shard<Archive>, u64)>,
+    undo: Option<Undo>,
     len: usize,
+}
+
+/// A namespace as it was before its segments were last rewritten.
+struct Undo {
+    namespace: NamespaceId,
+    shard: Shard<Archive>,
+    /// The segments that were rewritten, and the one that they became.
+    replaced: Vec<u64>,
+    number: u64,
 }
 
 /// A segment that was written to its file, and the parts that it replaces.
@@ -53,11 +66,15 @@ impl ColdTier {
     ///
     /// Returns the tier and the files of segments that could not be read: their
     /// memories are missing here, and the engine takes them from the log again.
+    /// A `depot` keeps all files for other machines, and is asked for those that
+    /// are missing here.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder cannot be read, or what the log reports.
+    /// [`Error::Io`] if the folder cannot be read, or what the log or the depot
+    /// reports.
     pub fn open(
         folder: &Path,
+        depot: Option<Arc<dyn Depot>>,
         encoder: Arc<Encoder>,
         log: &Arc<dyn Log>,
         batch: &mut Batch,
@@ -65,14 +82,18 @@ impl ColdTier {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let mut tier = Self {
             folder: folder.to_path_buf(),
+            depot,
+            entries: log.segments()?.into_iter().collect(),
             encoder,
             shards: HashMap::new(),
             next_number: 0,
             undo: None,
             len: 0,
         };
+        tier.fetch_missing()?;
         let (mut known, mut damaged) = (HashSet::new(), Vec::new());
-        for (number, entry) in log.segments()? {
+        let entries: BTreeMap<u64, SegmentEntry> = tier.entries.clone().into_iter().collect();
+        for (number, entry) in entries {
             tier.next_number = tier.next_number.max(number + 1);
             let path = format::path(folder, number);
             let dead = log.dead_rows(number)?;
@@ -90,6 +111,29 @@ impl ColdTier {
         }
         tier.delete_unknown(&known)?;
         Ok((tier, damaged))
+    }
+
+    /// Fetches the files that are not here from the depot.
+    fn fetch_missing(&self) -> Result<(), Error> {
+        let Some(depot) = &self.depot else { return Ok(()) };
+        let here = |number: u64, entry: &SegmentEntry| {
+            std::fs::metadata(format::path(&self.folder, number)).is_ok_and(|file| file.len() == entry.bytes)
+        };
+        let missing: Vec<(u64, String)> = self
+            .entries
+            .iter()
+            .filter(|(number, entry)| !here(**number, entry))
+            .map(|(&number, entry)| (number, format::depot_name(number, entry)))
+            .collect();
+        let contents = depot.fetch(missing.iter().map(|(_, name)| name.clone()).collect())?;
+        for ((number, _), content) in missing.iter().zip(contents) {
+            let path = format::path(&self.folder, *number);
+            // One that is not in the depot is made anew, as a damaged one is.
+            if let Some(content) = content {
+                std::fs::write(&path, content).map_err(|error| Error::io(&path, error))?;
+            }
+        }
+        Ok(())
     }
 
     fn attach(&mut self, namespace: NamespaceId, segment: Segment<Archive>, dead: &[u32]) {
@@ -111,6 +155,14 @@ impl ColdTier {
             }
         }
         Ok(())
+    }
+
+    /// Deletes segments that were replaced from the depot.
+    fn discard(&mut self, replaced: &[u64]) -> Option<Upkeep> {
+        let entries = replaced.iter().filter_map(|number| Some((*number, self.entries.remove(number)?)));
+        let names: Vec<String> = entries.map(|(number, entry)| format::depot_name(number, &entry)).collect();
+        let depot = self.depot.clone().filter(|_| !names.is_empty())?;
+        Some(Box::new(move || depot.discard(names).map(|()| Box::new(()) as Done)))
     }
 
     fn take_number(&mut self) -> u64 {
@@ -173,11 +225,12 @@ impl Tier for ColdTier {
 
     fn stage(&mut self, namespace: NamespaceId, memories: Vec<Admission>) -> Upkeep {
         let (folder, number) = (self.folder.clone(), self.take_number());
+        let depot = self.depot.clone();
         Box::new(move || {
             let rows: Vec<Row> = memories.iter().map(|memory| memory.row.clone()).collect();
             let contents = memories.iter().map(|memory| (&*memory.record, &*memory.vector));
             let segment = Archive::segment(number, &rows, contents)?;
-            let written = Some(format::write(&folder, namespace, &segment)?);
+            let written = Some(write(&folder, depot.as_deref(), namespace, &segment)?);
             Ok(Box::new(Written { namespace, number, written, plan: Vec::new() }) as Done)
         })
     }
@@ -207,15 +260,21 @@ impl Tier for ColdTier {
 
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
         // The last one was committed; its old files take no more room.
-        self.undo = None;
+        if let Some(Undo { replaced, .. }) = self.undo.take()
+            && let Some(discard) = self.discard(&replaced)
+        {
+            return Some(discard);
+        }
         let (namespace, plan) = self.shards.iter().find_map(|(&namespace, shard)| {
             let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
             plan.map(|plan| (namespace, plan))
         })?;
         let (folder, number) = (self.folder.clone(), self.take_number());
+        let depot = self.depot.clone();
         Some(Box::new(move || {
             let merged = archive::merge(number, &plan)?;
-            let written = merged.map(|segment| format::write(&folder, namespace, &segment)).transpose()?;
+            let write = |segment| write(&folder, depot.as_deref(), namespace, &segment);
+            let written = merged.map(write).transpose()?;
             Ok(Box::new(Written { namespace, number, written, plan }) as Done)
         }))
     }
@@ -238,27 +297,55 @@ impl Tier for ColdTier {
         }
         self.len = self.len + shard.len() - before.len();
         if let Some(added) = shard.parts().iter().find(|part| part.segment.rows.number() == number) {
-            entry.iter().for_each(|&entry| batch.put_segment(number, entry));
+            if let Some(entry) = entry {
+                batch.put_segment(number, entry);
+                self.entries.insert(number, entry);
+            }
             added.dead_rows().for_each(|row| batch.put_dead(number, row));
         }
+        let replaced = doomed.iter().map(|&(number, _)| number).collect();
         for (number, dead) in doomed {
             batch.remove_segment(number, dead);
             batch.obsolete.push(format::path(&self.folder, number));
         }
-        self.undo = (!plan.is_empty()).then_some((namespace, before, number));
+        self.undo = (!plan.is_empty()).then_some(Undo { namespace, shard: before, replaced, number });
         Ok(Some(namespace))
     }
 
     fn revert(&mut self) {
-        if let Some((namespace, shard, number)) = self.undo.take() {
+        if let Some(Undo { namespace, shard, number, .. }) = self.undo.take() {
             self.len += shard.len();
             let current = self.shards.insert(namespace, shard);
             self.len -= current.map_or(0, |shard| shard.len());
             // On a full disk every attempt would leave another file. One that
             // cannot be deleted now is deleted when the engine opens.
             let _ = std::fs::remove_file(format::path(&self.folder, number));
+            if let (Some(depot), Some(entry)) = (&self.depot, self.entries.remove(&number)) {
+                let _ = depot.discard(vec![format::depot_name(number, &entry)]);
+            }
         }
     }
+}
+
+/// Writes a segment to its file here, and to the depot.
+fn write(
+    folder: &Path,
+    depot: Option<&dyn Depot>,
+    namespace: NamespaceId,
+    segment: &Segment<Archive>,
+) -> Result<(Segment<Archive>, SegmentEntry), Error> {
+    let (segment, entry) = format::write(folder, namespace, segment)?;
+    if let Some(depot) = depot {
+        let number = segment.rows.number();
+        let path = format::path(folder, number);
+        let content = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+        if let Err(error) = depot.keep(&format::depot_name(number, &entry), content) {
+            // As when it could not be written here.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
+    }
+    Ok((segment, entry))
 }
 
 struct ColdView {

@@ -23,7 +23,7 @@ pub(crate) fn open(folder: &Path, config: &Config, connection: &str) -> Result<E
     let mut batch = Batch::default();
     let database = Database::parse(connection)?;
     let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, &mut batch)?;
-    let (cold, _) = ColdTier::open(&folder.join("cold"), encoder.clone(), &log, &mut batch)?;
+    let (cold, _) = ColdTier::open(&folder.join("cold"), None, encoder.clone(), &log, &mut batch)?;
     log.commit(&batch, Durability::Buffered)?;
     let hot = HotTier::new(encoder.clone());
     let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };

@@ -41,6 +41,11 @@ pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:010}.seg"))
 }
 
+/// Its name in a depot, which no other content has.
+pub(super) fn depot_name(number: u64, entry: &SegmentEntry) -> String {
+    format!("cold/{number:010}-{:016x}", entry.checksum)
+}
+
 /// Whether this is a segment's file, or one that was not finished.
 pub(super) fn is_ours(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "seg" || ending == "tmp")

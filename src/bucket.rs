@@ -1,0 +1,353 @@
+//! A folder in object storage: what the engine needs of it, waited for, with time
+//! limits and attempts, and counted.
+
+use std::fmt::Display;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::client::ClientConfigKey;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore, PutMode, PutOptions, PutPayload, RetryConfig};
+
+use crate::error::Error;
+use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
+
+/// Objects that are read or deleted at the same time.
+const AT_ONCE: usize = 8;
+
+/// A folder in object storage.
+///
+/// It is found by its URL: `s3://bucket/folder`, `gs://bucket/folder`,
+/// `az://container/folder`, or `file:///folder` for one that several machines
+/// have mounted. Credentials, region and endpoint come from the environment, from
+/// the variables `AWS_…`, `GOOGLE_…` and `AZURE_…` that the crate `object_store`
+/// documents; nothing of them is in a URL, an error or a log.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    folder: Path,
+    name: String,
+    limits: Limits,
+    counter: Arc<Counter>,
+}
+
+/// An object that was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// Its name within the folder that was listed.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// How long ago it was written, by the clocks of both machines.
+    pub age: Duration,
+}
+
+/// Whether an object could be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Created {
+    /// There was none of that name.
+    New,
+    /// There is one already; it is as it was.
+    Exists,
+}
+
+impl Bucket {
+    /// The folder at `url`. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a URL that names no object storage, or an
+    /// environment that contradicts it.
+    pub fn at(url: &str, limits: Limits) -> Result<Self, Error> {
+        let refused = |received: &dyn Display| Error::Setting {
+            name: "the store's place",
+            expected: "a URL such as s3://bucket/folder, gs://bucket/folder, az://container/folder or file:///folder, and an environment that goes with it",
+            received: without_queries(&received.to_string()),
+        };
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| refused(&url))?;
+        // Attempts are counted here, and not there as well.
+        let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+        let built: object_store::Result<(Arc<dyn ObjectStore>, &str)> = match scheme {
+            "file" => Ok((Arc::new(LocalFileSystem::new().with_fsync(true)), rest)),
+            _ => {
+                let (host, folder) = rest.split_once('/').unwrap_or((rest, ""));
+                let store: object_store::Result<Arc<dyn ObjectStore>> = match scheme {
+                    "s3" => AmazonS3Builder::from_env()
+                        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), timeout(limits))
+                        .with_url(format!("s3://{host}"))
+                        .with_retry(retry)
+                        .build()
+                        .map(|store| Arc::new(store) as _),
+                    "gs" => GoogleCloudStorageBuilder::from_env()
+                        .with_url(format!("gs://{host}"))
+                        .with_retry(retry)
+                        .build()
+                        .map(|store| Arc::new(store) as _),
+                    "az" => MicrosoftAzureBuilder::from_env()
+                        .with_url(format!("az://{host}"))
+                        .with_retry(retry)
+                        .build()
+                        .map(|store| Arc::new(store) as _),
+                    _ => return Err(refused(&url)),
+                };
+                store.map(|store| (store, folder))
+            }
+        };
+        let (store, folder) = built.map_err(|error| refused(&error))?;
+        let folder = Path::parse(folder.trim_matches('/')).map_err(|error| refused(&error))?;
+        Ok(Self { store, folder, name: url.trim_end_matches('/').into(), limits, counter: Arc::default() })
+    }
+
+    /// A folder in a store that the caller has made; `name` stands for it in
+    /// errors, and tells its local copies from those of others.
+    pub fn of(store: Arc<dyn ObjectStore>, folder: &str, name: &str, limits: Limits) -> Result<Self, Error> {
+        let folder = Path::parse(folder).map_err(|error| Error::Setting {
+            name: "the store's place",
+            expected: "a path of plain names",
+            received: error.to_string(),
+        })?;
+        Ok(Self { store, folder, name: name.into(), limits, counter: Arc::default() })
+    }
+
+    /// Its URL.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was asked of it so far.
+    pub fn traffic(&self) -> Traffic {
+        self.counter.traffic()
+    }
+
+    /// Makes an object, if there is none of its name.
+    pub(crate) fn create(&self, name: &str, content: Vec<u8>) -> Result<Created, Error> {
+        match self.write(name, content, PutMode::Create)? {
+            Ok(()) => Ok(Created::New),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Created::Exists)
+            }
+            Err(error) => Err(self.refused(error)),
+        }
+    }
+
+    /// Makes an object, or replaces it.
+    pub(crate) fn put(&self, name: &str, content: Vec<u8>) -> Result<(), Error> {
+        self.write(name, content, PutMode::Overwrite)?.map_err(|error| self.refused(error))
+    }
+
+    fn write(&self, name: &str, content: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>, Error> {
+        let (bucket, path) = (self.clone(), self.path(name));
+        let payload = PutPayload::from(content);
+        self.finish(wait(async move {
+            let call = || {
+                bucket.counter.request(payload.content_length());
+                let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
+                bucket.store.put_opts(&path, payload.clone(), options)
+            };
+            attempt(bucket.limits, &bucket.name, "write an object", passes, call).await.map(drop)
+        })?)
+    }
+
+    /// The content of an object; `None` if there is none of that name.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.read_all(vec![name.into()])?.pop().flatten())
+    }
+
+    /// The contents of several objects, in their order.
+    pub(crate) fn read_all(&self, names: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let bucket = self.clone();
+        let read = wait(async move {
+            let reads = names.into_iter().map(|name| bucket.clone().read_one(bucket.path(&name)));
+            let reads: Vec<_> = reads.collect();
+            stream::iter(reads).buffered(AT_ONCE).collect::<Vec<_>>().await
+        })?;
+        let content = |answer| match self.finish(answer)? {
+            Ok(content) => Ok(Some(content)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.refused(error)),
+        };
+        read.into_iter().map(content).collect()
+    }
+
+    async fn read_one(self, path: Path) -> Result<Vec<u8>, Failure<object_store::Error>> {
+        let call = || async {
+            self.counter.request(0);
+            let answer = self.store.get_opts(&path, GetOptions::default()).await?;
+            let expected = answer.meta.size;
+            let content = answer.bytes().await?;
+            self.counter.answer(content.len());
+            if content.len() as u64 != expected {
+                let source = format!("{} bytes of {expected}", content.len()).into();
+                return Err(object_store::Error::Generic { store: "answer", source });
+            }
+            Ok(content.to_vec())
+        };
+        attempt(self.limits, &self.name, "read an object", passes, call).await
+    }
+
+    /// What is in a folder of the bucket, in the order of names.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<Object>, Error> {
+        let (bucket, path) = (self.clone(), self.path(folder));
+        let listed = self.finish(wait(async move {
+            let call = || {
+                bucket.counter.request(0);
+                bucket.store.list(Some(&path)).try_collect::<Vec<_>>()
+            };
+            attempt(bucket.limits, &bucket.name, "list objects", passes, call).await
+        })?)?;
+        let prefix = self.path(folder);
+        let now = std::time::SystemTime::now();
+        let object = |meta: object_store::ObjectMeta| {
+            let mut parts = meta.location.prefix_match(&prefix)?;
+            let name = parts.next()?.as_ref().to_owned();
+            let age = now.duration_since(meta.last_modified.into()).unwrap_or_default();
+            parts.next().is_none().then_some(Object { name, bytes: meta.size, age })
+        };
+        let mut objects: Vec<Object> =
+            listed.map_err(|error| self.refused(error))?.into_iter().filter_map(object).collect();
+        objects.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(objects)
+    }
+
+    /// Deletes objects; those that are gone already are no error.
+    pub(crate) fn delete(&self, names: Vec<String>) -> Result<(), Error> {
+        let (bucket, paths) = (self.clone(), names.iter().map(|name| self.path(name)).collect::<Vec<_>>());
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.finish(wait(async move {
+            let call = || {
+                bucket.counter.request(0);
+                let paths = stream::iter(paths.clone()).map(Ok).boxed();
+                let deleted = bucket.store.delete_stream(paths).try_for_each(|_| async { Ok(()) });
+                async {
+                    match deleted.await {
+                        Err(object_store::Error::NotFound { .. }) => Ok(()),
+                        other => other,
+                    }
+                }
+            };
+            attempt(bucket.limits, &bucket.name, "delete objects", passes, call).await
+        })?)?
+        .map_err(|error| self.refused(error))
+    }
+
+    fn path(&self, name: &str) -> Path {
+        name.split('/').fold(self.folder.clone(), |path, part| path.join(part))
+    }
+
+    /// Sets apart what was refused from what could not be reached.
+    fn finish<T>(
+        &self,
+        answer: Result<T, Failure<object_store::Error>>,
+    ) -> Result<object_store::Result<T>, Error> {
+        match answer {
+            Ok(value) => Ok(Ok(value)),
+            Err(Failure::Refused(error)) => Ok(Err(error)),
+            Err(Failure::Unreachable(Error::Unreachable { what, action, attempts, message })) => {
+                Err(Error::Unreachable { what, action, attempts, message: without_queries(&message) })
+            }
+            Err(Failure::Unreachable(error)) => Err(error),
+        }
+    }
+
+    fn refused(&self, error: object_store::Error) -> Error {
+        let kind = match &error {
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                std::io::ErrorKind::PermissionDenied
+            }
+            object_store::Error::NotFound { .. } => std::io::ErrorKind::NotFound,
+            _ => std::io::ErrorKind::Other,
+        };
+        let source = std::io::Error::new(kind, without_queries(&error.to_string()));
+        Error::io(FilePath::new(&self.name), source)
+    }
+}
+
+fn timeout(limits: Limits) -> String {
+    format!("{} milliseconds", limits.call.as_millis())
+}
+
+/// Whether the same request may succeed later.
+fn passes(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
+}
+
+/// A message without what follows the `?` of its URLs, where tokens may stand.
+fn without_queries(message: &str) -> String {
+    let word = |word: &str| match word.split_once('?') {
+        Some((url, _)) if url.contains("://") => format!("{url}?…"),
+        _ => word.to_owned(),
+    };
+    message.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn bucket() -> Bucket {
+        Bucket::of(Arc::new(InMemory::new()), "agents/anna", "memory://", Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn an_object_is_made_once() {
+        let bucket = bucket();
+        assert_eq!(bucket.create("log/1", b"one".into()).unwrap(), Created::New);
+        assert_eq!(bucket.create("log/1", b"two".into()).unwrap(), Created::Exists);
+        assert_eq!(bucket.read("log/1").unwrap().unwrap(), b"one");
+        bucket.put("log/1", b"two".into()).unwrap();
+        assert_eq!(bucket.read("log/1").unwrap().unwrap(), b"two");
+    }
+
+    #[test]
+    fn a_folder_lists_its_own_objects_in_order_and_deletes_them() {
+        let bucket = bucket();
+        for name in ["log/2", "log/1", "cold/1", "log/deep/3"] {
+            bucket.put(name, b"content".into()).unwrap();
+        }
+        let names = |folder| -> Vec<String> {
+            bucket.list(folder).unwrap().into_iter().map(|object| object.name).collect()
+        };
+        assert_eq!(names("log"), ["1", "2"]);
+        bucket.delete(vec!["log/1".into(), "log/never".into()]).unwrap();
+        assert_eq!(names("log"), ["2"]);
+        assert_eq!(
+            bucket.read_all(vec!["log/1".into(), "log/2".into()]).unwrap(),
+            [None, Some(b"content".into())]
+        );
+    }
+
+    #[test]
+    fn requests_and_bytes_are_counted() {
+        let bucket = bucket();
+        bucket.put("log/1", vec![0; 100]).unwrap();
+        bucket.read("log/1").unwrap();
+        bucket.list("log").unwrap();
+        assert_eq!(bucket.traffic(), Traffic { requests: 3, sent: 100, received: 100 });
+    }
+
+    #[test]
+    fn a_place_that_is_no_object_storage_is_refused_with_what_would_be_one() {
+        for url in ["ftp://host/folder", "folder", "s3:/bucket"] {
+            let error = Bucket::at(url, Limits::default()).unwrap_err().to_string();
+            assert!(error.contains("s3://bucket/folder") && error.contains(url), "{error}");
+        }
+    }
+
+    #[test]
+    fn tokens_in_urls_do_not_reach_a_message() {
+        let message = "Error performing GET https://a.blob.core.windows.net/c/x?sig=secret&se=1 in 3 ms";
+        assert_eq!(
+            without_queries(message),
+            "Error performing GET https://a.blob.core.windows.net/c/x?… in 3 ms"
+        );
+    }
+}

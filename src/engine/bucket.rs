@@ -1,0 +1,60 @@
+//! Opening an engine whose memories are in object storage.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Engine;
+use super::copy::LocalCopy;
+use super::home::{Home, LOG};
+use crate::bucket::Bucket;
+use crate::config::Config;
+use crate::error::Error;
+use crate::log::ObjectLog;
+
+impl Engine {
+    pub(super) fn open_url(url: &str, config: Config) -> Result<Self, Error> {
+        Self::open_bucket(Bucket::at(url, config.remote)?, config)
+    }
+
+    /// Opens the store in `bucket`, or makes one there, as [`Engine::open`] does
+    /// with the URL of one. It has one writer at a time: an engine that has it
+    /// open on this or another machine gets [`Error::Fenced`] from its next store
+    /// on, and goes on reading what it had.
+    ///
+    /// A store or a forget returns when the bucket has it, whatever the
+    /// durability. On the local disk there is a copy, which
+    /// [`Config::cache_folder`] says more about.
+    ///
+    /// # Errors
+    /// As [`Engine::open`], and [`Error::Unreachable`] when the bucket does not
+    /// answer.
+    pub fn open_bucket(bucket: Bucket, config: Config) -> Result<Self, Error> {
+        Self::over_copy(bucket, config, true)
+    }
+
+    /// Opens the store in `bucket` as it is at this moment, for reading: there may
+    /// be any number of such engines besides the one that writes, and none of
+    /// them is in its way. What is stored later is seen when it is opened again,
+    /// which reads only what is new.
+    ///
+    /// # Errors
+    /// As [`Engine::open_bucket`], and [`Error::Foreign`] if there is no store.
+    pub fn open_snapshot(bucket: Bucket, config: Config) -> Result<Self, Error> {
+        Self::over_copy(bucket, config, false)
+    }
+
+    fn over_copy(bucket: Bucket, config: Config, writable: bool) -> Result<Self, Error> {
+        config.check()?;
+        let copy = LocalCopy::hold(&config.cache_folder, bucket.clone())?;
+        let (folder, name) = (copy.folder().to_path_buf(), PathBuf::from(bucket.name()));
+        let open = if writable { ObjectLog::open } else { ObjectLog::snapshot };
+        let log = Arc::new(open(bucket, &folder.join(LOG), config.log_cache_bytes)?);
+        let most = config.cache_bytes;
+        let home = Home { folder, name, writable, _temporary: None, copy: Some(copy) };
+        let engine = Self::start(home, config, log)?;
+        if let Some(copy) = &engine.shared.home.copy {
+            copy.make_room(most)?;
+        }
+        Ok(engine)
+    }
+}

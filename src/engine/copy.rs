@@ -1,0 +1,175 @@
+//! Copies on the local disk of stores that are in buckets: a bounded cache, of
+//! which those that were used last stay.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::bucket::Bucket;
+use crate::error::Error;
+
+/// The file that whoever uses a copy has locked, and touches when it does.
+const LOCK: &str = "lock";
+
+/// The copy of one store, held for one engine.
+pub(super) struct LocalCopy {
+    bucket: Bucket,
+    folder: PathBuf,
+    /// Unlocked when it is dropped.
+    _lock: File,
+}
+
+impl LocalCopy {
+    /// A copy of what is in `bucket` that no other engine uses: one that is there
+    /// already, or a new one, in the folder `cache`.
+    pub(super) fn hold(cache: &Path, bucket: Bucket) -> Result<Self, Error> {
+        let name = xxh3_64(bucket.name().as_bytes());
+        for number in 0.. {
+            let folder = cache.join(format!("{name:016x}-{number}"));
+            if let Some(lock) = lock(&folder).map_err(|error| Error::io(&folder, error))? {
+                return Ok(Self { bucket, folder, _lock: lock });
+            }
+        }
+        unreachable!("numbers do not end")
+    }
+
+    pub(super) fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Removes copies that nobody uses, those first that were used longest ago,
+    /// until all together take at most `most` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if this one alone takes more; [`Error::Io`].
+    pub(super) fn make_room(&self, most: u64) -> Result<(), Error> {
+        let cache = self.folder.parent().unwrap_or(&self.folder);
+        let failed = |error| Error::io(cache, error);
+        let own = size(&self.folder).map_err(failed)?;
+        if own > most {
+            let received = format!("{most}, while {} takes {own}", self.bucket.name());
+            let expected = "room for the store that is opened, which is copied as a whole";
+            return Err(Error::Setting { name: "cache_bytes", expected, received });
+        }
+        let mut others = Vec::new();
+        for entry in fs::read_dir(cache).map_err(failed)?.flatten() {
+            let folder = entry.path();
+            if folder != self.folder && folder.is_dir() {
+                let used = fs::metadata(folder.join(LOCK)).and_then(|lock| lock.modified());
+                others.push((used.unwrap_or(SystemTime::UNIX_EPOCH), size(&folder).map_err(failed)?, folder));
+            }
+        }
+        others.sort();
+        let mut total = own + others.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
+        for (_, bytes, folder) in others {
+            if total > most && empty(&folder).map_err(failed)? {
+                total -= bytes;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Locks a copy's folder, unless somebody uses it.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    fs::create_dir_all(folder)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
+    match lock.try_lock() {
+        Ok(()) => {
+            lock.set_modified(SystemTime::now())?;
+            Ok(Some(lock))
+        }
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Removes all of a copy but its lock, which somebody may be waiting for; says
+/// whether it could, because nobody uses it.
+fn empty(folder: &Path) -> io::Result<bool> {
+    let lock = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
+    if lock.try_lock().is_err() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.file_name() {
+            Some(name) if name == LOCK => {}
+            _ if path.is_dir() => fs::remove_dir_all(&path)?,
+            _ => fs::remove_file(&path)?,
+        }
+    }
+    Ok(true)
+}
+
+/// Bytes of all files in a folder; those that go meanwhile do not count.
+fn size(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)?.flatten() {
+        bytes += match entry.metadata() {
+            Ok(found) if found.is_dir() => size(&entry.path())?,
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        };
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::remote::Limits;
+
+    fn hold(cache: &Path, name: &str) -> LocalCopy {
+        let bucket = Bucket::of(Arc::new(InMemory::new()), "", name, Limits::default()).unwrap();
+        LocalCopy::hold(cache, bucket).unwrap()
+    }
+
+    #[test]
+    fn two_engines_of_one_store_have_a_copy_each_and_the_next_gets_one_of_them() {
+        let cache = tempfile::tempdir().unwrap();
+        let (first, second) = (hold(cache.path(), "s3://a"), hold(cache.path(), "s3://a"));
+        assert_ne!(first.folder(), second.folder());
+        let folder = first.folder().to_owned();
+        drop(first);
+        assert_eq!(hold(cache.path(), "s3://a").folder(), folder);
+    }
+
+    #[test]
+    fn the_copies_used_longest_ago_make_room_and_those_in_use_stay() {
+        let cache = tempfile::tempdir().unwrap();
+        let copies = ["s3://oldest", "s3://used", "s3://newer"].map(|name| {
+            let copy = hold(cache.path(), name);
+            fs::create_dir(copy.folder().join("log")).unwrap();
+            fs::write(copy.folder().join("log/file"), [0; 1_000]).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            copy
+        });
+        let [oldest, used, newer] = copies;
+        let left = |copy: &Path| copy.join("log/file").exists();
+        let idle = |copy: LocalCopy| copy.folder().to_owned();
+        let (oldest, newer) = (idle(oldest), idle(newer));
+        let own = hold(cache.path(), "s3://own");
+        fs::write(own.folder().join("file"), [0; 1_000]).unwrap();
+        own.make_room(4_000).unwrap();
+        assert!(left(&oldest));
+        own.make_room(3_000).unwrap();
+        assert!(!left(&oldest) && left(used.folder()) && left(&newer));
+        own.make_room(1_000).unwrap();
+        assert!(left(used.folder()) && !left(&newer));
+        let error = own.make_room(999).unwrap_err().to_string();
+        assert!(error.contains("999") && error.contains("1000") && error.contains("s3://own"), "{error}");
+    }
+}

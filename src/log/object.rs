@@ -1,0 +1,455 @@
+//! The log in object storage: every commit is an object that is made once, with
+//! a copy of their sum on the local disk.
+//!
+//! The objects are a sequence. Whoever makes the next one has committed; object
+//! storage sees to it that nobody else makes the same one, and that is all that
+//! it is asked for. An engine that opens the log for writing makes an empty one:
+//! from then on the writer before finds its place taken, and learns so that it
+//! was replaced. Such objects are not deleted while anybody may still come upon
+//! them. What was committed is in the sequence before it is in the local
+//! copy, so a machine that is lost takes nothing with it, and a copy that is
+//! behind, or gone, is made anew.
+
+mod fold;
+mod span;
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use self::fold::{Folds, Listed};
+use self::span::{Changes, Content, Span, chain};
+use super::{Batch, DiskLog, Durability, Log, Table, Visit, mark, setting_key};
+use crate::bucket::{Bucket, Created};
+use crate::error::Error;
+use crate::key::Timestamp;
+use crate::sync::{Mutex, PoisonError, RwLock, lock};
+
+/// The number of the log, in the local copy.
+const LOG: &str = "object log";
+
+/// The next commit that the local copy lacks, there.
+const NEXT: &str = "object next";
+
+/// Bytes that are written to the local copy at a time.
+const COPIED_AT_ONCE: usize = 8 << 20;
+
+/// A writer that has not committed for so long looks whether it was replaced
+/// before it does, for what would tell it may be deleted after [`fold`]'s week.
+const QUIET: Duration = Duration::from_secs(3600);
+
+/// How often objects that went while they were being read are looked for anew:
+/// they were folded into others.
+const READINGS: usize = 9;
+
+/// What the commits that are not in the local copy amount to; shown to readers
+/// before it.
+type Overlay = Changes;
+
+/// The log of an engine whose memories are in object storage.
+pub struct ObjectLog {
+    bucket: Bucket,
+    local: DiskLog,
+    /// `None` for one that only reads.
+    writer: Option<u64>,
+    head: Mutex<Head>,
+    folds: Folds,
+    overlay: RwLock<Overlay>,
+}
+
+/// The end of the sequence, as far as it is known here.
+#[derive(Debug, Default)]
+struct Head {
+    /// The log's number.
+    log: u64,
+    next: u64,
+    /// Whether another engine has taken over.
+    fenced: bool,
+    /// A commit that was given up without an answer: it may have been made.
+    doubt: Option<Changes>,
+    /// What takes such commits back that were made, for the next one to do.
+    undo: Changes,
+    /// When the bucket last took a commit.
+    heard: Option<SystemTime>,
+}
+
+impl ObjectLog {
+    /// Opens the log in `bucket` for writing, or makes one there, with its local
+    /// copy in the folder `copy`. Another engine that has it open cannot commit
+    /// any more.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::Io`] when the bucket does not answer or
+    /// refuses; [`Error::Foreign`] if something else is in it; [`Error::Corrupt`]
+    /// if objects are missing or damaged; [`Error::Locked`] if the copy is in use.
+    pub fn open(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        let mut log = Self::follow(bucket, copy, cache_bytes)?;
+        let mut readings = 1;
+        while !log.take_over()? {
+            readings += 1;
+            if readings > READINGS {
+                return Err(log.busy());
+            }
+            log = log.follow_again(copy, cache_bytes)?;
+        }
+        if !log.folds.are_complete() {
+            // Objects are missing, all of which the copy has.
+            log.fold_all(&lock(&log.head))?;
+        }
+        Ok(log)
+    }
+
+    /// Opens the log in `bucket` as it is now, for reading. What is committed to
+    /// it from now on stays with this engine, and ends with it.
+    ///
+    /// # Errors
+    /// As [`ObjectLog::open`].
+    pub fn snapshot(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        let log = Self::follow(bucket, copy, cache_bytes)?;
+        match lock(&log.head).next {
+            0 => Err(Error::Foreign { path: log.bucket.name().into(), found: "no store".into() }),
+            _ => Ok(()),
+        }?;
+        Ok(log)
+    }
+
+    /// The copy in `copy`, brought up to date.
+    fn follow(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        let local = open_copy(copy, cache_bytes)?;
+        let folds = Folds::of(bucket.clone())?;
+        let (head, overlay) = (Mutex::default(), RwLock::default());
+        Self { bucket, local, writer: None, head, folds, overlay }.follow_again(copy, cache_bytes)
+    }
+
+    fn follow_again(mut self, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        for _ in 0..READINGS {
+            match self.catch_up()? {
+                CaughtUp::Yes => return Ok(self),
+                CaughtUp::ObjectsWent => {}
+                CaughtUp::CopyIsUseless => {
+                    self.local.close()?;
+                    drop(self.local);
+                    remove_copy(copy)?;
+                    self.local = open_copy(copy, cache_bytes)?;
+                }
+            }
+        }
+        Err(self.busy())
+    }
+
+    /// Reads what the copy lacks, once.
+    fn catch_up(&mut self) -> Result<CaughtUp, Error> {
+        let listed = self.folds.list()?;
+        let spans: Vec<Span> = listed.iter().map(|object| object.span).collect();
+        let end = spans.iter().map(|span| span.last + 1).max().unwrap_or_default();
+        let (copied, number) =
+            ((&self.local as &dyn Log).setting(NEXT)?, (&self.local as &dyn Log).setting(LOG)?);
+        let next = copied.unwrap_or_default();
+        let chain = match chain(&spans, next) {
+            Ok(chain) if next <= end => chain,
+            Ok(_) => return Ok(CaughtUp::CopyIsUseless),
+            Err(_) if next > 0 => return Ok(CaughtUp::CopyIsUseless),
+            Err(missing) => return Err(self.damaged(format!("commit {missing}, which is in no object,"))),
+        };
+        let mut head = Head { log: number.unwrap_or_default(), next, ..Head::default() };
+        let contents = self.bucket.read_all(chain.iter().map(|span| span.name()).collect())?;
+        for (span, bytes) in chain.iter().zip(contents) {
+            let Some(bytes) = bytes else { return Ok(CaughtUp::ObjectsWent) };
+            let content = self.decode(*span, &bytes)?;
+            if number.is_some_and(|number| number != content.log) {
+                return Ok(CaughtUp::CopyIsUseless);
+            }
+            head.log = content.log;
+            head.next = span.last + 1;
+            self.copy(&content.changes, &head)?;
+        }
+        self.folds.found(&listed);
+        self.head = Mutex::new(head);
+        Ok(CaughtUp::Yes)
+    }
+
+    /// Makes the next object, an empty one, and says whether it could: not if others
+    /// have gone on since the objects were listed.
+    fn take_over(&mut self) -> Result<bool, Error> {
+        let writer = random_number();
+        let mut head = lock(&self.head);
+        if head.next == 0 {
+            head.log = random_number();
+        }
+        let content = Content { span: Span::of(head.next), log: head.log, writer, changes: Changes::new() };
+        let Made::Ours(bytes) = self.make(&content)? else { return Ok(false) };
+        // The name may have been free because others have gone beyond it, and have
+        // folded what they had there.
+        let own = content.span;
+        let newest = |object: &Listed| object.span == own || object.span.last < own.last;
+        if !self.folds.list()?.iter().all(newest) {
+            return Ok(false);
+        }
+        head.next += 1;
+        head.heard = Some(SystemTime::now());
+        self.copy(&content.changes, &head)?;
+        drop(head);
+        self.folds.made(content, bytes);
+        self.writer = Some(writer);
+        Ok(true)
+    }
+
+    /// Makes an object, or says what is in its place.
+    fn make(&self, content: &Content) -> Result<Made, Error> {
+        let bytes = content.encode().map_err(|error| Error::io(self.path(), error))?;
+        let (name, length) = (content.span.name(), bytes.len());
+        if self.bucket.create(&name, bytes.clone())? == Created::New {
+            return Ok(Made::Ours(length));
+        }
+        // An attempt may have made it whose answer was lost.
+        match self.bucket.read(&name)? {
+            Some(there) if there == bytes => Ok(Made::Ours(length)),
+            Some(there) => self.decode(content.span, &there).map(Made::Others),
+            None => Ok(Made::Gone),
+        }
+    }
+
+    fn decode(&self, span: Span, bytes: &[u8]) -> Result<Content, Error> {
+        let content = Content::decode(bytes).filter(|content| content.span == span);
+        content.ok_or_else(|| self.damaged(span.name()))
+    }
+
+    /// Adds changes to the local copy, which is then as `head` says.
+    fn copy(&self, changes: &Changes, head: &Head) -> Result<(), Error> {
+        let (mut batch, mut bytes) = (Batch::default(), 0);
+        for ((table, key), value) in changes {
+            bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            batch.change(*table, key.clone(), value.clone());
+            if bytes > COPIED_AT_ONCE {
+                self.local.commit(&std::mem::take(&mut batch), Durability::Buffered)?;
+                bytes = 0;
+            }
+        }
+        batch.put_setting(LOG, head.log);
+        batch.put_setting(NEXT, head.next);
+        self.local.commit(&batch, Durability::Buffered)
+    }
+
+    /// Finds out about a commit that was given up: whether it was made shows when
+    /// an empty one is to take its place.
+    fn settle(&self, head: &mut Head, writer: u64) -> Result<(), Error> {
+        let Some(doubt) = &head.doubt else { return Ok(()) };
+        let void = Content { span: Span::of(head.next), log: head.log, writer, changes: Changes::new() };
+        match self.make(&void)? {
+            Made::Ours(bytes) => self.folds.made(void, bytes),
+            Made::Others(made) if made.writer == writer => {
+                for (table, key) in doubt.keys() {
+                    let before = self.get(*table, key)?;
+                    head.undo.insert((*table, key.clone()), before);
+                }
+                self.folds.made(made, 0);
+            }
+            Made::Others(_) | Made::Gone => return Err(self.fence(head)),
+        }
+        head.next += 1;
+        head.doubt = None;
+        Ok(())
+    }
+
+    fn fence(&self, head: &mut Head) -> Error {
+        head.fenced = true;
+        Error::Fenced { path: self.bucket.name().into() }
+    }
+
+    /// Commits to the sequence, then to the copy. The caller holds the head.
+    fn append(&self, head: &mut Head, writer: u64, changes: Changes) -> Result<(), Error> {
+        if head.fenced {
+            return Err(self.fence(head));
+        }
+        let quiet = head.heard.is_none_or(|heard| heard.elapsed().is_ok_and(|passed| passed > QUIET));
+        if quiet
+            && head.doubt.is_none()
+            && self.folds.list()?.iter().any(|object| object.span.last >= head.next)
+        {
+            return Err(self.fence(head));
+        }
+        // What was not worth a commit of its own, and what the copy lacks.
+        let noted = self.overlay.read().unwrap_or_else(PoisonError::into_inner).clone();
+        self.settle(head, writer)?;
+        let mut all = head.undo.clone();
+        all.extend(noted.clone());
+        all.extend(changes);
+        let content = Content { span: Span::of(head.next), log: head.log, writer, changes: all };
+        match self.make(&content) {
+            Ok(Made::Ours(bytes)) => {
+                head.next += 1;
+                head.heard = Some(SystemTime::now());
+                head.undo.clear();
+                let copied = self.copy(&content.changes, head);
+                let mut overlay = self.overlay.write().unwrap_or_else(PoisonError::into_inner);
+                match copied {
+                    Ok(()) => overlay.retain(|key, value| noted.get(key) != Some(value)),
+                    // It is committed all the same. The copy gets it with the next
+                    // commit, or from the bucket when the log is opened again.
+                    Err(_) => overlay.extend(content.changes.clone()),
+                }
+                drop(overlay);
+                self.folds.made(content, bytes);
+                Ok(())
+            }
+            Ok(Made::Others(_) | Made::Gone) => Err(self.fence(head)),
+            Err(error) => {
+                head.doubt = Some(content.changes);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes all commits one object.
+    fn fold_all(&self, head: &Head) -> Result<(), Error> {
+        let span = Span { first: 0, last: head.next.saturating_sub(1) };
+        let writer = self.writer.unwrap_or_default();
+        self.folds.replace_all(&Content { span, log: head.log, writer, changes: self.contents()? })
+    }
+
+    fn path(&self) -> &Path {
+        Path::new(self.bucket.name())
+    }
+
+    fn busy(&self) -> Error {
+        let (what, action) = (self.bucket.name().into(), "follow the log");
+        let message = "its objects go while they are read".into();
+        Error::Unreachable { what, action, attempts: READINGS as u32, message }
+    }
+
+    fn damaged(&self, what: String) -> Error {
+        Error::Corrupt { path: self.path().into(), what }
+    }
+
+    /// All that is in the log, without what is the local copy's own.
+    fn contents(&self) -> Result<Changes, Error> {
+        let own = [LOG, NEXT, mark::SETTING].map(setting_key);
+        let mut contents = Changes::new();
+        for table in Table::ALL {
+            self.scan(table, &[], &mut |key, value| {
+                if table != Table::Catalogue || !own.iter().any(|own| own == key) {
+                    contents.insert((table, key.to_vec()), Some(value.to_vec()));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(contents)
+    }
+}
+
+/// How far reading the sequence has come.
+enum CaughtUp {
+    Yes,
+    ObjectsWent,
+    CopyIsUseless,
+}
+
+/// What an object was found to be when it was to be made.
+enum Made {
+    /// As it was to be, of so many bytes.
+    Ours(usize),
+    Others(Content),
+    /// It was there, and others have folded it since.
+    Gone,
+}
+
+impl Log for ObjectLog {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        if !overlay.is_empty()
+            && let Some(value) = overlay.get(&(table, key.to_vec()))
+        {
+            return Ok(value.clone());
+        }
+        drop(overlay);
+        self.local.get(table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
+        let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        let from = overlay.range((table, prefix.to_vec())..);
+        let over: Overlay = from
+            .take_while(|((of, key), _)| *of == table && key.starts_with(prefix))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        drop(overlay);
+        if over.is_empty() {
+            return self.local.scan(table, prefix, visit);
+        }
+        let mut found = Changes::new();
+        self.local.scan(table, prefix, &mut |key, value| {
+            found.insert((table, key.to_vec()), Some(value.to_vec()));
+            Ok(())
+        })?;
+        found.extend(over);
+        found
+            .iter()
+            .try_for_each(|((_, key), value)| value.as_ref().map_or(Ok(()), |value| visit(key, value)))
+    }
+
+    fn commit(&self, batch: &Batch, _durability: Durability) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let changes = changes(batch);
+        match self.writer {
+            Some(writer) => self.append(&mut lock(&self.head), writer, changes),
+            None => {
+                self.overlay.write().unwrap_or_else(PoisonError::into_inner).extend(changes);
+                Ok(())
+            }
+        }
+    }
+
+    fn note(&self, batch: &Batch) -> Result<(), Error> {
+        self.overlay.write().unwrap_or_else(PoisonError::into_inner).extend(changes(batch));
+        Ok(())
+    }
+
+    fn compact(&self) -> Result<(), Error> {
+        let Some(writer) = self.writer else { return Ok(()) };
+        let mut head = lock(&self.head);
+        // Also what is in doubt and what was noted.
+        self.append(&mut head, writer, Changes::new())?;
+        self.fold_all(&head)?;
+        drop(head);
+        self.local.compact()
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        if let Some(writer) = self.writer {
+            let mut head = lock(&self.head);
+            let noted = !self.overlay.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+            if (noted || head.doubt.is_some()) && !head.fenced {
+                self.append(&mut head, writer, Changes::new())?;
+            }
+            drop(head);
+            self.folds.finish()?;
+        }
+        self.local.close()
+    }
+}
+
+fn changes(batch: &Batch) -> Changes {
+    batch.changes.iter().map(|(table, key, value)| ((*table, key.clone()), value.clone())).collect()
+}
+
+fn random_number() -> u64 {
+    RandomState::new().hash_one(Timestamp::now())
+}
+
+/// Opens a local copy; one that is damaged is made anew, for all of it is in the
+/// bucket.
+fn open_copy(folder: &Path, cache_bytes: u64) -> Result<DiskLog, Error> {
+    match DiskLog::open(folder, cache_bytes) {
+        Err(Error::Corrupt { .. }) => {
+            remove_copy(folder)?;
+            DiskLog::open(folder, cache_bytes)
+        }
+        opened => opened,
+    }
+}
+
+fn remove_copy(folder: &Path) -> Result<(), Error> {
+    std::fs::remove_dir_all(folder).map_err(|error| Error::io(folder, error))
+}

@@ -1,0 +1,240 @@
+//! Folding: several objects of the log become one, so that there are few to read
+//! when the log is opened.
+//!
+//! It takes nothing away before what replaces it is there, and what replaces it
+//! follows from the commits alone; so it needs no agreement with other engines,
+//! and may fail, or be interrupted, at any moment.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::span::{Changes, Content, Span, chain};
+use crate::bucket::{Bucket, Object};
+use crate::error::Error;
+use crate::sync::{Mutex, lock};
+
+/// Commits that wait to be folded. With half as many, an engine would write a
+/// third more objects; with twice as many, one that opens would read so many more.
+const COMMITS: usize = 16;
+
+/// Bytes of commits that wait at most, for they are kept in memory.
+const COMMIT_BYTES: usize = 4 << 20;
+
+/// An older object is folded in as well while it is not larger than so many times
+/// what it is folded into: so every byte is written a logarithm of times, and
+/// the number of objects is a logarithm too.
+const GROWTH: usize = 2;
+
+/// How long an empty object keeps its name at least. Engines that open the log make
+/// them, and it is by these names that those which they replace learn of it; an
+/// engine that has heard nothing for [`QUIET`](super::QUIET) looks first.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// An object of the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    pub span: Span,
+    pub bytes: usize,
+    age: Duration,
+}
+
+/// What there is to fold of one log.
+#[derive(Clone)]
+pub(super) struct Folds {
+    bucket: Bucket,
+    state: Arc<Mutex<State>>,
+    /// Bytes of an object without changes.
+    empty: usize,
+}
+
+#[derive(Default)]
+struct State {
+    /// The objects of the sequence before `recent`.
+    parts: Vec<Listed>,
+    /// Commits, with the bytes of their objects.
+    recent: Vec<(Arc<Content>, usize)>,
+    /// Objects that are not needed any more. They go with the next fold: somebody
+    /// who has listed them may still be reading.
+    superseded: Vec<Span>,
+    worker: Option<JoinHandle<()>>,
+    /// Whether the objects in the bucket begin with the first commit.
+    complete: bool,
+}
+
+impl Folds {
+    pub(super) fn of(bucket: Bucket) -> Result<Self, Error> {
+        let empty = Content::empty_bytes().map_err(|error| Error::io(bucket.name().as_ref(), error))?;
+        Ok(Self { bucket, state: Arc::default(), empty })
+    }
+
+    /// The objects of the log.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if there are others instead.
+    pub(super) fn list(&self) -> Result<Vec<Listed>, Error> {
+        let objects = self.bucket.list("log")?;
+        let ours = |object: &Object| {
+            let span = Span::named(&object.name)?;
+            Some(Listed { span, bytes: object.bytes as usize, age: object.age })
+        };
+        let listed: Vec<Listed> = objects.iter().filter_map(ours).collect();
+        match objects.first() {
+            Some(other) if listed.is_empty() => {
+                let found = format!("log/{}", other.name);
+                Err(Error::Foreign { path: self.bucket.name().into(), found })
+            }
+            _ => Ok(listed),
+        }
+    }
+
+    /// Takes note of all objects of the log.
+    pub(super) fn found(&self, listed: &[Listed]) {
+        let spans: Vec<Span> = listed.iter().map(|object| object.span).collect();
+        let needed = chain(&spans, 0);
+        let mut state = lock(&self.state);
+        state.complete = needed.is_ok();
+        let needed = needed.unwrap_or(spans);
+        let (parts, others): (Vec<Listed>, Vec<Listed>) =
+            listed.iter().partition(|object| needed.contains(&object.span));
+        state.parts = parts;
+        state.parts.sort_unstable_by_key(|object| object.span);
+        state.superseded =
+            others.iter().filter(|object| self.may_go(object)).map(|object| object.span).collect();
+    }
+
+    /// Whether an object that is not needed may be deleted.
+    fn may_go(&self, object: &Listed) -> bool {
+        object.bytes != self.empty || object.age > KEPT
+    }
+
+    /// Whether the objects in the bucket are the whole log.
+    pub(super) fn are_complete(&self) -> bool {
+        lock(&self.state).complete
+    }
+
+    /// Takes note of a commit, and folds if there are enough of them.
+    pub(super) fn made(&self, content: Content, bytes: usize) {
+        let mut state = lock(&self.state);
+        state.recent.push((Arc::new(content), bytes));
+        let waiting: usize = state.recent.iter().map(|(_, bytes)| bytes).sum();
+        let due = state.recent.len() >= COMMITS || waiting >= COMMIT_BYTES;
+        let idle = state.worker.as_ref().is_none_or(JoinHandle::is_finished);
+        if due && idle {
+            let folds = self.clone();
+            // What fails is tried again with the next commit.
+            let work = move || drop(folds.fold());
+            state.worker = std::thread::Builder::new().name("mnemocore-fold".into()).spawn(work).ok();
+        }
+    }
+
+    /// Folds what there is, and waits for it.
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        self.wait();
+        self.fold()
+    }
+
+    fn wait(&self) {
+        let worker = lock(&self.state).worker.take();
+        if let Some(worker) = worker {
+            // Had it panicked, the objects are as they were.
+            let _ = worker.join();
+        }
+    }
+
+    /// Puts one object in the place of all, and deletes those.
+    pub(super) fn replace_all(&self, whole: &Content) -> Result<(), Error> {
+        self.wait();
+        let bytes = self.put(whole)?;
+        let mut others = self.list()?;
+        others.retain(|object| object.span != whole.span && object.span.last <= whole.span.last);
+        others.retain(|object| self.may_go(object));
+        self.bucket.delete(others.iter().map(|object| object.span.name()).collect())?;
+        let parts = vec![Listed { span: whole.span, bytes, age: Duration::ZERO }];
+        *lock(&self.state) = State { parts, complete: true, ..State::default() };
+        Ok(())
+    }
+
+    fn put(&self, content: &Content) -> Result<usize, Error> {
+        let bytes = content.encode().map_err(|error| Error::io(self.bucket.name().as_ref(), error))?;
+        let length = bytes.len();
+        self.bucket.put(&content.span.name(), bytes)?;
+        Ok(length)
+    }
+
+    fn fold(&self) -> Result<(), Error> {
+        while !self.fold_once()? {
+            self.look_again()?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of the objects that are there, after others have folded some.
+    fn look_again(&self) -> Result<(), Error> {
+        let mut before = self.list()?;
+        let mut state = lock(&self.state);
+        let first = state.recent.first().map_or(u64::MAX, |(content, _)| content.span.first);
+        before.retain(|object| object.span.last < first);
+        let spans: Vec<Span> = before.iter().map(|object| object.span).collect();
+        let needed = chain(&spans, 0).unwrap_or_default();
+        before.retain(|object| needed.contains(&object.span));
+        before.sort_unstable_by_key(|object| object.span);
+        state.parts = before;
+        Ok(())
+    }
+
+    /// Folds what there is, and says whether it could: not if an object is gone
+    /// because others have folded it.
+    fn fold_once(&self) -> Result<bool, Error> {
+        let (recent, parts) = {
+            let state = lock(&self.state);
+            (state.recent.clone(), state.parts.clone())
+        };
+        let Some((newest, _)) = recent.last() else { return Ok(true) };
+        let age = Duration::ZERO;
+        let mut folded: Vec<Listed> =
+            recent.iter().map(|(content, bytes)| Listed { span: content.span, bytes: *bytes, age }).collect();
+        let mut size: usize = recent.iter().map(|(_, bytes)| bytes).sum();
+        let mut changes = Changes::new();
+        for (content, _) in &recent {
+            changes.extend(content.changes.clone());
+        }
+        let mut kept = parts.as_slice();
+        while let Some((part, older)) = kept.split_last()
+            && part.bytes <= GROWTH * size
+        {
+            let span = part.span;
+            let Some(content) = self.bucket.read(&span.name())? else { return Ok(false) };
+            let content = Content::decode(&content)
+                .ok_or_else(|| Error::Corrupt { path: self.bucket.name().into(), what: span.name() })?;
+            let newer = std::mem::replace(&mut changes, content.changes);
+            changes.extend(newer);
+            folded.push(*part);
+            size += part.bytes;
+            kept = older;
+        }
+        let first = folded.iter().map(|object| object.span.first).min().unwrap_or_default();
+        if first == 0 {
+            changes.retain(|_, value| value.is_some());
+        }
+        let span = Span { first, last: newest.span.last };
+        let bytes = self.put(&Content { span, changes, ..Content::clone(newest) })?;
+        self.put_in_place(Listed { span, bytes, age }, kept.to_vec(), &folded).map(|()| true)
+    }
+
+    /// Notes a new object, and deletes what the one before has superseded.
+    fn put_in_place(&self, new: Listed, mut parts: Vec<Listed>, folded: &[Listed]) -> Result<(), Error> {
+        let superseded = folded.iter().filter(|old| old.span != new.span && self.may_go(old));
+        let mut state = lock(&self.state);
+        state.recent.retain(|(content, _)| content.span.first > new.span.last);
+        parts.push(new);
+        state.parts = parts;
+        let gone = std::mem::replace(&mut state.superseded, superseded.map(|old| old.span).collect());
+        drop(state);
+        let deleted = self.bucket.delete(gone.iter().map(|span| span.name()).collect());
+        if deleted.is_err() {
+            lock(&self.state).superseded.extend(gone);
+        }
+        deleted
+    }
+}

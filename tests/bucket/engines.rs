@@ -1,0 +1,193 @@
+//! Engines over object storage do what they do over a folder.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mnemocore::{Config, Engine, Error, MemoryId, NewMemory, Query};
+
+use super::common::{assert_complete, everything, find, note, tiny, word};
+use super::faulty::{Faulty, LIMITS};
+
+fn config(cache: &Path) -> Config {
+    Config { cache_folder: cache.into(), remote: LIMITS, ..tiny() }
+}
+
+fn open(objects: &Arc<Faulty>, cache: &Path) -> Engine {
+    Engine::open_bucket(objects.bucket(LIMITS), config(cache)).unwrap()
+}
+
+fn fill(engine: &Engine, numbers: std::ops::Range<usize>) -> Vec<MemoryId> {
+    engine.store_batch(numbers.map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap()
+}
+
+#[test]
+fn memories_of_all_tiers_are_there_again_on_another_machine() {
+    let objects = Faulty::new(1);
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = open(&objects, here.path());
+    fill(&engine, 0..60);
+    engine.consolidate().unwrap();
+    let stats = engine.stats();
+    assert!(stats.memories.iter().all(|&count| count > 0), "{stats:?}");
+    drop(engine);
+    let engine = open(&objects, there.path());
+    assert_eq!(engine.stats().memories, stats.memories);
+    assert!(engine.mended().is_empty(), "segments are fetched, not made anew");
+    assert_complete(&engine, 60);
+}
+
+#[test]
+fn a_segment_that_is_gone_from_the_bucket_is_made_anew() {
+    let objects = Faulty::new(1);
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = open(&objects, here.path());
+    fill(&engine, 0..60);
+    engine.consolidate().unwrap();
+    drop(engine);
+    let segments: Vec<String> =
+        objects.contents().into_iter().map(|(name, _)| name).filter(|name| name.contains("/cold/")).collect();
+    assert!(!segments.is_empty());
+    segments.iter().for_each(|name| objects.overwrite(name, None));
+    let engine = open(&objects, there.path());
+    assert_eq!(engine.mended().len(), segments.len());
+    assert_complete(&engine, 60);
+}
+
+#[test]
+fn segments_that_were_replaced_go_from_the_bucket() {
+    let objects = Faulty::new(1);
+    let here = tempfile::tempdir().unwrap();
+    let engine = open(&objects, here.path());
+    for round in 0..6 {
+        fill(&engine, round * 30..(round + 1) * 30);
+        engine.consolidate().unwrap();
+    }
+    engine.consolidate().unwrap();
+    let segments = objects.contents().iter().filter(|(name, _)| name.contains("/cold/")).count();
+    let files = super::common::files_ending(here.path(), "seg").len();
+    assert_eq!(segments, files);
+    drop(engine);
+    assert_complete(&open(&objects, tempfile::tempdir().unwrap().path()), 180);
+}
+
+#[test]
+fn a_snapshot_shows_what_was_stored_before_it_and_takes_nothing() {
+    let objects = Faulty::new(1);
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let writer = open(&objects, here.path());
+    fill(&writer, 0..40);
+    writer.consolidate().unwrap();
+    let snapshot = || Engine::open_snapshot(objects.bucket(LIMITS), config(there.path())).unwrap();
+    let (reader, other) = (snapshot(), snapshot());
+    fill(&writer, 40..50);
+    assert_complete(&reader, 40);
+    assert_complete(&other, 40);
+    let refused = [
+        reader.store("a memory").map(drop),
+        reader.store_batch(vec![NewMemory::new("a memory")]).map(drop),
+        reader.forget(MemoryId(0)).map(drop),
+        reader.consolidate().map(drop),
+        reader.compact(),
+    ];
+    for answer in refused {
+        assert!(matches!(answer, Err(Error::ReadOnly { .. })), "{answer:?}");
+    }
+    drop(reader);
+    assert_complete(&snapshot(), 50);
+    writer.store("the writer goes on").unwrap();
+}
+
+#[test]
+fn a_snapshot_of_nothing_is_refused() {
+    let (objects, cache) = (Faulty::new(1), tempfile::tempdir().unwrap());
+    let refused = Engine::open_snapshot(objects.bucket(LIMITS), config(cache.path())).map(drop);
+    assert!(matches!(refused, Err(Error::Foreign { .. })));
+}
+
+#[test]
+fn an_engine_that_was_replaced_stores_nothing_and_goes_on_reading() {
+    let objects = Faulty::new(1);
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = open(&objects, here.path());
+    let ids = fill(&first, 0..30);
+    let second = open(&objects, there.path());
+    assert!(matches!(first.store("too late"), Err(Error::Fenced { .. })));
+    assert!(matches!(first.forget(ids[0]), Err(Error::Fenced { .. })));
+    assert_complete(&first, 30);
+    assert!(second.forget(ids[0]).unwrap());
+    fill(&second, 30..31);
+    assert_eq!(second.stats().total(), 30);
+    drop(first);
+    drop(second);
+    assert_eq!(everything(&open(&objects, here.path()), &Default::default()).len(), 30);
+}
+
+#[test]
+fn while_the_bucket_is_away_stores_are_refused_recalls_answered_and_nothing_is_lost() {
+    let objects = Faulty::new(1);
+    let here = tempfile::tempdir().unwrap();
+    let engine = open(&objects, here.path());
+    let ids = fill(&engine, 0..60);
+    engine.consolidate().unwrap();
+    objects.away(true);
+    let error = engine.store(note("refused")).unwrap_err();
+    assert!(matches!(error, Error::Unreachable { attempts: 3, .. }), "{error}");
+    assert!(matches!(engine.forget(ids[0]), Err(Error::Unreachable { .. })));
+    assert_complete(&engine, 60);
+    let opened = Engine::open_bucket(objects.bucket(LIMITS), config(here.path())).map(drop);
+    assert!(matches!(opened, Err(Error::Unreachable { .. })));
+    objects.away(false);
+    assert_complete(&engine, 60);
+    fill(&engine, 60..90);
+    // A move whose segment cannot be written leaves the memories where they were.
+    objects.away(true);
+    assert!(matches!(engine.consolidate(), Err(Error::Unreachable { .. })));
+    assert!(matches!(engine.compact(), Err(Error::Unreachable { .. })));
+    assert_complete(&engine, 90);
+    objects.away(false);
+    engine.compact().unwrap();
+    assert_complete(&engine, 90);
+    drop(engine);
+    let engine = open(&objects, tempfile::tempdir().unwrap().path());
+    assert_complete(&engine, 90);
+    assert_eq!(find(&engine, "refused").filter(|(_, text)| text.contains("refused")), None);
+}
+
+#[test]
+fn recalls_alone_write_no_objects() {
+    let objects = Faulty::new(1);
+    let here = tempfile::tempdir().unwrap();
+    let engine = open(&objects, here.path());
+    fill(&engine, 0..5);
+    let before = objects.contents();
+    for number in 0..5 {
+        engine.recall(&Query::text(word(number))).unwrap();
+    }
+    engine.consolidate().unwrap();
+    assert_eq!(objects.contents(), before);
+    drop(engine);
+    assert!(objects.contents() != before, "what was recalled is noted when the engine closes");
+}
+
+#[test]
+fn a_store_that_does_not_fit_into_the_cache_says_how_large_it_is() {
+    let (objects, cache) = (Faulty::new(1), tempfile::tempdir().unwrap());
+    fill(&open(&objects, cache.path()), 0..60);
+    let small = Config { cache_bytes: 10_000, ..config(cache.path()) };
+    let error = Engine::open_bucket(objects.bucket(LIMITS), small).map(drop).unwrap_err().to_string();
+    assert!(error.contains("cache_bytes") && error.contains("10000"), "{error}");
+}
+
+#[test]
+fn a_url_of_a_folder_opens_as_a_bucket() {
+    let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let url = format!("file://{}/agents/anna", folder.path().display());
+    let engine = Engine::open(&url, config(cache.path())).unwrap();
+    fill(&engine, 0..60);
+    engine.consolidate().unwrap();
+    drop(engine);
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_complete(&Engine::open(&url, config(elsewhere.path())).unwrap(), 60);
+    let error = Engine::open("ftp://host/folder", config(cache.path())).map(drop).unwrap_err();
+    assert!(error.to_string().contains("s3://bucket/folder"), "{error}");
+}

@@ -1,0 +1,159 @@
+//! A store of objects in memory whose answers are late, lost or refused.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fastrand::Rng;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use mnemocore::Bucket;
+use mnemocore::remote::Limits;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+/// Short ones, so that what is given up is given up soon.
+pub(crate) const LIMITS: Limits =
+    Limits { call: Duration::from_secs(5), attempts: 3, pause: Duration::from_millis(1) };
+
+/// Objects that several machines share, and what happens on the way to them.
+#[derive(Debug)]
+pub(crate) struct Faulty {
+    objects: InMemory,
+    random: Mutex<Rng>,
+    /// So many requests of a hundred are not made, and so many are made but not
+    /// answered.
+    lost: AtomicU8,
+    unanswered: AtomicU8,
+    away: AtomicBool,
+}
+
+impl Faulty {
+    pub(crate) fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            objects: InMemory::new(),
+            random: Mutex::new(Rng::with_seed(seed)),
+            lost: AtomicU8::new(0),
+            unanswered: AtomicU8::new(0),
+            away: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn bucket(self: &Arc<Self>, limits: Limits) -> Bucket {
+        Bucket::of(self.clone(), "agents/anna", "test://agents/anna", limits).unwrap()
+    }
+
+    /// So many requests of a hundred are lost from now on, and so many answers.
+    pub(crate) fn lose(&self, requests: u8, answers: u8) {
+        self.lost.store(requests, Ordering::SeqCst);
+        self.unanswered.store(answers, Ordering::SeqCst);
+    }
+
+    /// Whether no request arrives from now on.
+    pub(crate) fn away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// All objects with their contents.
+    pub(crate) fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        let read = async {
+            let listed: Vec<_> = self.objects.list(None).collect().await;
+            let mut found = Vec::new();
+            for meta in listed {
+                let path = meta.unwrap().location;
+                let answer = self.objects.get_opts(&path, GetOptions::default()).await.unwrap();
+                found.push((path.to_string(), answer.bytes().await.unwrap().to_vec()));
+            }
+            found
+        };
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(read)
+    }
+
+    pub(crate) fn overwrite(&self, name: &str, content: Option<Vec<u8>>) {
+        let path = Path::from(name);
+        let write = async {
+            match content {
+                Some(content) => {
+                    self.objects.put_opts(&path, content.into(), PutOptions::default()).await.map(drop)
+                }
+                None => {
+                    let paths = futures_util::stream::iter([Ok(path)]).boxed();
+                    self.objects.delete_stream(paths).collect::<Vec<_>>().await;
+                    Ok(())
+                }
+            }
+        };
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(write).unwrap();
+    }
+
+    fn chance(&self, percent: &AtomicU8) -> bool {
+        self.random.lock().unwrap().u8(0..100) < percent.load(Ordering::SeqCst)
+    }
+
+    fn ask(&self) -> Result<()> {
+        if self.away.load(Ordering::SeqCst) || self.chance(&self.lost) { Err(broken()) } else { Ok(()) }
+    }
+
+    fn answer<T>(&self, answer: Result<T>) -> Result<T> {
+        if self.chance(&self.unanswered) { Err(broken()) } else { answer }
+    }
+}
+
+fn broken() -> Error {
+    Error::Generic { store: "test", source: "the connection broke".into() }
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("objects in memory")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.ask()?;
+        self.answer(self.objects.put_opts(path, payload, options).await)
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.objects.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.ask()?;
+        self.answer(self.objects.get_opts(path, options).await)
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        if self.away.load(Ordering::SeqCst) || self.chance(&self.lost) {
+            return futures_util::stream::iter([Err(broken())]).boxed();
+        }
+        self.objects.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        if self.away.load(Ordering::SeqCst) || self.chance(&self.lost) {
+            return futures_util::stream::iter([Err(broken())]).boxed();
+        }
+        self.objects.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.objects.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.objects.copy_opts(from, to, options).await
+    }
+}

@@ -1,0 +1,7 @@
+//! Memories in object storage: the log by itself, and engines over it.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod engines;
+mod faulty;
+mod sequence;

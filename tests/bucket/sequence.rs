@@ -1,0 +1,370 @@
+//! The log in object storage as a sequence of commits: whatever happens on the way
+//! to it, what was acknowledged is there, once, in its order, and nobody writes
+//! who was replaced.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use mnemocore::log::{Batch, Durability, Log, ObjectLog, Table};
+use mnemocore::remote::Limits;
+use mnemocore::{Error, MemoryId};
+use proptest::prelude::*;
+
+use super::faulty::{Faulty, LIMITS};
+
+const CACHE_BYTES: u64 = 1 << 20;
+
+type Values = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn open(objects: &Arc<Faulty>, copy: &Path) -> ObjectLog {
+    ObjectLog::open(objects.bucket(LIMITS), copy, CACHE_BYTES).unwrap()
+}
+
+fn put(id: u64, value: &str) -> Batch {
+    let mut batch = Batch::default();
+    batch.put_record(MemoryId(id), value.as_bytes(), None);
+    batch
+}
+
+fn commit(log: &ObjectLog, id: u64, value: &str) -> Result<(), Error> {
+    log.commit(&put(id, value), Durability::Buffered)
+}
+
+fn value(log: &ObjectLog, id: u64) -> Option<String> {
+    log.record(MemoryId(id)).unwrap().map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+fn records(log: &ObjectLog) -> Values {
+    let mut found = Values::new();
+    log.scan(Table::Records, &[], &mut |key, value| {
+        found.insert(key.to_vec(), value.to_vec());
+        Ok(())
+    })
+    .unwrap();
+    found
+}
+
+/// What a machine does to a log.
+#[derive(Clone, Debug)]
+enum Step {
+    Commit(Vec<(u8, Option<u16>)>),
+    Note(u8, u16),
+    Compact,
+    /// Closed, and opened again on the same machine or with an empty disk.
+    Close {
+        moves: bool,
+    },
+    /// As when the process is killed.
+    Kill {
+        moves: bool,
+    },
+}
+
+fn some_step() -> impl Strategy<Value = Step> {
+    let change = (any::<u8>(), prop::option::weighted(0.7, any::<u16>()));
+    prop_oneof![
+        20 => prop::collection::vec(change, 1..6).prop_map(Step::Commit),
+        3 => (any::<u8>(), any::<u16>()).prop_map(|(id, value)| Step::Note(id, value)),
+        1 => Just(Step::Compact),
+        1 => any::<bool>().prop_map(|moves| Step::Close { moves }),
+        2 => any::<bool>().prop_map(|moves| Step::Kill { moves }),
+    ]
+}
+
+fn batch_of(changes: &[(u8, Option<u16>)]) -> Batch {
+    let mut batch = Batch::default();
+    for &(id, value) in changes {
+        match value {
+            Some(value) => batch.put_record(MemoryId(id.into()), &value.to_le_bytes(), None),
+            None => batch.remove_record(MemoryId(id.into()), false),
+        }
+    }
+    batch
+}
+
+fn apply(values: &mut Values, changes: &[(u8, Option<u16>)]) {
+    for &(id, value) in changes {
+        let key = u64::from(id).to_be_bytes().to_vec();
+        match value {
+            Some(value) => drop(values.insert(key, value.to_le_bytes().into())),
+            None => drop(values.remove(&key)),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_sequence_of_commits_is_there_again_on_any_machine(
+        steps in prop::collection::vec(some_step(), 1..120),
+    ) {
+        let objects = Faulty::new(1);
+        let mut random = fastrand::Rng::with_seed(steps.len() as u64);
+        let mut disk = tempfile::tempdir().unwrap();
+        let mut log = open(&objects, disk.path());
+        // What is committed, and what is noted and not yet.
+        let (mut expected, mut noted) = (Values::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Commit(changes) => {
+                    log.commit(&batch_of(&changes), Durability::Buffered).unwrap();
+                    apply(&mut expected, &std::mem::take(&mut noted));
+                    apply(&mut expected, &changes);
+                }
+                Step::Note(id, value) => {
+                    log.note(&batch_of(&[(id, Some(value))])).unwrap();
+                    noted.push((id, Some(value)));
+                }
+                Step::Compact => {
+                    log.compact().unwrap();
+                    apply(&mut expected, &std::mem::take(&mut noted));
+                }
+                Step::Close { moves } => {
+                    log.close().unwrap();
+                    apply(&mut expected, &std::mem::take(&mut noted));
+                    drop(log);
+                    if moves {
+                        disk = tempfile::tempdir().unwrap();
+                    }
+                    log = open(&objects, disk.path());
+                }
+                Step::Kill { moves } => {
+                    noted.clear();
+                    drop(log);
+                    if moves {
+                        disk = tempfile::tempdir().unwrap();
+                    }
+                    log = open(&objects, disk.path());
+                }
+            }
+            let mut shown = expected.clone();
+            apply(&mut shown, &noted);
+            prop_assert_eq!(&records(&log), &shown);
+            if random.u8(0..8) > 0 {
+                continue;
+            }
+            let reader = tempfile::tempdir().unwrap();
+            let snapshot =
+                ObjectLog::snapshot(objects.bucket(LIMITS), reader.path(), CACHE_BYTES).unwrap();
+            prop_assert_eq!(&records(&snapshot), &expected);
+        }
+    }
+
+    #[test]
+    fn with_answers_lost_what_was_acknowledged_is_there_and_what_was_refused_is_not(
+        seed in any::<u64>(), lost in 0u8..40, unanswered in 0u8..40, attempts in 1u32..4,
+    ) {
+        let objects = Faulty::new(seed);
+        let disk = tempfile::tempdir().unwrap();
+        let limits = Limits { attempts, ..LIMITS };
+        let log = ObjectLog::open(objects.bucket(limits), disk.path(), CACHE_BYTES).unwrap();
+        objects.lose(lost, unanswered);
+        let mut expected = Values::new();
+        let mut refused = 0;
+        for number in 0..80u64 {
+            let text = format!("value {number}");
+            match commit(&log, number % 23, &text) {
+                Ok(()) => drop(expected.insert((number % 23).to_be_bytes().into(), text.into())),
+                Err(Error::Unreachable { .. }) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+            prop_assert_eq!(&records(&log), &expected);
+        }
+        prop_assert!(refused < 80 || lost + unanswered > 30);
+        objects.lose(0, 0);
+        // The next commit settles what became of the last that was refused.
+        commit(&log, 99, "settled").unwrap();
+        expected.insert(99u64.to_be_bytes().into(), b"settled".into());
+        drop(log);
+        let elsewhere = tempfile::tempdir().unwrap();
+        prop_assert_eq!(&records(&open(&objects, elsewhere.path())), &expected);
+        prop_assert_eq!(&records(&open(&objects, disk.path())), &expected);
+    }
+}
+
+#[test]
+fn a_writer_that_was_replaced_gets_a_typed_error_and_overwrites_nothing() {
+    let objects = Faulty::new(1);
+    let disks = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let first = open(&objects, disks[0].path());
+    commit(&first, 1, "by the first").unwrap();
+    let second = open(&objects, disks[1].path());
+    for _ in 0..3 {
+        let error = commit(&first, 1, "too late").unwrap_err();
+        assert!(matches!(&error, Error::Fenced { path } if path.to_str() == Some("test://agents/anna")));
+        assert!(matches!(first.compact(), Err(Error::Fenced { .. })));
+    }
+    assert_eq!(value(&first, 1).unwrap(), "by the first", "it goes on reading what it had");
+    assert_eq!(value(&second, 1).unwrap(), "by the first");
+    commit(&second, 1, "by the second").unwrap();
+    first.close().unwrap();
+    second.close().unwrap();
+    drop((first, second));
+    assert_eq!(value(&open(&objects, disks[0].path()), 1).unwrap(), "by the second");
+}
+
+#[test]
+fn of_writers_that_replace_each_other_all_the_time_nothing_acknowledged_is_lost() {
+    const WRITERS: u64 = 4;
+    let objects = Faulty::new(7);
+    objects.lose(0, 10);
+    let acknowledged = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (objects, acknowledged) = (&objects, &acknowledged);
+            scope.spawn(move || {
+                let disk = tempfile::tempdir().unwrap();
+                let mut number = writer;
+                for _ in 0..10 {
+                    let Ok(log) = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES) else {
+                        continue;
+                    };
+                    for _ in 0..40 {
+                        let text = format!("value {number}");
+                        if commit(&log, number, &text).is_err() {
+                            break;
+                        }
+                        acknowledged.lock().unwrap().insert(number, text);
+                        number += WRITERS;
+                    }
+                }
+            });
+        }
+    });
+    objects.lose(0, 0);
+    let acknowledged = acknowledged.into_inner().unwrap();
+    assert!(acknowledged.len() > 20, "only {} commits", acknowledged.len());
+    let disk = tempfile::tempdir().unwrap();
+    let log = open(&objects, disk.path());
+    for (id, text) in acknowledged {
+        assert_eq!(value(&log, id).as_ref(), Some(&text));
+    }
+}
+
+#[test]
+fn readers_see_what_was_committed_before_while_objects_are_folded_under_them() {
+    let objects = Faulty::new(1);
+    let disk = tempfile::tempdir().unwrap();
+    let log = open(&objects, disk.path());
+    let done = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..400 {
+                commit(&log, number, &format!("value {number}")).unwrap();
+                done.store(number + 1, std::sync::atomic::Ordering::SeqCst);
+            }
+        });
+        scope.spawn(|| {
+            let disk = tempfile::tempdir().unwrap();
+            loop {
+                let before = done.load(std::sync::atomic::Ordering::SeqCst);
+                if before > 0 {
+                    let bucket = objects.bucket(LIMITS);
+                    let snapshot = ObjectLog::snapshot(bucket, disk.path(), CACHE_BYTES).unwrap();
+                    let found = records(&snapshot);
+                    assert!(found.len() as u64 >= before, "{} of {before}", found.len());
+                    // Commits are seen in their order: the first so many.
+                    let ids: Vec<Vec<u8>> =
+                        (0..found.len() as u64).map(|id| id.to_be_bytes().into()).collect();
+                    assert_eq!(found.into_keys().collect::<Vec<_>>(), ids);
+                }
+                if before == 400 {
+                    break;
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn a_logarithm_of_objects_is_left_and_each_byte_is_written_a_logarithm_of_times() {
+    let objects = Faulty::new(1);
+    let disk = tempfile::tempdir().unwrap();
+    let bucket = objects.bucket(LIMITS);
+    let log = ObjectLog::open(bucket.clone(), disk.path(), CACHE_BYTES).unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut plain = 0;
+    for number in 0..1_000 {
+        let text: String = std::iter::repeat_with(|| random.alphanumeric()).take(200).collect();
+        plain += text.len() as u64;
+        commit(&log, number, &text).unwrap();
+    }
+    log.close().unwrap();
+    let left = objects.contents().len();
+    assert!(left <= 24, "{left} objects");
+    let written = bucket.traffic().sent;
+    assert!(written < 12 * plain, "{written} bytes for {plain}");
+}
+
+#[test]
+fn after_a_compaction_nothing_of_what_was_removed_is_in_any_object() {
+    let objects = Faulty::new(1);
+    let disk = tempfile::tempdir().unwrap();
+    let log = open(&objects, disk.path());
+    let secret = "the secret that must go";
+    commit(&log, 1, secret).unwrap();
+    (2..60).for_each(|number| commit(&log, number, "harmless").unwrap());
+    let mut batch = Batch::default();
+    batch.remove_record(MemoryId(1), false);
+    log.commit(&batch, Durability::Buffered).unwrap();
+    log.compact().unwrap();
+    let plain = |content: &[u8]| zstd::decode_all(&content[48..content.len() - 8]).unwrap();
+    let holding = |text: &str| {
+        let holds = |plain: Vec<u8>| plain.windows(text.len()).any(|window| window == text.as_bytes());
+        objects.contents().iter().filter(|(_, content)| holds(plain(content))).count()
+    };
+    assert_eq!((holding("harmless"), holding(secret)), (1, 0));
+}
+
+#[test]
+fn a_damaged_or_missing_object_is_named_and_a_machine_with_a_copy_makes_it_anew() {
+    let objects = Faulty::new(1);
+    let disk = tempfile::tempdir().unwrap();
+    let log = open(&objects, disk.path());
+    (0..5).for_each(|number| commit(&log, number, "kept").unwrap());
+    drop(log);
+    let (name, mut content) = objects.contents().into_iter().nth(3).unwrap();
+    let whole = content.clone();
+    content[60] ^= 1;
+    for damage in [Some(content), None] {
+        objects.overwrite(&name, damage);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let refused = ObjectLog::open(objects.bucket(LIMITS), elsewhere.path(), CACHE_BYTES).map(drop);
+        let error = refused.unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        assert!(
+            error.to_string().contains("test://agents/anna") && error.to_string().contains('3'),
+            "{error}"
+        );
+        objects.overwrite(&name, Some(whole.clone()));
+    }
+    objects.overwrite(&name, None);
+    drop(open(&objects, disk.path()));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let log = open(&objects, elsewhere.path());
+    assert!((0..5).all(|number| value(&log, number).unwrap() == "kept"));
+}
+
+#[test]
+fn a_copy_of_another_log_or_of_a_later_one_is_made_anew() {
+    let disk = tempfile::tempdir().unwrap();
+    let (first, second) = (Faulty::new(1), Faulty::new(2));
+    for (objects, count) in [(&first, 40), (&second, 3)] {
+        let log = open(objects, disk.path());
+        (0..count).for_each(|number| commit(&log, number, "value").unwrap());
+        log.close().unwrap();
+        drop(log);
+        assert_eq!(records(&open(objects, disk.path())).len() as u64, count);
+    }
+}
+
+#[test]
+fn a_folder_of_other_objects_is_refused() {
+    let objects = Faulty::new(1);
+    objects.overwrite("agents/anna/log/readme", Some(b"something else".into()));
+    let disk = tempfile::tempdir().unwrap();
+    let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop);
+    assert!(matches!(refused, Err(Error::Foreign { found, .. }) if found == "log/readme"));
+}
