@@ -24,7 +24,10 @@ const COUNTED_AT_ONCE: usize = 256;
 
 /// Sets aside that another machine could not be reached, so that what needs it not
 /// goes on.
-pub(super) fn unless_away<T: Default>(result: Result<T, Error>, away: &mut Option<Error>) -> Result<T, Error> {
+pub(super) fn unless_away<T: Default>(
+    result: Result<T, Error>,
+    away: &mut Option<Error>,
+) -> Result<T, Error> {
     match result {
         Err(error @ Error::Unreachable { .. }) => {
             *away = Some(error);

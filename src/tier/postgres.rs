@@ -196,15 +196,17 @@ impl PostgresTier {
 
 fn migrate(client: &Client, limits: Limits, bits: usize) -> Result<(), Error> {
     let limits = Limits { call: OPENING, ..limits };
-    let version = client.with_connection("migrate", limits, move |mut connection: Connection| async move {
-        let version = schema::migrate(&mut connection, bits).await?;
-        Ok((version, connection))
-    })?;
+    let version =
+        client.with_connection("migrate", limits, move |mut connection: Connection| async move {
+            let version = schema::migrate(&mut connection, bits).await?;
+            Ok((version, connection))
+        })?;
     if schema::is_recent(&version) {
         return Ok(());
     }
     let (major, minor) = schema::PGVECTOR;
-    let message = format!("expected pgvector {major}.{minor} or later, found {version}; update the extension");
+    let message =
+        format!("expected pgvector {major}.{minor} or later, found {version}; update the extension");
     Err(Error::Refused { what: client.name().into(), action: "search", message })
 }
 
@@ -346,9 +348,13 @@ impl PostgresTier {
         let Deleted { namespace, dead, rows } = *done.downcast::<Deleted>().ok()?;
         let mut present = self.present();
         present.forget(namespace, &dead);
-        let counted: HashSet<Seq> = dead.iter().filter(|dead| dead.is_counted()).map(|dead| dead.seq).collect();
-        let terms = |row: &Row| Ok::<(Seq, Vec<i64>), tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?));
-        for (_, terms) in rows.iter().filter_map(|row| terms(row).ok()).filter(|(seq, _)| counted.contains(seq)) {
+        let counted: HashSet<Seq> =
+            dead.iter().filter(|dead| dead.is_counted()).map(|dead| dead.seq).collect();
+        let terms =
+            |row: &Row| Ok::<(Seq, Vec<i64>), tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?));
+        for (_, terms) in
+            rows.iter().filter_map(|row| terms(row).ok()).filter(|(seq, _)| counted.contains(seq))
+        {
             terms.into_iter().for_each(|key| present.count(key, -1));
         }
         Some(namespace)

@@ -8,5 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod engines;
+mod faults;
+mod proxy;
 mod same;
 mod server;

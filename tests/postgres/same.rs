@@ -5,9 +5,7 @@ use std::path::Path;
 use fastrand::Rng;
 use mnemocore::hdv::Hypervector;
 use mnemocore::index::terms;
-use mnemocore::{
-    Config, Engine, MemoryId, Method, Namespace, NewMemory, Query, Recall, TierKind, Timestamp,
-};
+use mnemocore::{Config, Engine, MemoryId, Method, Namespace, NewMemory, Query, Recall, TierKind, Timestamp};
 
 use super::common::tiny;
 use super::engines::{QUICK, open};
@@ -15,9 +13,9 @@ use super::server::{Server, shared};
 
 /// Words that memories are made of: few, so that many memories share some.
 const WORDS: [&str; 24] = [
-    "harbour", "lantern", "violin", "meadow", "glacier", "orchard", "compass", "kettle", "sparrow", "granite",
-    "velvet", "thunder", "pepper", "saddle", "marble", "willow", "anchor", "candle", "falcon", "bridge",
-    "copper", "ribbon", "tunnel", "walnut",
+    "harbour", "lantern", "violin", "meadow", "glacier", "orchard", "compass", "kettle", "sparrow",
+    "granite", "velvet", "thunder", "pepper", "saddle", "marble", "willow", "anchor", "candle", "falcon",
+    "bridge", "copper", "ribbon", "tunnel", "walnut",
 ];
 
 /// Searches that leave no candidate out, so that results do not depend on which
@@ -87,7 +85,8 @@ impl<'a> Pair<'a> {
         self.engines.take().into_iter().flatten().for_each(|engine| engine.close().unwrap());
         let [local, there] = self.folders;
         self.engines = Some([
-            Engine::open(local, Config { warm: mnemocore::config::Residence::Local, ..self.config.clone() }).unwrap(),
+            Engine::open(local, Config { warm: mnemocore::config::Residence::Local, ..self.config.clone() })
+                .unwrap(),
             open(there, &self.config, &self.server.connection()).unwrap(),
         ]);
     }
@@ -100,7 +99,8 @@ impl<'a> Pair<'a> {
     }
 
     fn ask(&self, query: &Query) -> Recall {
-        let [local, there] = self.engines.as_ref().unwrap().each_ref().map(|engine| engine.recall(query).unwrap());
+        let [local, there] =
+            self.engines.as_ref().unwrap().each_ref().map(|engine| engine.recall(query).unwrap());
         let bits = |recall: &Recall| recall.hits.iter().map(|hit| hit.score.to_bits()).collect::<Vec<_>>();
         assert_eq!((&there, bits(&there)), (&local, bits(&local)), "{query:?}");
         there
@@ -136,7 +136,9 @@ fn run(seed: u64, server: &Server) {
             }
             90..97 => {
                 let later = Timestamp(number * 1_000 + random.i64(0..200) * 86_400_000);
-                pair.both(|engine| engine.consolidate_at(later).map(|moved| (moved.promoted, moved.demoted)).unwrap());
+                pair.both(|engine| {
+                    engine.consolidate_at(later).map(|moved| (moved.promoted, moved.demoted)).unwrap()
+                });
             }
             _ => pair.reopen(),
         }

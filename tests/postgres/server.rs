@@ -47,7 +47,8 @@ fn programs() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("MNEMO_POSTGRES_BIN") {
         return Some(folder.into());
     }
-    let found = Command::new("python3").args(["-c", PACKAGE]).output().ok().filter(|out| out.status.success());
+    let found =
+        Command::new("python3").args(["-c", PACKAGE]).output().ok().filter(|out| out.status.success());
     found.map(|out| PathBuf::from(String::from_utf8(out.stdout).unwrap().trim()))
 }
 

@@ -218,7 +218,9 @@ pub(super) struct CallError(PoolError);
 impl CallError {
     fn database(&self) -> Option<&DbError> {
         match &self.0 {
-            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error.as_db_error(),
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                error.as_db_error()
+            }
             _ => None,
         }
     }
@@ -243,7 +245,8 @@ impl CallError {
             SqlState::QUERY_CANCELED,
             SqlState::T_R_DEADLOCK_DETECTED,
         ];
-        self.database().is_none_or(|error| NOW.contains(error.code()) || error.code().code().starts_with("08"))
+        self.database()
+            .is_none_or(|error| NOW.contains(error.code()) || error.code().code().starts_with("08"))
     }
 }
 

@@ -64,7 +64,8 @@ impl Database {
             config.host(variable("PGHOST").as_deref().unwrap_or("localhost"));
         }
         if config.get_ports().is_empty() {
-            let port = variable("PGPORT").map(|port| port.parse().map_err(|_| unreadable("PGPORT", "a port")));
+            let port =
+                variable("PGPORT").map(|port| port.parse().map_err(|_| unreadable("PGPORT", "a port")));
             config.port(port.transpose()?.unwrap_or(5432));
         }
         if let (None, Some(user)) = (config.get_user(), variable("PGUSER")) {
@@ -95,9 +96,9 @@ fn parse(text: &str) -> Result<(Config, Option<Mode>), Error> {
     // Those that verify are none of the client's own modes.
     let named = Mode::ALL.into_iter().find(|mode| text.contains(&format!("sslmode={}", mode.name())));
     let plain = match named {
-        Some(Mode::VerifyCa | Mode::VerifyFull) => {
-            text.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require")
-        }
+        Some(Mode::VerifyCa | Mode::VerifyFull) => text
+            .replace("sslmode=verify-full", "sslmode=require")
+            .replace("sslmode=verify-ca", "sslmode=require"),
         _ => text.to_owned(),
     };
     let config = plain.parse().map_err(|_| unreadable(STRING, "a connection string of PostgreSQL"))?;
@@ -247,7 +248,8 @@ mod tests {
     #[test]
     fn variables_fill_in_what_the_connection_string_leaves_out() {
         let text = "postgres://anna@db.example/notes?sslmode=verify-full";
-        let database = read(&[(STRING, text), ("PGUSER", "ben"), ("PGPASSWORD", "hush"), ("PGPORT", "6000")]).unwrap();
+        let database =
+            read(&[(STRING, text), ("PGUSER", "ben"), ("PGPASSWORD", "hush"), ("PGPORT", "6000")]).unwrap();
         assert_eq!(database.config.get_user(), Some("anna"));
         assert_eq!(database.config.get_password(), Some(&b"hush"[..]));
         assert_eq!(database.config.get_dbname(), Some("notes"));
@@ -258,7 +260,10 @@ mod tests {
     #[test]
     fn without_variables_it_is_the_local_server() {
         let database = read(&[]).unwrap();
-        assert_eq!((database.name.as_str(), database.config.get_ssl_mode()), ("PostgreSQL at localhost:5432", SslMode::Prefer));
+        assert_eq!(
+            (database.name.as_str(), database.config.get_ssl_mode()),
+            ("PostgreSQL at localhost:5432", SslMode::Prefer)
+        );
     }
 
     #[test]

@@ -68,7 +68,8 @@ impl Present {
 
     /// The row that a view as of `seq` shows for a memory.
     pub(super) fn row(&self, namespace: NamespaceId, id: MemoryId, seq: Seq) -> Option<Seq> {
-        let live = self.live.get(&id).filter(|&&(of, row)| of == namespace && row <= seq).map(|&(_, row)| row);
+        let live =
+            self.live.get(&id).filter(|&&(of, row)| of == namespace && row <= seq).map(|&(_, row)| row);
         let shown = |dead: &&Dead| dead.id == id && dead.seq <= seq && seq < dead.gone;
         live.or_else(|| self.dead.get(&namespace)?.iter().find(shown).map(|dead| dead.seq))
     }
@@ -177,10 +178,7 @@ mod tests {
         present.insert(SPACE, id, 9);
         let shown: Vec<Option<Seq>> = (0..11).map(|seq| present.row(SPACE, id, seq)).collect();
         let (first, second) = (Some(2), Some(9));
-        assert_eq!(
-            shown,
-            [None, None, first, first, first, None, None, None, None, second, second]
-        );
+        assert_eq!(shown, [None, None, first, first, first, None, None, None, None, second, second]);
         assert_eq!(present.row(NamespaceId(4), id, 10), None);
         assert_eq!((present.len(), present.size(SPACE)), (1, 1));
     }

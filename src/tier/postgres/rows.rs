@@ -59,8 +59,18 @@ impl Table {
         let mut made = Statement::default();
         let (store, epoch) = (made.bind(self.store), made.bind(epoch));
         let (namespace, seq) = (made.bind(i64::from(namespace.0)), made.bind(seq));
-        let Columns { ids, created, norms, supplied, terms, weights, metadata, records, vectors, text_vectors } =
-            columns;
+        let Columns {
+            ids,
+            created,
+            norms,
+            supplied,
+            terms,
+            weights,
+            metadata,
+            records,
+            vectors,
+            text_vectors,
+        } = columns;
         let (ids, created, norms) = (made.bind_list(ids), made.bind_list(created), made.bind_list(norms));
         let supplied = made.bind_list(supplied);
         let [terms, weights, metadata] = [terms, weights, metadata].map(|texts| {

@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        for (version, recent) in [("0.8.0", true), ("0.10.1", true), ("1.0", true), ("0.7.4", false), ("", false)] {
+        for (version, recent) in
+            [("0.8.0", true), ("0.10.1", true), ("1.0", true), ("0.7.4", false), ("", false)]
+        {
             assert_eq!(is_recent(version), recent, "{version}");
         }
     }

@@ -63,7 +63,8 @@ impl PostgresView {
             all += &format!(" AND terms @> {}", made.bind_list(keys));
         }
         if let Some(range) = &filter.created {
-            all += &format!(" AND created >= {} AND created < {}", made.bind(range.start), made.bind(range.end));
+            all +=
+                &format!(" AND created >= {} AND created < {}", made.bind(range.start), made.bind(range.end));
         }
         let hidden = self.present().hidden(self.namespace, self.seq);
         if !hidden.is_empty() {
@@ -161,7 +162,8 @@ impl PostgresView {
         let kind = if supplied { "supplied" } else { "NOT supplied" };
         let conditions = self.conditions(&mut made, search.filter);
         let limit = made.bind(limit(top.k()));
-        let (table, order) = (&self.table.name, nearest.replace("distance", &format!("(vector <~> {vector})")));
+        let (table, order) =
+            (&self.table.name, nearest.replace("distance", &format!("(vector <~> {vector})")));
         made.text(format!(
             "SELECT id, seq, record, vector <~> {vector} AS distance FROM {table} \
              WHERE store = {store} AND namespace = {namespace} AND {kind} AND {conditions} \
@@ -170,7 +172,12 @@ impl PostgresView {
     }
 
     /// Offers the rows of an answer to `top`, and keeps their records.
-    fn offer(&self, rows: &[Row], top: &mut TopK, score: impl Fn(&Row) -> Result<f32, tokio_postgres::Error>) -> Result<(), Error> {
+    fn offer(
+        &self,
+        rows: &[Row],
+        top: &mut TopK,
+        score: impl Fn(&Row) -> Result<f32, tokio_postgres::Error>,
+    ) -> Result<(), Error> {
         let mut records = lock(&self.records);
         if records.len() + rows.len() > RECORDS {
             records.clear();
