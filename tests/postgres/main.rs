@@ -7,6 +7,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod crash;
 mod engines;
 mod faults;
 mod proxy;

@@ -1,0 +1,243 @@
+//! Processes that store, recall, forget, move and compact, and are killed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fastrand::Rng;
+use mnemocore::{Config, Durability, Engine, MemoryId, Query, Timestamp};
+
+use super::acknowledged::{Stored, namespaces};
+use super::{everything, note, tiny};
+
+const FOLDER: &str = "MNEMO_CRASH_FOLDER";
+const SEED: &str = "MNEMO_CRASH_SEED";
+
+/// So many kills are made to one store before a new one is begun.
+const KILLS_PER_STORE: u64 = 12;
+
+fn config(seed: u64) -> Config {
+    let durability = if seed.is_multiple_of(2) { Durability::Buffered } else { Durability::Synced };
+    Config { durability, background: true, ..tiny() }
+}
+
+/// A memory as the reports of the writing process name it.
+fn report_of(one: &Stored) -> String {
+    format!("{}/{}/{}/{}", one.namespace, one.word, one.importance, one.ballast)
+}
+
+fn parse(report: &str) -> Stored {
+    let mut parts = report.split('/');
+    let mut next = || parts.next().expect("four parts");
+    Stored {
+        namespace: next().parse().unwrap(),
+        word: next().into(),
+        importance: next().parse().unwrap(),
+        ballast: next().parse().unwrap(),
+    }
+}
+
+/// Reports a line to whoever started this process.
+fn report(line: String) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "@{line}").and_then(|()| out.flush()).unwrap();
+}
+
+/// What the process does that is killed; nothing, unless [`survive`] has started it.
+pub(crate) fn write() {
+    let (Ok(folder), Ok(seed)) = (std::env::var(FOLDER), std::env::var(SEED)) else { return };
+    let seed: u64 = seed.parse().unwrap();
+    let mut random = Rng::with_seed(seed);
+    let engine = Engine::open(Path::new(&folder), config(seed)).unwrap();
+    report("ready".into());
+    let (mut mine, mut number): (Vec<(MemoryId, String)>, u64) = (Vec::new(), 0);
+    loop {
+        match random.u32(0..100) {
+            0..60 => {
+                let count = if random.u8(0..5) == 0 { random.u64(2..40) } else { 1 };
+                let some: Vec<Stored> =
+                    (0..count).map(|at| Stored::random(&mut random, seed, number + at)).collect();
+                number += count;
+                let reports: Vec<String> = some.iter().map(report_of).collect();
+                report(format!("storing {}", reports.join(" ")));
+                let ids = if let [one] = &some[..] {
+                    vec![engine.store(one.memory()).unwrap()]
+                } else {
+                    engine.store_batch(some.iter().map(Stored::memory).collect()).unwrap()
+                };
+                let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                report(format!("stored {}", numbers.join(" ")));
+                mine.extend(ids.into_iter().zip(some.into_iter().map(|one| one.word)));
+            }
+            60..75 if !mine.is_empty() => {
+                // The newest most often: its id must not be given again.
+                let at = mine.len() - 1 - random.usize(0..mine.len()).min(random.usize(0..20));
+                let (id, _) = mine.remove(at);
+                report(format!("forgetting {id}"));
+                assert!(engine.forget(id).unwrap());
+                report("forgotten".into());
+            }
+            75..90 if !mine.is_empty() => {
+                let (_, word) = &mine[random.usize(0..mine.len())];
+                for namespace in namespaces() {
+                    engine.recall(&Query::text(word).namespace(namespace).limit(2)).unwrap();
+                }
+            }
+            90..96 => {
+                engine.consolidate().unwrap();
+            }
+            96..98 => {
+                let days = random.i64(0..500) * 86_400_000;
+                engine.consolidate_at(Timestamp(Timestamp::now().0 + days)).unwrap();
+            }
+            98..100 => engine.compact().unwrap(),
+            _ => {}
+        }
+    }
+}
+
+/// What must be in the store, and what may be.
+#[derive(Default)]
+struct Expected {
+    stored: BTreeMap<MemoryId, Stored>,
+    forgotten: HashSet<MemoryId>,
+    /// Stored when the process was killed: there, all of them, or not.
+    storing: Vec<Stored>,
+    /// Being forgotten when the process was killed.
+    forgetting: Option<MemoryId>,
+    acknowledged: u64,
+}
+
+impl Expected {
+    fn read(&mut self, line: &str) {
+        let Some((_, line)) = line.split_once('@') else { return };
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match verb {
+            "storing" => self.storing = rest.split(' ').map(parse).collect(),
+            "stored" => {
+                let ids: Vec<MemoryId> = rest.split(' ').map(|id| MemoryId(id.parse().unwrap())).collect();
+                assert_eq!(ids.len(), self.storing.len());
+                for (id, one) in ids.into_iter().zip(std::mem::take(&mut self.storing)) {
+                    assert!(!self.forgotten.contains(&id), "id {id} was given again");
+                    assert!(self.stored.insert(id, one).is_none(), "id {id} was given twice");
+                    self.acknowledged += 1;
+                }
+            }
+            "forgetting" => self.forgetting = Some(MemoryId(rest.parse().unwrap())),
+            "forgotten" => {
+                let id = self.forgetting.take().expect("announced");
+                assert!(self.stored.remove(&id).is_some());
+                self.forgotten.insert(id);
+                self.acknowledged += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares with the store, and learns what became of the interrupted operation.
+    fn check(&mut self, engine: &Engine) {
+        let mut found = 0;
+        for (number, namespace) in namespaces().into_iter().enumerate() {
+            let mut interrupted = 0;
+            let all = everything(engine, &namespace);
+            assert!(all.windows(2).all(|two| two[0].0 != two[1].0), "a memory was recalled twice");
+            for (id, text) in &all {
+                assert!(!self.forgotten.contains(id), "forgotten memory {id} is back");
+                if let Some(one) = self.stored.get(id) {
+                    assert_eq!((one.namespace, note(&one.word)), (number, text.clone()));
+                    continue;
+                }
+                let one = self.storing.iter().find(|one| note(&one.word) == *text);
+                let one = one.unwrap_or_else(|| panic!("{text:?} was never stored"));
+                assert_eq!(one.namespace, number);
+                self.stored.insert(*id, one.clone());
+                interrupted += 1;
+            }
+            let whole = self.storing.iter().filter(|one| one.namespace == number).count();
+            assert!(interrupted == 0 || interrupted == whole, "{interrupted} of {whole} of a batch");
+            found += all.len();
+        }
+        if let Some(id) = self.forgetting.take()
+            && engine.get(id).unwrap().is_none()
+        {
+            self.stored.remove(&id);
+            self.forgotten.insert(id);
+        }
+        self.storing.clear();
+        assert_eq!(found, self.stored.len(), "memories were lost");
+        for (&id, one) in &self.stored {
+            one.check(engine, id);
+        }
+        for &id in &self.forgotten {
+            assert_eq!(engine.get(id).unwrap(), None);
+        }
+        let stats = engine.stats();
+        assert_eq!(stats.total(), self.stored.len());
+        assert_eq!(stats.namespaces.iter().map(|(_, count)| count).sum::<usize>(), self.stored.len());
+    }
+}
+
+fn start(writer: &str, folder: &Path, seed: u64) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", writer, "--nocapture", "--test-threads=1"])
+        .env(FOLDER, folder)
+        .env(SEED, seed.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Runs the writing process, kills it, and takes down what it acknowledged.
+fn run_and_kill(writer: &str, folder: &Path, seed: u64, random: &mut Rng, expected: &mut Expected) {
+    let mut child = start(writer, folder, seed);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // One in ten is killed while it opens the store.
+    if random.u8(0..10) > 0 {
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("@ready"));
+        if !ready {
+            let output = child.wait_with_output().unwrap();
+            panic!("round {seed} could not open: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    let reader = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<String>>());
+    std::thread::sleep(Duration::from_millis(random.u64(2..200)));
+    child.kill().unwrap();
+    let lines = reader.join().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let ended_alone = output.status.code().is_some();
+    assert!(!ended_alone, "round {seed}: {}", String::from_utf8_lossy(&output.stderr));
+    lines.iter().for_each(|line| expected.read(line));
+}
+
+/// Kills as often as `MNEMO_CRASHES` says, or else `crashes` times, a process that is
+/// this test binary's test `writer`, which calls [`write`].
+pub(crate) fn survive(crashes: u64, writer: &str) {
+    let crashes: u64 = std::env::var("MNEMO_CRASHES").map_or(crashes, |number| number.parse().unwrap());
+    let first: u64 = std::env::var("MNEMO_CRASH_FIRST").map_or(1, |number| number.parse().unwrap());
+    let mut random = Rng::with_seed(first);
+    let mut acknowledged = 0;
+    let mut done = 0;
+    while done < crashes {
+        let folder = tempfile::tempdir().unwrap();
+        let mut expected = Expected::default();
+        for _ in 0..KILLS_PER_STORE.min(crashes - done) {
+            done += 1;
+            run_and_kill(writer, folder.path(), first * 1_000_000 + done, &mut random, &mut expected);
+            let config = Config { background: false, ..config(done) };
+            // A copy now and then, so that the store is not tidied up between kills.
+            if random.bool() {
+                expected.check(&Engine::open(folder.path(), config).unwrap());
+            } else {
+                let copy = tempfile::tempdir().unwrap();
+                super::copy(folder.path(), copy.path());
+                expected.check(&Engine::open(copy.path(), config).unwrap());
+            }
+        }
+        acknowledged += expected.acknowledged;
+    }
+    println!("{done} kills, {acknowledged} acknowledged stores and forgets");
+    assert!(acknowledged > crashes, "the processes hardly did anything");
+}
