@@ -12,7 +12,7 @@ const KILLS: u64 = 12;
 #[test]
 fn acknowledged_operations_survive_kills() {
     let Some(server) = shared() else { return };
-    let stores = || server.ask("SELECT FROM mnemo_stores").len();
+    let stores = || server.ask("SELECT store FROM mnemo_stores").len();
     let before = if server.ask("SELECT to_regclass('mnemo_stores')") == [""] { 0 } else { stores() };
     // The environment of a process tells where WARM is, so it is one of its own.
     let output = Command::new(std::env::current_exe().unwrap())

@@ -19,11 +19,16 @@ use crate::log::Log;
 use crate::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, lock};
 use crate::tier::{Method, Search, Target, TierBytes, TierView};
 
-/// Rows that are scored for each candidate that the limits of a search allow:
-/// which of the rows with the query's rarer terms are the candidates, only the
-/// score tells here. At 100,000 memories, 2,000 rows find .91 of the ten best
-/// and all sources; 500 find .56 and .95, and 4,000 .996 for twice the time.
+/// Rows that are scored for each candidate that the limits of a search allow: only
+/// the score tells here which of the rows are the candidates.
 const ROWS_A_CANDIDATE: u64 = 4;
+
+/// Terms behind the rarest that are looked for in pairs.
+const PAIRED: usize = 8;
+
+/// How much more often two terms of a question are in one row than if they had
+/// nothing to do with each other.
+const TOGETHER: u64 = 4;
 
 /// In a namespace of up to so many memories all vectors are compared, which
 /// takes as long as the index takes to find some.
@@ -77,21 +82,32 @@ impl PostgresView {
         all
     }
 
-    /// The rarest of `terms` that are together in about as many rows as may be
-    /// scored; at least one.
-    fn rarer(&self, terms: impl Iterator<Item = Term>, rows: u64) -> Vec<i64> {
+    /// The rows that are scored for a text: those with one of its rarest terms, or with
+    /// two of the next ones; all rows that share a term, if they are no more than
+    /// `rows`. `None` if there are none.
+    fn candidates(&self, made: &mut Statement, query: &TextQuery, rows: u64) -> Option<String> {
         let present = self.present();
-        let keys = terms.map(|term| self.table.key(self.namespace, term));
+        let keys = query.terms().iter().map(|term| self.table.key(self.namespace, term.term));
         let mut keys: Vec<(u64, i64)> = keys.map(|key| (present.frequency(key).into(), key)).collect();
+        drop(present);
         keys.retain(|&(frequency, _)| frequency > 0);
         keys.sort_unstable();
-        let mut sum = 0;
-        let within = keys.iter().take_while(|&&(frequency, _)| {
-            let first = sum == 0;
-            sum += frequency;
-            first || sum <= rows
-        });
-        within.map(|&(_, key)| key).collect()
+        let all = keys.iter().map(|&(frequency, _)| frequency).sum::<u64>() <= rows;
+        let singly = if all {
+            keys.len()
+        } else {
+            within(rows / 4, keys.iter().map(|&(frequency, _)| frequency)).max(1)
+        };
+        let (rarest, rest) = keys.split_at_checked(singly)?;
+        let rarest: Vec<i64> = rarest.iter().map(|&(_, key)| key).collect();
+        if rarest.is_empty() {
+            return None;
+        }
+        let mut clauses = vec![format!("terms && {}", made.bind_list(rarest))];
+        for pair in pairs(rest.get(..PAIRED).unwrap_or(rest), self.len as u64, rows) {
+            clauses.push(format!("terms @> {}", made.bind_list(pair.into())));
+        }
+        Some(format!("({})", clauses.join(" OR ")))
     }
 
     /// Texts by the score of their vectors, as other tiers compute it: every
@@ -102,11 +118,8 @@ impl PostgresView {
             Method::Exact => u64::MAX,
             _ => search.term_limits.candidates.max(top.k()) as u64 * ROWS_A_CANDIDATE,
         };
-        let keys = self.rarer(query.terms().iter().map(|term| term.term), rows);
-        if keys.is_empty() {
-            return None;
-        }
         let mut made = Statement::default();
+        let candidates = self.candidates(&mut made, query, rows)?;
         let words = vector.planes().len() / vector.count().max(1);
         let planes = vector.planes().chunks_exact(words.max(1)).enumerate().map(|(plane, words)| {
             let bits = made.bind_sized(Bits(words.into()), size_of_val(words));
@@ -115,7 +128,6 @@ impl PostgresView {
         let distances = planes.collect::<Vec<_>>().join(" + ");
         let all = ((1_u64 << vector.count()) - 1) * (words as u64 * 64);
         let unit = made.bind(vector.unit());
-        let keys = made.bind_list(keys);
         let conditions = self.conditions(&mut made, search.filter);
         let least = made.bind(top.threshold());
         let limit = made.bind(limit(top.k()));
@@ -123,7 +135,7 @@ impl PostgresView {
         Some(made.text(format!(
             "SELECT id, seq, record, score FROM ( \
                SELECT id, seq, record, ({all} - ({distances}))::real * {unit}::real * norm AS score \
-               FROM {table} WHERE terms && {keys} AND {conditions}) AS found \
+               FROM {table} WHERE {candidates} AND {conditions}) AS found \
              WHERE score >= {least}::real ORDER BY score DESC, id DESC LIMIT {limit}"
         )))
     }
@@ -131,13 +143,10 @@ impl PostgresView {
     /// Texts by the overlap of terms; the rows have what it is summed up from.
     fn by_overlap(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Option<Statement> {
         let rows = search.term_limits.candidates.max(top.k()) as u64 * ROWS_A_CANDIDATE;
-        let rarer = self.rarer(query.terms().iter().map(|term| term.term), rows);
-        if rarer.is_empty() {
-            return None;
-        }
         let mut made = Statement::default();
+        let candidates = self.candidates(&mut made, query, rows)?;
         let all = query.terms().iter().map(|term| self.table.key(self.namespace, term.term)).collect();
-        let (rarer, all) = (made.bind_list(rarer), made.bind_list(all));
+        let all = made.bind_list(all);
         let weights = made.bind_list(query.terms().iter().map(|term| term.weight).collect());
         let conditions = self.conditions(&mut made, search.filter);
         let limit = made.bind(limit(top.k().saturating_add(MARGIN)));
@@ -146,7 +155,7 @@ impl PostgresView {
             "SELECT id, seq, record, terms, weights, \
                (SELECT sum(asked.weight * held.weight) FROM unnest(terms, weights) AS held (term, weight) \
                 JOIN unnest({all}::bigint[], {weights}::real[]) AS asked (term, weight) USING (term)) AS overlap \
-             FROM {table} WHERE terms && {rarer} AND {conditions} \
+             FROM {table} WHERE {candidates} AND {conditions} \
              ORDER BY overlap DESC, id DESC LIMIT {limit}"
         )))
     }
@@ -204,6 +213,29 @@ impl PostgresView {
         };
         read().map_err(|error: tokio_postgres::Error| self.client.misread(&error))
     }
+}
+
+/// How many of `frequencies` are together no more than `most`.
+fn within(most: u64, frequencies: impl Iterator<Item = u64>) -> usize {
+    let sums = frequencies.scan(0_u64, |sum, frequency| {
+        *sum = sum.saturating_add(frequency);
+        Some(*sum)
+    });
+    sums.take_while(|&sum| sum <= most).count()
+}
+
+/// Pairs of `terms` that are in few of `len` rows together: about `rows` in all.
+fn pairs(terms: &[(u64, i64)], len: u64, rows: u64) -> Vec<[i64; 2]> {
+    let mut pairs: Vec<(u64, [i64; 2])> = Vec::new();
+    for (at, &(frequency, key)) in terms.iter().enumerate() {
+        for &(other, with) in terms.get(at + 1..).unwrap_or_default() {
+            let apart = frequency.saturating_mul(other) / len.max(1);
+            pairs.push((apart.saturating_mul(TOGETHER).min(frequency), [key, with]));
+        }
+    }
+    pairs.sort_unstable();
+    let few = within(rows, pairs.iter().map(|&(expected, _)| expected));
+    pairs.into_iter().take(few).map(|(_, pair)| pair).collect()
 }
 
 /// How many rows are asked for.
