@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::ClientConfigKey;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -78,7 +77,6 @@ impl Bucket {
                 let (host, folder) = rest.split_once('/').unwrap_or((rest, ""));
                 let store: object_store::Result<Arc<dyn ObjectStore>> = match scheme {
                     "s3" => AmazonS3Builder::from_env()
-                        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), timeout(limits))
                         .with_url(format!("s3://{host}"))
                         .with_retry(retry)
                         .build()
@@ -112,6 +110,19 @@ impl Bucket {
             received: error.to_string(),
         })?;
         Ok(Self { store, folder, name: name.into(), limits, counter: Arc::default() })
+    }
+
+    /// The same folder, asked through what `put` puts before its storage: a limit,
+    /// say, or a delay.
+    #[must_use]
+    pub fn behind(mut self, put: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        self.store = put(self.store);
+        self
+    }
+
+    /// The storage, and the folder in it, for what else is to be done there.
+    pub fn storage(&self) -> (&Arc<dyn ObjectStore>, &Path) {
+        (&self.store, &self.folder)
     }
 
     /// Its URL.
@@ -267,10 +278,6 @@ impl Bucket {
         let source = std::io::Error::new(kind, without_queries(&error.to_string()));
         Error::io(FilePath::new(&self.name), source)
     }
-}
-
-fn timeout(limits: Limits) -> String {
-    format!("{} milliseconds", limits.call.as_millis())
 }
 
 /// Whether the same request may succeed later.

@@ -110,6 +110,16 @@ impl Stock {
     /// [`Error`] of the engine.
     pub fn fill(self, folder: &Path) -> Result<Engine, Error> {
         let engine = Engine::open(folder, self.config())?;
+        self.fill_in(&engine)?;
+        Ok(engine)
+    }
+
+    /// Fills an empty engine, which has the settings of [`Stock::config`], and moves
+    /// everything to its tier.
+    ///
+    /// # Errors
+    /// [`Error`] of the engine.
+    pub fn fill_in(self, engine: &Engine) -> Result<(), Error> {
         let mut items = Workload::new(self.seed).zip(0..);
         for from in (0..self.memories).step_by(BATCH) {
             let mut batch = Vec::with_capacity(BATCH);
@@ -128,8 +138,7 @@ impl Stock {
             }
             engine.store_batch(batch)?;
         }
-        engine.consolidate()?;
-        Ok(engine)
+        engine.consolidate().map(drop)
     }
 
     /// The texts of its memories, in the order of their identifiers.

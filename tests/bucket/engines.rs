@@ -7,6 +7,7 @@ use mnemocore::{Config, Engine, Error, MemoryId, NewMemory, Query};
 
 use super::common::{assert_complete, everything, find, note, tiny, word};
 use super::faulty::{Faulty, LIMITS};
+use super::s3::S3;
 
 fn config(cache: &Path) -> Config {
     Config { cache_folder: cache.into(), remote: LIMITS, ..tiny() }
@@ -176,6 +177,36 @@ fn a_store_that_does_not_fit_into_the_cache_says_how_large_it_is() {
     let small = Config { cache_bytes: 10_000, ..config(cache.path()) };
     let error = Engine::open_bucket(objects.bucket(LIMITS), small).map(drop).unwrap_err().to_string();
     assert!(error.contains("cache_bytes") && error.contains("10000"), "{error}");
+}
+
+#[test]
+fn a_server_that_speaks_s3_keeps_memories_of_all_tiers_and_fences_writers() {
+    let Some(server) = S3::start() else { return };
+    let bucket = || server.bucket("agents/anna");
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let first = Engine::open_bucket(bucket(), config(here.path())).unwrap();
+    fill(&first, 0..60);
+    first.consolidate().unwrap();
+    let second = Engine::open_bucket(bucket(), config(there.path())).unwrap();
+    assert!(second.mended().is_empty());
+    assert_complete(&second, 60);
+    assert!(matches!(first.store("too late"), Err(Error::Fenced { .. })));
+    fill(&second, 60..80);
+    second.compact().unwrap();
+    drop((first, second));
+    assert_complete(&Engine::open_snapshot(bucket(), config(here.path())).unwrap(), 80);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_a_typed_error_without_credentials() {
+    let Some(server) = S3::start() else { return };
+    let bucket = server.bucket("agents/anna");
+    drop(server);
+    let cache = tempfile::tempdir().unwrap();
+    let error = Engine::open_bucket(bucket, config(cache.path())).map(drop).unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("s3://memories/agents/anna") && !text.contains("secret"), "{text}");
 }
 
 #[test]

@@ -4,4 +4,6 @@
 mod common;
 mod engines;
 mod faulty;
+#[path = "../common/s3.rs"]
+mod s3;
 mod sequence;

@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod acknowledged;
-pub(crate) mod kills;
 
 use std::fs;
 use std::path::{Path, PathBuf};

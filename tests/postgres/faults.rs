@@ -7,9 +7,8 @@ use fastrand::Rng;
 use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, TierKind, Timestamp};
 
 use super::common::{everything, find, note, tiny, word};
-use super::engines::{QUICK, open};
 use super::proxy::Proxy;
-use super::server::{PASSWORD, Server, connection, shared};
+use super::server::{PASSWORD, QUICK, Server, connection, open, shared};
 
 /// All in WARM.
 fn warm() -> Config {

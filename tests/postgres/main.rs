@@ -7,9 +7,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-mod crash;
-mod engines;
 mod faults;
 mod proxy;
 mod same;
+#[path = "../common/postgres.rs"]
 mod server;

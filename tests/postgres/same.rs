@@ -8,8 +8,7 @@ use mnemocore::index::terms;
 use mnemocore::{Config, Engine, MemoryId, Method, Namespace, NewMemory, Query, Recall, TierKind, Timestamp};
 
 use super::common::tiny;
-use super::engines::{QUICK, open};
-use super::server::{Server, shared};
+use super::server::{QUICK, Server, open, shared};
 
 /// Words that memories are made of: few, so that many memories share some.
 const WORDS: [&str; 24] = [

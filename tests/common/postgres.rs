@@ -1,4 +1,6 @@
-//! A PostgreSQL server with pgvector, for one test binary or one test.
+//! A PostgreSQL server with pgvector, for one test binary or one test, and engines
+//! whose WARM is in it.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -6,8 +8,16 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
+
+use mnemocore::encoder::Encoder;
+use mnemocore::log::{Batch, DiskLog, Durability, Log};
+use mnemocore::remote::Limits;
+use mnemocore::tier::cold::ColdTier;
+use mnemocore::tier::hot::HotTier;
+use mnemocore::tier::postgres::{Database, PostgresTier};
+use mnemocore::{Config, Engine, Error, Parts};
 
 /// Prints where the package keeps the programs, without running any of it.
 const PACKAGE: &str = "import importlib.util as u; \
@@ -193,4 +203,22 @@ fn free_port() -> u16 {
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+/// Time limits that a test can wait for.
+pub(crate) const QUICK: Limits =
+    Limits { call: Duration::from_millis(1_500), attempts: 2, pause: Duration::from_millis(20) };
+
+/// Opens the store in `folder`, with WARM in the database that `connection` names.
+pub(crate) fn open(folder: &Path, config: &Config, connection: &str) -> Result<Engine, Error> {
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(&folder.join("log"), config.log_cache_bytes)?);
+    let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
+    let mut batch = Batch::default();
+    let database = Database::parse(connection)?;
+    let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, &mut batch)?;
+    let (cold, _) = ColdTier::open(&folder.join("cold"), None, encoder.clone(), &log, &mut batch)?;
+    log.commit(&batch, Durability::Buffered)?;
+    let hot = HotTier::new(encoder.clone());
+    let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
+    Engine::from_parts(config.clone(), parts)
 }

@@ -1,18 +1,31 @@
-//! Processes that store, recall, forget, move and compact, and are killed.
+//! A process that stores, recalls, forgets, moves and compacts is killed at
+//! random moments; what it had acknowledged must be there again.
+//!
+//! `MNEMO_CRASHES=1000 cargo test --test crash` kills more often.
+#![cfg(unix)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(feature = "postgres")]
+#[path = "../common/postgres.rs"]
+mod postgres;
+#[cfg(feature = "object-store")]
+#[path = "../common/s3.rs"]
+mod s3;
+mod storage;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use common::acknowledged::{Stored, namespaces};
+use common::{everything, note, tiny};
 use fastrand::Rng;
 use mnemocore::{Config, Durability, Engine, MemoryId, Query, Timestamp};
+use storage::{Folder, Storage};
 
-use super::acknowledged::{Stored, namespaces};
-use super::{everything, note, tiny};
-
-const FOLDER: &str = "MNEMO_CRASH_FOLDER";
+const PLACE: &str = "MNEMO_CRASH_PLACE";
 const SEED: &str = "MNEMO_CRASH_SEED";
 
 /// So many kills are made to one store before a new one is begun.
@@ -45,12 +58,13 @@ fn report(line: String) {
     writeln!(out, "@{line}").and_then(|()| out.flush()).unwrap();
 }
 
-/// What the process does that is killed; nothing, unless [`survive`] has started it.
-pub(crate) fn write() {
-    let (Ok(folder), Ok(seed)) = (std::env::var(FOLDER), std::env::var(SEED)) else { return };
+#[test]
+#[ignore = "the process that `acknowledged_operations_survive_kills` starts and kills"]
+fn writing_process() {
+    let (Ok(place), Ok(seed)) = (std::env::var(PLACE), std::env::var(SEED)) else { return };
     let seed: u64 = seed.parse().unwrap();
     let mut random = Rng::with_seed(seed);
-    let engine = Engine::open(Path::new(&folder), config(seed)).unwrap();
+    let engine = Engine::open(&place, config(seed)).unwrap();
     report("ready".into());
     let (mut mine, mut number): (Vec<(MemoryId, String)>, u64) = (Vec::new(), 0);
     loop {
@@ -179,10 +193,11 @@ impl Expected {
     }
 }
 
-fn start(writer: &str, folder: &Path, seed: u64) -> Child {
+fn start(storage: &dyn Storage, seed: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", writer, "--nocapture", "--test-threads=1"])
-        .env(FOLDER, folder)
+        .args(["--ignored", "--exact", "writing_process", "--nocapture", "--test-threads=1"])
+        .env(PLACE, storage.place())
+        .envs(storage.variables())
         .env(SEED, seed.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -191,8 +206,8 @@ fn start(writer: &str, folder: &Path, seed: u64) -> Child {
 }
 
 /// Runs the writing process, kills it, and takes down what it acknowledged.
-fn run_and_kill(writer: &str, folder: &Path, seed: u64, random: &mut Rng, expected: &mut Expected) {
-    let mut child = start(writer, folder, seed);
+fn run_and_kill(storage: &dyn Storage, seed: u64, random: &mut Rng, expected: &mut Expected) {
+    let mut child = start(storage, seed);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // One in ten is killed while it opens the store.
     if random.u8(0..10) > 0 {
@@ -212,32 +227,59 @@ fn run_and_kill(writer: &str, folder: &Path, seed: u64, random: &mut Rng, expect
     lines.iter().for_each(|line| expected.read(line));
 }
 
-/// Kills as often as `MNEMO_CRASHES` says, or else `crashes` times, a process that is
-/// this test binary's test `writer`, which calls [`write`].
-pub(crate) fn survive(crashes: u64, writer: &str) {
-    let crashes: u64 = std::env::var("MNEMO_CRASHES").map_or(crashes, |number| number.parse().unwrap());
+/// Kills processes that use stores which `make` makes, and checks these.
+fn kill(default: u64, make: impl Fn(u64) -> Box<dyn Storage>) {
+    let crashes: u64 = std::env::var("MNEMO_CRASHES").map_or(default, |number| number.parse().unwrap());
     let first: u64 = std::env::var("MNEMO_CRASH_FIRST").map_or(1, |number| number.parse().unwrap());
     let mut random = Rng::with_seed(first);
     let mut acknowledged = 0;
     let mut done = 0;
     while done < crashes {
-        let folder = tempfile::tempdir().unwrap();
+        let storage = make(done);
         let mut expected = Expected::default();
         for _ in 0..KILLS_PER_STORE.min(crashes - done) {
             done += 1;
-            run_and_kill(writer, folder.path(), first * 1_000_000 + done, &mut random, &mut expected);
+            run_and_kill(&*storage, first * 1_000_000 + done, &mut random, &mut expected);
             let config = Config { background: false, ..config(done) };
-            // A copy now and then, so that the store is not tidied up between kills.
-            if random.bool() {
-                expected.check(&Engine::open(folder.path(), config).unwrap());
-            } else {
-                let copy = tempfile::tempdir().unwrap();
-                super::copy(folder.path(), copy.path());
-                expected.check(&Engine::open(copy.path(), config).unwrap());
-            }
+            storage.open(config, &mut random, &mut |engine| expected.check(engine));
         }
         acknowledged += expected.acknowledged;
     }
     println!("{done} kills, {acknowledged} acknowledged stores and forgets");
     assert!(acknowledged > crashes, "the processes hardly did anything");
+}
+
+#[test]
+fn acknowledged_operations_survive_kills() {
+    kill(50, |_| Box::new(Folder(tempfile::tempdir().unwrap())));
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+fn acknowledged_operations_survive_kills_in_a_shared_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    kill(24, |number| {
+        let url = format!("file://{}/{number}", folder.path().display());
+        let bucket = mnemocore::Bucket::at(&url, Default::default()).unwrap();
+        Box::new(storage::Objects { bucket, variables: Vec::new(), cache: tempfile::tempdir().unwrap() })
+    });
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+fn acknowledged_operations_survive_kills_in_a_bucket() {
+    let Some(server) = s3::S3::start() else { return };
+    kill(24, |number| {
+        let bucket = server.bucket(&number.to_string());
+        let cache = tempfile::tempdir().unwrap();
+        Box::new(storage::Objects { bucket, variables: server.variables(), cache })
+    });
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn acknowledged_operations_survive_kills_with_warm_in_a_database() {
+    let Some(server) = postgres::shared() else { return };
+    kill(24, |_| Box::new(storage::WarmElsewhere { folder: tempfile::tempdir().unwrap(), server }));
+    assert!(!server.ask("SELECT store FROM mnemo_stores").is_empty(), "WARM was elsewhere");
 }

@@ -1,0 +1,195 @@
+//! Memories in object storage: latency, throughput and footprint of COLD there,
+//! what it is asked for, and how long a reader takes to its first answer.
+//!
+//! `MNEMO_BUCKET` is the URL of a folder to work in, with an environment that goes
+//! with it, see
+//! `Bucket`; what is made there is deleted in the end. Without it the
+//! storage is a folder on this disk. The names say which: `cold-s3`, `cold-gs`,
+//! `cold-az` or `cold-file`. Each request is held up by 0, 1 and 20 ms, as it would
+//! be by a network; the last number of a name is that of milliseconds.
+//!
+//! - `store_cold-s3/wall/5000_20`, `recall_…`, `synthesize_…`, `get_…`: as in the
+//!   bench `latency`; P99 with 0 and 1 ms;
+//! - `store_cold-s3/throughput/50_20`: with 50 workers, in a closed loop;
+//! - `cold_start_cold-s3/wall/100000_20`: from opening a snapshot on a machine that
+//!   has nothing of it to the end of the first recall;
+//! - `footprint_cold-s3/disk/100000`: what the bucket holds;
+//! - a table of requests and bytes an operation, and the targets.
+
+#[path = "remote/bucket.rs"]
+mod bucket;
+mod common;
+#[path = "remote/delayed.rs"]
+mod delayed;
+#[path = "remote/load.rs"]
+mod load;
+#[path = "remote/reader.rs"]
+mod reader;
+
+use std::hint::black_box;
+use std::iter::Cycle;
+use std::time::Duration;
+
+use common::{Fixture, Latency, Sampling, Stock, criterion, new_texts};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkId, Criterion, SamplingMode};
+use mnemocore::harness::load::workers_from_env;
+use mnemocore::{MemoryId, Query, TierKind};
+
+use bucket::{Opened, Place, Spent};
+
+/// What a network adds to each request.
+const DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(20)];
+
+/// Distinct queries, asked in turn.
+const QUERIES: usize = 200;
+/// Distinct texts, stored in turn.
+const TEXTS: usize = 20_000;
+/// A step through all memories, whose number it shares no factor with.
+const PRIME: usize = 7_919;
+
+/// Operations whose requests are counted.
+const COUNTED: usize = 100;
+
+fn main() {
+    let mut bench = Bench::from_args();
+    let place = Place::from_env();
+    let mut spent = Vec::new();
+    for delay in DELAYS {
+        spent.extend(latencies(&mut bench, &place, delay));
+        load::measure(&mut bench, &place, delay);
+    }
+    reader::measure(&mut bench, &place);
+    bucket::print(&spent);
+    place.clear();
+    bench.latency.finish();
+}
+
+/// What all parts of this bench share.
+struct Bench {
+    latency: Latency,
+    /// For what takes long, with few samples.
+    slow: Criterion<WallTime>,
+    workers: Vec<usize>,
+}
+
+impl Bench {
+    fn from_args() -> Self {
+        let latency = Latency::from_args();
+        let workers = workers_from_env().unwrap_or_else(|error| {
+            eprintln!("error: {error}");
+            std::process::exit(2);
+        });
+        let sampling = Sampling {
+            samples: 10,
+            warm_up: Duration::from_millis(1),
+            measurement: Duration::from_millis(latency.profile.choose(200, 2_000, 4_000)),
+        };
+        let slow = criterion(WallTime, sampling, latency.profile, &latency.arguments);
+        Self { latency, slow, workers }
+    }
+
+    fn test(&self) -> bool {
+        self.latency.arguments.test
+    }
+
+    /// How many memories are in the bucket.
+    fn memories(&self) -> usize {
+        if self.test() { 100 } else { self.latency.profile.choose(1_000, 10_000, 100_000) }
+    }
+}
+
+/// A verb, by the name it has in that of a benchmark.
+type Verb = (&'static str, fn(&mut Asked));
+
+/// Stores last: what they add is archived meanwhile.
+const VERBS: [Verb; 4] = [
+    ("recall", Asked::recall),
+    ("synthesize", Asked::synthesize),
+    ("get", Asked::get),
+    ("store", Asked::store),
+];
+
+/// The verbs, one at a time; what each asked of the bucket.
+fn latencies(bench: &mut Bench, place: &Place, delay: Duration) -> Vec<Spent> {
+    let stock = Stock::new(TierKind::Cold, bench.memories());
+    let case = format!("{}_{}", stock.memories, delay.as_millis());
+    let mut asked = Fixture::new(|| Asked::new(place.open("verbs", stock, delay)));
+    let mut spent = Vec::new();
+    for (verb, operation) in VERBS {
+        let group = format!("{verb}_{}", place.tier);
+        // A thousand operations a sample would take minutes where each waits.
+        if delay > DELAYS[1] {
+            wall(bench, &format!("{group}/wall"), &case, &mut asked, operation);
+        } else if let Some(latencies) =
+            bench.latency.bench(&group, &case, || asked.get(), |asked| operation(asked))
+            && delay.is_zero()
+        {
+            drop(latencies);
+            spent.push(asked.get().count(verb, operation));
+        }
+    }
+    spent
+}
+
+fn wall<F: FnOnce() -> Asked>(
+    bench: &mut Bench,
+    group: &str,
+    case: &str,
+    asked: &mut Fixture<Asked, F>,
+    operation: fn(&mut Asked),
+) {
+    let mut measured = bench.slow.benchmark_group(group);
+    measured.sampling_mode(SamplingMode::Flat);
+    measured.bench_function(BenchmarkId::from_parameter(case), |bencher| {
+        let asked = asked.get();
+        bencher.iter(|| operation(asked));
+        bench.latency.recorder.note(&format!("{group}/{case}"), None);
+    });
+    measured.finish();
+}
+
+/// A store in the bucket, and what to ask it for, in turn.
+struct Asked {
+    opened: Opened,
+    queries: Cycle<std::vec::IntoIter<Query>>,
+    texts: Cycle<std::vec::IntoIter<String>>,
+    at: usize,
+}
+
+impl Asked {
+    fn new(opened: Opened) -> Self {
+        let queries = opened.stock.queries(&opened.engine, QUERIES).expect("readable memories");
+        let queries: Vec<Query> = queries.into_iter().map(|(query, _)| query).collect();
+        let texts = new_texts(TEXTS).into_iter().cycle();
+        Self { opened, queries: queries.into_iter().cycle(), texts, at: 0 }
+    }
+
+    fn recall(&mut self) {
+        let query = self.queries.next().expect("a cycle");
+        assert!(!self.opened.engine.recall(&query).expect("a recall").hits.is_empty(), "hits");
+    }
+
+    fn synthesize(&mut self) {
+        let query = self.queries.next().expect("a cycle");
+        black_box(self.opened.engine.synthesize(&query).expect("a synthesis"));
+    }
+
+    fn get(&mut self) {
+        self.at = (self.at + PRIME) % self.opened.stock.memories;
+        let memory = self.opened.engine.get(MemoryId(self.at as u64)).expect("a readable memory");
+        black_box(memory.expect("a memory"));
+    }
+
+    fn store(&mut self) {
+        let text = self.texts.next().expect("a cycle");
+        black_box(self.opened.engine.store(text).expect("a store"));
+    }
+
+    /// What some operations ask of the bucket, one after the other.
+    fn count(&mut self, verb: &'static str, operation: fn(&mut Self)) -> Spent {
+        let before = self.opened.bucket.traffic();
+        (0..COUNTED).for_each(|_| operation(self));
+        Spent::new(verb, before, self.opened.bucket.traffic(), COUNTED)
+    }
+}

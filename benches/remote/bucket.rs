@@ -1,0 +1,132 @@
+//! Where memories are while they are measured, and what is asked of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use mnemocore::remote::{Limits, Traffic};
+use mnemocore::{Bucket, Config, Engine};
+use tempfile::TempDir;
+
+use crate::common::{Stock, temporary_folder};
+use crate::delayed::Delayed;
+
+/// The environment variable with the URL of a folder to work in.
+const VARIABLE: &str = "MNEMO_BUCKET";
+
+/// A folder in object storage.
+pub(crate) struct Place {
+    /// `cold-s3`, say.
+    pub(crate) tier: String,
+    url: String,
+    /// Deleted in the end, if it is on this disk.
+    _folder: Option<TempDir>,
+}
+
+/// A store in the bucket that is open, behind a network.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) stock: Stock,
+    pub(crate) bucket: Bucket,
+    pub(crate) cache: TempDir,
+}
+
+impl Place {
+    /// The folder that the environment names, or a new one on this disk.
+    pub(crate) fn from_env() -> Self {
+        let given = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty());
+        let folder = given.is_none().then(temporary_folder);
+        let local = || folder.as_ref().map(|folder| format!("file://{}", folder.path().display()));
+        let root = given.or_else(local).unwrap_or_default();
+        let scheme = root.split("://").next().unwrap_or_default();
+        let run = std::process::id();
+        Self { tier: format!("cold-{scheme}"), url: format!("{root}/bench-{run}"), _folder: folder }
+    }
+
+    /// One of its folders, behind a network that adds `delay` to each request.
+    pub(crate) fn bucket(&self, folder: &str, delay: Duration) -> Bucket {
+        let bucket = Bucket::at(format!("{}/{folder}", self.url).trim_end_matches('/'), Limits::default());
+        let bucket = bucket.unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
+        bucket.behind(|store| Arc::new(Delayed::new(store, delay)))
+    }
+
+    /// Fills a store of its own, and opens it behind the network, to be stored into
+    /// as well.
+    pub(crate) fn open(&self, purpose: &str, stock: Stock, delay: Duration) -> Opened {
+        let folder = format!("{purpose}-{}", delay.as_millis());
+        drop(self.fill(stock, &folder));
+        let (bucket, cache) = (self.bucket(&folder, delay), temporary_folder());
+        let config = Config { background: true, ..settings(stock, &cache) };
+        let engine = Engine::open_bucket(bucket.clone(), config).unwrap_or_else(|error| panic!("{error}"));
+        stock.check(&engine).unwrap_or_else(|error| panic!("{error}"));
+        Opened { engine, stock, bucket, cache }
+    }
+
+    /// Fills a folder; its copy on this disk goes with what is returned.
+    pub(crate) fn fill(&self, stock: Stock, folder: &str) -> TempDir {
+        let cache = temporary_folder();
+        let bucket = self.bucket(folder, Duration::ZERO);
+        let engine = Engine::open_bucket(bucket, settings(stock, &cache));
+        let engine = engine.unwrap_or_else(|error| panic!("{error}"));
+        stock.fill_in(&engine).expect("room for a store");
+        engine.close().expect("a bucket that can be written to");
+        cache
+    }
+
+    /// Bytes of all objects in a folder.
+    pub(crate) fn bytes(&self, folder: &str) -> u64 {
+        let bucket = self.bucket(folder, Duration::ZERO);
+        let (store, folder) = bucket.storage();
+        let listed = block_on(store.list(Some(folder)).try_collect::<Vec<_>>());
+        listed.expect("objects that can be listed").iter().map(|object| object.size).sum()
+    }
+
+    /// Deletes what was made. What cannot be deleted is the user's to delete.
+    pub(crate) fn clear(&self) {
+        let bucket = self.bucket("", Duration::ZERO);
+        let (store, folder) = bucket.storage();
+        let all = store.list(Some(folder)).map_ok(|object| object.location).boxed();
+        let _ = block_on(store.delete_stream(all).try_collect::<Vec<_>>());
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a thread").block_on(work)
+}
+
+/// Settings of a stock, with its copy in a folder that goes away.
+pub(crate) fn settings(stock: Stock, cache: &TempDir) -> Config {
+    Config { cache_folder: cache.path().into(), ..stock.config() }
+}
+
+/// What operations of one kind asked of the bucket, for one of them.
+pub(crate) struct Spent {
+    what: String,
+    requests: f64,
+    sent: f64,
+    received: f64,
+}
+
+impl Spent {
+    pub(crate) fn new(what: impl Into<String>, before: Traffic, after: Traffic, operations: usize) -> Self {
+        let each = |before: u64, after: u64| (after - before) as f64 / operations as f64;
+        Self {
+            what: what.into(),
+            requests: each(before.requests, after.requests),
+            sent: each(before.sent, after.sent),
+            received: each(before.received, after.received),
+        }
+    }
+}
+
+/// Prints what operations ask for.
+pub(crate) fn print(spent: &[Spent]) {
+    if spent.is_empty() {
+        return;
+    }
+    println!("{:<34}{:>10}{:>14}{:>18}", "an operation", "requests", "bytes sent", "bytes received");
+    for Spent { what, requests, sent, received } in spent {
+        println!("{what:<34}{requests:>10.2}{sent:>14.0}{received:>18.0}");
+    }
+}

@@ -1,0 +1,91 @@
+//! A reader on a machine that has nothing of the store: how long, and how many
+//! round trips, to its first answer.
+
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, SamplingMode};
+use mnemocore::harness::measure::Kind;
+use mnemocore::{Config, Engine, Query, TierKind};
+
+use crate::bucket::{Place, Spent, print, settings};
+use crate::common::{Fixture, Stock, temporary_folder};
+use crate::{Bench, DELAYS};
+
+/// The most round trips from opening to the first answer.
+const ROUND_TRIPS: f64 = 30.0;
+
+/// A store as the default settings leave it, closed.
+struct Closed<'p> {
+    place: &'p Place,
+    stock: Stock,
+    query: Query,
+}
+
+/// Measures the cold start of readers, and what the bucket holds.
+pub(crate) fn measure(bench: &mut Bench, place: &Place) {
+    let memories = if bench.test() { 100 } else { bench.latency.profile.choose(5_000, 100_000, 100_000) };
+    let stock = Stock::new(TierKind::Cold, memories);
+    let mut closed = Fixture::new(|| Closed::new(place, stock));
+    let group = format!("cold_start_{}/wall", place.tier);
+    let mut medians = Vec::new();
+    let mut spent = Vec::new();
+    for delay in DELAYS {
+        let case = format!("{memories}_{}", delay.as_millis());
+        let mut measured = bench.slow.benchmark_group(&group);
+        measured.sampling_mode(SamplingMode::Flat);
+        measured.bench_function(BenchmarkId::from_parameter(&case), |bencher| {
+            let closed = closed.get();
+            let mut times = Vec::new();
+            bencher.iter_custom(|iterations| {
+                let some = (0..iterations).map(|_| {
+                    let (elapsed, asked) = closed.open(delay);
+                    times.push(elapsed);
+                    spent = vec![asked];
+                    elapsed
+                });
+                some.sum()
+            });
+            times.sort();
+            medians.push((delay, times[times.len() / 2]));
+            bench.latency.recorder.note(&format!("{group}/{case}"), None);
+        });
+        measured.finish();
+    }
+    print(&spent);
+    if let Some(closed) = closed.into_value() {
+        let bytes = closed.place.bytes("reader") as f64;
+        let name = format!("footprint_{}/disk/{memories}", place.tier);
+        println!("{name}: {:.1} MB, {:.0} bytes a memory", bytes / 1e6, bytes / memories as f64);
+        bench.latency.recorder.note_value(&name, Kind::Disk, bytes);
+    }
+    if let [(_, without), .., (delay, with)] = medians[..] {
+        let trips = with.saturating_sub(without).as_secs_f64() / delay.as_secs_f64();
+        let measured = format!("{trips:.1} round trips");
+        let name = format!("a reader's first answer, {memories} memories in {}", place.tier);
+        bench.latency.recorder.target(name, measured, format!("at most {ROUND_TRIPS}"), trips <= ROUND_TRIPS);
+    }
+}
+
+impl<'p> Closed<'p> {
+    fn new(place: &'p Place, stock: Stock) -> Self {
+        let cache = place.fill(stock, "reader");
+        let bucket = place.bucket("reader", Duration::ZERO);
+        let engine = Engine::open_snapshot(bucket, settings(stock, &cache)).expect("a store");
+        let (query, _) = stock.queries(&engine, 1).expect("readable memories").pop().expect("a query");
+        Self { place, stock, query }
+    }
+
+    /// Opens a snapshot and recalls; how long that took, and what it asked for.
+    fn open(&self, delay: Duration) -> (Duration, Spent) {
+        let (bucket, cache) = (self.place.bucket("reader", delay), temporary_folder());
+        let config = Config { cache_folder: cache.path().into(), ..self.stock.config() };
+        let started = Instant::now();
+        let engine = Engine::open_snapshot(bucket.clone(), config).expect("a store that can be opened");
+        let recall = engine.recall(&self.query).expect("a recall");
+        let elapsed = started.elapsed();
+        assert!(!recall.hits.is_empty(), "hits of the first recall");
+        assert_eq!(engine.stats().total(), self.stock.memories, "memories after opening");
+        let what = format!("open a snapshot of {}, recall", self.stock.memories);
+        (elapsed, Spent::new(what, Default::default(), bucket.traffic(), 1))
+    }
+}

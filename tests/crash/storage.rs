@@ -1,0 +1,109 @@
+//! Where the memories are of processes that are killed.
+
+use std::path::{Path, PathBuf};
+
+use fastrand::Rng;
+use mnemocore::{Config, Engine};
+use tempfile::TempDir;
+
+use super::common::copy;
+
+/// A store that processes open one after another.
+pub(crate) trait Storage {
+    /// What they open.
+    fn place(&self) -> PathBuf;
+
+    /// What they have in their environment.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Opens it after a kill, and hands it to `check`.
+    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine));
+}
+
+/// A folder on this machine.
+pub(crate) struct Folder(pub(crate) TempDir);
+
+impl Storage for Folder {
+    fn place(&self) -> PathBuf {
+        self.0.path().into()
+    }
+
+    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
+        // A copy now and then, so that the store is not tidied up between kills.
+        if random.bool() {
+            check(&Engine::open(self.0.path(), config).unwrap());
+        } else {
+            let elsewhere = tempfile::tempdir().unwrap();
+            copy(self.0.path(), elsewhere.path());
+            check(&Engine::open(elsewhere.path(), config).unwrap());
+        }
+    }
+}
+
+/// Object storage, with the copy that the killed processes have of it.
+#[cfg(feature = "object-store")]
+pub(crate) struct Objects {
+    pub(crate) bucket: mnemocore::Bucket,
+    pub(crate) variables: Vec<(&'static str, String)>,
+    pub(crate) cache: TempDir,
+}
+
+#[cfg(feature = "object-store")]
+impl Storage for Objects {
+    fn place(&self) -> PathBuf {
+        Path::new(self.bucket.name()).into()
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let cache = ("MNEMO_CACHE", self.cache.path().display().to_string());
+        self.variables.iter().cloned().chain([cache]).collect()
+    }
+
+    /// On the same machine, on one that has nothing of it, or for reading.
+    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let cache = if random.bool() { self.cache.path() } else { elsewhere.path() };
+        let config = Config { cache_folder: cache.into(), ..config };
+        let open = if random.u8(0..3) == 0 { Engine::open_snapshot } else { Engine::open_bucket };
+        match open(self.bucket.clone(), config.clone()) {
+            Ok(engine) => check(&engine),
+            // Killed before it had made anything.
+            Err(mnemocore::Error::Foreign { .. }) => {
+                check(&Engine::open_bucket(self.bucket.clone(), config).unwrap());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A folder on this machine, with WARM in a database.
+#[cfg(feature = "postgres")]
+pub(crate) struct WarmElsewhere {
+    pub(crate) folder: TempDir,
+    pub(crate) server: &'static super::postgres::Server,
+}
+
+#[cfg(feature = "postgres")]
+impl Storage for WarmElsewhere {
+    fn place(&self) -> PathBuf {
+        self.folder.path().into()
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![("MNEMO_WARM", "postgres".into()), ("MNEMO_POSTGRES", self.server.connection())]
+    }
+
+    /// Also from a copy, which takes the rows of the store over.
+    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
+        let open = |folder: &Path| super::postgres::open(folder, &config, &self.server.connection()).unwrap();
+        if random.bool() {
+            check(&open(self.folder.path()));
+        } else {
+            let elsewhere = tempfile::tempdir().unwrap();
+            copy(self.folder.path(), elsewhere.path());
+            check(&open(elsewhere.path()));
+        }
+    }
+}
