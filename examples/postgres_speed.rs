@@ -1,6 +1,8 @@
 //! What WARM in PostgreSQL takes, beside pgvector alone and beside `COPY`: the same
 //! memories, queries and server, in turns.
 //!
+//! With `vectors` behind the number, each memory comes with a vector of its own.
+//!
 //! ```sh
 //! MNEMO_POSTGRES="host=localhost dbname=empty" \
 //!     cargo run --release --features postgres --example postgres_speed -- 100000
@@ -12,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, TryStreamExt};
 use mnemocore::config::Residence;
-use mnemocore::encoder::{Document, Encoder};
+use mnemocore::encoder::Document;
 use mnemocore::harness::stock::{SEED, Stock, new_texts};
 use mnemocore::harness::workload::partial_query;
 use mnemocore::{Config, Engine, MemoryId, Method, NewMemory, Query, TierKind};
 use tokio::runtime::Runtime;
 use tokio_postgres::types::{ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, Statement};
 
 type Failure = Box<dyn Error>;
 
@@ -28,7 +30,7 @@ const LIMIT: usize = 10;
 /// Neighbours that pgvector's index looks at: its default first.
 const SEARCHES: [u32; 2] = [40, 200];
 /// Candidates that a recall looks at: the default first.
-const CANDIDATES: [usize; 4] = [512, 256, 128, 64];
+const CANDIDATES: [usize; 3] = [512, 1_024, 2_048];
 const BATCH: usize = 100;
 const BATCHES: usize = 60;
 
@@ -39,7 +41,8 @@ fn main() -> Result<(), Failure> {
     }
     let runtime = Runtime::new()?;
     let folder = tempfile::tempdir()?;
-    let stock = Stock::new(TierKind::Warm, memories);
+    let vectors = std::env::args().nth(2).is_some_and(|kind| kind == "vectors");
+    let stock = Stock { vectors, ..Stock::new(TierKind::Warm, memories) };
     let filled = Instant::now();
     let engine = stock.fill(folder.path())?;
     println!("{memories} memories stored in {:.1?}", filled.elapsed());
@@ -57,21 +60,26 @@ fn main() -> Result<(), Failure> {
     stores(&Engine::open(folder.path(), stock.config())?, &beside)
 }
 
-/// Another session of the database, and a table with vectors alone.
+/// Other sessions of the database, and a table with vectors alone.
 struct Beside {
     runtime: Runtime,
     client: Client,
+    /// A session for each of [`SEARCHES`].
+    searching: Vec<(Client, Statement)>,
 }
 
 impl Beside {
     fn new(runtime: Runtime) -> Result<Self, Failure> {
         let text = std::env::var("MNEMO_POSTGRES")?;
-        let client = runtime.block_on(async {
-            let (client, connection) = tokio_postgres::connect(&text, NoTls).await?;
-            tokio::spawn(connection);
-            Ok::<Client, tokio_postgres::Error>(client)
-        })?;
-        let beside = Self { runtime, client };
+        let connect = || {
+            runtime.block_on(async {
+                let (client, connection) = tokio_postgres::connect(&text, NoTls).await?;
+                tokio::spawn(connection);
+                Ok::<Client, tokio_postgres::Error>(client)
+            })
+        };
+        let (client, clients) = (connect()?, SEARCHES.map(|_| connect()));
+        let mut beside = Self { runtime, client, searching: Vec::new() };
         let made = Instant::now();
         beside.run(
             "CREATE TABLE alone (id bigint PRIMARY KEY, vector bit(16384), record bytea);
@@ -83,6 +91,14 @@ impl Beside {
              CREATE INDEX ON alone USING hnsw (vector bit_hamming_ops);",
         )?;
         println!("pgvector's own table and its index made in {:.1?}", made.elapsed());
+        for (client, search) in clients.into_iter().zip(SEARCHES) {
+            let client = client?;
+            let statement = beside.runtime.block_on(async {
+                client.batch_execute(&format!("SET hnsw.ef_search = {search}")).await?;
+                client.prepare("SELECT id, record FROM alone ORDER BY vector <~> $1 LIMIT 10").await
+            })?;
+            beside.searching.push((client, statement));
+        }
         Ok(beside)
     }
 
@@ -90,9 +106,13 @@ impl Beside {
         Ok(self.runtime.block_on(self.client.batch_execute(sql))?)
     }
 
-    /// The ids that pgvector finds.
-    fn nearest(&self, statement: &tokio_postgres::Statement, bits: &Bits) -> Result<Vec<MemoryId>, Failure> {
-        let rows = self.runtime.block_on(self.client.query(statement, &[bits]))?;
+    /// The ids that pgvector finds, in one of the sessions for it.
+    fn nearest(
+        &self,
+        (client, statement): &(Client, Statement),
+        bits: &Bits,
+    ) -> Result<Vec<MemoryId>, Failure> {
+        let rows = self.runtime.block_on(client.query(statement, &[bits]))?;
         rows.iter().map(|row| Ok(MemoryId(row.try_get::<_, i64>(0)? as u64))).collect()
     }
 
@@ -120,25 +140,28 @@ impl Beside {
     }
 }
 
-/// Recalls by text, and pgvector with the vector of the same text.
+/// Recalls by text or vector, and pgvector with the vector of the same text.
 fn recalls(engine: &Engine, stock: Stock, beside: &Beside) -> Result<(), Failure> {
-    let prepare = "SELECT id, record FROM alone ORDER BY vector <~> $1 LIMIT 10";
-    let statement = beside.runtime.block_on(beside.client.prepare(prepare))?;
+    let mut asked = Vec::with_capacity(QUERIES);
+    for source in stock.sources(engine, QUERIES)? {
+        let text = partial_query(&source.text, 0.6, source.id.0);
+        let vector = engine.encoder().encode(&Document::new(&text).analyze()?)?;
+        let bits = Bits(vector.words().to_vec());
+        let query = if stock.vectors { Query::vector(vector) } else { Query::text(&text) };
+        let query = query.limit(LIMIT).touch(false);
+        let exact = ids(engine, &query.clone().method(Method::Exact))?;
+        asked.push((query, bits, exact, source.id));
+    }
     let mut ours = Found::default();
     let mut theirs = SEARCHES.map(|_| Found::default());
-    for (number, source) in stock.sources(engine, QUERIES)?.into_iter().enumerate() {
-        let text = partial_query(&source.text, 0.6, source.id.0);
-        let query = Query::text(&text).limit(LIMIT).touch(false);
-        let bits = Bits(encoded(engine.encoder(), &text)?);
-        let exact = ids(engine, &query.clone().method(Method::Exact))?;
+    for (number, (query, bits, exact, source)) in asked.iter().enumerate() {
         let started = Instant::now();
-        let found = ids(engine, &query)?;
-        ours.add(number, started.elapsed(), &found, &exact, source.id);
-        for (search, theirs) in SEARCHES.iter().zip(&mut theirs) {
-            beside.run(&format!("SET hnsw.ef_search = {search}"))?;
+        let found = ids(engine, query)?;
+        ours.add(number, started.elapsed(), &found, exact, *source);
+        for (session, theirs) in beside.searching.iter().zip(&mut theirs) {
             let started = Instant::now();
-            let found = beside.nearest(&statement, &bits)?;
-            theirs.add(number, started.elapsed(), &found, &exact, source.id);
+            let found = beside.nearest(session, bits)?;
+            theirs.add(number, started.elapsed(), &found, exact, *source);
         }
     }
     ours.print("recall from WARM in PostgreSQL");
@@ -151,10 +174,6 @@ fn recalls(engine: &Engine, stock: Stock, beside: &Beside) -> Result<(), Failure
 
 fn ids(engine: &Engine, query: &Query) -> Result<Vec<MemoryId>, Failure> {
     Ok(engine.recall(query)?.hits.iter().map(|hit| hit.memory.id).collect())
-}
-
-fn encoded(encoder: &Encoder, text: &str) -> Result<Vec<u64>, Failure> {
-    Ok(encoder.encode(&Document::new(text).analyze()?)?.words().to_vec())
 }
 
 /// What a kind of search found, and how long it took.

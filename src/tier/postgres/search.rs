@@ -19,10 +19,6 @@ use crate::log::Log;
 use crate::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, lock};
 use crate::tier::{Method, Search, Target, TierBytes, TierView};
 
-/// Rows that are scored for each candidate that the limits of a search allow: only
-/// the score tells here which of the rows are the candidates.
-const ROWS_A_CANDIDATE: u64 = 4;
-
 /// Terms behind the rarest that are looked for in pairs.
 const PAIRED: usize = 8;
 
@@ -116,7 +112,7 @@ impl PostgresView {
         let vector = query.vector()?;
         let rows = match search.method {
             Method::Exact => u64::MAX,
-            _ => search.term_limits.candidates.max(top.k()) as u64 * ROWS_A_CANDIDATE,
+            _ => search.term_limits.candidates.max(top.k()) as u64,
         };
         let mut made = Statement::default();
         let candidates = self.candidates(&mut made, query, rows)?;
@@ -142,7 +138,7 @@ impl PostgresView {
 
     /// Texts by the overlap of terms; the rows have what it is summed up from.
     fn by_overlap(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Option<Statement> {
-        let rows = search.term_limits.candidates.max(top.k()) as u64 * ROWS_A_CANDIDATE;
+        let rows = search.term_limits.candidates.max(top.k()) as u64;
         let mut made = Statement::default();
         let candidates = self.candidates(&mut made, query, rows)?;
         let all = query.terms().iter().map(|term| self.table.key(self.namespace, term.term)).collect();
