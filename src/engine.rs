@@ -37,7 +37,7 @@ pub use upkeep::Consolidation;
 
 use self::home::Home;
 use self::upkeep::Background;
-use self::writer::{Request, Writer};
+use self::writer::{Queue, Writer};
 use crate::config::Config;
 use crate::encoder::{Encoder, Projection, Term, TermStatistics};
 use crate::error::Error;
@@ -80,7 +80,7 @@ struct Shared {
     home: Home,
     spaces: RwLock<Spaces>,
     /// Requests that wait for whoever commits next.
-    queue: Mutex<Vec<Request>>,
+    queue: Mutex<Queue>,
     writer: Mutex<Writer>,
     /// That of the first embedding that was stored; all others must be of its length.
     projection: OnceLock<Arc<Projection>>,

@@ -28,13 +28,13 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place, delay: Duration) {
         let each = if bench.test() { 1 } else { OPERATIONS };
         let count = workers * each;
         let case = format!("{workers}_{}", delay.as_millis());
+        let (mut before, mut done) = (None, 0);
         let mut measured = bench.slow.benchmark_group(&group);
         measured.throughput(Throughput::Elements(count as u64));
         measured.sampling_mode(SamplingMode::Flat);
         measured.bench_function(BenchmarkId::from_parameter(&case), |bencher| {
             let (bucket, engine, _) = opened.get();
-            let before = bucket.traffic();
-            let mut done = 0;
+            before.get_or_insert_with(|| bucket.traffic());
             bencher.iter_custom(|iterations| {
                 let count = iterations as usize * count;
                 let store = |text| Operation::Store(NewMemory::new(text));
@@ -46,10 +46,13 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place, delay: Duration) {
                 done += count;
                 finished.elapsed
             });
-            spent.push(Spent::new(format!("store, {workers} workers"), before, bucket.traffic(), done));
             bench.latency.recorder.note(&format!("{group}/{case}"), None);
         });
         measured.finish();
+        if let Some(before) = before {
+            let after = opened.get().0.traffic();
+            spent.push(Spent::new(format!("store, {workers} workers, {delay:?}"), before, after, done));
+        }
     }
     print(&spent);
 }

@@ -241,7 +241,7 @@ fn ids_are_not_given_again_after_a_refused_commit() {
 /// Lets `first` and `second` be committed as one group, in this order.
 fn grouped(engine: &Engine, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
     let waiting = |count: usize| {
-        while lock(&engine.shared.queue).len() < count {
+        while lock(&engine.shared.queue).waiting.len() < count {
             std::thread::yield_now();
         }
     };

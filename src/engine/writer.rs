@@ -13,7 +13,7 @@ use crate::index::Row;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability, Record, Standing};
 use crate::memory::Namespace;
-use crate::sync::{ArcSwap, PoisonError, SyncSender, sync_channel};
+use crate::sync::{ArcSwap, Mutex, PoisonError, SyncSender, sync_channel};
 use crate::tier::{Admission, Tier};
 
 /// Ids are reserved in the log so many at a time, so that none is given twice,
@@ -36,16 +36,34 @@ pub(super) const EMBEDDING: &str = "embedding length";
 
 /// What a caller asks of the writer.
 pub(super) struct Request {
-    pub work: Work,
-    pub durability: Durability,
-    pub reply: SyncSender<Result<Vec<MemoryId>, Error>>,
+    work: Work,
+    durability: Durability,
+    reply: SyncSender<Reply>,
+}
+
+/// What the caller of a request is told.
+enum Reply {
+    /// It is done, or refused.
+    Done(Result<Vec<MemoryId>, Error>),
+    /// It is this caller's turn to commit whatever waits.
+    Lead,
 }
 
 impl Request {
     fn answer(self, answer: Result<Vec<MemoryId>, Error>) {
         // Nobody may wait any more; the request is done all the same.
-        let _ = self.reply.send(answer);
+        let _ = self.reply.send(Reply::Done(answer));
     }
+}
+
+/// Requests that wait for the next commit.
+#[derive(Default)]
+pub(super) struct Queue {
+    pub waiting: Vec<Request>,
+    /// Whether one of the callers is committing. The others wait for their answers
+    /// and not for a lock: whoever is answered goes on at once, and asks again in
+    /// time for the next commit.
+    led: bool,
 }
 
 pub(super) enum Work {
@@ -111,17 +129,31 @@ impl Shared {
     /// Hands `work` to the writer and waits until it is done.
     pub(super) fn submit(&self, work: Work, durability: Durability) -> Result<Vec<MemoryId>, Error> {
         self.home.check_writable()?;
-        let (reply, answer) = sync_channel(1);
-        lock(&self.queue).push(Request { work, durability, reply });
-        let mut writer = self.lock_writer();
-        // Another thread may have committed the request while this one waited.
-        if let Ok(answer) = answer.try_recv() {
-            return answer;
+        // Room for both replies, so that nobody waits to send one.
+        let (reply, replies) = sync_channel(2);
+        let mut queue = lock(&self.queue);
+        queue.waiting.push(Request { work, durability, reply });
+        let leads = !std::mem::replace(&mut queue.led, true);
+        drop(queue);
+        if leads {
+            self.lead();
         }
-        let requests = std::mem::take(&mut *lock(&self.queue));
+        loop {
+            match replies.recv() {
+                Ok(Reply::Done(answer)) => return answer,
+                Ok(Reply::Lead) => self.lead(),
+                Err(_) => return Err(self.ended()),
+            }
+        }
+    }
+
+    /// Commits what waits, and passes the lead on.
+    fn lead(&self) {
+        let _passed_on = Lead { queue: &self.queue };
+        let mut writer = self.lock_writer();
+        // Taken now, so that what came while others had the lock is in it.
+        let requests = std::mem::take(&mut lock(&self.queue).waiting);
         self.commit_group(&mut writer, requests);
-        drop(writer);
-        answer.recv().unwrap_or_else(|_| Err(self.ended()))
     }
 
     fn ended(&self) -> Error {
@@ -384,6 +416,19 @@ impl Shared {
                 space.view.store(Arc::new(view_of(writer, id)));
             }
         }
+    }
+}
+
+/// Held by who commits; passed on when it is dropped, also by a panic.
+struct Lead<'q> {
+    queue: &'q Mutex<Queue>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut queue = lock(self.queue);
+        let waits = |request: &Request| request.reply.send(Reply::Lead).is_ok();
+        queue.led = queue.waiting.iter().any(waits);
     }
 }
 
