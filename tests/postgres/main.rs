@@ -12,3 +12,4 @@ mod proxy;
 mod same;
 #[path = "../common/postgres.rs"]
 mod server;
+mod tls;

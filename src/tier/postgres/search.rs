@@ -64,8 +64,11 @@ impl PostgresView {
             all += &format!(" AND terms @> {}", made.bind_list(keys));
         }
         if let Some(range) = &filter.created {
-            all +=
-                &format!(" AND created >= {} AND created < {}", made.bind(range.start), made.bind(range.end));
+            let (store, namespace) = (made.bind(self.table.store), made.bind(i64::from(self.namespace.0)));
+            let (start, end) = (made.bind(range.start), made.bind(range.end));
+            all += &format!(
+                " AND store = {store} AND namespace = {namespace} AND created >= {start} AND created < {end}"
+            );
         }
         let hidden = self.present().hidden(self.namespace, self.seq);
         if !hidden.is_empty() {
@@ -76,6 +79,22 @@ impl PostgresView {
             );
         }
         all
+    }
+
+    /// How many rows are to be scored for a text, those included that the filter leaves
+    /// out: they are taken to have the terms of the others. A range of time has an index
+    /// of its own, and no estimate here, so all rows within it are.
+    fn rows(&self, search: &Search<'_>, top: &TopK) -> u64 {
+        if search.method == Method::Exact || search.filter.created.is_some() {
+            return u64::MAX;
+        }
+        let rows = search.term_limits.candidates.max(top.k()) as u64;
+        let present = self.present();
+        let held = |&term: &Term| u64::from(present.frequency(self.table.key(self.namespace, term)));
+        match search.filter.holding.iter().map(held).min() {
+            Some(held) => rows.saturating_mul(self.len as u64) / held.max(1),
+            None => rows,
+        }
     }
 
     /// The rows that are scored for a text: those with one of its rarest terms, or with
@@ -110,12 +129,8 @@ impl PostgresView {
     /// step of it has one exact or correctly rounded result.
     fn by_score(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Option<Statement> {
         let vector = query.vector()?;
-        let rows = match search.method {
-            Method::Exact => u64::MAX,
-            _ => search.term_limits.candidates.max(top.k()) as u64,
-        };
         let mut made = Statement::default();
-        let candidates = self.candidates(&mut made, query, rows)?;
+        let candidates = self.candidates(&mut made, query, self.rows(search, top))?;
         let words = vector.planes().len() / vector.count().max(1);
         let planes = vector.planes().chunks_exact(words.max(1)).enumerate().map(|(plane, words)| {
             let bits = made.bind_sized(Bits(words.into()), size_of_val(words));
@@ -138,9 +153,8 @@ impl PostgresView {
 
     /// Texts by the overlap of terms; the rows have what it is summed up from.
     fn by_overlap(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Option<Statement> {
-        let rows = search.term_limits.candidates.max(top.k()) as u64;
         let mut made = Statement::default();
-        let candidates = self.candidates(&mut made, query, rows)?;
+        let candidates = self.candidates(&mut made, query, self.rows(search, top))?;
         let all = query.terms().iter().map(|term| self.table.key(self.namespace, term.term)).collect();
         let all = made.bind_list(all);
         let weights = made.bind_list(query.terms().iter().map(|term| term.weight).collect());
@@ -304,5 +318,27 @@ impl TierView for PostgresView {
 
     fn bytes(&self) -> TierBytes {
         TierBytes { ram: self.present().bytes(self.namespace) as u64, mapped: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_terms_are_taken_as_fit() {
+        for (most, count) in [(0, 0), (2, 1), (5, 2), (9, 2), (10, 3), (u64::MAX, 3)] {
+            assert_eq!(within(most, [2, 3, 5].into_iter()), count, "{most}");
+        }
+        assert_eq!(within(u64::MAX, [u64::MAX, 1].into_iter()), 2);
+    }
+
+    #[test]
+    fn the_rarest_pairs_come_first_and_few_enough_for_the_rows() {
+        let terms = [(10, 1), (100, 2), (1_000, 3)];
+        // Expected in 4, 40 (cut off at 10) and 400 (cut off at 100) rows.
+        assert_eq!(pairs(&terms, 1_000, 1_000), [[1, 2], [1, 3], [2, 3]]);
+        assert_eq!(pairs(&terms, 1_000, 20), [[1, 2], [1, 3]]);
+        assert!(pairs(&terms, 1_000, 3).is_empty() && pairs(&terms[..1], 1_000, 100).is_empty());
     }
 }

@@ -32,6 +32,8 @@ CREATE TABLE mnemo_warm_{bits} (
 ALTER TABLE mnemo_warm_{bits} ALTER COLUMN vector SET STORAGE EXTERNAL;
 ALTER TABLE mnemo_warm_{bits} ALTER COLUMN text_vector SET STORAGE EXTERNAL;
 
+CREATE INDEX mnemo_warm_{bits}_times ON mnemo_warm_{bits} (store, namespace, created);
+
 -- Without a list of what is still to be indexed: each recall would read it through,
 -- which takes longer than all the rest.
 CREATE INDEX mnemo_warm_{bits}_terms ON mnemo_warm_{bits} USING gin (terms) WITH (fastupdate = off);
