@@ -159,6 +159,12 @@ pub trait Tier: Send {
     /// could be done, and for the removal of every trace of what was forgotten.
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep>;
 
+    /// How many memories are best taken in together; more than one where each time costs
+    /// a round trip.
+    fn together(&self) -> usize {
+        1
+    }
+
     /// Whether the tier has kept memory `id` since the engine was last open, so that
     /// it need not be taken in again.
     fn keeps(&self, _id: MemoryId) -> bool {

@@ -24,6 +24,9 @@ const RESERVED_IDS: u64 = 1_024;
 /// holds more than it should: WARM could not be reached for a while.
 const BACKLOG: usize = 64;
 
+/// HOT may hold this part of its capacity less, so that memories leave it together.
+const SPARED: usize = 16;
+
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";
 
@@ -333,7 +336,9 @@ impl Shared {
         let room = self.config.hot_capacity.saturating_add(leaving);
         let over = writer.tiers[TierKind::Hot.index()].len().saturating_sub(room);
         if tier == TierKind::Hot && over > 0 {
-            self.evict(writer, over.min(group.entries.len() + BACKLOG), group)?;
+            let together = writer.tiers[TierKind::Warm.index()].together();
+            let together = together.min(self.config.hot_capacity / SPARED);
+            self.evict(writer, over.min(group.entries.len() + BACKLOG).max(together), group)?;
         }
         Ok(())
     }

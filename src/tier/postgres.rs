@@ -55,6 +55,9 @@ const MAX_BITS: usize = 64_000;
 /// some seconds.
 const OPENING: Duration = Duration::from_secs(600);
 
+/// Memories that leave HOT together: a store waits for a round trip once in so many.
+const TAKEN_TOGETHER: usize = 256;
+
 /// Rows are deleted when there are so many, unless all have to be.
 const DELETED_TOGETHER: usize = 256;
 
@@ -285,6 +288,10 @@ impl Tier for PostgresTier {
 
     fn held(&self, _namespace: NamespaceId, _id: MemoryId) -> Option<Admission> {
         None
+    }
+
+    fn together(&self) -> usize {
+        TAKEN_TOGETHER
     }
 
     fn keeps(&self, id: MemoryId) -> bool {

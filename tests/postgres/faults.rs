@@ -87,6 +87,21 @@ fn a_batch_of_stores_is_one_round_trip_and_so_is_a_recall() {
 }
 
 #[test]
+fn memories_leave_a_full_hot_several_in_one_round_trip() {
+    let Some(server) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { hot_capacity: 64, warm_capacity: usize::MAX, remote: QUICK, ..tiny() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    let before = engine.traffic(TierKind::Warm).requests;
+    (0..164).for_each(|number| assert!(engine.store(note(&word(number))).is_ok()));
+    let requests = engine.traffic(TierKind::Warm).requests - before;
+    // A sixteenth of HOT at a time.
+    assert!((1..=25).contains(&requests), "{requests} for 100 memories");
+    let [hot, warm, _] = engine.stats().memories;
+    assert!((60..=64).contains(&hot) && hot + warm == 164, "{hot} in HOT, {warm} in WARM");
+}
+
+#[test]
 fn two_stores_in_one_database_do_not_see_each_other() {
     let Some(server) = shared() else { return };
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());

@@ -146,6 +146,49 @@ fn run(seed: u64, server: &Server) {
     assert!(found[TierKind::Warm as usize] > 0, "nothing was found in WARM");
 }
 
+/// Texts of words that are the rarer the later they come in the alphabet, as in a
+/// language.
+fn text(random: &mut Rng) -> String {
+    let word = |random: &mut Rng| format!("w{}x", (2_000.0_f64.powf(random.f64())) as u32);
+    (0..random.usize(6..14)).map(|_| word(random)).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn few_candidates_hold_nearly_all_that_the_exact_scan_finds() {
+    let Some(server) = shared() else { return };
+    let (folder, mut random) = (tempfile::tempdir().unwrap(), Rng::with_seed(7));
+    let dimension = mnemocore::hdv::Dimension::new(4_096).unwrap();
+    let term_limits = terms::Limits { candidates: 200, ..terms::Limits::default() };
+    let config = Config { dimension, term_limits, hot_capacity: 0, warm_capacity: usize::MAX, ..config() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    let texts: Vec<String> = (0..4_000).map(|_| text(&mut random)).collect();
+    let memories = texts.iter().zip(0..).map(|(text, number)| {
+        let memory = NewMemory::new(text.as_str()).created(Timestamp(number));
+        if number % 40 == 0 { memory.metadata("kind", "rare") } else { memory }
+    });
+    engine.store_batch(memories.collect()).unwrap();
+    let filters: [fn(Query) -> Query; 3] = [
+        |query| query,
+        |query| query.metadata("kind", "rare"),
+        |query| query.created(Timestamp(1_000)..Timestamp(1_100)),
+    ];
+    for filter in filters {
+        let (mut shared, mut all) = (0, 0);
+        for number in (0..4_000).step_by(100) {
+            let words: Vec<&str> = texts[number].split(' ').step_by(2).collect();
+            let query = filter(Query::text(words.join(" ")).limit(10).touch(false));
+            let ids = |method| {
+                let recall = engine.recall(&query.clone().method(method)).unwrap();
+                recall.hits.into_iter().map(|hit| hit.memory.id).collect::<Vec<_>>()
+            };
+            let (found, exact) = (ids(Method::Indexed), ids(Method::Exact));
+            shared += exact.iter().filter(|id| found.contains(id)).count();
+            all += exact.len();
+        }
+        assert!(all > 300 && shared * 100 >= all * 90, "{shared} of {all}");
+    }
+}
+
 #[test]
 fn the_same_operations_have_the_same_results_as_with_local_warm() {
     let Some(server) = shared() else { return };
