@@ -72,7 +72,7 @@ fn write_down_the_day(folder: &Path) -> Result<(), mnemocore::Error> {
 
 fn ask(engine: &Engine, question: &str, narrow: impl FnOnce(Query) -> Query) -> Result<(), mnemocore::Error> {
     println!("> {question}");
-    let Recall { hits, confidence } = engine.recall(&narrow(Query::text(question)))?;
+    let Recall { hits, confidence, .. } = engine.recall(&narrow(Query::text(question)))?;
     for hit in hits {
         println!("  {}  {}", clock(hit.memory.created), hit.memory.text);
     }

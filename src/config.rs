@@ -6,6 +6,30 @@ use crate::index::{cascade, terms};
 use crate::log::Durability;
 use crate::tier::Band;
 
+/// Where the WARM tier is.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Residence {
+    /// In this process and a file beside the log.
+    #[default]
+    Local,
+    /// In a PostgreSQL database with pgvector, which several engines may share; see
+    /// [`Database::from_environment`](crate::tier::postgres::Database::from_environment)
+    /// for the variables that say where it is.
+    Postgres,
+}
+
+#[cfg(feature = "postgres")]
+impl Residence {
+    /// What the environment variable `MNEMO_WARM` says: `postgres`, or else local.
+    pub fn from_environment() -> Self {
+        match std::env::var("MNEMO_WARM") {
+            Ok(name) if name.eq_ignore_ascii_case("postgres") => Self::Postgres,
+            _ => Self::Local,
+        }
+    }
+}
+
 /// Settings of an [`Engine`](crate::Engine).
 ///
 /// ```
@@ -46,6 +70,10 @@ pub struct Config {
     /// system's page cache: 8 MB would make a recall among 100,000 memories in WARM
     /// 5 % faster, and take a quarter more RAM than all else that they need.
     pub log_cache_bytes: u64,
+    /// Where WARM is: by default where the environment says, so that the same
+    /// program runs on one machine and on many.
+    #[cfg(feature = "postgres")]
+    pub warm: Residence,
     /// Where the local copies of stores in buckets are: the log, and the files of
     /// WARM and COLD, which is all that a recall needs. From the environment's
     /// `MNEMO_CACHE`, or `mnemocore` in the user's folder for caches.
@@ -78,6 +106,8 @@ impl Default for Config {
             background: true,
             token_cache_bytes: 32 << 20,
             log_cache_bytes: 1 << 20,
+            #[cfg(feature = "postgres")]
+            warm: Residence::from_environment(),
             #[cfg(feature = "object-store")]
             cache_folder: cache_folder(),
             #[cfg(feature = "object-store")]

@@ -192,6 +192,13 @@ impl Engine {
         stats
     }
 
+    /// What a tier has sent to other machines and received from them since the engine
+    /// was opened.
+    #[cfg(feature = "remote")]
+    pub fn traffic(&self, tier: TierKind) -> crate::remote::Traffic {
+        self.shared.lock_writer().tiers[tier.index()].traffic()
+    }
+
     /// The settings that it was opened with.
     pub fn config(&self) -> &Config {
         &self.shared.config

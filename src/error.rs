@@ -139,6 +139,17 @@ pub enum Error {
         /// What came back last.
         message: String,
     },
+    /// Another machine has answered that it will not do it: credentials or
+    /// permissions are missing, say, or something is not installed there.
+    #[error("{what}: refused to {action}: {message}")]
+    Refused {
+        /// The server or the bucket, without credentials.
+        what: String,
+        /// What it was asked to do.
+        action: &'static str,
+        /// Its answer.
+        message: String,
+    },
     /// Another engine has taken the store over, on this machine or another one.
     #[error(
         "{path}: another engine writes to it now, and nothing of this one is taken any more; open it again to take it back"

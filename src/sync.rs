@@ -4,6 +4,12 @@
 
 pub(crate) use std::sync::PoisonError;
 
+#[cfg(all(feature = "postgres", not(shuttle)))]
+pub(crate) use std::sync::RwLockWriteGuard;
+
+#[cfg(all(feature = "postgres", shuttle))]
+pub(crate) use shuttle::sync::RwLockWriteGuard;
+
 #[cfg(not(shuttle))]
 pub(crate) use {
     arc_swap::ArcSwap,

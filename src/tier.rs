@@ -17,6 +17,8 @@
 pub mod cold;
 pub mod hot;
 mod local;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod warm;
 
 use std::sync::Arc;
@@ -156,6 +158,28 @@ pub trait Tier: Send {
     /// lock, whose result goes to [`Tier::apply`]. `thorough` asks for all that
     /// could be done, and for the removal of every trace of what was forgotten.
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep>;
+
+    /// How many memories are best taken in together; more than one where each time costs
+    /// a round trip.
+    fn together(&self) -> usize {
+        1
+    }
+
+    /// Whether the tier has kept memory `id` since the engine was last open, so that
+    /// it need not be taken in again.
+    fn keeps(&self, _id: MemoryId) -> bool {
+        false
+    }
+
+    /// Called once while the engine opens: of what the tier has [kept](Tier::keeps),
+    /// only those memories stay that the log says are in it.
+    fn retain(&mut self, _stays: &dyn Fn(MemoryId) -> bool) {}
+
+    /// What was sent to other machines and received from them.
+    #[cfg(feature = "remote")]
+    fn traffic(&self) -> crate::remote::Traffic {
+        crate::remote::Traffic::default()
+    }
 
     /// Called when the batch of the last [`Tier::apply`] could not be committed:
     /// undoes an upkeep; memories that were taken in are removed one by one.

@@ -22,6 +22,21 @@ const SLACK: usize = 1_024;
 /// Recalled memories whose accesses are counted within one hold of the lock.
 const COUNTED_AT_ONCE: usize = 256;
 
+/// Sets aside that another machine could not be reached, so that what needs it not
+/// goes on.
+pub(super) fn unless_away<T: Default>(
+    result: Result<T, Error>,
+    away: &mut Option<Error>,
+) -> Result<T, Error> {
+    match result {
+        Err(error @ Error::Unreachable { .. }) => {
+            *away = Some(error);
+            Ok(T::default())
+        }
+        other => other,
+    }
+}
+
 impl Shared {
     /// Counts the accesses of recalls so far, and moves up what has become
     /// strong enough; the number that was moved.
@@ -29,13 +44,13 @@ impl Shared {
         let mut counts: Vec<(MemoryId, u32)> =
             std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
         counts.sort_unstable();
-        let mut moved = 0;
+        let (mut moved, mut away) = (0, None);
         for some in counts.chunks(COUNTED_AT_ONCE) {
             for ((from, to), rising) in self.count(some, now)? {
-                moved += self.move_all(rising, from, to)?;
+                moved += unless_away(self.move_all(rising, from, to), &mut away)?;
             }
         }
-        Ok(moved)
+        away.map_or(Ok(moved), Err)
     }
 
     /// Adds accesses to memories; those that should rise, by where from and to.
@@ -106,17 +121,19 @@ impl Shared {
         let hot = (TierKind::Hot, TierKind::Warm, self.config.hot_capacity, self.config.hot_band, 0);
         let slack = if thorough { 0 } else { SLACK };
         let warm = (TierKind::Warm, TierKind::Cold, self.config.warm_capacity, self.config.warm_band, slack);
-        let mut moved = 0;
+        let (mut moved, mut away) = (0, None);
         for (from, to, capacity, band, slack) in [hot, warm] {
-            loop {
+            let mut stopped = None;
+            while stopped.is_none() {
                 let sinking = self.sinking(from, capacity, band, slack, now);
                 if sinking.is_empty() {
                     break;
                 }
-                moved += self.move_all(sinking, from, to)?;
+                moved += unless_away(self.move_all(sinking, from, to), &mut stopped)?;
             }
+            away = away.or(stopped);
         }
-        Ok(moved)
+        away.map_or(Ok(moved), Err)
     }
 
     /// What has to leave a tier next; it is off the list of the weakest.

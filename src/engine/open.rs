@@ -12,6 +12,8 @@ use super::upkeep::Background;
 use super::writer::{EMBEDDING, Entry, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
 use super::{Engine, Shared, Spaces};
 use crate::config::Config;
+#[cfg(feature = "postgres")]
+use crate::config::Residence;
 use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
@@ -20,6 +22,8 @@ use crate::memory::Namespace;
 use crate::sync::{Mutex, RwLock};
 use crate::tier::cold::ColdTier;
 use crate::tier::hot::HotTier;
+#[cfg(feature = "postgres")]
+use crate::tier::postgres::{Database, PostgresTier};
 use crate::tier::warm::WarmTier;
 use crate::tier::{Admission, Tier};
 
@@ -96,13 +100,15 @@ impl Engine {
     }
 
     /// An engine whose memories end with it. Its WARM and COLD files are in a
-    /// temporary folder.
+    /// temporary folder; no tier is elsewhere, whatever the settings say.
     ///
     /// # Errors
     /// [`Error::Setting`] for a setting that cannot be, [`Error::Io`] if the
     /// folder cannot be made.
     pub fn in_memory(config: Config) -> Result<Self, Error> {
         config.check()?;
+        #[cfg(feature = "postgres")]
+        let config = Config { warm: Residence::Local, ..config };
         Self::start(Home::temporary()?, config, Arc::new(VolatileLog::default()))
     }
 
@@ -133,9 +139,9 @@ impl Engine {
         let (cold, depot) = (home.folder.join(COLD), home.depot());
         let (cold, damaged) = ColdTier::open(&cold, depot, encoder.clone(), &log, &mut batch)?;
         let lost = if damaged.is_empty() { Vec::new() } else { lost_memories(&*log, &cold)? };
-        let warm = WarmTier::create(&home.folder.join(WARM), config.dimension, encoder.clone(), log.clone())?;
+        let warm = open_warm(&home, &config, &encoder, &log, &mut batch)?;
         let hot = HotTier::new(encoder.clone());
-        let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
+        let parts = Parts { encoder, log, tiers: [Box::new(hot), warm, Box::new(cold)] };
         let mut engine = Self::assemble(config, parts, home, lost, batch)?;
         engine.mended = damaged;
         Ok(engine)
@@ -183,6 +189,24 @@ impl Engine {
         let background = if background { Some(start()?) } else { None };
         Ok(Self { background, shared, closed: false, mended: Vec::new() })
     }
+}
+
+/// WARM where the settings say; who only reads a store has one of its own.
+fn open_warm(
+    home: &Home,
+    config: &Config,
+    encoder: &Arc<Encoder>,
+    log: &Arc<dyn Log>,
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables))] batch: &mut Batch,
+) -> Result<Box<dyn Tier>, Error> {
+    #[cfg(feature = "postgres")]
+    if home.writable && config.warm == Residence::Postgres {
+        let database = Database::from_environment()?;
+        let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, batch)?;
+        return Ok(Box::new(warm));
+    }
+    let warm = WarmTier::create(&home.folder.join(WARM), config.dimension, encoder.clone(), log.clone())?;
+    Ok(Box::new(warm))
 }
 
 /// What an engine is made of; see [`Engine::from_parts`].
@@ -250,6 +274,12 @@ impl Shared {
             standings.push((id, standing));
         }
         standings.sort_unstable_by_key(|&(id, _)| id);
+        for kind in [TierKind::Hot, TierKind::Warm] {
+            writer.tiers[kind.index()].retain(&|id| {
+                let found = standings.binary_search_by_key(&id, |&(id, _)| id);
+                found.is_ok_and(|at| standings.get(at).is_some_and(|(_, standing)| standing.tier == kind))
+            });
+        }
         let mut records = Vec::new();
         for group in standings.chunk_by(|(a, _), (b, _)| a.0 >> GROUP_BITS == b.0 >> GROUP_BITS) {
             self.read_records(group, &mut records)?;
@@ -291,7 +321,9 @@ impl Shared {
     }
 
     fn restore_some(&self, writer: &mut Writer, records: &[Found], batch: &mut Batch) -> Result<(), Error> {
-        let restore = |(id, standing, bytes): &Found| {
+        let kept: Vec<bool> =
+            records.iter().map(|(id, standing, _)| writer.tiers[standing.tier.index()].keeps(*id)).collect();
+        let restore = |((id, standing, bytes), kept): (&Found, bool)| {
             let record = Record::decode(bytes)?;
             let entry = Entry {
                 namespace: record.namespace,
@@ -300,14 +332,17 @@ impl Shared {
                 importance: record.importance,
                 created: record.created,
             };
-            Ok((entry, self.admission(*id, bytes.as_slice().into())?))
+            let admission = || self.admission(*id, bytes.as_slice().into());
+            Ok((*id, entry, (!kept).then(admission).transpose()?))
         };
-        let restored: Result<Vec<(Entry, Admission)>, Error> = records.par_iter().map(restore).collect();
+        let restored: Result<Vec<(MemoryId, Entry, Option<Admission>)>, Error> =
+            records.par_iter().zip(kept).map(restore).collect();
         let mut by_place: HashMap<(TierKind, NamespaceId), Vec<Admission>> = HashMap::new();
-        for (entry, admission) in restored? {
-            writer.note(admission.row.id, entry);
-            by_place.entry((entry.tier, entry.namespace)).or_default().push(admission);
+        for (id, entry, admission) in restored? {
+            writer.note(id, entry);
+            by_place.entry((entry.tier, entry.namespace)).or_default().extend(admission);
         }
+        by_place.retain(|_, memories| !memories.is_empty());
         for ((tier, namespace), memories) in by_place {
             apply(writer, tier, namespace, memories, batch)?;
         }

@@ -159,6 +159,9 @@ pub struct Recall {
     /// number of terms. Below [`Recall::ANSWERABLE`] the memories probably hold no
     /// answer. For a vector it is the best similarity.
     pub confidence: f32,
+    /// Tiers that are on another machine and could not be reached: their memories
+    /// are left out. Empty when every tier has answered.
+    pub unreachable: Vec<TierKind>,
 }
 
 impl Recall {
@@ -177,7 +180,8 @@ impl Recall {
 impl Engine {
     /// The memories that fit `query` best. It sees all that was stored
     /// before it began; a namespace that nobody
-    /// has stored into gives no hits.
+    /// has stored into gives no hits. It answers from the tiers that can be
+    /// reached, and [says](Recall::unreachable) which it has left out.
     ///
     /// # Errors
     /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::Encode`] or
@@ -190,9 +194,9 @@ impl Engine {
         let view = space.as_ref().map(|space| space.view.load_full());
         let probe = self.shared.probe(query, view.as_deref())?;
         let (Some(space), Some(view)) = (space, view) else {
-            return Ok(Recall { hits: Vec::new(), confidence: 0.0 });
+            return Ok(Recall { hits: Vec::new(), confidence: 0.0, unreachable: Vec::new() });
         };
-        let hits = self.shared.search(query, &probe, &space, &view)?;
+        let Found { hits, unreachable } = self.shared.search(query, &probe, &space, &view)?;
         #[cfg(feature = "inject")]
         if let Some(best) = hits.first() {
             slowed.also(&best.memory.tier.to_string().to_lowercase());
@@ -201,8 +205,14 @@ impl Engine {
             self.shared.touch(hits.iter().map(|hit| hit.memory.id));
         }
         let confidence = self.shared.confidence(&probe, &hits)?;
-        Ok(Recall { hits, confidence })
+        Ok(Recall { hits, confidence, unreachable })
     }
+}
+
+/// What a search found, and the tiers that it had to leave out.
+pub(super) struct Found {
+    pub hits: Vec<Hit>,
+    pub unreachable: Vec<TierKind>,
 }
 
 /// A query, encoded.
@@ -243,14 +253,15 @@ impl Shared {
         })
     }
 
-    /// Searches the tiers that are asked for and fetches what they find.
+    /// Searches the tiers that are asked for and fetches what they find; a tier
+    /// that does not answer is left out.
     pub(super) fn search(
         &self,
         query: &Query,
         probe: &Probe,
         space: &Space,
         view: &View,
-    ) -> Result<Vec<Hit>, Error> {
+    ) -> Result<Found, Error> {
         let holding = query.metadata.iter().map(|(key, value)| Term::metadata(key, value));
         let filter = RowFilter { holding: holding.collect(), created: query.created.clone() };
         let search = Search {
@@ -261,9 +272,13 @@ impl Shared {
             cascade_limits: self.config.cascade_limits,
         };
         let mut top = TopK::new(query.limit.min(view.len()));
-        for (kind, tier) in TierKind::ALL.iter().zip(&view.tiers) {
-            if query.tiers.contains(kind) {
-                tier.search(&search, &mut top)?;
+        let mut unreachable = Vec::new();
+        for (kind, tier) in TierKind::ALL.into_iter().zip(&view.tiers) {
+            if query.tiers.contains(&kind) {
+                match tier.search(&search, &mut top) {
+                    Err(Error::Unreachable { .. }) => unreachable.push(kind),
+                    searched => searched?,
+                }
             }
         }
         let mut hits = Vec::with_capacity(top.len());
@@ -274,7 +289,7 @@ impl Shared {
                 hits.push(Hit { memory: to_memory(id, record, &space.name, tier), score });
             }
         }
-        Ok(hits)
+        Ok(Found { hits, unreachable })
     }
 
     fn confidence(&self, probe: &Probe, hits: &[Hit]) -> Result<f32, Error> {

@@ -2,12 +2,13 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::recall::{Hit, Probe, Query, Recall};
+use super::recall::{Found, Hit, Probe, Query, Recall};
 use super::{Engine, Shared};
 use crate::encoder::{Document, TermVector};
 use crate::error::Error;
 use crate::hdv::Hypervector;
 use crate::index::TextQuery;
+use crate::key::TierKind;
 use crate::memory::Memory;
 
 /// Fragments that one synthesis is made of at most.
@@ -70,6 +71,8 @@ pub struct Synthesis {
     pub confidence: f32,
     /// The fragments' hypervectors, bundled by their shares.
     pub vector: Option<Hypervector>,
+    /// Tiers that could not be reached, see [`Recall::unreachable`].
+    pub unreachable: Vec<TierKind>,
 }
 
 impl Engine {
@@ -88,7 +91,7 @@ impl Engine {
         let view = space.as_ref().map(|space| space.view.load_full());
         let probe = shared.probe(query, view.as_deref())?;
         let (Some(space), Some(view)) = (space, view) else { return Ok(Synthesis::nothing()) };
-        let hits = shared.search(query, &probe, &space, &view)?;
+        let Found { hits, unreachable } = shared.search(query, &probe, &space, &view)?;
         let chosen = match &probe {
             Probe::Text(asked) => covering(asked, hits)?,
             Probe::Vector { .. } => nearest(hits),
@@ -96,7 +99,7 @@ impl Engine {
         if query.touches() {
             shared.touch(chosen.iter().map(|chosen| chosen.memory.id));
         }
-        shared.combine(&probe, chosen)
+        Ok(Synthesis { unreachable, ..shared.combine(&probe, chosen)? })
     }
 }
 
@@ -110,6 +113,7 @@ impl Synthesis {
             coherence: 0.0,
             confidence: 0.0,
             vector: None,
+            unreachable: Vec::new(),
         }
     }
 }
@@ -145,6 +149,7 @@ impl Shared {
             coherence,
             confidence: similarity * (1.0 - (1.0 - coherence) * (1.0 - 1.0 / count) / 2.0),
             vector: Some(Hypervector::weighted_bundle(&weighted)?),
+            unreachable: Vec::new(),
             fragments,
         })
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::movement::unless_away;
 use super::writer::{NEXT_NAMESPACE, Writer};
 use super::{Engine, Shared, Space, lock};
 use crate::error::Error;
@@ -79,10 +80,9 @@ impl Engine {
     fn shut(&mut self) -> Result<(), Error> {
         self.closed = true;
         drop(self.background.take());
-        if self.shared.home.writable {
-            self.shared.promote(Timestamp::now())?;
-        }
-        self.shared.log.close()
+        let promoted = if self.shared.home.writable { self.shared.promote(Timestamp::now()) } else { Ok(0) };
+        self.shared.log.close()?;
+        promoted.map(drop)
     }
 }
 
@@ -100,20 +100,21 @@ impl Shared {
     fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
         self.home.check_writable()?;
         let _alone = lock(&self.upkeep);
-        let promoted = self.promote(now)?;
-        let demoted = self.demote(now, thorough)?;
+        let mut away = None;
+        let promoted = unless_away(self.promote(now), &mut away)?;
+        let demoted = unless_away(self.demote(now, thorough), &mut away)?;
         let mut merged = 0;
         for tier in TierKind::ALL {
             let mut attempts = 0;
             while attempts < MERGE_ATTEMPTS {
-                match self.merge(tier, thorough)? {
+                match unless_away(self.merge(tier, thorough), &mut away)? {
                     Some(true) => merged += 1,
                     Some(false) => attempts += 1,
                     None => break,
                 }
             }
         }
-        Ok(Consolidation { promoted, demoted, merged })
+        away.map_or(Ok(Consolidation { promoted, demoted, merged }), Err)
     }
 
     /// Removes namespaces in which nothing is left. Their numbers are not given

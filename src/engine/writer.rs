@@ -1,7 +1,7 @@
 //! The writer: commits requests in groups and publishes what they changed.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::store::complete;
@@ -19,6 +19,13 @@ use crate::tier::{Admission, Tier};
 /// Ids are reserved in the log so many at a time, so that none is given twice,
 /// also when the newest memories are forgotten.
 const RESERVED_IDS: u64 = 1_024;
+
+/// Memories that leave HOT with a commit, besides as many as it brings, when HOT
+/// holds more than it should: WARM could not be reached for a while.
+const BACKLOG: usize = 64;
+
+/// HOT may hold this part of its capacity less, so that memories leave it together.
+const SPARED: usize = 16;
 
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";
@@ -329,11 +336,15 @@ impl Shared {
         let room = self.config.hot_capacity.saturating_add(leaving);
         let over = writer.tiers[TierKind::Hot.index()].len().saturating_sub(room);
         if tier == TierKind::Hot && over > 0 {
-            self.evict(writer, over, group)?;
+            let together = writer.tiers[TierKind::Warm.index()].together();
+            let together = together.min(self.config.hot_capacity / SPARED);
+            self.evict(writer, over.min(group.entries.len() + BACKLOG).max(together), group)?;
         }
         Ok(())
     }
 
+    /// Moves the weakest of HOT to WARM. While WARM is on another machine that cannot
+    /// be reached they stay, and HOT holds more than it should.
     fn evict(&self, writer: &mut Writer, count: usize, group: &mut Group) -> Result<(), Error> {
         while group.evicted.len() < count
             && let Some((id, entry)) = writer.take_weakest(TierKind::Hot, 1).pop()
@@ -348,15 +359,26 @@ impl Shared {
                 complete(&mut memory)?;
                 by_namespace.entry(entry.namespace).or_default().push(memory);
             }
-            let standing = Standing { tier: TierKind::Warm, accesses: entry.accesses };
-            group.batch.put_standing(*id, standing);
         }
+        let mut away = HashSet::new();
         for (namespace, mut memories) in by_namespace {
             memories.sort_by_key(|memory| memory.row.id);
             let ids: Vec<MemoryId> = memories.iter().map(|memory| memory.row.id).collect();
-            apply(writer, TierKind::Warm, namespace, memories, &mut group.batch)?;
-            group.admitted.extend(ids.into_iter().map(|id| (TierKind::Warm, namespace, id)));
+            match apply(writer, TierKind::Warm, namespace, memories, &mut group.batch) {
+                Ok(()) => group.admitted.extend(ids.into_iter().map(|id| (TierKind::Warm, namespace, id))),
+                Err(Error::Unreachable { .. }) => drop(away.insert(namespace)),
+                Err(error) => return Err(error),
+            }
         }
+        let (stay, leave): (Vec<_>, Vec<_>) = std::mem::take(&mut group.evicted)
+            .into_iter()
+            .partition(|(_, entry): &(MemoryId, Entry)| away.contains(&entry.namespace));
+        stay.into_iter().for_each(|(id, entry)| writer.note(id, entry));
+        for (id, entry) in &leave {
+            let standing = Standing { tier: TierKind::Warm, accesses: entry.accesses };
+            group.batch.put_standing(*id, standing);
+        }
+        group.evicted = leave;
         Ok(())
     }
 

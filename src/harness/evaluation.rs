@@ -273,7 +273,7 @@ impl System for Searched<'_> {
     fn answer(&self, question: &str, scope: Option<&str>) -> Result<Answer, SystemError> {
         let namespace = scope.map_or_else(|| Ok(Namespace::default()), scope_namespace)?;
         let query = Query::text(question).namespace(namespace).method(self.method).limit(DEPTH).touch(false);
-        let Recall { hits, confidence } = self.corpus.engine.recall(&query)?;
+        let Recall { hits, confidence, .. } = self.corpus.engine.recall(&query)?;
         let position =
             |id: MemoryId| self.corpus.positions.get(&id).copied().ok_or("a memory that was never stored");
         let ranked = hits.iter().map(|hit| Ok((position(hit.memory.id)?, hit.score)));

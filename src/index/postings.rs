@@ -41,6 +41,12 @@ fn encoded(weight: u16) -> u8 {
     ((shift + 1) * 32 + mantissa - 32) as u8
 }
 
+/// A weight as it is kept: cut off, and with six digits.
+#[cfg(feature = "postgres")]
+pub(crate) fn kept(weight: u16) -> u16 {
+    decoded(encoded(weight))
+}
+
 /// A row, and a term's weight in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Posting {

@@ -215,7 +215,7 @@ impl<'q, R> Pool<'q, R> {
             let (best, last, _) = self.items.select_nth_unstable_by(self.k - 1, Candidate::order);
             let expected = last.overlap / self.limits.bias;
             // The others are taken to be about as long as the best.
-            let norms = best.iter().map(|item| {
+            let norms = best.iter().chain([&*last]).map(|item| {
                 let part = self.scope.parts.get(item.part as usize);
                 part.map_or(0.0, |part| part.segment.norm(item.row))
             });

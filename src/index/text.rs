@@ -47,6 +47,11 @@ impl TextQuery {
         &self.terms
     }
 
+    /// The query as a vector; none if no memory holds any of its terms.
+    pub fn vector(&self) -> Option<&QueryVector> {
+        self.vector.as_ref()
+    }
+
     /// The score of a memory with this vector and norm: an estimate of its
     /// overlap of terms.
     pub fn score(&self, vector: &[u64], norm: f32) -> f32 {

@@ -6,6 +6,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "postgres")]
+#[path = "../common/postgres.rs"]
+mod postgres;
 #[cfg(feature = "object-store")]
 #[path = "../common/s3.rs"]
 mod s3;
@@ -271,4 +274,12 @@ fn acknowledged_operations_survive_kills_in_a_bucket() {
         let cache = tempfile::tempdir().unwrap();
         Box::new(storage::Objects { bucket, variables: server.variables(), cache })
     });
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn acknowledged_operations_survive_kills_with_warm_in_a_database() {
+    let Some(server) = postgres::shared() else { return };
+    kill(24, |_| Box::new(storage::WarmElsewhere { folder: tempfile::tempdir().unwrap(), server }));
+    assert!(!server.ask("SELECT store FROM mnemo_stores").is_empty(), "WARM was elsewhere");
 }

@@ -77,3 +77,33 @@ impl Storage for Objects {
         }
     }
 }
+
+/// A folder on this machine, with WARM in a database.
+#[cfg(feature = "postgres")]
+pub(crate) struct WarmElsewhere {
+    pub(crate) folder: TempDir,
+    pub(crate) server: &'static super::postgres::Server,
+}
+
+#[cfg(feature = "postgres")]
+impl Storage for WarmElsewhere {
+    fn place(&self) -> PathBuf {
+        self.folder.path().into()
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![("MNEMO_WARM", "postgres".into()), ("MNEMO_POSTGRES", self.server.connection())]
+    }
+
+    /// Also from a copy, which takes the rows of the store over.
+    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
+        let open = |folder: &Path| super::postgres::open(folder, &config, &self.server.connection()).unwrap();
+        if random.bool() {
+            check(&open(self.folder.path()));
+        } else {
+            let elsewhere = tempfile::tempdir().unwrap();
+            copy(self.folder.path(), elsewhere.path());
+            check(&open(elsewhere.path()));
+        }
+    }
+}

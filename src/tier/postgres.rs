@@ -1,0 +1,369 @@
+//! WARM in a PostgreSQL database with pgvector: texts' terms, vectors and records
+//! are there, ids and term statistics in RAM.
+//!
+//! A batch of memories is one round trip, and so is a recall, whose answer brings
+//! the records along. Scores are bit for bit those of the other tiers. Several
+//! engines can share a database, each with a store of its own in it.
+//!
+//! **Snapshots.** A row never changes: each change of the tier has a number, a row
+//! bears that of the change it came with, and the engine remembers which rows have
+//! left since. So a view says which rows it shows, whatever the database holds by
+//! then. Rows that no view shows any more are deleted as upkeep.
+//!
+//! **Faults.** The log knows what should be here. Rows that it does not know, because
+//! the process died between the two, are deleted when the engine opens, and what is
+//! missing is put in again. A row is named by its memory and its number, so a call
+//! that is made again stores nothing twice. A store has an epoch, which changes when
+//! an engine opens it and when a call had no answer: what arrives late then does
+//! nothing.
+
+mod client;
+mod database;
+mod present;
+mod rows;
+mod schema;
+mod search;
+mod statement;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
+pub use self::database::Database;
+
+use self::client::{CallError, Client, Connection};
+use self::present::{Dead, Present, Seq};
+use self::rows::Table;
+use self::search::PostgresView;
+use super::{Admission, Done, Staged, Tier, TierView, Upkeep};
+use crate::encoder::Encoder;
+use crate::error::Error;
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::{Batch, Log};
+use crate::remote::{Limits, Traffic};
+use crate::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The name under which the log keeps the store's number in the database.
+const STORE: &str = "postgres store";
+
+/// The longest vector that pgvector puts into an index.
+const MAX_BITS: usize = 64_000;
+
+/// What loading ids and term statistics may take: at a million memories it is
+/// some seconds.
+const OPENING: Duration = Duration::from_secs(600);
+
+/// Memories that leave HOT together: a store waits for a round trip once in so many.
+const TAKEN_TOGETHER: usize = 256;
+
+/// Rows are deleted when there are so many, unless all have to be.
+const DELETED_TOGETHER: usize = 256;
+
+/// Rows that one statement deletes at most.
+const DELETED_AT_ONCE: usize = 4_096;
+
+/// The WARM tier in a database.
+pub struct PostgresTier {
+    client: Client,
+    table: Table,
+    epoch: i64,
+    /// Whether a call had no answer since the epoch began.
+    unsure: bool,
+    encoder: Arc<Encoder>,
+    log: Arc<dyn Log>,
+    present: Arc<RwLock<Present>>,
+    /// The number of the last change.
+    seq: Seq,
+    /// Views of each namespace that may still be held, and as of when they are, the
+    /// oldest first.
+    views: HashMap<NamespaceId, VecDeque<(Seq, Weak<PostgresView>)>>,
+}
+
+/// What the database holds of a store.
+struct Kept {
+    epoch: i64,
+    rows: Vec<Row>,
+    terms: Vec<Row>,
+}
+
+/// Rows that were deleted.
+struct Deleted {
+    namespace: NamespaceId,
+    dead: Vec<Dead>,
+    /// Their numbers and terms.
+    rows: Vec<Row>,
+}
+
+impl PostgresTier {
+    /// The tier of the store that `log` belongs to: what `database` has of it is
+    /// there again. `batch` gets what the log has to note.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a dimension that pgvector does not take,
+    /// [`Error::Unreachable`], [`Error::Refused`], or what the log reports.
+    pub fn open(
+        database: Database,
+        encoder: Arc<Encoder>,
+        log: Arc<dyn Log>,
+        limits: Limits,
+        batch: &mut Batch,
+    ) -> Result<Self, Error> {
+        let bits = encoder.dimension().bits();
+        if bits > MAX_BITS {
+            let (name, expected) = ("dimension", "at most 64,000 bits with WARM in PostgreSQL");
+            return Err(Error::Setting { name, expected, received: bits.to_string() });
+        }
+        let store = match log.setting(STORE)? {
+            Some(store) => store,
+            None => {
+                let store = fastrand::u64(..);
+                batch.put_setting(STORE, store);
+                store
+            }
+        };
+        let client = Client::new(database, limits)?;
+        let table = Table::new(bits, store.cast_signed());
+        migrate(&client, limits, bits)?;
+        let Kept { epoch, rows, terms } = load(&client, limits, &table)?;
+        let mut present = Present::default();
+        let mut seq = 0;
+        for row in rows {
+            let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+            let (namespace, id, at): (i64, i64, Seq) = read().map_err(|error| client.misread(&error))?;
+            // Numbers of namespaces have 32 bits; another one is none of ours.
+            let Ok(namespace) = u32::try_from(namespace) else { continue };
+            present.insert(NamespaceId(namespace), MemoryId(id.cast_unsigned()), at);
+            seq = seq.max(at);
+        }
+        for row in terms {
+            let read = || Ok((row.try_get(0)?, row.try_get(1)?));
+            let (key, count): (i64, i64) = read().map_err(|error| client.misread(&error))?;
+            present.count(key, count);
+        }
+        let present = Arc::new(RwLock::new(present));
+        Ok(Self { client, table, epoch, unsure: false, encoder, log, present, seq, views: HashMap::new() })
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Present> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn present(&self) -> RwLockWriteGuard<'_, Present> {
+        self.present.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_seq(&mut self) -> Seq {
+        self.seq += 1;
+        self.seq
+    }
+
+    /// Forgets views of a namespace that nobody holds any more, up to the oldest one
+    /// that somebody does.
+    fn drop_views(&mut self, namespace: NamespaceId) {
+        if let Some(views) = self.views.get_mut(&namespace) {
+            while views.front().is_some_and(|(_, view)| view.strong_count() == 0) {
+                views.pop_front();
+            }
+        }
+    }
+
+    /// As of when the oldest view of a namespace is that may still be held.
+    fn oldest_view(&self, namespace: NamespaceId) -> Seq {
+        self.views.get(&namespace).and_then(VecDeque::front).map_or(self.seq, |&(seq, _)| seq)
+    }
+
+    /// Puts memories in as of `seq`.
+    fn insert(&mut self, namespace: NamespaceId, seq: Seq, memories: &[Admission]) -> Result<(), Error> {
+        let statement = self.table.insertion(self.epoch, namespace, seq, memories, &self.encoder)?;
+        let rows = self.client.query("store", statement)?;
+        let owners: i64 = match rows.first() {
+            Some(row) => row.try_get(0).map_err(|error| self.client.misread(&error))?,
+            None => 0,
+        };
+        if owners == 0 { Err(self.client.fenced()) } else { Ok(()) }
+    }
+
+    /// Begins a new epoch, so that calls of before do nothing any more.
+    fn renew(&mut self) -> Result<(), Error> {
+        let next = fastrand::i64(..);
+        if self.client.query("begin an epoch", self.table.renewal(self.epoch, next))?.is_empty() {
+            return Err(self.client.fenced());
+        }
+        self.epoch = next;
+        self.unsure = false;
+        Ok(())
+    }
+}
+
+fn migrate(client: &Client, limits: Limits, bits: usize) -> Result<(), Error> {
+    let limits = Limits { call: OPENING, ..limits };
+    let version =
+        client.with_connection("migrate", limits, move |mut connection: Connection| async move {
+            let version = schema::migrate(&mut connection, bits).await?;
+            Ok((version, connection))
+        })?;
+    if schema::is_recent(&version) {
+        return Ok(());
+    }
+    let (major, minor) = schema::PGVECTOR;
+    let message =
+        format!("expected pgvector {major}.{minor} or later, found {version}; update the extension");
+    Err(Error::Refused { what: client.name().into(), action: "search", message })
+}
+
+/// Takes a store over, and reads what is there of it.
+fn load(client: &Client, limits: Limits, table: &Table) -> Result<Kept, Error> {
+    let limits = Limits { call: OPENING, ..limits };
+    let table = table.clone();
+    client.with_connection("open", limits, move |mut connection: Connection| {
+        let table = table.clone();
+        async move {
+            let kept = read(&mut connection, &table).await?;
+            Ok((kept, connection))
+        }
+    })
+}
+
+async fn read(connection: &mut Connection, table: &Table) -> Result<Kept, CallError> {
+    let Table { name, store } = table;
+    let epoch = fastrand::i64(..);
+    let transaction = connection.transaction().await?;
+    transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
+    let take = "INSERT INTO mnemo_stores (store, epoch) VALUES ($1, $2) \
+                ON CONFLICT (store) DO UPDATE SET epoch = excluded.epoch";
+    transaction.execute(take, &[store, &epoch]).await?;
+    let ids = format!("SELECT namespace, id, seq FROM {name} WHERE store = $1");
+    let rows = transaction.query(&ids, &[store]).await?;
+    let terms =
+        format!("SELECT term, count(*) FROM {name}, unnest(terms) AS term WHERE store = $1 GROUP BY term");
+    let terms = transaction.query(&terms, &[store]).await?;
+    transaction.commit().await?;
+    Ok(Kept { epoch, rows, terms })
+}
+
+impl Tier for PostgresTier {
+    fn kind(&self) -> TierKind {
+        TierKind::Warm
+    }
+
+    fn len(&self) -> usize {
+        self.known().len()
+    }
+
+    fn apply(&mut self, done: Done, _batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
+        let Staged { namespace, memories } = match done.downcast::<Staged>() {
+            Ok(staged) => *staged,
+            Err(done) => return Ok(self.forget_deleted(done)),
+        };
+        let seq = self.next_seq();
+        let stored = self.insert(namespace, seq, &memories);
+        let mut present = self.present();
+        if let Err(error) = stored {
+            // They may be there all the same.
+            for memory in &memories {
+                present.bury(namespace, Dead::unsure(memory.row.id, seq));
+            }
+            drop(present);
+            self.unsure = true;
+            return Err(error);
+        }
+        for memory in memories {
+            present.insert(namespace, memory.row.id, seq);
+            memory.row.terms.iter().for_each(|&(term, _)| present.count(self.table.key(namespace, term), 1));
+        }
+        Ok(Some(namespace))
+    }
+
+    fn removal(&self, namespace: NamespaceId, id: MemoryId, _batch: &mut Batch) -> bool {
+        self.known().holds(namespace, id)
+    }
+
+    fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool {
+        let gone = self.next_seq();
+        let mut present = self.present();
+        present.holds(namespace, id) && present.remove(id, gone)
+    }
+
+    fn held(&self, _namespace: NamespaceId, _id: MemoryId) -> Option<Admission> {
+        None
+    }
+
+    fn together(&self) -> usize {
+        TAKEN_TOGETHER
+    }
+
+    fn keeps(&self, id: MemoryId) -> bool {
+        self.known().has(id)
+    }
+
+    fn retain(&mut self, stays: &dyn Fn(MemoryId) -> bool) {
+        let gone = self.next_seq();
+        let mut present = self.present();
+        let unknown: Vec<MemoryId> = present.ids().filter(|&id| !stays(id)).collect();
+        for id in unknown {
+            present.remove(id, gone);
+        }
+    }
+
+    fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView> {
+        let view = Arc::new(PostgresView {
+            client: self.client.clone(),
+            table: self.table.clone(),
+            present: self.present.clone(),
+            log: self.log.clone(),
+            namespace,
+            seq: self.seq,
+            len: self.known().size(namespace),
+            records: Mutex::default(),
+        });
+        self.drop_views(namespace);
+        self.views.entry(namespace).or_default().push_back((self.seq, Arc::downgrade(&view)));
+        view
+    }
+
+    fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
+        let least = if thorough { 1 } else { DELETED_TOGETHER };
+        let buried = self.known().buried(least);
+        let (namespace, dead) = buried.into_iter().find_map(|namespace| {
+            self.drop_views(namespace);
+            let unseen = self.known().unseen(namespace, self.oldest_view(namespace), DELETED_AT_ONCE);
+            (unseen.len() >= least).then_some((namespace, unseen))
+        })?;
+        if self.unsure
+            && let Err(error) = self.renew()
+        {
+            return Some(Box::new(move || Err(error)));
+        }
+        let statement = self.table.deletion(self.epoch, namespace, &dead);
+        let client = self.client.clone();
+        Some(Box::new(move || {
+            let rows = client.query("delete", statement)?;
+            Ok(Box::new(Deleted { namespace, dead, rows }) as Done)
+        }))
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.client.traffic()
+    }
+}
+
+impl PostgresTier {
+    /// Notes that rows are deleted; the namespace whose rows they were.
+    fn forget_deleted(&mut self, done: Done) -> Option<NamespaceId> {
+        let Deleted { namespace, dead, rows } = *done.downcast::<Deleted>().ok()?;
+        let mut present = self.present();
+        present.forget(namespace, &dead);
+        let counted: HashSet<Seq> =
+            dead.iter().filter(|dead| dead.is_counted()).map(|dead| dead.seq).collect();
+        let terms =
+            |row: &Row| Ok::<(Seq, Vec<i64>), tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?));
+        for (_, terms) in
+            rows.iter().filter_map(|row| terms(row).ok()).filter(|(seq, _)| counted.contains(seq))
+        {
+            terms.into_iter().for_each(|key| present.count(key, -1));
+        }
+        Some(namespace)
+    }
+}

@@ -1,0 +1,273 @@
+//! A pool of connections, and calls that end.
+
+use std::error::Error as _;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{Hook, HookError, Manager, Object, Pool, PoolError, Runtime};
+use scopeguard::ScopeGuard;
+use tokio_postgres::Row;
+use tokio_postgres::error::{DbError, SqlState};
+
+use super::database::Database;
+use super::statement::Statement;
+use crate::error::Error;
+use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
+use crate::sync::{Mutex, lock};
+
+/// Connections of one engine at most.
+const CONNECTIONS: usize = 8;
+
+/// How long a server that was given up is left alone: meanwhile calls fail at
+/// once, so that nobody waits in a row for one that is away.
+const REST: Duration = Duration::from_secs(1);
+
+/// Neighbours that an index of vectors looks at: with 40, its default, pgvector
+/// misses one of ten memories that are asked for by three fifths of their words.
+const NEIGHBOURS: u32 = 100;
+
+/// A database, for all threads of an engine.
+#[derive(Clone)]
+pub(super) struct Client(Arc<Shared>);
+
+struct Shared {
+    pool: Pool,
+    /// Names the server.
+    name: String,
+    limits: Limits,
+    counter: Counter,
+    /// When the server was last given up; none once it has answered since.
+    given_up: Mutex<Option<Instant>>,
+}
+
+impl Client {
+    /// A client that has not called yet.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there can be no pool.
+    pub(super) fn new(database: Database, limits: Limits) -> Result<Self, Error> {
+        let Database { config, tls, name } = database;
+        // Not plans for any values: what an array holds decides which index is best. And
+        // no scan of the tables of all engines, however new their statistics are.
+        let session = format!(
+            "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET jit = off; \
+             SET hnsw.ef_search = {NEIGHBOURS}; SET hnsw.iterative_scan = strict_order",
+            limits.call.as_millis()
+        );
+        let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+            let session = session.clone();
+            Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
+        });
+        let pool = Pool::builder(Manager::new(config, tls))
+            .max_size(CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .post_create(set_up)
+            .build();
+        let pool = pool.map_err(|error| Error::Refused {
+            what: name.clone(),
+            action: "make a pool",
+            message: error.to_string(),
+        })?;
+        let (counter, given_up) = (Counter::default(), Mutex::new(None));
+        Ok(Self(Arc::new(Shared { pool, name, limits, counter, given_up })))
+    }
+
+    /// The server's name, without credentials.
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// An answer that is not what was asked for.
+    pub(super) fn misread(&self, error: &tokio_postgres::Error) -> Error {
+        let message = CallError::message(error);
+        Error::Refused { what: self.0.name.clone(), action: "answer as expected", message }
+    }
+
+    /// The error for a store that another engine has taken over.
+    pub(super) fn fenced(&self) -> Error {
+        Error::Fenced { path: self.0.name.clone().into() }
+    }
+
+    /// What was sent and received: parameters and rows.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.0.counter.traffic()
+    }
+
+    /// The rows that `statement` gives, in one round trip once its connection
+    /// knows it.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] or [`Error::Refused`].
+    pub(super) fn query(&self, action: &'static str, statement: Statement) -> Result<Vec<Row>, Error> {
+        let statement = Arc::new(statement);
+        self.call(action, self.0.limits, move |shared| {
+            let statement = statement.clone();
+            async move { shared.query(&statement).await }
+        })
+    }
+
+    /// Does `work` on one connection, within `limits`.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub(super) fn with_connection<T: Send + 'static, F>(
+        &self,
+        action: &'static str,
+        limits: Limits,
+        work: impl Fn(Connection) -> F + Send + Sync + 'static,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<(T, Connection), CallError>> + Send,
+    {
+        let work = Arc::new(work);
+        self.call(action, limits, move |shared| {
+            let work = work.clone();
+            async move {
+                shared.counter.request(0);
+                let (answer, connection) = work(shared.connection().await?).await?;
+                connection.give_back();
+                Ok(answer)
+            }
+        })
+    }
+
+    fn call<T: Send + 'static, F>(
+        &self,
+        action: &'static str,
+        limits: Limits,
+        work: impl Fn(Arc<Shared>) -> F + Send + Sync + 'static,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, CallError>> + Send,
+    {
+        let shared = self.0.clone();
+        let limits = self.0.allowed(limits, action)?;
+        let answer = wait(async move {
+            let call = || work(shared.clone());
+            attempt(limits, &shared.name, action, CallError::passes, call).await
+        })?;
+        let away = matches!(answer, Err(Failure::Unreachable(_)));
+        *lock(&self.0.given_up) = away.then(Instant::now);
+        answer.map_err(|failure| match failure {
+            Failure::Unreachable(error) => error,
+            Failure::Refused(error) => {
+                Error::Refused { what: self.0.name.clone(), action, message: error.to_string() }
+            }
+        })
+    }
+}
+
+impl Shared {
+    /// Of a server that was given up, one attempt is asked for in each [`REST`].
+    fn allowed(&self, limits: Limits, action: &'static str) -> Result<Limits, Error> {
+        let mut given_up = lock(&self.given_up);
+        let Some(since) = *given_up else { return Ok(limits) };
+        if since.elapsed() < REST {
+            let message = format!("given up {} ms ago", since.elapsed().as_millis());
+            return Err(Error::Unreachable { what: self.name.clone(), action, attempts: 0, message });
+        }
+        *given_up = Some(Instant::now());
+        Ok(Limits { attempts: 1, ..limits })
+    }
+
+    async fn query(&self, statement: &Statement) -> Result<Vec<Row>, CallError> {
+        let connection = self.connection().await?;
+        self.counter.request(statement.bytes());
+        let prepared = connection.prepare_cached(statement.sql()).await?;
+        let rows = connection.query(&prepared, &statement.parameters()).await?;
+        self.counter.answer(rows.iter().map(Row::raw_size_bytes).sum());
+        connection.give_back();
+        Ok(rows)
+    }
+
+    async fn connection(&self) -> Result<Connection, CallError> {
+        let close: fn(Object) = |object| drop(Object::take(object));
+        Ok(Connection(scopeguard::guard(self.pool.get().await?, close)))
+    }
+}
+
+/// A connection of the pool. Unless it is given back it is closed: an answer
+/// that nobody has waited for may still be on its way.
+pub(super) struct Connection(ScopeGuard<Object, fn(Object)>);
+
+impl Connection {
+    pub(super) fn give_back(self) {
+        drop(ScopeGuard::into_inner(self.0));
+    }
+}
+
+impl std::ops::Deref for Connection {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Object {
+        &mut self.0
+    }
+}
+
+/// Why one attempt failed.
+#[derive(Debug)]
+pub(super) struct CallError(PoolError);
+
+impl CallError {
+    fn database(&self) -> Option<&DbError> {
+        match &self.0 {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                error.as_db_error()
+            }
+            _ => None,
+        }
+    }
+
+    /// What an error says: neither detail nor hint, which may hold values of rows.
+    fn message(error: &tokio_postgres::Error) -> String {
+        match (error.as_db_error(), error.source()) {
+            (Some(answer), _) => format!("{}: {}", answer.code().code(), answer.message()),
+            (None, Some(source)) => format!("{error}: {source}"),
+            (None, None) => error.to_string(),
+        }
+    }
+
+    /// Whether the same call may succeed later: the connection failed, or the
+    /// server said that it cannot now.
+    fn passes(&self) -> bool {
+        const NOW: [SqlState; 6] = [
+            SqlState::TOO_MANY_CONNECTIONS,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::QUERY_CANCELED,
+            SqlState::T_R_DEADLOCK_DETECTED,
+        ];
+        self.database()
+            .is_none_or(|error| NOW.contains(error.code()) || error.code().code().starts_with("08"))
+    }
+}
+
+impl From<PoolError> for CallError {
+    fn from(error: PoolError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for CallError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self(PoolError::Backend(error))
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = match &self.0 {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error,
+            other => return write!(f, "{other}"),
+        };
+        f.write_str(&Self::message(error))
+    }
+}

@@ -1,0 +1,190 @@
+//! Rows of the table: how memories are put in, found again when the engine
+//! opens, and deleted.
+
+use super::present::{Dead, Seq, key};
+use super::statement::{Bits, Statement};
+use crate::encoder::{Encoder, Term};
+use crate::error::Error;
+use crate::index::postings::kept;
+use crate::key::NamespaceId;
+use crate::log::Record;
+use crate::memory::Metadata;
+use crate::tier::{Admission, local};
+
+/// One store's rows in the table for its dimension.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub name: String,
+    /// Tells the stores in one database apart.
+    pub store: i64,
+}
+
+/// Memories by column, as they go into the table.
+#[derive(Default)]
+struct Columns {
+    ids: Vec<i64>,
+    created: Vec<i64>,
+    norms: Vec<f32>,
+    supplied: Vec<bool>,
+    terms: Vec<String>,
+    weights: Vec<String>,
+    metadata: Vec<String>,
+    records: Vec<Vec<u8>>,
+    vectors: Vec<Bits>,
+    text_vectors: Vec<Option<Bits>>,
+}
+
+impl Table {
+    pub(super) fn new(bits: usize, store: i64) -> Self {
+        Self { name: format!("mnemo_warm_{bits}"), store }
+    }
+
+    /// How a term of a namespace is listed.
+    pub(super) fn key(&self, namespace: NamespaceId, term: Term) -> i64 {
+        key(self.store, namespace, term)
+    }
+
+    /// Puts memories in, once however often it is made, and gives 1, or 0 if the
+    /// store's epoch is another one; then it does nothing.
+    pub(super) fn insertion(
+        &self,
+        epoch: i64,
+        namespace: NamespaceId,
+        seq: Seq,
+        memories: &[Admission],
+        encoder: &Encoder,
+    ) -> Result<Statement, Error> {
+        let mut columns = Columns::default();
+        memories.iter().try_for_each(|memory| self.add(&mut columns, namespace, memory, encoder))?;
+        let mut made = Statement::default();
+        let (store, epoch) = (made.bind(self.store), made.bind(epoch));
+        let (namespace, seq) = (made.bind(i64::from(namespace.0)), made.bind(seq));
+        let Columns {
+            ids,
+            created,
+            norms,
+            supplied,
+            terms,
+            weights,
+            metadata,
+            records,
+            vectors,
+            text_vectors,
+        } = columns;
+        let (ids, created, norms) = (made.bind_list(ids), made.bind_list(created), made.bind_list(norms));
+        let supplied = made.bind_list(supplied);
+        let [terms, weights, metadata] = [terms, weights, metadata].map(|texts| {
+            let bytes = texts.iter().map(String::len).sum();
+            made.bind_sized(texts, bytes)
+        });
+        let bytes = records.iter().map(Vec::len).sum();
+        let records = made.bind_sized(records, bytes);
+        let vector_bytes = |vector: &Bits| size_of_val(&*vector.0);
+        let bytes = vectors.iter().map(vector_bytes).sum();
+        let vectors = made.bind_sized(vectors, bytes);
+        let bytes = text_vectors.iter().flatten().map(vector_bytes).sum();
+        let text_vectors = made.bind_sized(text_vectors, bytes);
+        let table = &self.name;
+        Ok(made.text(format!(
+            "WITH owner AS (SELECT FROM mnemo_stores WHERE store = {store} AND epoch = {epoch} FOR SHARE), \
+             stored AS ( \
+               INSERT INTO {table} (store, namespace, seq, id, created, norm, supplied, terms, weights, metadata, record, vector, text_vector) \
+               SELECT {store}, {namespace}, {seq}, id, created, norm, supplied, \
+                      terms::bigint[], weights::smallint[], metadata::jsonb, record, vector, text_vector \
+               FROM owner, unnest({ids}::bigint[], {created}::bigint[], {norms}::real[], {supplied}::boolean[], \
+                                  {terms}::text[], {weights}::text[], {metadata}::text[], {records}::bytea[], \
+                                  {vectors}::varbit[], {text_vectors}::varbit[]) \
+                 AS given (id, created, norm, supplied, terms, weights, metadata, record, vector, text_vector) \
+               ON CONFLICT DO NOTHING) \
+             SELECT count(*) FROM owner"
+        )))
+    }
+
+    fn add(
+        &self,
+        columns: &mut Columns,
+        namespace: NamespaceId,
+        memory: &Admission,
+        encoder: &Encoder,
+    ) -> Result<(), Error> {
+        let row = &memory.row;
+        let terms = row.terms.iter().map(|&(term, _)| self.key(namespace, term));
+        let weights = row.terms.iter().map(|&(_, weight)| kept(weight));
+        let text_vector = if row.supplied {
+            let mut words = Vec::new();
+            local::encode_record(encoder, &memory.record, &mut words)?;
+            Some(Bits(words.into()))
+        } else {
+            None
+        };
+        columns.ids.push(row.id.0.cast_signed());
+        columns.created.push(row.created);
+        columns.norms.push(row.norm);
+        columns.supplied.push(row.supplied);
+        columns.terms.push(array(terms));
+        columns.weights.push(array(weights));
+        columns.metadata.push(json(&Record::decode(&memory.record)?.metadata));
+        columns.records.push(memory.record.to_vec());
+        columns.vectors.push(Bits(memory.vector.clone()));
+        columns.text_vectors.push(text_vector);
+        Ok(())
+    }
+
+    /// Begins epoch `next` after `epoch`, also if that was done already; gives no row
+    /// if another engine has begun one.
+    pub(super) fn renewal(&self, epoch: i64, next: i64) -> Statement {
+        let mut made = Statement::default();
+        let (store, epoch, next) = (made.bind(self.store), made.bind(epoch), made.bind(next));
+        made.text(format!(
+            "UPDATE mnemo_stores SET epoch = {next} WHERE store = {store} AND epoch IN ({epoch}, {next}) RETURNING epoch"
+        ))
+    }
+
+    /// Deletes rows, and gives the numbers and terms of those that were there.
+    pub(super) fn deletion(&self, epoch: i64, namespace: NamespaceId, dead: &[Dead]) -> Statement {
+        let mut made = Statement::default();
+        let (store, epoch, namespace) =
+            (made.bind(self.store), made.bind(epoch), made.bind(i64::from(namespace.0)));
+        let ids = made.bind_list(dead.iter().map(|dead| dead.id.0.cast_signed()).collect());
+        let seqs = made.bind_list(dead.iter().map(|dead| dead.seq).collect());
+        let table = &self.name;
+        made.text(format!(
+            "DELETE FROM {table} USING unnest({ids}::bigint[], {seqs}::bigint[]) AS dead (id, seq) \
+             WHERE {table}.store = {store} AND namespace = {namespace} \
+               AND {table}.id = dead.id AND {table}.seq = dead.seq \
+               AND EXISTS (SELECT FROM mnemo_stores WHERE store = {store} AND epoch = {epoch}) \
+             RETURNING {table}.seq, terms"
+        ))
+    }
+}
+
+/// A list as PostgreSQL writes it.
+fn array<T: ToString>(items: impl Iterator<Item = T>) -> String {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    format!("{{{}}}", items.join(","))
+}
+
+/// Metadata as an object. PostgreSQL has no character 0 in its texts, so a
+/// replacement stands for it; the record has it as it was.
+fn json(metadata: &Metadata) -> String {
+    let plain = |text: &str| serde_json::Value::from(text.replace('\0', "\u{fffd}"));
+    let object: serde_json::Map<String, serde_json::Value> =
+        metadata.iter().map(|(key, value)| (key.replace('\0', "\u{fffd}"), plain(value))).collect();
+    serde_json::Value::Object(object).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_become_json_that_postgresql_takes() {
+        let metadata = [("a\"b", "c\\d"), ("nul", "x\0y")].map(|(key, value)| (key.into(), value.into()));
+        assert_eq!(json(&metadata.into()), "{\"a\\\"b\":\"c\\\\d\",\"nul\":\"x\u{fffd}y\"}");
+    }
+
+    #[test]
+    fn a_list_is_written_in_braces() {
+        assert_eq!((array([1, -2].iter()), array([0u8; 0].iter())), ("{1,-2}".into(), "{}".into()));
+    }
+}

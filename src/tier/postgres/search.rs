@@ -1,0 +1,344 @@
+//! Recall: one statement finds the best memories and brings their records.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio_postgres::Row;
+
+use super::client::Client;
+use super::present::{Present, Seq};
+use super::rows::Table;
+use super::statement::{Bits, Statement};
+use crate::encoder::Term;
+use crate::error::Error;
+use crate::hdv::Hypervector;
+use crate::index::postings::MAX_WEIGHT;
+use crate::index::{RowFilter, Scored, TextQuery, TopK, cascade};
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::Log;
+use crate::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, lock};
+use crate::tier::{Method, Search, Target, TierBytes, TierView};
+
+/// Terms behind the rarest that are looked for in pairs.
+const PAIRED: usize = 8;
+
+/// How much more often two terms of a question are in one row than if they had
+/// nothing to do with each other.
+const TOGETHER: u64 = 4;
+
+/// In a namespace of up to so many memories all vectors are compared, which
+/// takes as long as the index takes to find some.
+const COMPARED: usize = 2_048;
+
+/// Rows by overlap come with so many more than are asked for: the server's sums
+/// are rounded in another order than ours.
+const MARGIN: usize = 16;
+
+/// Records that a view keeps for who asks for them next.
+const RECORDS: usize = 1_024;
+
+/// What recalls of one namespace see.
+pub(super) struct PostgresView {
+    pub client: Client,
+    pub table: Table,
+    pub present: Arc<RwLock<Present>>,
+    pub log: Arc<dyn Log>,
+    pub namespace: NamespaceId,
+    /// Rows of this count and before are in it.
+    pub seq: Seq,
+    pub len: usize,
+    /// Those that the last searches have brought along.
+    pub records: Mutex<HashMap<MemoryId, Vec<u8>>>,
+}
+
+impl PostgresView {
+    fn present(&self) -> RwLockReadGuard<'_, Present> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What every row has to fulfil that a search gives.
+    fn conditions(&self, made: &mut Statement, filter: &RowFilter) -> String {
+        let mut all = format!("seq <= {}", made.bind(self.seq));
+        if !filter.holding.is_empty() {
+            let keys = filter.holding.iter().map(|&term| self.table.key(self.namespace, term)).collect();
+            all += &format!(" AND terms @> {}", made.bind_list(keys));
+        }
+        if let Some(range) = &filter.created {
+            let (store, namespace) = (made.bind(self.table.store), made.bind(i64::from(self.namespace.0)));
+            let (start, end) = (made.bind(range.start), made.bind(range.end));
+            all += &format!(
+                " AND store = {store} AND namespace = {namespace} AND created >= {start} AND created < {end}"
+            );
+        }
+        let hidden = self.present().hidden(self.namespace, self.seq);
+        if !hidden.is_empty() {
+            let ids = made.bind_list(hidden.iter().map(|dead| dead.id.0.cast_signed()).collect());
+            let seqs = made.bind_list(hidden.iter().map(|dead| dead.seq).collect());
+            all += &format!(
+                " AND (id, seq) NOT IN (SELECT * FROM unnest({ids}::bigint[], {seqs}::bigint[]) AS dead (id, seq))"
+            );
+        }
+        all
+    }
+
+    /// How many rows are to be scored for a text, those included that the filter leaves
+    /// out: they are taken to have the terms of the others. A range of time has an index
+    /// of its own, and no estimate here, so all rows within it are.
+    fn rows(&self, search: &Search<'_>, top: &TopK) -> u64 {
+        if search.method == Method::Exact || search.filter.created.is_some() {
+            return u64::MAX;
+        }
+        let rows = search.term_limits.candidates.max(top.k()) as u64;
+        let present = self.present();
+        let held = |&term: &Term| u64::from(present.frequency(self.table.key(self.namespace, term)));
+        match search.filter.holding.iter().map(held).min() {
+            Some(held) => rows.saturating_mul(self.len as u64) / held.max(1),
+            None => rows,
+        }
+    }
+
+    /// The rows that are scored for a text: those with one of its rarest terms, or with
+    /// two of the next ones; all rows that share a term, if they are no more than
+    /// `rows`. `None` if there are none.
+    fn candidates(&self, made: &mut Statement, query: &TextQuery, rows: u64) -> Option<String> {
+        let present = self.present();
+        let keys = query.terms().iter().map(|term| self.table.key(self.namespace, term.term));
+        let mut keys: Vec<(u64, i64)> = keys.map(|key| (present.frequency(key).into(), key)).collect();
+        drop(present);
+        keys.retain(|&(frequency, _)| frequency > 0);
+        keys.sort_unstable();
+        let all = keys.iter().map(|&(frequency, _)| frequency).sum::<u64>() <= rows;
+        let singly = if all {
+            keys.len()
+        } else {
+            within(rows / 4, keys.iter().map(|&(frequency, _)| frequency)).max(1)
+        };
+        let (rarest, rest) = keys.split_at_checked(singly)?;
+        let rarest: Vec<i64> = rarest.iter().map(|&(_, key)| key).collect();
+        if rarest.is_empty() {
+            return None;
+        }
+        let mut clauses = vec![format!("terms && {}", made.bind_list(rarest))];
+        for pair in pairs(rest.get(..PAIRED).unwrap_or(rest), self.len as u64, rows) {
+            clauses.push(format!("terms @> {}", made.bind_list(pair.into())));
+        }
+        Some(format!("({})", clauses.join(" OR ")))
+    }
+
+    /// Texts by the score of their vectors, as other tiers compute it: every
+    /// step of it has one exact or correctly rounded result.
+    fn by_score(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Option<Statement> {
+        let vector = query.vector()?;
+        let mut made = Statement::default();
+        let candidates = self.candidates(&mut made, query, self.rows(search, top))?;
+        let words = vector.planes().len() / vector.count().max(1);
+        let planes = vector.planes().chunks_exact(words.max(1)).enumerate().map(|(plane, words)| {
+            let bits = made.bind_sized(Bits(words.into()), size_of_val(words));
+            format!("{} * (coalesce(text_vector, vector) <~> {bits})", 2_u64 << plane)
+        });
+        let distances = planes.collect::<Vec<_>>().join(" + ");
+        let all = ((1_u64 << vector.count()) - 1) * (words as u64 * 64);
+        let unit = made.bind(vector.unit());
+        let conditions = self.conditions(&mut made, search.filter);
+        let least = made.bind(top.threshold());
+        let limit = made.bind(limit(top.k()));
+        let table = &self.table.name;
+        Some(made.text(format!(
+            "SELECT id, seq, record, score FROM ( \
+               SELECT id, seq, record, ({all} - ({distances}))::real * {unit}::real * norm AS score \
+               FROM {table} WHERE {candidates} AND {conditions}) AS found \
+             WHERE score >= {least}::real ORDER BY score DESC, id DESC LIMIT {limit}"
+        )))
+    }
+
+    /// Texts by the overlap of terms; the rows have what it is summed up from.
+    fn by_overlap(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Option<Statement> {
+        let mut made = Statement::default();
+        let candidates = self.candidates(&mut made, query, self.rows(search, top))?;
+        let all = query.terms().iter().map(|term| self.table.key(self.namespace, term.term)).collect();
+        let all = made.bind_list(all);
+        let weights = made.bind_list(query.terms().iter().map(|term| term.weight).collect());
+        let conditions = self.conditions(&mut made, search.filter);
+        let limit = made.bind(limit(top.k().saturating_add(MARGIN)));
+        let table = &self.table.name;
+        Some(made.text(format!(
+            "SELECT id, seq, record, terms, weights, \
+               (SELECT sum(asked.weight * held.weight) FROM unnest(terms, weights) AS held (term, weight) \
+                JOIN unnest({all}::bigint[], {weights}::real[]) AS asked (term, weight) USING (term)) AS overlap \
+             FROM {table} WHERE {candidates} AND {conditions} \
+             ORDER BY overlap DESC, id DESC LIMIT {limit}"
+        )))
+    }
+
+    /// Vectors of one kind by their distance.
+    fn by_distance(&self, search: &Search<'_>, query: &Hypervector, supplied: bool, top: &TopK) -> Statement {
+        let mut made = Statement::default();
+        let vector = made.bind_sized(Bits(query.words().into()), size_of_val(query.words()));
+        // Of equally near rows the newest counts, which no index knows.
+        let exact = search.method == Method::Exact || self.len <= COMPARED;
+        let nearest = if exact { "distance + 0, id DESC" } else { "distance" };
+        let (store, namespace) = (made.bind(self.table.store), made.bind(i64::from(self.namespace.0)));
+        let kind = if supplied { "supplied" } else { "NOT supplied" };
+        let conditions = self.conditions(&mut made, search.filter);
+        let limit = made.bind(limit(top.k()));
+        let (table, order) =
+            (&self.table.name, nearest.replace("distance", &format!("(vector <~> {vector})")));
+        made.text(format!(
+            "SELECT id, seq, record, vector <~> {vector} AS distance FROM {table} \
+             WHERE store = {store} AND namespace = {namespace} AND {kind} AND {conditions} \
+             ORDER BY {order} LIMIT {limit}"
+        ))
+    }
+
+    /// Offers the rows of an answer to `top`, and keeps their records.
+    fn offer(
+        &self,
+        rows: &[Row],
+        top: &mut TopK,
+        score: impl Fn(&Row) -> Result<f32, tokio_postgres::Error>,
+    ) -> Result<(), Error> {
+        let mut records = lock(&self.records);
+        if records.len() + rows.len() > RECORDS {
+            records.clear();
+        }
+        for row in rows {
+            let (id, seq, record, score) = self.read(row, &score)?;
+            // A call that was given up may have left a row that is not known here.
+            if self.present().row(self.namespace, id, self.seq) == Some(seq) {
+                records.insert(id, record);
+                top.push(Scored { score, id, tier: TierKind::Warm });
+            }
+        }
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        row: &Row,
+        score: impl Fn(&Row) -> Result<f32, tokio_postgres::Error>,
+    ) -> Result<(MemoryId, Seq, Vec<u8>, f32), Error> {
+        let read = || {
+            let id: i64 = row.try_get(0)?;
+            Ok((MemoryId(id.cast_unsigned()), row.try_get(1)?, row.try_get(2)?, score(row)?))
+        };
+        read().map_err(|error: tokio_postgres::Error| self.client.misread(&error))
+    }
+}
+
+/// How many of `frequencies` are together no more than `most`.
+fn within(most: u64, frequencies: impl Iterator<Item = u64>) -> usize {
+    let sums = frequencies.scan(0_u64, |sum, frequency| {
+        *sum = sum.saturating_add(frequency);
+        Some(*sum)
+    });
+    sums.take_while(|&sum| sum <= most).count()
+}
+
+/// Pairs of `terms` that are in few of `len` rows together: about `rows` in all.
+fn pairs(terms: &[(u64, i64)], len: u64, rows: u64) -> Vec<[i64; 2]> {
+    let mut pairs: Vec<(u64, [i64; 2])> = Vec::new();
+    for (at, &(frequency, key)) in terms.iter().enumerate() {
+        for &(other, with) in terms.get(at + 1..).unwrap_or_default() {
+            let apart = frequency.saturating_mul(other) / len.max(1);
+            pairs.push((apart.saturating_mul(TOGETHER).min(frequency), [key, with]));
+        }
+    }
+    pairs.sort_unstable();
+    let few = within(rows, pairs.iter().map(|&(expected, _)| expected));
+    pairs.into_iter().take(few).map(|(_, pair)| pair).collect()
+}
+
+/// How many rows are asked for.
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// The overlap of a row's terms with those of the query, which come with their
+/// keys: the same sum, in the same order, as in other tiers.
+fn overlap(row: &Row, asked: &[(i64, f32)]) -> Result<f32, tokio_postgres::Error> {
+    let (terms, weights): (Vec<i64>, Vec<i16>) = (row.try_get(3)?, row.try_get(4)?);
+    let shares = asked.iter().filter_map(|&(key, weight)| {
+        let at = terms.iter().position(|&term| term == key)?;
+        weights.get(at).map(|&held| weight * (f32::from(held) / f32::from(MAX_WEIGHT)))
+    });
+    Ok(shares.fold(0.0, |sum, share| sum + share))
+}
+
+impl TierView for PostgresView {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn document_frequency(&self, term: Term) -> usize {
+        self.present().frequency(self.table.key(self.namespace, term)) as usize
+    }
+
+    fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error> {
+        if self.len == 0 || top.k() == 0 {
+            return Ok(());
+        }
+        match (search.target, search.method) {
+            (Target::Text(query), Method::Terms) => {
+                let Some(statement) = self.by_overlap(search, query, top) else { return Ok(()) };
+                let asked: Vec<(i64, f32)> = query
+                    .terms()
+                    .iter()
+                    .map(|term| (self.table.key(self.namespace, term.term), term.weight))
+                    .collect();
+                let rows = self.client.query("search", statement)?;
+                self.offer(&rows, top, |row| overlap(row, &asked))
+            }
+            (Target::Text(query), Method::Indexed | Method::Exact) => {
+                let Some(statement) = self.by_score(search, query, top) else { return Ok(()) };
+                let rows = self.client.query("search", statement)?;
+                self.offer(&rows, top, |row| row.try_get(3))
+            }
+            (Target::Vector { vector, supplied }, _) => {
+                let statement = self.by_distance(search, vector, supplied, top);
+                let rows = self.client.query("search", statement)?;
+                let bits = vector.dimension().bits();
+                self.offer(&rows, top, |row| {
+                    let distance: f64 = row.try_get(3)?;
+                    Ok(cascade::similarity(distance as u32, bits))
+                })
+            }
+        }
+    }
+
+    fn contains(&self, id: MemoryId) -> bool {
+        self.present().row(self.namespace, id, self.seq).is_some()
+    }
+
+    fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
+        if let Some(record) = lock(&self.records).remove(&id) {
+            return Ok(Some(record));
+        }
+        if self.contains(id) { self.log.record(id) } else { Ok(None) }
+    }
+
+    fn bytes(&self) -> TierBytes {
+        TierBytes { ram: self.present().bytes(self.namespace) as u64, mapped: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_terms_are_taken_as_fit() {
+        for (most, count) in [(0, 0), (2, 1), (5, 2), (9, 2), (10, 3), (u64::MAX, 3)] {
+            assert_eq!(within(most, [2, 3, 5].into_iter()), count, "{most}");
+        }
+        assert_eq!(within(u64::MAX, [u64::MAX, 1].into_iter()), 2);
+    }
+
+    #[test]
+    fn the_rarest_pairs_come_first_and_few_enough_for_the_rows() {
+        let terms = [(10, 1), (100, 2), (1_000, 3)];
+        // Expected in 4, 40 (cut off at 10) and 400 (cut off at 100) rows.
+        assert_eq!(pairs(&terms, 1_000, 1_000), [[1, 2], [1, 3], [2, 3]]);
+        assert_eq!(pairs(&terms, 1_000, 20), [[1, 2], [1, 3]]);
+        assert!(pairs(&terms, 1_000, 3).is_empty() && pairs(&terms[..1], 1_000, 100).is_empty());
+    }
+}

@@ -1,0 +1,347 @@
+//! A server that is away, slow or cut off, at any operation.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, TierKind, Timestamp};
+
+use super::common::{everything, find, note, tiny, word};
+use super::proxy::Proxy;
+use super::server::{PASSWORD, QUICK, Server, connection, open, shared};
+
+/// All in WARM.
+fn warm() -> Config {
+    Config { hot_capacity: 0, warm_capacity: usize::MAX, remote: QUICK, ..tiny() }
+}
+
+/// What a call may take that finds nobody: all attempts, with room for a slow machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn is_away<T: std::fmt::Debug>(result: Result<T, Error>) {
+    let error = result.expect_err("the server is away");
+    let text = format!("{error} {error:?}");
+    assert!(matches!(error, Error::Unreachable { .. }), "{text}");
+    assert!(text.contains("127.0.0.1") && !text.contains(PASSWORD), "{text}");
+}
+
+/// The answer of an engine whose WARM is away, which must say so.
+fn without_warm(engine: &Engine) -> Vec<String> {
+    let started = Instant::now();
+    let recall = engine.recall(&Query::text("journal").limit(100).touch(false)).unwrap();
+    assert!(started.elapsed() < PATIENCE);
+    assert_eq!(recall.unreachable, [TierKind::Warm]);
+    assert!(recall.hits.iter().all(|hit| hit.memory.tier != TierKind::Warm));
+    let synthesis = engine.synthesize(&Query::text("journal").touch(false)).unwrap();
+    assert_eq!(synthesis.unreachable, [TierKind::Warm]);
+    recall.hits.into_iter().map(|hit| hit.memory.text).collect()
+}
+
+/// Waits until the server is tried again after it was given up.
+fn wait_until_reached(engine: &Engine) {
+    let started = Instant::now();
+    while !engine.recall(&Query::text("journal").touch(false)).unwrap().unreachable.is_empty() {
+        assert!(started.elapsed() < PATIENCE, "the server is not found again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn count(engine: &Engine) -> usize {
+    everything(engine, &Namespace::default()).len()
+}
+
+#[test]
+fn a_restart_finds_what_is_there_and_puts_nothing_in_again() {
+    let Some(server) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), &warm(), &server.connection()).unwrap();
+    for number in 0..200 {
+        engine.store(note(&word(number))).unwrap();
+    }
+    let sent = engine.traffic(TierKind::Warm).sent;
+    let before = everything(&engine, &Namespace::default());
+    engine.close().unwrap();
+    let engine = open(folder.path(), &warm(), &server.connection()).unwrap();
+    let again = engine.traffic(TierKind::Warm).sent;
+    assert!(again * 100 < sent, "{again} bytes sent by opening, {sent} by storing");
+    assert_eq!(everything(&engine, &Namespace::default()), before);
+    assert_eq!(find(&engine, &word(77)).unwrap().1, note(&word(77)));
+}
+
+#[test]
+fn a_batch_of_stores_is_one_round_trip_and_so_is_a_recall() {
+    let Some(server) = shared() else { return };
+    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start(server.port));
+    let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    let batch = |from: usize| (from..from + 20).map(|number| NewMemory::new(note(&word(number)))).collect();
+    let query = Query::text("journal").limit(10).touch(false);
+    let requests = || engine.traffic(TierKind::Warm).requests;
+    // The first of each makes the connection know the statement.
+    engine.store_batch(batch(0)).unwrap();
+    engine.recall(&query).unwrap();
+    let (trips, asked) = (proxy.trips(), requests());
+    assert_eq!(engine.recall(&query).unwrap().hits.len(), 10);
+    assert_eq!((proxy.trips(), requests()), (trips + 1, asked + 1));
+    engine.store_batch(batch(20)).unwrap();
+    assert_eq!(requests(), asked + 2);
+}
+
+#[test]
+fn memories_leave_a_full_hot_several_in_one_round_trip() {
+    let Some(server) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { hot_capacity: 64, warm_capacity: usize::MAX, remote: QUICK, ..tiny() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    let before = engine.traffic(TierKind::Warm).requests;
+    (0..164).for_each(|number| assert!(engine.store(note(&word(number))).is_ok()));
+    let requests = engine.traffic(TierKind::Warm).requests - before;
+    // A sixteenth of HOT at a time.
+    assert!((1..=25).contains(&requests), "{requests} for 100 memories");
+    let [hot, warm, _] = engine.stats().memories;
+    assert!((60..=64).contains(&hot) && hot + warm == 164, "{hot} in HOT, {warm} in WARM");
+}
+
+#[test]
+fn two_stores_in_one_database_do_not_see_each_other() {
+    let Some(server) = shared() else { return };
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let engines =
+        folders.each_ref().map(|folder| open(folder.path(), &warm(), &server.connection()).unwrap());
+    for (number, engine) in engines.iter().enumerate() {
+        engine
+            .store_batch((0..30).map(|at| NewMemory::new(note(&word(100 * number + at)))).collect())
+            .unwrap();
+    }
+    for (number, engine) in engines.iter().enumerate() {
+        let all = everything(engine, &Namespace::default());
+        let expected: Vec<String> = (0..30).map(|at| note(&word(100 * number + at))).collect();
+        assert_eq!(all.iter().map(|(_, text)| text.clone()).collect::<Vec<_>>(), expected);
+        let like = engine
+            .encoder()
+            .encode(&mnemocore::encoder::Document::new("journal").analyze().unwrap())
+            .unwrap();
+        assert_eq!(engine.recall(&Query::like(like).limit(100)).unwrap().hits.len(), 30);
+        assert_eq!(find(engine, &word(100 * (1 - number) + 7)).map(|(_, text)| text), None);
+    }
+    // What one forgets, the other keeps.
+    engines[0].forget_batch(&(0..30).map(MemoryId).collect::<Vec<_>>()).unwrap();
+    engines[0].consolidate().unwrap();
+    assert_eq!((count(&engines[0]), count(&engines[1])), (0, 30));
+}
+
+#[test]
+fn a_store_that_was_opened_again_refuses_the_engine_that_had_it() {
+    let Some(server) = shared() else { return };
+    let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = open(folder.path(), &warm(), &server.connection()).unwrap();
+    first.store(note("before")).unwrap();
+    super::common::copy(folder.path(), copy.path());
+    let second = open(copy.path(), &warm(), &server.connection()).unwrap();
+    let refused = first.store(note("late"));
+    assert!(matches!(refused, Err(Error::Fenced { .. })), "{refused:?}");
+    second.store(note("after")).unwrap();
+    assert_eq!((count(&second), count(&first)), (2, 1));
+}
+
+#[test]
+fn what_is_forgotten_leaves_the_database() {
+    let Some(server) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), &warm(), &server.connection()).unwrap();
+    let secret = |number| NewMemory::new(note("confidential")).metadata("number", format!("{number}-7241"));
+    let ids = engine.store_batch((0..20).map(secret).collect()).unwrap();
+    let kept = || server.ask("SELECT metadata FROM mnemo_warm_512 WHERE metadata::text LIKE '%-7241%'").len();
+    assert_eq!(kept(), 20);
+    engine.forget_batch(&ids).unwrap();
+    engine.compact().unwrap();
+    assert_eq!((kept(), count(&engine)), (0, 0));
+}
+
+#[test]
+fn while_the_server_is_away_what_can_be_done_is_done_and_the_rest_is_a_typed_error() {
+    let Some(mut server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { hot_capacity: 8, warm_capacity: 16, remote: QUICK, ..tiny() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    let mut stored: Vec<MemoryId> =
+        (0..48).map(|number| engine.store(note(&word(number))).unwrap()).collect();
+    engine.consolidate().unwrap();
+    assert_eq!(engine.stats().memories, [8, 16, 24]);
+    server.stop();
+
+    assert_eq!(without_warm(&engine).len(), 8 + 24);
+    // HOT takes them, and holds more than it should.
+    stored.extend((48..60).map(|number| engine.store(note(&word(number))).unwrap()));
+    assert_eq!(engine.stats().memories, [20, 16, 24]);
+    assert_eq!(without_warm(&engine).len(), 20 + 24);
+    is_away(engine.consolidate());
+    is_away(engine.compact());
+    // The log knows it all.
+    assert!(stored.iter().all(|&id| engine.get(id).unwrap().is_some()));
+    let gone = stored.remove(30);
+    assert!(engine.forget(gone).unwrap());
+
+    server.resume();
+    wait_until_reached(&engine);
+    assert_eq!(count(&engine), 59);
+    engine.consolidate().unwrap();
+    engine.compact().unwrap();
+    assert_eq!(engine.stats().memories[0], 8);
+    let found: Vec<MemoryId> =
+        everything(&engine, &Namespace::default()).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(found, stored);
+}
+
+#[test]
+fn a_server_that_is_away_is_an_error_of_opening_and_of_a_store_that_needs_it() {
+    let Some(mut server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), &warm(), &server.connection()).unwrap();
+    engine.store(note("before")).unwrap();
+    server.stop();
+    is_away(engine.store(note("meanwhile")));
+    assert_eq!(engine.stats().total(), 1);
+    engine.close().unwrap();
+    is_away(open(folder.path(), &warm(), &server.connection()).map(drop));
+    server.resume();
+    let engine = open(folder.path(), &warm(), &server.connection()).unwrap();
+    engine.store(note("after")).unwrap();
+    assert_eq!(count(&engine), 2);
+}
+
+#[test]
+fn a_server_that_does_not_answer_ends_each_call_with_its_time_limit() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), &warm(), &server.connection()).unwrap();
+    engine.store(note("before")).unwrap();
+    server.freeze(true);
+    assert!(without_warm(&engine).is_empty());
+    is_away(engine.store(note("meanwhile")));
+    server.freeze(false);
+    wait_until_reached(&engine);
+    engine.store(note("after")).unwrap();
+    let all = everything(&engine, &Namespace::default());
+    assert_eq!(all.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), [note("before"), note("after")]);
+}
+
+#[test]
+fn a_slow_network_changes_nothing_but_the_time() {
+    let Some(server) = shared() else { return };
+    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start(server.port));
+    let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    proxy.delay(Duration::from_millis(60));
+    engine.store_batch((0..40).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
+    assert_eq!(count(&engine), 40);
+    engine.compact().unwrap();
+}
+
+#[test]
+fn a_call_that_arrives_late_changes_nothing() {
+    let Some(server) = shared() else { return };
+    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start(server.port));
+    let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    engine.store(note("before")).unwrap();
+    proxy.silent(true);
+    is_away(engine.store(note("late")));
+    proxy.silent(false);
+    wait_until_reached(&engine);
+    let query = Query::text("journal").limit(1).touch(false);
+    for _ in 0..20 {
+        // A row that nobody knows takes no place among the hits.
+        assert_eq!(engine.recall(&query).unwrap().hits[0].memory.text, note("before"));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    engine.consolidate().unwrap();
+    engine.store(note("after")).unwrap();
+    assert_eq!(count(&engine), 2);
+    engine.close().unwrap();
+    assert_eq!(count(&open(folder.path(), &warm(), &server.connection()).unwrap()), 2);
+}
+
+/// One operation; what it may answer when the network is cut within it.
+fn operate(
+    engine: &Engine,
+    random: &mut Rng,
+    stored: &mut Vec<(MemoryId, String)>,
+    number: &mut usize,
+) -> Result<(), Error> {
+    match random.u8(..100) {
+        0..50 => {
+            let texts: Vec<String> = (0..random.usize(1..20)).map(|at| note(&word(*number + at))).collect();
+            *number += texts.len();
+            let ids = engine.store_batch(texts.iter().map(|text| NewMemory::new(text.as_str())).collect())?;
+            stored.extend(ids.into_iter().zip(texts));
+        }
+        50..70 => {
+            let query = Query::text("journal").limit(random.usize(1..40));
+            let mut ids: Vec<MemoryId> =
+                engine.recall(&query)?.hits.iter().map(|hit| hit.memory.id).collect();
+            ids.sort_unstable();
+            assert!(ids.windows(2).all(|two| two[0] != two[1]), "a memory was recalled twice");
+        }
+        70..80 if !stored.is_empty() => {
+            let (id, _) = stored.swap_remove(random.usize(..stored.len()));
+            assert!(engine.forget(id)?);
+        }
+        80..95 => {
+            engine.consolidate_at(Timestamp(Timestamp::now().0 + random.i64(0..300) * 86_400_000))?;
+        }
+        _ => engine.compact()?,
+    }
+    Ok(())
+}
+
+fn cut_at_random(seed: u64, server: &Server, folder: &Path) {
+    let proxy = Proxy::start(server.port);
+    let mut random = Rng::with_seed(seed);
+    let config = Config { hot_capacity: 4 * (seed % 3) as usize, warm_capacity: 30, remote: QUICK, ..tiny() };
+    let mut engine = open(folder, &config, &connection(proxy.port)).unwrap();
+    let (mut stored, mut number, mut cut) = (Vec::new(), 0, 0);
+    for round in 0..40 {
+        proxy.cut_after(random.i64(0..2_000));
+        if random.u8(..4) == 0 {
+            proxy.down(true);
+        }
+        for _ in 0..3 {
+            match operate(&engine, &mut random, &mut stored, &mut number) {
+                Err(Error::Unreachable { .. }) => cut += 1,
+                other => other.unwrap(),
+            }
+        }
+        proxy.down(false);
+        proxy.cut_after(-1);
+        wait_until_reached(&engine);
+        if round % 10 == 9 {
+            drop(engine);
+            engine = open(folder, &config, &connection(proxy.port)).unwrap();
+        }
+        stored.sort_unstable();
+        assert_eq!(everything(&engine, &Namespace::default()), stored, "seed {seed}, round {round}");
+    }
+    assert!(cut > 0, "nothing was ever cut");
+    engine.consolidate().unwrap();
+    assert_eq!(everything(&engine, &Namespace::default()), stored);
+}
+
+#[test]
+fn cut_connections_lose_nothing_that_was_acknowledged_and_store_nothing_twice() {
+    let Some(server) = shared() else { return };
+    let runs = std::env::var("MNEMO_CUTS").map_or(3, |count| count.parse().unwrap());
+    for seed in 0..runs {
+        cut_at_random(seed, server, tempfile::tempdir().unwrap().path());
+    }
+}
+
+#[test]
+fn wrong_credentials_are_refused_and_not_repeated() {
+    let Some(server) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = server.connection().replace(PASSWORD, "hunter2-and-more");
+    let error = open(folder.path(), &warm(), &wrong).map(drop).expect_err("the password is wrong");
+    let text = format!("{error} {error:?}");
+    assert!(matches!(error, Error::Refused { .. }), "{text}");
+    assert!(text.contains("password authentication failed") && !text.contains("hunter2"), "{text}");
+    let database = mnemocore::tier::postgres::Database::parse(&server.connection()).unwrap();
+    assert!(!format!("{database:?}").contains(PASSWORD));
+}

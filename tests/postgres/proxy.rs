@@ -1,0 +1,115 @@
+//! A network that can be slow, silent or cut.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Passes on what goes to a server and what comes back.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    network: Arc<Network>,
+}
+
+#[derive(Default)]
+struct Network {
+    /// Connections are refused.
+    down: AtomicBool,
+    /// Nothing is passed on, though connections stay.
+    silent: AtomicBool,
+    /// Milliseconds that everything takes.
+    delay: AtomicU64,
+    /// Bytes of answers that still come through before all is cut; negative for no
+    /// end.
+    answers: AtomicI64,
+    /// Pieces that were passed on to the server.
+    trips: AtomicU64,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    pub(crate) fn start(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let network = Arc::new(Network { answers: AtomicI64::new(-1), ..Network::default() });
+        let passing = network.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                if passing.down.load(Ordering::SeqCst) {
+                    continue;
+                }
+                [&client, &server].iter().for_each(|end| end.set_nodelay(true).unwrap());
+                let mut open = passing.open.lock().unwrap();
+                open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                drop(open);
+                let ends = [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
+                for (answers, (from, to)) in ends.into_iter().enumerate() {
+                    let network = passing.clone();
+                    std::thread::spawn(move || network.pass(from, to, answers == 1));
+                }
+            }
+        });
+        Self { port, network }
+    }
+
+    /// Cuts all connections and refuses new ones, or takes them again.
+    pub(crate) fn down(&self, down: bool) {
+        self.network.down.store(down, Ordering::SeqCst);
+        if down {
+            self.network.cut();
+        }
+    }
+
+    /// Keeps everything back, or passes on what was kept back.
+    pub(crate) fn silent(&self, silent: bool) {
+        self.network.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// Lets everything take so long.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.network.delay.store(delay.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Cuts all connections, once, when so many more bytes of answers have come.
+    pub(crate) fn cut_after(&self, bytes: i64) {
+        self.network.answers.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Pieces that were passed on to the server so far: a short statement is one.
+    pub(crate) fn trips(&self) -> u64 {
+        self.network.trips.load(Ordering::SeqCst)
+    }
+}
+
+impl Network {
+    fn cut(&self) {
+        for end in self.open.lock().unwrap().drain(..) {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream, answers: bool) {
+        let mut bytes = [0; 64 << 10];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            std::thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));
+            while self.silent.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if answers && self.answers.load(Ordering::SeqCst) >= 0 {
+                let left = self.answers.fetch_sub(count as i64, Ordering::SeqCst) - count as i64;
+                if left < 0 {
+                    self.answers.store(-1, Ordering::SeqCst);
+                    let _ = to.write_all(&bytes[..(left + count as i64).max(0) as usize]);
+                    return self.cut();
+                }
+            }
+            self.trips.fetch_add(u64::from(!answers), Ordering::SeqCst);
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    }
+}

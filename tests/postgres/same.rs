@@ -1,0 +1,197 @@
+//! The same operations give the same results as with WARM in this process.
+
+use std::path::Path;
+
+use fastrand::Rng;
+use mnemocore::hdv::Hypervector;
+use mnemocore::index::terms;
+use mnemocore::{Config, Engine, MemoryId, Method, Namespace, NewMemory, Query, Recall, TierKind, Timestamp};
+
+use super::common::tiny;
+use super::server::{QUICK, Server, open, shared};
+
+/// Words that memories are made of: few, so that many memories share some.
+const WORDS: [&str; 24] = [
+    "harbour", "lantern", "violin", "meadow", "glacier", "orchard", "compass", "kettle", "sparrow",
+    "granite", "velvet", "thunder", "pepper", "saddle", "marble", "willow", "anchor", "candle", "falcon",
+    "bridge", "copper", "ribbon", "tunnel", "walnut",
+];
+
+/// Searches that leave no candidate out, so that results do not depend on which
+/// ones a tier has looked at.
+fn config() -> Config {
+    let term_limits = terms::Limits { candidates: 10_000, z: 100.0, bias: 1.0 };
+    Config { term_limits, remote: QUICK, hot_capacity: 5, warm_capacity: 40, ..tiny() }
+}
+
+fn words(random: &mut Rng, count: usize) -> String {
+    (0..count).map(|_| WORDS[random.usize(..WORDS.len())]).collect::<Vec<_>>().join(" ")
+}
+
+fn namespaces() -> [Namespace; 2] {
+    ["ada", "bob \0 \"x\""].map(|name| Namespace::new(name).unwrap())
+}
+
+/// A vector near to one of few, so that some memories are alike.
+fn vector(random: &mut Rng, config: &Config) -> Hypervector {
+    let mut words = Hypervector::random(config.dimension, random.u64(..6)).words().to_vec();
+    words[random.usize(..8)] ^= random.u64(..);
+    Hypervector::from_words(words).unwrap()
+}
+
+fn memory(random: &mut Rng, config: &Config, number: i64) -> NewMemory {
+    let count = random.usize(1..9);
+    let memory = NewMemory::new(words(random, count))
+        .namespace(random.choice(namespaces()).unwrap())
+        .metadata("kind", random.choice(["plan", "fact", "a \0 b"]).unwrap())
+        .importance(random.u32(1..4) as f32)
+        .created(Timestamp(number * 1_000));
+    if random.u8(..4) == 0 { memory.vector(vector(random, config)) } else { memory }
+}
+
+fn query(random: &mut Rng, config: &Config) -> Query {
+    let count = random.usize(1..6);
+    let query = match random.u8(..4) {
+        0 => Query::vector(vector(random, config)),
+        1 => Query::like(vector(random, config)),
+        _ => Query::text(words(random, count)),
+    };
+    let query = query
+        .namespace(random.choice(namespaces()).unwrap())
+        .limit(random.usize(1..30))
+        .method(random.choice([Method::Indexed, Method::Exact, Method::Terms]).unwrap())
+        .touch(random.bool());
+    let query = if random.u8(..3) == 0 { query.metadata("kind", "plan") } else { query };
+    if random.u8(..3) == 0 { query.created(Timestamp(5_000)..Timestamp(60_000)) } else { query }
+}
+
+/// Both engines, and what is done to both.
+struct Pair<'a> {
+    config: Config,
+    folders: [&'a Path; 2],
+    server: &'a Server,
+    engines: Option<[Engine; 2]>,
+}
+
+impl<'a> Pair<'a> {
+    fn new(config: Config, folders: [&'a Path; 2], server: &'a Server) -> Self {
+        let mut pair = Self { config, folders, server, engines: None };
+        pair.reopen();
+        pair
+    }
+
+    fn reopen(&mut self) {
+        self.engines.take().into_iter().flatten().for_each(|engine| engine.close().unwrap());
+        let [local, there] = self.folders;
+        self.engines = Some([
+            Engine::open(local, Config { warm: mnemocore::config::Residence::Local, ..self.config.clone() })
+                .unwrap(),
+            open(there, &self.config, &self.server.connection()).unwrap(),
+        ]);
+    }
+
+    fn both<T: PartialEq + std::fmt::Debug>(&self, act: impl Fn(&Engine) -> T) -> T {
+        let [local, there] = self.engines.as_ref().unwrap();
+        let expected = act(local);
+        assert_eq!(act(there), expected);
+        expected
+    }
+
+    fn ask(&self, query: &Query) -> Recall {
+        let [local, there] =
+            self.engines.as_ref().unwrap().each_ref().map(|engine| engine.recall(query).unwrap());
+        let bits = |recall: &Recall| recall.hits.iter().map(|hit| hit.score.to_bits()).collect::<Vec<_>>();
+        assert_eq!((&there, bits(&there)), (&local, bits(&local)), "{query:?}");
+        there
+    }
+}
+
+fn run(seed: u64, server: &Server) {
+    let (local, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut random = Rng::with_seed(seed);
+    let mut pair = Pair::new(config(), [local.path(), there.path()], server);
+    let (mut ids, mut number): (Vec<MemoryId>, i64) = (Vec::new(), 0);
+    let mut found = [0; 3];
+    for _ in 0..60 {
+        match random.u8(..100) {
+            0..45 => {
+                let count = random.i64(1..12);
+                let config = &pair.config;
+                let some: Vec<NewMemory> =
+                    (0..count).map(|at| memory(&mut random, config, number + at)).collect();
+                number += count;
+                ids.extend(pair.both(|engine| engine.store_batch(some.clone()).unwrap()));
+            }
+            45..80 => {
+                let recall = pair.ask(&query(&mut random, &pair.config));
+                recall.hits.iter().for_each(|hit| found[hit.memory.tier as usize] += 1);
+            }
+            80..90 if !ids.is_empty() => {
+                let some: Vec<MemoryId> =
+                    (0..random.usize(1..4)).map(|_| ids[random.usize(..ids.len())]).collect();
+                pair.both(|engine| engine.forget_batch(&some).unwrap());
+                // What is dead counts in the statistics until it is merged or deleted.
+                pair.both(|engine| engine.consolidate_at(Timestamp(number * 1_000)).map(drop).unwrap());
+            }
+            90..97 => {
+                let later = Timestamp(number * 1_000 + random.i64(0..200) * 86_400_000);
+                pair.both(|engine| {
+                    engine.consolidate_at(later).map(|moved| (moved.promoted, moved.demoted)).unwrap()
+                });
+            }
+            _ => pair.reopen(),
+        }
+        pair.both(|engine| engine.stats().memories);
+    }
+    assert!(found[TierKind::Warm as usize] > 0, "nothing was found in WARM");
+}
+
+/// Texts of words that are the rarer the later they come in the alphabet, as in a
+/// language.
+fn text(random: &mut Rng) -> String {
+    let word = |random: &mut Rng| format!("w{}x", (2_000.0_f64.powf(random.f64())) as u32);
+    (0..random.usize(6..14)).map(|_| word(random)).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn few_candidates_hold_nearly_all_that_the_exact_scan_finds() {
+    let Some(server) = shared() else { return };
+    let (folder, mut random) = (tempfile::tempdir().unwrap(), Rng::with_seed(7));
+    let dimension = mnemocore::hdv::Dimension::new(4_096).unwrap();
+    let term_limits = terms::Limits { candidates: 200, ..terms::Limits::default() };
+    let config = Config { dimension, term_limits, hot_capacity: 0, warm_capacity: usize::MAX, ..config() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    let texts: Vec<String> = (0..4_000).map(|_| text(&mut random)).collect();
+    let memories = texts.iter().zip(0..).map(|(text, number)| {
+        let memory = NewMemory::new(text.as_str()).created(Timestamp(number));
+        if number % 40 == 0 { memory.metadata("kind", "rare") } else { memory }
+    });
+    engine.store_batch(memories.collect()).unwrap();
+    let filters: [fn(Query) -> Query; 3] = [
+        |query| query,
+        |query| query.metadata("kind", "rare"),
+        |query| query.created(Timestamp(1_000)..Timestamp(1_100)),
+    ];
+    for filter in filters {
+        let (mut shared, mut all) = (0, 0);
+        for number in (0..4_000).step_by(100) {
+            let words: Vec<&str> = texts[number].split(' ').step_by(2).collect();
+            let query = filter(Query::text(words.join(" ")).limit(10).touch(false));
+            let ids = |method| {
+                let recall = engine.recall(&query.clone().method(method)).unwrap();
+                recall.hits.into_iter().map(|hit| hit.memory.id).collect::<Vec<_>>()
+            };
+            let (found, exact) = (ids(Method::Indexed), ids(Method::Exact));
+            shared += exact.iter().filter(|id| found.contains(id)).count();
+            all += exact.len();
+        }
+        assert!(all > 300 && shared * 100 >= all * 90, "{shared} of {all}");
+    }
+}
+
+#[test]
+fn the_same_operations_have_the_same_results_as_with_local_warm() {
+    let Some(server) = shared() else { return };
+    let sequences = std::env::var("MNEMO_SEQUENCES").map_or(8, |count| count.parse().unwrap());
+    (0..sequences).for_each(|seed| run(seed, server));
+}
