@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::path::Path as FilePath;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,40 +64,47 @@ impl Bucket {
     /// [`Error::Setting`] for a URL that names no object storage, or an
     /// environment that contradicts it.
     pub fn at(url: &str, limits: Limits) -> Result<Self, Error> {
+        Self::with(url, &[], limits)
+    }
+
+    /// As [`Bucket::at`], with settings such as `("AWS_ENDPOINT", "https://…")` in
+    /// place of the environment's.
+    ///
+    /// # Errors
+    /// As [`Bucket::at`].
+    pub fn with(url: &str, settings: &[(&str, &str)], limits: Limits) -> Result<Self, Error> {
         let refused = |received: &dyn Display| Error::Setting {
             name: "the store's place",
             expected: "a URL such as s3://bucket/folder, gs://bucket/folder, az://container/folder or file:///folder, and an environment that goes with it",
             received: without_queries(&received.to_string()),
         };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| refused(&url))?;
+        let (host, within) = rest.split_once('/').unwrap_or((rest, ""));
+        let (place, folder) = (format!("{scheme}://{host}"), if scheme == "file" { rest } else { within });
         // Attempts are counted here, and not there as well.
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
-        let built: object_store::Result<(Arc<dyn ObjectStore>, &str)> = match scheme {
-            "file" => Ok((Arc::new(LocalFileSystem::new().with_fsync(true)), rest)),
-            _ => {
-                let (host, folder) = rest.split_once('/').unwrap_or((rest, ""));
-                let store: object_store::Result<Arc<dyn ObjectStore>> = match scheme {
-                    "s3" => AmazonS3Builder::from_env()
-                        .with_url(format!("s3://{host}"))
-                        .with_retry(retry)
-                        .build()
-                        .map(|store| Arc::new(store) as _),
-                    "gs" => GoogleCloudStorageBuilder::from_env()
-                        .with_url(format!("gs://{host}"))
-                        .with_retry(retry)
-                        .build()
-                        .map(|store| Arc::new(store) as _),
-                    "az" => MicrosoftAzureBuilder::from_env()
-                        .with_url(format!("az://{host}"))
-                        .with_retry(retry)
-                        .build()
-                        .map(|store| Arc::new(store) as _),
-                    _ => return Err(refused(&url)),
-                };
-                store.map(|store| (store, folder))
+        // If the program has chosen another one, that stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let store: object_store::Result<Arc<dyn ObjectStore>> = match scheme {
+            "file" => Ok(Arc::new(LocalFileSystem::new().with_fsync(true))),
+            "s3" => {
+                let builder = AmazonS3Builder::from_env().with_url(place).with_retry(retry);
+                let set = |builder: AmazonS3Builder, key, value| builder.with_config(key, value);
+                overlaid(builder, settings, set).build().map(|store| Arc::new(store) as _)
             }
+            "gs" => {
+                let builder = GoogleCloudStorageBuilder::from_env().with_url(place).with_retry(retry);
+                let set = |builder: GoogleCloudStorageBuilder, key, value| builder.with_config(key, value);
+                overlaid(builder, settings, set).build().map(|store| Arc::new(store) as _)
+            }
+            "az" => {
+                let builder = MicrosoftAzureBuilder::from_env().with_url(place).with_retry(retry);
+                let set = |builder: MicrosoftAzureBuilder, key, value| builder.with_config(key, value);
+                overlaid(builder, settings, set).build().map(|store| Arc::new(store) as _)
+            }
+            _ => return Err(refused(&url)),
         };
-        let (store, folder) = built.map_err(|error| refused(&error))?;
+        let store = store.map_err(|error| refused(&error))?;
         let folder = Path::parse(folder.trim_matches('/')).map_err(|error| refused(&error))?;
         Ok(Self { store, folder, name: url.trim_end_matches('/').into(), limits, counter: Arc::default() })
     }
@@ -278,6 +286,14 @@ impl Bucket {
         let source = std::io::Error::new(kind, without_queries(&error.to_string()));
         Error::io(FilePath::new(&self.name), source)
     }
+}
+
+/// A builder with those of the settings that are its own.
+fn overlaid<B, K: FromStr>(builder: B, settings: &[(&str, &str)], set: impl Fn(B, K, String) -> B) -> B {
+    settings.iter().fold(builder, |builder, (name, value)| match name.to_ascii_lowercase().parse() {
+        Ok(key) => set(builder, key, (*value).into()),
+        Err(_) => builder,
+    })
 }
 
 /// Whether the same request may succeed later.

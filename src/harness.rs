@@ -19,6 +19,7 @@ pub mod quality;
 pub mod random;
 pub mod results;
 pub mod run;
+pub mod sizing;
 pub mod stock;
 pub mod tied;
 pub mod workload;

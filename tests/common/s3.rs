@@ -4,13 +4,10 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mnemocore::Bucket;
 use mnemocore::remote::Limits;
-use object_store::RetryConfig;
-use object_store::aws::AmazonS3Builder;
 
 const BUCKET: &str = "memories";
 
@@ -96,17 +93,10 @@ impl S3 {
 
     /// The same folder, without an environment.
     pub(crate) fn bucket(&self, folder: &str) -> Bucket {
-        let store = AmazonS3Builder::new()
-            .with_bucket_name(BUCKET)
-            .with_access_key_id("key")
-            .with_secret_access_key("secret")
-            .with_region("us-east-1")
-            .with_endpoint(self.endpoint())
-            .with_allow_http(true)
-            .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
-            .build()
-            .unwrap();
-        Bucket::of(Arc::new(store), folder, &self.url(folder), Limits::default()).unwrap()
+        let variables = self.variables();
+        let settings: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Bucket::with(&self.url(folder), &settings, Limits::default()).unwrap()
     }
 }
 

@@ -1,0 +1,327 @@
+//! What many agents need in machines, memory, storage and requests: arithmetic on
+//! what the benches measured, and a simulation of which agents are at hand.
+//!
+//! `cargo run --release --example sizing` prints the page that this makes, which is
+//! `SIZING.md`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use super::load::choice::Zipfian;
+use super::random::Random;
+
+/// What was measured: bytes, unless it says otherwise, of one memory among 100,000.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figures {
+    /// RAM in HOT, WARM and COLD (`footprint_*/ram/100000`).
+    pub ram: [f64; 3],
+    /// The local disk, or the copy of what is in a bucket (`footprint_*/disk/100000`).
+    pub disk: [f64; 3],
+    /// RAM of an engine with few memories and the smallest caches.
+    pub engine: f64,
+    /// The bucket (`footprint_cold-*/disk/100000`), with 30 % for objects that are
+    /// not yet folded.
+    pub bucket: f64,
+    /// Seconds of a core for a recall (`recall/throughput/1`).
+    pub recall: f64,
+    /// Seconds from opening to the first answer, where the copy has to be fetched
+    /// (`cold_start_cold-*/wall/100000_0`).
+    pub open: f64,
+    /// Requests of a store, alone (`store_cold-*`).
+    pub store_requests: f64,
+    /// Requests from opening to the first answer (`cold_start_cold-*`), and three to
+    /// take over for writing.
+    pub open_requests: f64,
+}
+
+impl Default for Figures {
+    /// As README and the benches of this revision print them.
+    fn default() -> Self {
+        Self {
+            ram: [2_514.0, 251.0, 16.0],
+            disk: [99.0, 2_147.0, 361.0],
+            engine: 92_000.0,
+            bucket: 290.0 * 1.3,
+            recall: 1.0 / 2_132.0,
+            open: 0.5 / 100_000.0,
+            store_requests: 1.2,
+            open_requests: 8.0,
+        }
+    }
+}
+
+/// What one agent is like, and the machines.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Workload {
+    /// Memories in HOT, WARM and COLD of one agent.
+    pub memories: [f64; 3],
+    /// Recalls a day.
+    pub recalls: f64,
+    /// Stores a day.
+    pub stores: f64,
+    /// How many times the mean the busiest hour is.
+    pub peak: f64,
+    /// The share of agents whose engine is open, on any machine.
+    pub open: f64,
+    /// The share of agents of which some machine has a copy.
+    pub copied: f64,
+    /// Cores, bytes of RAM and bytes of disk of a machine, of which half is used.
+    pub machine: [f64; 3],
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            memories: [500.0, 2_000.0, 7_500.0],
+            recalls: 200.0,
+            stores: 100.0,
+            peak: 5.0,
+            open: 0.1,
+            copied: 0.5,
+            machine: [8.0, 32e9, 500e9],
+        }
+    }
+}
+
+/// The share of a machine that is planned with.
+const USED: f64 = 0.5;
+
+/// Shares of the agents for which there is room, in the simulation.
+const SHARES: [f64; 6] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0];
+
+/// Recalls that are simulated, half of them until the caches are as they stay.
+const SIMULATED: usize = 400_000;
+
+/// What a number of memories needs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Need {
+    /// Agents.
+    pub agents: f64,
+    /// Recalls a second in the busiest hour.
+    pub recalls: f64,
+    /// Stores a second then.
+    pub stores: f64,
+    /// Engines that are opened a second then.
+    pub opened: f64,
+    /// Copies that are fetched a second then.
+    pub fetched: f64,
+    /// Cores, bytes of RAM, bytes of disk on all machines.
+    pub machines: [f64; 3],
+    /// Machines, as the scarcest of the three says.
+    pub count: f64,
+    /// Bytes in the bucket.
+    pub bucket: f64,
+    /// Requests a second to it.
+    pub requests: f64,
+    /// Bytes a second from it.
+    pub traffic: f64,
+}
+
+/// What `memories` need, where recalls find the share `hits[0]` of engines open and
+/// the share `hits[1]` of copies there.
+pub fn need(memories: f64, figures: &Figures, workload: &Workload, hits: [f64; 2]) -> Need {
+    let each: f64 = workload.memories.iter().sum();
+    let agents = memories / each;
+    let a_second = |a_day: f64| agents * a_day / 86_400.0 * workload.peak;
+    let of_agent = |bytes: [f64; 3]| bytes.iter().zip(workload.memories).map(|(a, b)| a * b).sum::<f64>();
+    let (recalls, stores) = (a_second(workload.recalls), a_second(workload.stores));
+    let (opened, fetched) = (recalls * (1.0 - hits[0]), recalls * (1.0 - hits[1]));
+    let cores = recalls * figures.recall + opened * figures.open * each;
+    let ram = agents * workload.open * (of_agent(figures.ram) + figures.engine);
+    let disk = agents * workload.copied * of_agent(figures.disk);
+    let machines = [cores, ram, disk];
+    let scarcest = machines.iter().zip(workload.machine).map(|(need, has)| need / (has * USED));
+    Need {
+        agents,
+        recalls,
+        stores,
+        opened,
+        fetched,
+        machines,
+        count: scarcest.fold(1.0, f64::max).ceil(),
+        bucket: memories * figures.bucket,
+        requests: stores * figures.store_requests + opened * figures.open_requests,
+        traffic: fetched * each * figures.bucket,
+    }
+}
+
+/// The share of recalls that find their agent at hand, when each of `machines` has
+/// room for its part of `share` of the agents and keeps those used last, and the
+/// busiest machine's recalls over the mean. Which agents are asked follows a
+/// Zipfian; each is on the machine that rendezvous hashing says.
+pub fn hit_rate(agents: u64, machines: u64, share: f64, seed: u64) -> (f64, f64) {
+    let zipfian = Zipfian::new(agents);
+    let room = ((agents as f64 * share / machines as f64).ceil() as usize).max(1);
+    let mut caches: Vec<Recent> = (0..machines).map(|_| Recent::default()).collect();
+    let mut asked = vec![0usize; machines as usize];
+    let mut random = Random::new(seed);
+    let mut hits = 0;
+    for number in 0..SIMULATED {
+        let agent = zipfian.rank(&mut random);
+        let place = (0..machines).max_by_key(|&machine| mixed(agent, machine)).unwrap_or_default() as usize;
+        let hit = caches.get_mut(place).is_some_and(|cache| cache.touch(agent, room));
+        if number >= SIMULATED / 2 {
+            hits += usize::from(hit);
+            asked.iter_mut().skip(place).take(1).for_each(|count| *count += 1);
+        }
+    }
+    let counted = (SIMULATED - SIMULATED / 2) as f64;
+    let busiest = asked.iter().copied().max().unwrap_or_default() as f64;
+    (hits as f64 / counted, busiest / (counted / machines as f64))
+}
+
+/// A hash of an agent and a machine (the finaliser of SplitMix64).
+fn mixed(agent: u64, machine: u64) -> u64 {
+    let mut x = agent.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ machine.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// The agents that were used last.
+#[derive(Default)]
+struct Recent {
+    used: HashMap<u64, u64>,
+    order: BTreeMap<u64, u64>,
+    clock: u64,
+}
+
+impl Recent {
+    /// Uses an agent; whether it was there.
+    fn touch(&mut self, agent: u64, room: usize) -> bool {
+        self.clock += 1;
+        let before = self.used.insert(agent, self.clock);
+        before.map(|time| self.order.remove(&time));
+        self.order.insert(self.clock, agent);
+        if self.used.len() > room
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.used.remove(&oldest);
+        }
+        before.is_some()
+    }
+}
+
+/// The numbers of memories on the page, and the machines that agents are placed on.
+const SIZES: [(&str, f64, u64); 3] = [("1M", 1e6, 1), ("100M", 1e8, 8), ("1B", 1e9, 64)];
+
+/// The page: what was measured, what is assumed, the arithmetic, the simulation.
+pub fn page(figures: &Figures, workload: &Workload) -> String {
+    let each: f64 = workload.memories.iter().sum();
+    let mut page = include_str!("sizing/head.md").to_owned();
+    let row = |page: &mut String, name: &str, cells: &[String]| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "| {name} | {} |", cells.join(" | "));
+    };
+    page.push_str("\n| measured, a memory | HOT | WARM | COLD |\n|---|---:|---:|---:|\n");
+    let three = |values: [f64; 3]| values.map(|value| format!("{value:.0} B"));
+    row(&mut page, "RAM", &three(figures.ram));
+    row(&mut page, "disk, or the copy of a bucket", &three(figures.disk));
+    row(&mut page, "an agent has", &workload.memories.map(|count| format!("{count:.0}")));
+    let _ = writeln!(
+        page,
+        "\nAn open engine takes {} besides; the bucket holds {:.0} B a memory. A recall takes {:.2} ms of a\n\
+         core. An agent of {each:.0} memories is opened in {:.0} ms with {:.0} requests, a store alone makes {:.1}.\n\
+         It recalls {:.0} times a day and stores {:.0} memories, in the busiest hour {:.0} times the mean.\n\
+         {:.0} % of the agents are open, {:.0} % have a copy on some machine. Machines have {:.0} cores, {} of RAM\n\
+         and {} of disk, and are planned with half of it.",
+        bytes(figures.engine),
+        figures.bucket,
+        figures.recall * 1e3,
+        figures.open * each * 1e3,
+        figures.open_requests,
+        figures.store_requests,
+        workload.recalls,
+        workload.stores,
+        workload.peak,
+        workload.open * 100.0,
+        workload.copied * 100.0,
+        workload.machine[0],
+        bytes(workload.machine[1]),
+        bytes(workload.machine[2]),
+    );
+    let needs = SIZES.map(|(_, memories, machines)| {
+        let agents = (memories / each) as u64;
+        let hits = [workload.open, workload.copied].map(|share| hit_rate(agents, machines, share, 1).0);
+        need(memories, figures, workload, hits)
+    });
+    page.push_str(include_str!("sizing/needs.md"));
+    let mut column = |name: &str, cell: &dyn Fn(&Need) -> String| {
+        row(&mut page, name, &needs.each_ref().map(cell));
+    };
+    column("agents: memories / memories of an agent", &|need| thousands(need.agents));
+    column("recalls a second: agents x recalls a day / 86,400 x peak", &|need| thousands(need.recalls));
+    column("stores a second", &|need| thousands(need.stores));
+    column("engines opened a second: recalls x (1 - share that finds one open)", &|need| {
+        thousands(need.opened)
+    });
+    column("copies fetched a second: recalls x (1 - share that finds one)", &|need| thousands(need.fetched));
+    column("cores: recalls x time + opened x time", &|need| thousands(need.machines[0]));
+    column("RAM: open agents x (memories x RAM + engine)", &|need| bytes(need.machines[1]));
+    column("disk: copied agents x memories x disk", &|need| bytes(need.machines[2]));
+    column("machines: the scarcest of the three, half used", &|need| thousands(need.count));
+    column("bucket: memories x bytes", &|need| bytes(need.bucket));
+    column("requests a second: stores x requests + opened x requests", &|need| thousands(need.requests));
+    column("bytes a second from the bucket: fetched x an agent's bytes", &|need| bytes(need.traffic));
+    page.push_str(include_str!("sizing/simulation.md"));
+    for share in SHARES {
+        let cells = SIZES.map(|(_, memories, machines)| {
+            let (hits, busiest) = hit_rate((memories / each) as u64, machines, share, 1);
+            format!("{:.1} %, busiest {busiest:.2}", hits * 100.0)
+        });
+        row(&mut page, &format!("{:.0} %", share * 100.0), &cells);
+    }
+    page.push_str(include_str!("sizing/foot.md"));
+    page
+}
+
+/// A number with at most two digits behind the point and commas in front of it.
+fn thousands(value: f64) -> String {
+    if value < 100.0 {
+        return format!("{value:.2}");
+    }
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn bytes(value: f64) -> String {
+    let units = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    let (factor, unit) = units.into_iter().find(|&(factor, _)| value >= factor).unwrap_or((1.0, "B"));
+    format!("{:.1} {unit}", value / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_all_agents_misses_each_once_at_most() {
+        let (hits, busiest) = hit_rate(1_000, 4, 1.0, 1);
+        assert!(hits > 0.98 && busiest >= 1.0, "{hits} {busiest}");
+    }
+
+    #[test]
+    fn more_room_finds_more_and_frequent_agents_are_found_with_little() {
+        let rates: Vec<f64> = [0.01, 0.1, 0.5].map(|share| hit_rate(1_000, 2, share, 1).0).into();
+        assert!(rates.is_sorted() && rates[0] > 0.1 && rates[2] > 0.8, "{rates:?}");
+    }
+
+    #[test]
+    fn twice_the_memories_need_twice_of_everything() {
+        let (figures, workload) = (Figures::default(), Workload::default());
+        let (one, two) = (need(1e8, &figures, &workload, [0.5; 2]), need(2e8, &figures, &workload, [0.5; 2]));
+        assert_eq!(two.agents, 2.0 * one.agents);
+        assert!((two.machines[1] / one.machines[1] - 2.0).abs() < 1e-9);
+        assert!((two.requests / one.requests - 2.0).abs() < 1e-9);
+        // By hand: 10,000 agents, a tenth open, each with 500 x 2,514 + 2,000 x 251 +
+        // 7,500 x 16 + 92,000 bytes.
+        assert_eq!(one.machines[1].round(), 1_971_000_000.0);
+    }
+}
