@@ -159,10 +159,16 @@ pub trait Tier: Send {
     /// could be done, and for the removal of every trace of what was forgotten.
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep>;
 
-    /// How many memories are best taken in together; more than one where each time costs
-    /// a round trip.
-    fn together(&self) -> usize {
-        1
+    /// How many memories are best taken in together, where each time costs a round
+    /// trip; `None` where it does not matter.
+    fn together(&self) -> Option<usize> {
+        None
+    }
+
+    /// Work that finds out, without a lock, whether the tier can be reached again, if it
+    /// could not be of late: until then nobody should wait for it with a lock.
+    fn probe(&self) -> Option<Upkeep> {
+        None
     }
 
     /// Whether the tier has kept memory `id` since the engine was last open, so that

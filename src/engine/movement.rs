@@ -125,7 +125,7 @@ impl Shared {
         for (from, to, capacity, band, slack) in [hot, warm] {
             let mut stopped = None;
             while stopped.is_none() {
-                let sinking = self.sinking(from, capacity, band, slack, now);
+                let sinking = self.sinking((from, to), capacity, band, slack, now);
                 if sinking.is_empty() {
                     break;
                 }
@@ -139,7 +139,7 @@ impl Shared {
     /// What has to leave a tier next; it is off the list of the weakest.
     fn sinking(
         &self,
-        from: TierKind,
+        (from, to): (TierKind, TierKind),
         capacity: usize,
         band: Band,
         slack: usize,
@@ -147,9 +147,11 @@ impl Shared {
     ) -> Vec<(MemoryId, Entry)> {
         let mut writer = self.lock_writer();
         let over = writer.tiers[from.index()].len().saturating_sub(capacity);
-        let over = if over > slack { over.min(MOVED_AT_ONCE) } else { 0 };
+        // Where it takes a round trip, within the lock, the lock is given up in between.
+        let most = writer.tiers[to.index()].together().unwrap_or(MOVED_AT_ONCE);
+        let over = if over > slack { over.min(most) } else { 0 };
         let mut sinking = writer.take_weakest(from, over);
-        while sinking.len() < MOVED_AT_ONCE
+        while sinking.len() < most
             && writer.weakest(from).is_some_and(|(_, weakest)| self.strength(&weakest, now) < band.leave)
         {
             sinking.extend(writer.take_weakest(from, 1));
@@ -204,6 +206,10 @@ impl Shared {
         from: TierKind,
         to: TierKind,
     ) -> Result<usize, Error> {
+        let probe = self.lock_writer().tiers[to.index()].probe();
+        if let Some(probe) = probe {
+            probe()?;
+        }
         let mut admissions: Vec<Admission> = Vec::with_capacity(memories.len());
         for (id, _) in memories {
             if let Some(record) = self.log.record(*id)? {

@@ -335,9 +335,9 @@ impl Shared {
         let leaving = group.removed.values().filter(|(tier, _)| *tier == TierKind::Hot).count();
         let room = self.config.hot_capacity.saturating_add(leaving);
         let over = writer.tiers[TierKind::Hot.index()].len().saturating_sub(room);
-        if tier == TierKind::Hot && over > 0 {
-            let together = writer.tiers[TierKind::Warm.index()].together();
-            let together = together.min(self.config.hot_capacity / SPARED);
+        let warm = &writer.tiers[TierKind::Warm.index()];
+        if tier == TierKind::Hot && over > 0 && warm.probe().is_none() {
+            let together = warm.together().unwrap_or_default().min(self.config.hot_capacity / SPARED);
             self.evict(writer, over.min(group.entries.len() + BACKLOG).max(together), group)?;
         }
         Ok(())

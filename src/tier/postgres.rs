@@ -37,6 +37,7 @@ use self::client::{CallError, Client, Connection};
 use self::present::{Dead, Present, Seq};
 use self::rows::Table;
 use self::search::PostgresView;
+use self::statement::Statement;
 use super::{Admission, Done, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
@@ -57,6 +58,10 @@ const OPENING: Duration = Duration::from_secs(600);
 
 /// Memories that leave HOT together: a store waits for a round trip once in so many.
 const TAKEN_TOGETHER: usize = 256;
+
+/// Memories that one statement puts in at most: with vectors of their own, each takes
+/// up to three milliseconds, and a statement has a time limit.
+const INSERTED_AT_ONCE: usize = 512;
 
 /// Rows are deleted when there are so many, unless all have to be.
 const DELETED_TOGETHER: usize = 256;
@@ -175,14 +180,19 @@ impl PostgresTier {
     }
 
     /// Puts memories in as of `seq`.
-    fn insert(&mut self, namespace: NamespaceId, seq: Seq, memories: &[Admission]) -> Result<(), Error> {
-        let statement = self.table.insertion(self.epoch, namespace, seq, memories, &self.encoder)?;
-        let rows = self.client.query("store", statement)?;
-        let owners: i64 = match rows.first() {
-            Some(row) => row.try_get(0).map_err(|error| self.client.misread(&error))?,
-            None => 0,
-        };
-        if owners == 0 { Err(self.client.fenced()) } else { Ok(()) }
+    fn insert(&self, namespace: NamespaceId, seq: Seq, memories: &[Admission]) -> Result<(), Error> {
+        for some in memories.chunks(INSERTED_AT_ONCE) {
+            let statement = self.table.insertion(self.epoch, namespace, seq, some, &self.encoder)?;
+            let rows = self.client.query("store", statement)?;
+            let owners: i64 = match rows.first() {
+                Some(row) => row.try_get(0).map_err(|error| self.client.misread(&error))?,
+                None => 0,
+            };
+            if owners == 0 {
+                return Err(self.client.fenced());
+            }
+        }
+        Ok(())
     }
 
     /// Begins a new epoch, so that calls of before do nothing any more.
@@ -290,8 +300,18 @@ impl Tier for PostgresTier {
         None
     }
 
-    fn together(&self) -> usize {
-        TAKEN_TOGETHER
+    fn together(&self) -> Option<usize> {
+        Some(TAKEN_TOGETHER)
+    }
+
+    fn probe(&self) -> Option<Upkeep> {
+        let client = self.client.clone();
+        client.is_given_up().then(|| {
+            Box::new(move || {
+                client.query("answer", Statement::default().text("SELECT 1".into()))?;
+                Ok(Box::new(()) as Done)
+            }) as Upkeep
+        })
     }
 
     fn keeps(&self, id: MemoryId) -> bool {

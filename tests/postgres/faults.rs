@@ -170,8 +170,10 @@ fn while_the_server_is_away_what_can_be_done_is_done_and_the_rest_is_a_typed_err
     server.stop();
 
     assert_eq!(without_warm(&engine).len(), 8 + 24);
-    // HOT takes them, and holds more than it should.
+    // HOT takes them without asking, and holds more than it should.
+    let asked = engine.traffic(TierKind::Warm).requests;
     stored.extend((48..60).map(|number| engine.store(note(&word(number))).unwrap()));
+    assert_eq!(engine.traffic(TierKind::Warm).requests, asked);
     assert_eq!(engine.stats().memories, [20, 16, 24]);
     assert_eq!(without_warm(&engine).len(), 20 + 24);
     is_away(engine.consolidate());

@@ -89,6 +89,11 @@ impl Client {
         Error::Fenced { path: self.0.name.clone().into() }
     }
 
+    /// Whether the server was given up, and has not answered since.
+    pub(super) fn is_given_up(&self) -> bool {
+        lock(&self.0.given_up).is_some()
+    }
+
     /// What was sent and received: parameters and rows.
     pub(super) fn traffic(&self) -> Traffic {
         self.0.counter.traffic()
