@@ -1,14 +1,17 @@
-//! Memories in object storage: latency, throughput and footprint of COLD there,
-//! what it is asked for, and how long a reader takes to its first answer.
+//! Tiers on other machines: COLD and the log in object storage, WARM in PostgreSQL.
+//! Latency, throughput and footprint, what is asked for, and how long a reader takes
+//! to its first answer.
 //!
 //! `MNEMO_BUCKET` is the URL of a folder to work in, with an environment that goes
 //! with it, see
 //! `Bucket`; what is made there is deleted in the end. Without it the
 //! storage is a folder on this disk. The names say which: `cold-s3`, `cold-gs`,
-//! `cold-az` or `cold-file`. Each request is held up by 0, 1 and 20 ms, as it would
+//! `cold-az` or `cold-file`. With the feature `postgres` as well, `MNEMO_POSTGRES` names
+//! an empty database with pgvector, as `host=... port=... dbname=...`; without it nothing
+//! is measured of `warm-postgres`. Each request is held up by 0, 1 and 20 ms, as it would
 //! be by a network; the last number of a name is that of milliseconds.
 //!
-//! - `store_cold-s3/wall/5000_20`, `recall_…`, `synthesize_…`, `get_…`: as in the
+//! - `store_cold-s3/wall/5000_20`, `recall_warm-postgres/…`, `synthesize_…`, `get_…`: as in the
 //!   bench `latency`; P99 with 0 and 1 ms;
 //! - `store_cold-s3/throughput/50_20`: with 50 workers, in a closed loop;
 //! - `cold_start_cold-s3/wall/100000_20`: from opening a snapshot on a machine that
@@ -21,8 +24,16 @@ mod bucket;
 mod common;
 #[path = "remote/delayed.rs"]
 mod delayed;
+#[path = "remote/elsewhere.rs"]
+mod elsewhere;
 #[path = "remote/load.rs"]
 mod load;
+#[cfg(feature = "postgres")]
+#[path = "remote/postgres.rs"]
+mod postgres;
+#[cfg(feature = "postgres")]
+#[path = "../tests/common/proxy.rs"]
+mod proxy;
 #[path = "remote/reader.rs"]
 mod reader;
 
@@ -34,9 +45,11 @@ use common::{Fixture, Latency, Sampling, Stock, criterion, new_texts};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkId, Criterion, SamplingMode};
 use mnemocore::harness::load::workers_from_env;
-use mnemocore::{MemoryId, Query, TierKind};
+use mnemocore::remote::Traffic;
+use mnemocore::{MemoryId, Query};
 
-use bucket::{Opened, Place, Spent};
+use bucket::Place;
+use elsewhere::{Opened, Remote, Spent};
 
 /// What a network adds to each request.
 const DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(20)];
@@ -54,15 +67,24 @@ const COUNTED: usize = 100;
 fn main() {
     let mut bench = Bench::from_args();
     let place = Place::from_env();
+    tier(&mut bench, &place);
+    reader::measure(&mut bench, &place);
+    place.clear();
+    #[cfg(feature = "postgres")]
+    if let Some(database) = postgres::Postgres::from_env() {
+        tier(&mut bench, &database);
+    }
+    bench.latency.finish();
+}
+
+/// All verbs, by one and by many, with each delay.
+fn tier(bench: &mut Bench, remote: &dyn Remote) {
     let mut spent = Vec::new();
     for delay in DELAYS {
-        spent.extend(latencies(&mut bench, &place, delay));
-        load::measure(&mut bench, &place, delay);
+        spent.extend(latencies(bench, remote, delay));
+        load::measure(bench, remote, delay);
     }
-    reader::measure(&mut bench, &place);
-    bucket::print(&spent);
-    place.clear();
-    bench.latency.finish();
+    elsewhere::print(&spent);
 }
 
 /// What all parts of this bench share.
@@ -110,14 +132,14 @@ const VERBS: [Verb; 4] = [
     ("store", Asked::store),
 ];
 
-/// The verbs, one at a time; what each asked of the bucket.
-fn latencies(bench: &mut Bench, place: &Place, delay: Duration) -> Vec<Spent> {
-    let stock = Stock::new(TierKind::Cold, bench.memories());
+/// The verbs, one at a time; what each asked of the place.
+fn latencies(bench: &mut Bench, remote: &dyn Remote, delay: Duration) -> Vec<Spent> {
+    let stock = Stock::new(remote.tier(), bench.memories());
     let case = format!("{}_{}", stock.memories, delay.as_millis());
-    let mut asked = Fixture::new(|| Asked::new(place.open("verbs", stock, delay)));
+    let mut asked = Fixture::new(|| Asked::new(remote.open("verbs", stock, delay)));
     let mut spent = Vec::new();
     for (verb, operation) in VERBS {
-        let group = format!("{verb}_{}", place.tier);
+        let group = format!("{verb}_{}", remote.name());
         // A thousand operations a sample would take minutes where each waits.
         if delay > DELAYS[1] {
             wall(bench, &format!("{group}/wall"), &case, &mut asked, operation);
@@ -149,7 +171,7 @@ fn wall<F: FnOnce() -> Asked>(
     measured.finish();
 }
 
-/// A store in the bucket, and what to ask it for, in turn.
+/// A store, and what to ask it for, in turn.
 struct Asked {
     opened: Opened,
     queries: Cycle<std::vec::IntoIter<Query>>,
@@ -159,6 +181,7 @@ struct Asked {
 
 impl Asked {
     fn new(opened: Opened) -> Self {
+        opened.stock.check(&opened.engine).unwrap_or_else(|error| panic!("{error}"));
         let queries = opened.stock.queries(&opened.engine, QUERIES).expect("readable memories");
         let queries: Vec<Query> = queries.into_iter().map(|(query, _)| query).collect();
         let texts = new_texts(TEXTS).into_iter().cycle();
@@ -186,10 +209,14 @@ impl Asked {
         black_box(self.opened.engine.store(text).expect("a store"));
     }
 
-    /// What some operations ask of the bucket, one after the other.
+    /// What some operations ask of the place, one after the other.
     fn count(&mut self, verb: &'static str, operation: fn(&mut Self)) -> Spent {
-        let before = self.opened.bucket.traffic();
+        let before = self.traffic();
         (0..COUNTED).for_each(|_| operation(self));
-        Spent::new(verb, before, self.opened.bucket.traffic(), COUNTED)
+        Spent::new(verb, before, self.traffic(), COUNTED)
+    }
+
+    fn traffic(&self) -> Traffic {
+        (self.opened.traffic)(&self.opened.engine)
     }
 }

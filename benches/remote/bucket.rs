@@ -1,15 +1,16 @@
-//! Where memories are while they are measured, and what is asked of it.
+//! Memories in object storage.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
-use mnemocore::remote::{Limits, Traffic};
-use mnemocore::{Bucket, Config, Engine};
+use mnemocore::remote::Limits;
+use mnemocore::{Bucket, Config, Engine, TierKind};
 use tempfile::TempDir;
 
 use crate::common::{Stock, temporary_folder};
 use crate::delayed::Delayed;
+use crate::elsewhere::{Opened, Remote};
 
 /// The environment variable with the URL of a folder to work in.
 const VARIABLE: &str = "MNEMO_BUCKET";
@@ -21,14 +22,6 @@ pub(crate) struct Place {
     url: String,
     /// Deleted in the end, if it is on this disk.
     _folder: Option<TempDir>,
-}
-
-/// A store in the bucket that is open, behind a network.
-pub(crate) struct Opened {
-    pub(crate) engine: Engine,
-    pub(crate) stock: Stock,
-    pub(crate) bucket: Bucket,
-    pub(crate) cache: TempDir,
 }
 
 impl Place {
@@ -48,18 +41,6 @@ impl Place {
         let bucket = Bucket::at(format!("{}/{folder}", self.url).trim_end_matches('/'), Limits::default());
         let bucket = bucket.unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
         bucket.behind(|store| Arc::new(Delayed::new(store, delay)))
-    }
-
-    /// Fills a store of its own, and opens it behind the network, to be stored into
-    /// as well.
-    pub(crate) fn open(&self, purpose: &str, stock: Stock, delay: Duration) -> Opened {
-        let folder = format!("{purpose}-{}", delay.as_millis());
-        drop(self.fill(stock, &folder));
-        let (bucket, cache) = (self.bucket(&folder, delay), temporary_folder());
-        let config = Config { background: true, ..settings(stock, &cache) };
-        let engine = Engine::open_bucket(bucket.clone(), config).unwrap_or_else(|error| panic!("{error}"));
-        stock.check(&engine).unwrap_or_else(|error| panic!("{error}"));
-        Opened { engine, stock, bucket, cache }
     }
 
     /// Fills a folder; its copy on this disk goes with what is returned.
@@ -90,6 +71,25 @@ impl Place {
     }
 }
 
+impl Remote for Place {
+    fn name(&self) -> &str {
+        &self.tier
+    }
+
+    fn tier(&self) -> TierKind {
+        TierKind::Cold
+    }
+
+    fn open(&self, purpose: &str, stock: Stock, delay: Duration) -> Opened {
+        let folder = format!("{purpose}-{}", delay.as_millis());
+        drop(self.fill(stock, &folder));
+        let (bucket, cache) = (self.bucket(&folder, delay), temporary_folder());
+        let config = Config { background: true, ..settings(stock, &cache) };
+        let engine = Engine::open_bucket(bucket.clone(), config).unwrap_or_else(|error| panic!("{error}"));
+        Opened { engine, stock, traffic: Box::new(move |_| bucket.traffic()), files: cache }
+    }
+}
+
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a thread").block_on(work)
@@ -98,35 +98,4 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// Settings of a stock, with its copy in a folder that goes away.
 pub(crate) fn settings(stock: Stock, cache: &TempDir) -> Config {
     Config { cache_folder: cache.path().into(), ..stock.config() }
-}
-
-/// What operations of one kind asked of the bucket, for one of them.
-pub(crate) struct Spent {
-    what: String,
-    requests: f64,
-    sent: f64,
-    received: f64,
-}
-
-impl Spent {
-    pub(crate) fn new(what: impl Into<String>, before: Traffic, after: Traffic, operations: usize) -> Self {
-        let each = |before: u64, after: u64| (after - before) as f64 / operations as f64;
-        Self {
-            what: what.into(),
-            requests: each(before.requests, after.requests),
-            sent: each(before.sent, after.sent),
-            received: each(before.received, after.received),
-        }
-    }
-}
-
-/// Prints what operations ask for.
-pub(crate) fn print(spent: &[Spent]) {
-    if spent.is_empty() {
-        return;
-    }
-    println!("{:<34}{:>10}{:>14}{:>18}", "an operation", "requests", "bytes sent", "bytes received");
-    for Spent { what, requests, sent, received } in spent {
-        println!("{what:<34}{requests:>10.2}{sent:>14.0}{received:>18.0}");
-    }
 }

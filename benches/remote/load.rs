@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, SamplingMode, Throughput};
 use mnemocore::harness::load::{Operation, WallClock, closed};
-use mnemocore::{AsyncEngine, NewMemory, TierKind};
+use mnemocore::{AsyncEngine, NewMemory};
 
 use crate::Bench;
-use crate::bucket::{Place, Spent, print};
 use crate::common::{Fixture, Stock, endless_texts};
+use crate::elsewhere::{Opened, Remote, Spent, print};
 
 /// Operations of each worker in one iteration.
 const OPERATIONS: usize = 10;
 
 /// Measures `store_<tier>/throughput/<workers>_<ms>`.
-pub(crate) fn measure(bench: &mut Bench, place: &Place, delay: Duration) {
-    let stock = Stock::new(TierKind::Cold, bench.memories());
+pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote, delay: Duration) {
+    let stock = Stock::new(remote.tier(), bench.memories());
     let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("threads for a runtime");
     let mut texts = endless_texts();
     let mut opened = Fixture::new(|| {
-        let opened = place.open("load", stock, delay);
-        (opened.bucket.clone(), AsyncEngine::from(opened.engine), (opened.stock, opened.cache))
+        let Opened { engine, traffic, files, .. } = remote.open("load", stock, delay);
+        (AsyncEngine::from(engine), traffic, files)
     });
-    let group = format!("store_{}/throughput", place.tier);
+    let group = format!("store_{}/throughput", remote.name());
     let mut spent = Vec::new();
     for workers in bench.workers.clone() {
         let each = if bench.test() { 1 } else { OPERATIONS };
@@ -33,8 +33,8 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place, delay: Duration) {
         measured.throughput(Throughput::Elements(count as u64));
         measured.sampling_mode(SamplingMode::Flat);
         measured.bench_function(BenchmarkId::from_parameter(&case), |bencher| {
-            let (bucket, engine, _) = opened.get();
-            before.get_or_insert_with(|| bucket.traffic());
+            let (engine, traffic, _) = opened.get();
+            before.get_or_insert_with(|| traffic(engine.blocking()));
             bencher.iter_custom(|iterations| {
                 let count = iterations as usize * count;
                 let store = |text| Operation::Store(NewMemory::new(text));
@@ -50,7 +50,8 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place, delay: Duration) {
         });
         measured.finish();
         if let Some(before) = before {
-            let after = opened.get().0.traffic();
+            let (engine, traffic, _) = opened.get();
+            let after = traffic(engine.blocking());
             spent.push(Spent::new(format!("store, {workers} workers, {delay:?}"), before, after, done));
         }
     }

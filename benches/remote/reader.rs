@@ -7,8 +7,9 @@ use criterion::{BenchmarkId, SamplingMode};
 use mnemocore::harness::measure::Kind;
 use mnemocore::{Config, Engine, Query, TierKind};
 
-use crate::bucket::{Place, Spent, print, settings};
+use crate::bucket::{Place, settings};
 use crate::common::{Fixture, Stock, temporary_folder};
+use crate::elsewhere::{Spent, print};
 use crate::{Bench, DELAYS};
 
 /// The most round trips from opening to the first answer.

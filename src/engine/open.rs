@@ -46,7 +46,7 @@ type Found = (MemoryId, Standing, Vec<u8>);
 
 impl Engine {
     /// Opens the store in the folder `path`, or makes one if there is none. With
-    /// the feature `object-store` it may also be the URL of a [`Bucket`], such as
+    /// the feature `object-store` it may also be the URL of a `Bucket`, such as
     /// `s3://bucket/folder`.
     ///
     /// Everything that was acknowledged is there again, however the last engine

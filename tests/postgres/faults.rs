@@ -71,7 +71,7 @@ fn a_restart_finds_what_is_there_and_puts_nothing_in_again() {
 #[test]
 fn a_batch_of_stores_is_one_round_trip_and_so_is_a_recall() {
     let Some(server) = shared() else { return };
-    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start(server.port));
+    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
     let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
     let batch = |from: usize| (from..from + 20).map(|number| NewMemory::new(note(&word(number)))).collect();
     let query = Query::text("journal").limit(10).touch(false);
@@ -230,7 +230,7 @@ fn a_server_that_does_not_answer_ends_each_call_with_its_time_limit() {
 #[test]
 fn a_slow_network_changes_nothing_but_the_time() {
     let Some(server) = shared() else { return };
-    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start(server.port));
+    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
     let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
     proxy.delay(Duration::from_millis(60));
     engine.store_batch((0..40).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
@@ -241,7 +241,7 @@ fn a_slow_network_changes_nothing_but_the_time() {
 #[test]
 fn a_call_that_arrives_late_changes_nothing() {
     let Some(server) = shared() else { return };
-    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start(server.port));
+    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
     let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
     engine.store(note("before")).unwrap();
     proxy.silent(true);
@@ -295,7 +295,7 @@ fn operate(
 }
 
 fn cut_at_random(seed: u64, server: &Server, folder: &Path) {
-    let proxy = Proxy::start(server.port);
+    let proxy = Proxy::start("127.0.0.1", server.port);
     let mut random = Rng::with_seed(seed);
     let config = Config { hot_capacity: 4 * (seed % 3) as usize, warm_capacity: 30, remote: QUICK, ..tiny() };
     let mut engine = open(folder, &config, &connection(proxy.port)).unwrap();

@@ -1,4 +1,5 @@
 //! A network that can be slow, silent or cut.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -29,14 +30,16 @@ struct Network {
 }
 
 impl Proxy {
-    pub(crate) fn start(server: u16) -> Self {
+    /// A new one before a server.
+    pub(crate) fn start(host: &str, port: u16) -> Self {
+        let server = (host.to_owned(), port);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let network = Arc::new(Network { answers: AtomicI64::new(-1), ..Network::default() });
         let passing = network.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                let Ok(server) = TcpStream::connect((server.0.as_str(), server.1)) else { continue };
                 if passing.down.load(Ordering::SeqCst) {
                     continue;
                 }

@@ -1,0 +1,63 @@
+//! Where memories are while they are measured, and what is asked of it.
+
+use std::time::Duration;
+
+use mnemocore::remote::Traffic;
+use mnemocore::{Engine, TierKind};
+use tempfile::TempDir;
+
+use crate::common::Stock;
+
+/// A place on other machines where a tier may be.
+pub(crate) trait Remote {
+    /// As in the names of benchmarks: `cold-s3`, say.
+    fn name(&self) -> &str;
+
+    /// The tier that is there.
+    fn tier(&self) -> TierKind;
+
+    /// Fills a store of its own for a purpose, and opens it behind a network that adds
+    /// `delay` to each request, to be stored into as well.
+    fn open(&self, purpose: &str, stock: Stock, delay: Duration) -> Opened;
+}
+
+/// A store that is open, behind a network.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) stock: Stock,
+    /// What was asked so far of where its memories are.
+    pub(crate) traffic: Box<dyn Fn(&Engine) -> Traffic>,
+    /// What it has on this disk, which goes after it.
+    pub(crate) files: TempDir,
+}
+
+/// What operations of one kind asked for, for one of them.
+pub(crate) struct Spent {
+    what: String,
+    requests: f64,
+    sent: f64,
+    received: f64,
+}
+
+impl Spent {
+    pub(crate) fn new(what: impl Into<String>, before: Traffic, after: Traffic, operations: usize) -> Self {
+        let each = |before: u64, after: u64| (after - before) as f64 / operations as f64;
+        Self {
+            what: what.into(),
+            requests: each(before.requests, after.requests),
+            sent: each(before.sent, after.sent),
+            received: each(before.received, after.received),
+        }
+    }
+}
+
+/// Prints what operations ask for.
+pub(crate) fn print(spent: &[Spent]) {
+    if spent.is_empty() {
+        return;
+    }
+    println!("{:<34}{:>10}{:>14}{:>18}", "an operation", "requests", "bytes sent", "bytes received");
+    for Spent { what, requests, sent, received } in spent {
+        println!("{what:<34}{requests:>10.2}{sent:>14.0}{received:>18.0}");
+    }
+}
