@@ -173,6 +173,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error once more, for who would only meet it again: it is not about
+    /// what was asked, but about who was.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match self {
+            Error::Unreachable { what, action, attempts, message } => Some(Error::Unreachable {
+                what: what.clone(),
+                action,
+                attempts: *attempts,
+                message: message.clone(),
+            }),
+            Error::Fenced { path } => Some(Error::Fenced { path: path.clone() }),
+            _ => None,
+        }
+    }
+
     /// An operating system's error at `path`.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 use crate::hdv::Dimension;
@@ -20,6 +20,9 @@ struct Refusing {
     countdown: AtomicUsize,
     /// Reads of records up to the one that is refused; 0 for none.
     reads: AtomicUsize,
+    /// Whether it is elsewhere and cannot be reached, and how often that was tried.
+    away: AtomicBool,
+    tried: AtomicUsize,
 }
 
 /// Counts down and says whether the end was reached just now.
@@ -47,6 +50,11 @@ impl Log for Refusing {
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), Error> {
         if !batch.is_empty() && due(&self.countdown) {
             return Err(refusal());
+        }
+        if self.away.load(Ordering::SeqCst) {
+            self.tried.fetch_add(1, Ordering::SeqCst);
+            let (what, message) = ("a bucket".into(), "no answer".into());
+            return Err(Error::Unreachable { what, action: "commit", attempts: 1, message });
         }
         self.log.commit(batch, durability)
     }
@@ -253,6 +261,19 @@ fn grouped(engine: &Engine, first: impl FnOnce() + Send, second: impl FnOnce() +
         waiting(2);
         drop(writer);
     });
+}
+
+#[test]
+fn a_log_that_cannot_be_reached_is_tried_once_for_a_whole_group() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
+    let engine = open(&log, folder.path());
+    log.away.store(true, Ordering::SeqCst);
+    let refused = || assert!(matches!(engine.store(text(1)), Err(Error::Unreachable { .. })));
+    grouped(&engine, refused, refused);
+    assert_eq!(log.tried.load(Ordering::SeqCst), 1);
+    log.away.store(false, Ordering::SeqCst);
+    engine.store(text(2)).unwrap();
+    assert_eq!(engine.stats().total(), 1);
 }
 
 #[test]

@@ -163,7 +163,8 @@ impl Shared {
         Error::Log { path: self.home.name.clone(), action: "commit", message: "the writer has ended".into() }
     }
 
-    /// Commits requests together; when that fails, each on its own.
+    /// Commits requests together; when that fails, each on its own, unless nobody can
+    /// be reached.
     fn commit_group(&self, writer: &mut Writer, requests: Vec<Request>) {
         let synced = requests.iter().any(|request| request.durability == Durability::Synced);
         let durability = if synced { Durability::Synced } else { Durability::Buffered };
@@ -174,8 +175,13 @@ impl Shared {
                     request.answer(Ok(answer));
                 }
             }
-            Err(_) if requests.len() > 1 => {
-                requests.into_iter().for_each(|request| self.commit_group(writer, vec![request]));
+            Err(error) if requests.len() > 1 => {
+                for request in requests {
+                    match error.again() {
+                        Some(error) => request.answer(Err(error)),
+                        None => self.commit_group(writer, vec![request]),
+                    }
+                }
             }
             Err(error) => {
                 if let Some(request) = requests.into_iter().next() {
