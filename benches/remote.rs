@@ -73,6 +73,7 @@ fn main() {
     #[cfg(feature = "postgres")]
     if let Some(database) = postgres::Postgres::from_env() {
         tier(&mut bench, &database);
+        database.footprint(&mut bench.latency.recorder);
     }
     bench.latency.finish();
 }

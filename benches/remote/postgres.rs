@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mnemocore::encoder::Encoder;
+use mnemocore::harness::measure::Kind;
 use mnemocore::log::{Batch, DiskLog, Durability, Log};
 use mnemocore::tier::cold::ColdTier;
 use mnemocore::tier::hot::HotTier;
 use mnemocore::tier::postgres::{Database, PostgresTier};
 use mnemocore::{Config, Engine, Error, Parts, TierKind};
 use tempfile::TempDir;
+use tokio_postgres::NoTls;
 
-use crate::common::{Stock, temporary_folder};
+use crate::common::{Recorder, Stock, temporary_folder};
 use crate::elsewhere::{Opened, Remote};
 use crate::proxy::Proxy;
 
@@ -38,6 +40,28 @@ impl Postgres {
         };
         let (host, port) = (word("host="), word("port=").parse().expect("the number of a port"));
         Some(Self { connection, host, port, networks: Cell::default() })
+    }
+
+    /// Bytes of its tables and indexes, and rows in them.
+    fn holds(&self) -> (f64, f64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let asked = async {
+            let (client, connection) = tokio_postgres::connect(&self.connection, NoTls).await?;
+            tokio::spawn(connection);
+            client.batch_execute("VACUUM ANALYZE mnemo_warm_16384").await?;
+            let ask = "SELECT pg_total_relation_size('mnemo_warm_16384')::float8, count(*)::float8 FROM mnemo_warm_16384";
+            client.query_one(ask, &[]).await
+        };
+        let row = runtime.expect("a thread").block_on(asked).unwrap_or_else(|error| panic!("{error}"));
+        (row.get(0), row.get(1))
+    }
+
+    /// Prints and notes what it holds.
+    pub(crate) fn footprint(&self, recorder: &mut Recorder) {
+        let (bytes, rows) = self.holds();
+        let name = format!("footprint_{}/disk/{rows}", self.name());
+        println!("{name}: {:.1} MB, {:.0} bytes a memory", bytes / 1e6, bytes / rows);
+        recorder.note_value(&name, Kind::Disk, bytes);
     }
 
     /// The same, behind a network; half of the delay lies on either way.
