@@ -243,13 +243,12 @@ impl Bucket {
             let call = || {
                 bucket.counter.request(0);
                 let paths = stream::iter(paths.clone()).map(Ok).boxed();
-                let deleted = bucket.store.delete_stream(paths).try_for_each(|_| async { Ok(()) });
-                async {
-                    match deleted.await {
-                        Err(object_store::Error::NotFound { .. }) => Ok(()),
-                        other => other,
-                    }
-                }
+                // One that is gone must not keep those after it from going.
+                let gone = |answer| match answer {
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                    Err(error) => Err(error),
+                };
+                bucket.store.delete_stream(paths).map(gone).try_collect::<()>()
             };
             attempt(bucket.limits, &bucket.name, "delete objects", passes, call).await
         })?)?
@@ -346,6 +345,18 @@ mod tests {
             bucket.read_all(vec!["log/1".into(), "log/2".into()]).unwrap(),
             [None, Some(b"content".into())]
         );
+    }
+
+    #[test]
+    fn an_object_that_is_gone_keeps_no_other_from_being_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let bucket = Bucket::at(&url, Limits::default()).unwrap();
+        let names: Vec<String> = (0..40).map(|number| format!("log/{number}")).collect();
+        names.iter().for_each(|name| bucket.put(name, b"content".into()).unwrap());
+        let never = (0..20).map(|number| format!("log/never-{number}"));
+        bucket.delete(never.chain(names).collect()).unwrap();
+        assert_eq!(bucket.list("log").unwrap(), []);
     }
 
     #[test]
