@@ -41,6 +41,10 @@ pub struct ColdTier {
     shards: HashMap<NamespaceId, Shard<Archive>>,
     next_number: u64,
     undo: Option<Undo>,
+    /// Segments whose commit failed. It may have been made all the same, by an
+    /// engine that has been replaced since: then they are another engine's, and
+    /// stay in the depot until a commit shows that this one is not replaced.
+    given_up: Vec<u64>,
     len: usize,
 }
 
@@ -88,6 +92,7 @@ impl ColdTier {
             shards: HashMap::new(),
             next_number: 0,
             undo: None,
+            given_up: Vec::new(),
             len: 0,
         };
         tier.fetch_missing()?;
@@ -260,10 +265,11 @@ impl Tier for ColdTier {
 
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
         // The last one was committed; its old files take no more room.
-        if let Some(Undo { replaced, .. }) = self.undo.take()
-            && let Some(discard) = self.discard(&replaced)
-        {
-            return Some(discard);
+        if let Some(Undo { mut replaced, .. }) = self.undo.take() {
+            replaced.append(&mut self.given_up);
+            if let Some(discard) = self.discard(&replaced) {
+                return Some(discard);
+            }
         }
         let (namespace, plan) = self.shards.iter().find_map(|(&namespace, shard)| {
             let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
@@ -320,9 +326,7 @@ impl Tier for ColdTier {
             // On a full disk every attempt would leave another file. One that
             // cannot be deleted now is deleted when the engine opens.
             let _ = std::fs::remove_file(format::path(&self.folder, number));
-            if let (Some(depot), Some(entry)) = (&self.depot, self.entries.remove(&number)) {
-                let _ = depot.discard(vec![format::depot_name(number, &entry)]);
-            }
+            self.given_up.push(number);
         }
     }
 }

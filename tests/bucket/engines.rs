@@ -124,6 +124,24 @@ fn an_engine_that_was_replaced_stores_nothing_and_goes_on_reading() {
 }
 
 #[test]
+fn an_engine_that_was_replaced_deletes_no_segment_of_the_one_that_replaced_it() {
+    let objects = Faulty::new(1);
+    let [here, there, elsewhere] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let first = open(&objects, here.path());
+    let ids = fill(&first, 0..60);
+    first.consolidate().unwrap();
+    drop(first);
+    let first = open(&objects, here.path());
+    first.forget(ids[0]).unwrap();
+    let second = open(&objects, there.path());
+    // Both make the same segment of what is left, and one of them can commit it.
+    second.consolidate().unwrap();
+    assert!(matches!(first.consolidate(), Err(Error::Fenced { .. })));
+    drop((first, second));
+    assert!(open(&objects, elsewhere.path()).mended().is_empty());
+}
+
+#[test]
 fn while_the_bucket_is_away_stores_are_refused_recalls_answered_and_nothing_is_lost() {
     let objects = Faulty::new(1);
     let here = tempfile::tempdir().unwrap();
