@@ -12,6 +12,8 @@
 
 mod fold;
 mod span;
+#[cfg(test)]
+mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -236,7 +238,9 @@ impl ObjectLog {
         let Some(doubt) = &head.doubt else { return Ok(()) };
         let void = Content { span: Span::of(head.next), log: head.log, writer, changes: Changes::new() };
         match self.make(&void)? {
-            Made::Ours(bytes) => self.folds.made(void, bytes),
+            // Not told to the folds, which need nothing that is empty: the name may have
+            // been free because others have folded what was there.
+            Made::Ours(_) => {}
             Made::Others(made) if made.writer == writer => {
                 for (table, key) in doubt.keys() {
                     let before = self.get(*table, key)?;
@@ -261,10 +265,12 @@ impl ObjectLog {
         if head.fenced {
             return Err(self.fence(head));
         }
-        let quiet = head.heard.is_none_or(|heard| heard.elapsed().is_ok_and(|passed| passed > QUIET));
-        if quiet
-            && head.doubt.is_none()
-            && self.folds.list()?.iter().any(|object| object.span.last >= head.next)
+        // A clock that was set back tells nothing of how long it was.
+        let lately = |heard: SystemTime| heard.elapsed().is_ok_and(|passed| passed <= QUIET);
+        // What is in doubt may be there, and is this writer's own.
+        let own = head.next + u64::from(head.doubt.is_some());
+        if !head.heard.is_some_and(lately)
+            && self.folds.list()?.iter().any(|object| object.span.last >= own)
         {
             return Err(self.fence(head));
         }
