@@ -207,7 +207,11 @@ impl ObjectLog {
         match self.bucket.read(&name)? {
             Some(there) if there == bytes => Ok(Made::Ours(length)),
             Some(there) => self.decode(content.span, &there).map(Made::Others),
-            None => Ok(Made::Gone),
+            None if self.folds.list()?.iter().any(|object| object.span.last >= content.span.last) => {
+                Ok(Made::Gone)
+            }
+            // So S3 answers while an attempt that was given up is still on its way.
+            None => Err(self.unreachable("write an object", 1, "another request is writing it")),
         }
     }
 
@@ -269,8 +273,7 @@ impl ObjectLog {
         let lately = |heard: SystemTime| heard.elapsed().is_ok_and(|passed| passed <= QUIET);
         // What is in doubt may be there, and is this writer's own.
         let own = head.next + u64::from(head.doubt.is_some());
-        if !head.heard.is_some_and(lately)
-            && self.folds.list()?.iter().any(|object| object.span.last >= own)
+        if !head.heard.is_some_and(lately) && self.folds.list()?.iter().any(|object| object.span.last >= own)
         {
             return Err(self.fence(head));
         }
@@ -318,9 +321,11 @@ impl ObjectLog {
     }
 
     fn busy(&self) -> Error {
-        let (what, action) = (self.bucket.name().into(), "follow the log");
-        let message = "its objects go while they are read".into();
-        Error::Unreachable { what, action, attempts: READINGS as u32, message }
+        self.unreachable("follow the log", READINGS as u32, "other engines write to it all the time")
+    }
+
+    fn unreachable(&self, action: &'static str, attempts: u32, message: &str) -> Error {
+        Error::Unreachable { what: self.bucket.name().into(), action, attempts, message: message.into() }
     }
 
     fn damaged(&self, what: String) -> Error {

@@ -368,3 +368,18 @@ fn a_folder_of_other_objects_is_refused() {
     let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop);
     assert!(matches!(refused, Err(Error::Foreign { found, .. }) if found == "log/readme"));
 }
+
+#[test]
+fn a_commit_that_meets_itself_on_its_way_fences_nobody() {
+    let objects = Faulty::new(1);
+    let disk = tempfile::tempdir().unwrap();
+    let log = open(&objects, disk.path());
+    for number in 0..3 {
+        objects.conflict();
+        let refused = commit(&log, number, "refused").unwrap_err();
+        assert!(matches!(refused, Error::Unreachable { .. }), "{refused}");
+        assert_eq!(value(&log, number), None);
+        commit(&log, number, "taken").unwrap();
+        assert_eq!(value(&log, number).unwrap(), "taken");
+    }
+}
