@@ -146,12 +146,19 @@ impl ObjectLog {
         let end = spans.iter().map(|span| span.last + 1).max().unwrap_or_default();
         let (copied, number) =
             ((&self.local as &dyn Log).setting(NEXT)?, (&self.local as &dyn Log).setting(LOG)?);
+        if copied.is_none() && number.is_some() {
+            // Its engine ended while it was made. What is in it may have been removed
+            // since, of which the object that begins with the first commit says nothing.
+            return Ok(CaughtUp::CopyIsUseless);
+        }
         let next = copied.unwrap_or_default();
         let chain = match chain(&spans, next) {
             Ok(chain) if next <= end => chain,
-            Ok(_) => return Ok(CaughtUp::CopyIsUseless),
-            Err(_) if next > 0 => return Ok(CaughtUp::CopyIsUseless),
-            Err(missing) => return Err(self.damaged(format!("commit {missing}, which is in no object,"))),
+            // Not before all of it can be read from the bucket.
+            _ => match chain(&spans, 0) {
+                Ok(_) => return Ok(CaughtUp::CopyIsUseless),
+                Err(missing) => return self.missing(missing),
+            },
         };
         let mut head = Head { log: number.unwrap_or_default(), next, ..Head::default() };
         let contents = self.bucket.read_all(chain.iter().map(|span| span.name()).collect())?;
@@ -168,6 +175,18 @@ impl ObjectLog {
         self.folds.found(&listed);
         self.head = Mutex::new(head);
         Ok(CaughtUp::Yes)
+    }
+
+    /// Looks again for a commit that was in none of the objects that were listed:
+    /// others may have folded some of them in the middle of the listing.
+    fn missing(&self, commit: u64) -> Result<CaughtUp, Error> {
+        let spans: Vec<Span> = self.folds.list()?.iter().map(|object| object.span).collect();
+        match chain(&spans, 0) {
+            Err(missing) if missing == commit => {
+                Err(self.damaged(format!("commit {commit}, which is in no object,")))
+            }
+            _ => Ok(CaughtUp::ObjectsWent),
+        }
     }
 
     /// Makes the next object, an empty one, and says whether it could: not if others
@@ -220,9 +239,11 @@ impl ObjectLog {
         content.ok_or_else(|| self.damaged(span.name()))
     }
 
-    /// Adds changes to the local copy, which is then as `head` says.
+    /// Adds changes to the local copy, which is then as `head` says. Where a part of
+    /// them was added, it says which log it is of, and lacks the same commits as before.
     fn copy(&self, changes: &Changes, head: &Head) -> Result<(), Error> {
         let (mut batch, mut bytes) = (Batch::default(), 0);
+        batch.put_setting(LOG, head.log);
         for ((table, key), value) in changes {
             bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             batch.change(*table, key.clone(), value.clone());
@@ -231,7 +252,6 @@ impl ObjectLog {
                 bytes = 0;
             }
         }
-        batch.put_setting(LOG, head.log);
         batch.put_setting(NEXT, head.next);
         self.local.commit(&batch, Durability::Buffered)
     }

@@ -383,3 +383,37 @@ fn a_commit_that_meets_itself_on_its_way_fences_nobody() {
         assert_eq!(value(&log, number).unwrap(), "taken");
     }
 }
+
+#[test]
+fn a_copy_is_kept_while_the_bucket_lacks_what_would_replace_it() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let log = open(&objects, here.path());
+    commit(&log, 1, "kept").unwrap();
+    drop(ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap());
+    (2..4).for_each(|number| commit(&log, number, "later").unwrap());
+    let (name, content) = objects.contents().into_iter().nth(2).unwrap();
+    objects.overwrite(&name, None);
+    let refused = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).map(drop);
+    assert!(matches!(refused, Err(Error::Corrupt { .. })));
+    objects.overwrite(&name, Some(content));
+    // Only the copy has it now.
+    let first = objects.contents().into_iter().nth(1).unwrap().0;
+    objects.overwrite(&first, None);
+    let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap();
+    assert!(value(&snapshot, 1).unwrap() == "kept" && value(&snapshot, 3).unwrap() == "later");
+}
+
+#[test]
+fn objects_that_go_while_they_are_listed_are_no_damage() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let log = open(&objects, here.path());
+    (0..10).for_each(|number| commit(&log, number, "value").unwrap());
+    objects.meanwhile(move || {
+        log.compact().unwrap();
+        commit(&log, 10, "value").unwrap();
+    });
+    let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap();
+    assert_eq!(records(&snapshot).len(), 11);
+}
