@@ -2,6 +2,7 @@
 //! limits and attempts, and counted.
 
 use std::fmt::Display;
+use std::future::Future;
 use std::path::Path as FilePath;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, PutMode, PutOptions, PutPayload, RetryConfig};
+use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
@@ -162,13 +164,14 @@ impl Bucket {
     fn write(&self, name: &str, content: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>, Error> {
         let (bucket, path) = (self.clone(), self.path(name));
         let payload = PutPayload::from(content);
+        let limits = Limits { call: self.limits.call_with(payload.content_length() as u64), ..self.limits };
         self.finish(wait(async move {
             let call = || {
                 bucket.counter.request(payload.content_length());
                 let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
                 bucket.store.put_opts(&path, payload.clone(), options)
             };
-            attempt(bucket.limits, &bucket.name, "write an object", passes, call).await.map(drop)
+            attempt(limits, &bucket.name, "write an object", passes, call).await.map(drop)
         })?)
     }
 
@@ -196,9 +199,9 @@ impl Bucket {
     async fn read_one(self, path: Path) -> Result<Vec<u8>, Failure<object_store::Error>> {
         let call = || async {
             self.counter.request(0);
-            let answer = self.store.get_opts(&path, GetOptions::default()).await?;
+            let answer = in_time(self.limits.call, self.store.get_opts(&path, GetOptions::default())).await?;
             let expected = answer.meta.size;
-            let content = answer.bytes().await?;
+            let content = in_time(self.limits.call_with(expected), answer.bytes()).await?;
             self.counter.answer(content.len());
             if content.len() as u64 != expected {
                 let source = format!("{} bytes of {expected}", content.len()).into();
@@ -206,7 +209,9 @@ impl Bucket {
             }
             Ok(content.to_vec())
         };
-        attempt(self.limits, &self.name, "read an object", passes, call).await
+        // What a call may take shows when the size of the object is known.
+        let limits = Limits { call: Duration::MAX, ..self.limits };
+        attempt(limits, &self.name, "read an object", passes, call).await
     }
 
     /// What is in a folder of the bucket, in the order of names.
@@ -287,11 +292,27 @@ impl Bucket {
     }
 }
 
-/// A builder with those of the settings that are its own.
+/// The answer of a call, or an error that passes.
+async fn in_time<T>(
+    limit: Duration,
+    call: impl Future<Output = object_store::Result<T>>,
+) -> object_store::Result<T> {
+    let late = || object_store::Error::Generic {
+        store: "answer",
+        source: format!("no answer within {limit:?}").into(),
+    };
+    timeout(limit, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A builder with those of the settings that are its own. Its own time limit, which
+/// knows nothing of an object's size, gives way to [`Limits`].
 fn overlaid<B, K: FromStr>(builder: B, settings: &[(&str, &str)], set: impl Fn(B, K, String) -> B) -> B {
-    settings.iter().fold(builder, |builder, (name, value)| match name.to_ascii_lowercase().parse() {
-        Ok(key) => set(builder, key, (*value).into()),
-        Err(_) => builder,
+    let limit = ("timeout", "1 day");
+    [limit].iter().chain(settings).fold(builder, |builder, (name, value)| {
+        match name.to_ascii_lowercase().parse() {
+            Ok(key) => set(builder, key, (*value).into()),
+            Err(_) => builder,
+        }
     })
 }
 

@@ -22,6 +22,9 @@ use object_store::{
 pub(crate) const LIMITS: Limits =
     Limits { call: Duration::from_secs(5), attempts: 3, pause: Duration::from_millis(1) };
 
+/// A piece of a content, in bytes.
+const PIECE: usize = 256 << 10;
+
 /// What others do in the meantime.
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
@@ -37,8 +40,8 @@ pub(crate) struct Faulty {
     /// Whether the next object that is to be made is refused because of a request
     /// for it that is still on its way.
     conflict: AtomicBool,
-    /// How long each tenth of a content takes.
-    tenth: Mutex<Duration>,
+    /// How long each piece of a content takes.
+    piece: Mutex<Duration>,
     /// Between the first half of the names and the second, in the next listing.
     meanwhile: Mutex<Option<Meanwhile>>,
 }
@@ -52,7 +55,7 @@ impl Faulty {
             unanswered: AtomicU8::new(0),
             away: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
-            tenth: Mutex::new(Duration::ZERO),
+            piece: Mutex::new(Duration::ZERO),
             meanwhile: Mutex::new(None),
         })
     }
@@ -78,9 +81,9 @@ impl Faulty {
         self.conflict.store(true, Ordering::SeqCst);
     }
 
-    /// Contents take so long from now on, ten times over.
-    pub(crate) fn slow(&self, tenth: Duration) {
-        *self.tenth.lock().unwrap() = tenth;
+    /// Every further 256 KiB of a content take so long from now on.
+    pub(crate) fn slow(&self, piece: Duration) {
+        *self.piece.lock().unwrap() = piece;
     }
 
     /// Others do this while the next listing is half done.
@@ -120,8 +123,8 @@ impl Faulty {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(write).unwrap();
     }
 
-    fn tenth(&self) -> Duration {
-        *self.tenth.lock().unwrap()
+    fn pause(&self) -> Duration {
+        *self.piece.lock().unwrap()
     }
 
     fn chance(&self, percent: &AtomicU8) -> bool {
@@ -160,7 +163,7 @@ impl ObjectStore for Faulty {
         if options.mode == PutMode::Create && self.conflict.swap(false, Ordering::SeqCst) {
             return Err(Error::AlreadyExists { path: path.to_string(), source: "in a moment".into() });
         }
-        tokio::time::sleep(10 * self.tenth()).await;
+        tokio::time::sleep(self.pause() * (payload.content_length() / PIECE) as u32).await;
         self.answer(self.objects.put_opts(path, payload, options).await)
     }
 
@@ -177,14 +180,13 @@ impl ObjectStore for Faulty {
         let answer = self.objects.get_opts(path, options).await?;
         let (meta, range, attributes) =
             (answer.meta.clone(), answer.range.clone(), answer.attributes.clone());
-        let (content, pause) = (answer.bytes().await?, self.tenth());
-        let tenth = content.len().div_ceil(10).max(1);
+        let (content, pause) = (answer.bytes().await?, self.pause());
         let pieces: Vec<_> = (0..content.len())
-            .step_by(tenth)
-            .map(|from| content.slice(from..content.len().min(from + tenth)))
+            .step_by(PIECE)
+            .map(|from| content.slice(from..content.len().min(from + PIECE)))
             .collect();
         let slowly = futures_util::stream::iter(pieces).then(move |piece| async move {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause * (piece.len() / PIECE) as u32).await;
             Ok(piece)
         });
         let payload = GetResultPayload::Stream(slowly.boxed());

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mnemocore::log::{Batch, Durability, Log, ObjectLog, Table};
 use mnemocore::remote::Limits;
@@ -416,4 +417,21 @@ fn objects_that_go_while_they_are_listed_are_no_damage() {
     });
     let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap();
     assert_eq!(records(&snapshot).len(), 11);
+}
+
+#[test]
+fn a_large_object_may_take_longer_than_a_small_one() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let limits = Limits { call: Duration::from_millis(400), attempts: 1, ..LIMITS };
+    let open = |disk: &Path| ObjectLog::open(objects.bucket(limits), disk, CACHE_BYTES);
+    let log = open(here.path()).unwrap();
+    objects.slow(Duration::from_millis(100));
+    let mut random = fastrand::Rng::with_seed(1);
+    let text: String = std::iter::repeat_with(|| random.alphanumeric()).take(3 << 20).collect();
+    commit(&log, 1, &text).unwrap();
+    let snapshot = ObjectLog::snapshot(objects.bucket(limits), there.path(), CACHE_BYTES).unwrap();
+    assert!(value(&snapshot, 1).unwrap() == text);
+    objects.slow(Duration::from_secs(5));
+    assert!(matches!(commit(&log, 2, &text), Err(Error::Unreachable { .. })));
 }
