@@ -14,7 +14,7 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, PutMode, PutOptions, PutPayload, RetryConfig};
+use object_store::{GetOptions, GetRange, ObjectStore, PutMode, PutOptions, PutPayload, RetryConfig};
 use tokio::time::timeout;
 
 use crate::error::Error;
@@ -180,12 +180,26 @@ impl Bucket {
         Ok(self.read_all(vec![name.into()])?.pop().flatten())
     }
 
+    /// The first so many bytes of an object; `None` if there is none of that name.
+    pub(crate) fn read_start(&self, name: &str, bytes: u64) -> Result<Option<Vec<u8>>, Error> {
+        let start = Some(GetRange::Bounded(0..bytes));
+        Ok(self.read_ranges(vec![name.into()], start)?.pop().flatten())
+    }
+
     /// The contents of several objects, in their order.
     pub(crate) fn read_all(&self, names: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.read_ranges(names, None)
+    }
+
+    fn read_ranges(
+        &self,
+        names: Vec<String>,
+        range: Option<GetRange>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let bucket = self.clone();
         let read = wait(async move {
-            let reads = names.into_iter().map(|name| bucket.clone().read_one(bucket.path(&name)));
-            let reads: Vec<_> = reads.collect();
+            let read = |name: &str| bucket.clone().read_one(bucket.path(name), range.clone());
+            let reads: Vec<_> = names.iter().map(|name| read(name)).collect();
             stream::iter(reads).buffered(AT_ONCE).collect::<Vec<_>>().await
         })?;
         let content = |answer| match self.finish(answer)? {
@@ -196,11 +210,16 @@ impl Bucket {
         read.into_iter().map(content).collect()
     }
 
-    async fn read_one(self, path: Path) -> Result<Vec<u8>, Failure<object_store::Error>> {
+    async fn read_one(
+        self,
+        path: Path,
+        range: Option<GetRange>,
+    ) -> Result<Vec<u8>, Failure<object_store::Error>> {
         let call = || async {
             self.counter.request(0);
-            let answer = in_time(self.limits.call, self.store.get_opts(&path, GetOptions::default())).await?;
-            let expected = answer.meta.size;
+            let options = GetOptions { range: range.clone(), ..GetOptions::default() };
+            let answer = in_time(self.limits.call, self.store.get_opts(&path, options)).await?;
+            let expected = answer.range.end - answer.range.start;
             let content = in_time(self.limits.call_with(expected), answer.bytes()).await?;
             self.counter.answer(content.len());
             if content.len() as u64 != expected {
@@ -346,6 +365,8 @@ mod tests {
         assert_eq!(bucket.create("log/1", b"one".into()).unwrap(), Created::New);
         assert_eq!(bucket.create("log/1", b"two".into()).unwrap(), Created::Exists);
         assert_eq!(bucket.read("log/1").unwrap().unwrap(), b"one");
+        assert_eq!(bucket.read_start("log/1", 2).unwrap().unwrap(), b"on");
+        assert_eq!(bucket.read_start("log/2", 2).unwrap(), None);
         bucket.put("log/1", b"two".into()).unwrap();
         assert_eq!(bucket.read("log/1").unwrap().unwrap(), b"two");
     }

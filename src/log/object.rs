@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use self::fold::{Folds, Listed};
-use self::span::{Changes, Content, Span, chain};
+use self::span::{Changes, Content, HEADER_BYTES, Span, chain};
 use super::{Batch, DiskLog, Durability, Log, Table, Visit, mark, setting_key};
 use crate::bucket::{Bucket, Created};
 use crate::error::Error;
@@ -160,6 +160,12 @@ impl ObjectLog {
                 Err(missing) => return self.missing(missing),
             },
         };
+        if chain.is_empty()
+            && let Some(newest) = spans.iter().max_by_key(|span| span.last)
+            && self.log_of(*newest)? != number
+        {
+            return Ok(CaughtUp::CopyIsUseless);
+        }
         let mut head = Head { log: number.unwrap_or_default(), next, ..Head::default() };
         let contents = self.bucket.read_all(chain.iter().map(|span| span.name()).collect())?;
         for (span, bytes) in chain.iter().zip(contents) {
@@ -175,6 +181,13 @@ impl ObjectLog {
         self.folds.found(&listed);
         self.head = Mutex::new(head);
         Ok(CaughtUp::Yes)
+    }
+
+    /// The log that an object belongs to, where nothing new is read that would tell:
+    /// another log may have as many commits.
+    fn log_of(&self, span: Span) -> Result<Option<u64>, Error> {
+        let start = self.bucket.read_start(&span.name(), HEADER_BYTES as u64)?;
+        Ok(start.as_deref().and_then(Content::log_of))
     }
 
     /// Looks again for a commit that was in none of the objects that were listed:

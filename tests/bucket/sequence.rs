@@ -435,3 +435,17 @@ fn a_large_object_may_take_longer_than_a_small_one() {
     objects.slow(Duration::from_secs(5));
     assert!(matches!(commit(&log, 2, &text), Err(Error::Unreachable { .. })));
 }
+
+#[test]
+fn a_copy_of_another_log_with_as_many_commits_is_made_anew() {
+    let [here, there, disk] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let mut shown = Vec::new();
+    for (place, text) in [(&here, "of the first"), (&there, "of the second")] {
+        let objects = Faulty::new(1);
+        let log = open(&objects, place.path());
+        (0..3).for_each(|number| commit(&log, number, text).unwrap());
+        let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).unwrap();
+        shown.push(value(&snapshot, 1).unwrap());
+    }
+    assert_eq!(shown, ["of the first", "of the second"]);
+}
