@@ -170,4 +170,18 @@ impl Error {
             _ => Error::Io { path, source },
         }
     }
+
+    /// The same error for another caller, if it is the store's and no caller's own.
+    pub(crate) fn for_another(&self) -> Option<Self> {
+        match self {
+            Error::Unreachable { what, action, attempts, message } => Some(Error::Unreachable {
+                what: what.clone(),
+                action,
+                attempts: *attempts,
+                message: message.clone(),
+            }),
+            Error::Fenced { path } => Some(Error::Fenced { path: path.clone() }),
+            _ => None,
+        }
+    }
 }

@@ -156,26 +156,34 @@ impl Shared {
         Error::Log { path: self.home.name.clone(), action: "commit", message: "the writer has ended".into() }
     }
 
-    /// Commits requests together; when that fails, each on its own.
+    /// Commits requests together.
     fn commit_group(&self, writer: &mut Writer, requests: Vec<Request>) {
         let synced = requests.iter().any(|request| request.durability == Durability::Synced);
         let durability = if synced { Durability::Synced } else { Durability::Buffered };
-        let outcome = self.commit(writer, &requests, durability);
-        match outcome {
+        match self.commit(writer, &requests, durability) {
             Ok(answers) => {
                 for (request, answer) in requests.into_iter().zip(answers) {
                     request.answer(Ok(answer));
                 }
             }
-            Err(_) if requests.len() > 1 => {
-                requests.into_iter().for_each(|request| self.commit_group(writer, vec![request]));
-            }
-            Err(error) => {
-                if let Some(request) = requests.into_iter().next() {
-                    request.answer(Err(error));
-                }
-            }
+            Err(error) => self.refuse(writer, requests, error),
         }
+    }
+
+    /// After a commit that failed: tries each request on its own, for one of them may
+    /// be what was wrong with all. But a bucket that is away is so for all of them, and
+    /// nobody waits for it once more for each of the others.
+    fn refuse(&self, writer: &mut Writer, mut requests: Vec<Request>, error: Error) {
+        let Some(last) = requests.pop() else { return };
+        let errors: Option<Vec<Error>> = requests.iter().map(|_| error.for_another()).collect();
+        let Some(errors) = errors else {
+            let each = requests.into_iter().chain([last]);
+            return each.for_each(|request| self.commit_group(writer, vec![request]));
+        };
+        for (request, error) in requests.into_iter().zip(errors) {
+            request.answer(Err(error));
+        }
+        last.answer(Err(error));
     }
 
     /// Commits all requests or none.

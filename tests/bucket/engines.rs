@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use mnemocore::remote::Limits;
 use mnemocore::{Config, Engine, Error, MemoryId, NewMemory, Query};
 
 use super::common::{assert_complete, everything, find, note, tiny, word};
@@ -139,6 +141,26 @@ fn an_engine_that_was_replaced_deletes_no_segment_of_the_one_that_replaced_it() 
     assert!(matches!(first.consolidate(), Err(Error::Fenced { .. })));
     drop((first, second));
     assert!(open(&objects, elsewhere.path()).mended().is_empty());
+}
+
+#[test]
+fn writers_that_wait_for_a_bucket_that_is_away_are_told_together() {
+    const WRITERS: usize = 16;
+    let objects = Faulty::new(1);
+    let here = tempfile::tempdir().unwrap();
+    let limits = Limits { pause: Duration::from_millis(100), ..LIMITS };
+    let bucket = objects.bucket(limits);
+    let engine = Engine::open_bucket(bucket.clone(), config(here.path())).unwrap();
+    objects.away(true);
+    let before = bucket.traffic().requests;
+    std::thread::scope(|scope| {
+        for _ in 0..WRITERS {
+            scope.spawn(|| assert!(matches!(engine.store("refused"), Err(Error::Unreachable { .. }))));
+        }
+    });
+    // All but the first waited for it, and then for one another.
+    let requests = bucket.traffic().requests - before;
+    assert!(requests < WRITERS as u64, "{requests} requests");
 }
 
 #[test]
