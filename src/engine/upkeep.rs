@@ -100,6 +100,8 @@ impl Shared {
     fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
         self.home.check_writable()?;
         let _alone = lock(&self.upkeep);
+        // Before segments are written that could not be committed.
+        self.log.check()?;
         let promoted = self.promote(now)?;
         let demoted = self.demote(now, thorough)?;
         let mut merged = 0;

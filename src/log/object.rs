@@ -85,7 +85,19 @@ impl ObjectLog {
     /// refuses; [`Error::Foreign`] if something else is in it; [`Error::Corrupt`]
     /// if objects are missing or damaged; [`Error::Locked`] if the copy is in use.
     pub fn open(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        Self::open_if(bucket, copy, cache_bytes, &|_| Ok(()))
+    }
+
+    /// As [`ObjectLog::open`], if `fits` has nothing against what is there: it is asked
+    /// before anybody is replaced.
+    pub(crate) fn open_if(
+        bucket: Bucket,
+        copy: &Path,
+        cache_bytes: u64,
+        fits: &dyn Fn(&dyn Log) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let mut log = Self::follow(bucket, copy, cache_bytes)?;
+        fits(&log)?;
         let mut readings = 1;
         while !log.take_over()? {
             readings += 1;
@@ -450,6 +462,11 @@ impl Log for ObjectLog {
         Ok(())
     }
 
+    fn check(&self) -> Result<(), Error> {
+        let mut head = lock(&self.head);
+        if head.fenced { Err(self.fence(&mut head)) } else { Ok(()) }
+    }
+
     fn compact(&self) -> Result<(), Error> {
         let Some(writer) = self.writer else { return Ok(()) };
         let mut head = lock(&self.head);
@@ -467,8 +484,10 @@ impl Log for ObjectLog {
             if (noted || head.doubt.is_some()) && !head.fenced {
                 self.append(&mut head, writer, Changes::new())?;
             }
+            let fenced = head.fenced;
             drop(head);
-            self.folds.finish()?;
+            // Of one that was replaced, the other takes care.
+            if fenced { self.folds.wait() } else { self.folds.finish()? }
         }
         self.local.close()
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mnemocore::hdv::Dimension;
 use mnemocore::remote::Limits;
 use mnemocore::{Config, Engine, Error, MemoryId, NewMemory, Query};
 
@@ -161,6 +162,34 @@ fn writers_that_wait_for_a_bucket_that_is_away_are_told_together() {
     // All but the first waited for it, and then for one another.
     let requests = bucket.traffic().requests - before;
     assert!(requests < WRITERS as u64, "{requests} requests");
+}
+
+#[test]
+fn an_engine_that_was_replaced_writes_no_segments() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let first = open(&objects, here.path());
+    fill(&first, 0..60);
+    drop(open(&objects, there.path()));
+    assert!(matches!(first.store("too late"), Err(Error::Fenced { .. })));
+    let names = || objects.contents().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let before = names();
+    for _ in 0..3 {
+        assert!(matches!(first.consolidate(), Err(Error::Fenced { .. })));
+    }
+    drop(first);
+    assert_eq!(names(), before);
+}
+
+#[test]
+fn an_engine_of_other_settings_is_refused_and_replaces_nobody() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let engine = open(&objects, here.path());
+    let wrong = Config { dimension: Dimension::new(1024).unwrap(), ..config(there.path()) };
+    let refused = Engine::open_bucket(objects.bucket(LIMITS), wrong).map(drop);
+    assert!(matches!(refused, Err(Error::Incompatible { .. })));
+    engine.store("the writer goes on").unwrap();
 }
 
 #[test]

@@ -134,7 +134,8 @@ impl Folds {
         self.fold()
     }
 
-    fn wait(&self) {
+    /// Waits for a fold that has begun.
+    pub(super) fn wait(&self) {
         let worker = lock(&self.state).worker.take();
         if let Some(worker) = worker {
             // Had it panicked, the objects are as they were.
