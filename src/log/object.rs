@@ -5,10 +5,11 @@
 //! storage sees to it that nobody else makes the same one, and that is all that
 //! it is asked for. An engine that opens the log for writing makes an empty one:
 //! from then on the writer before finds its place taken, and learns so that it
-//! was replaced. Such objects are not deleted while anybody may still come upon
-//! them. What was committed is in the sequence before it is in the local
-//! copy, so a machine that is lost takes nothing with it, and a copy that is
-//! behind, or gone, is made anew.
+//! was replaced. Empty objects are not deleted while anybody may still come upon
+//! them. A writer that commits too quickly to be overtaken is asked to stop, by an
+//! object of its own, which it looks for when it folds. What was committed is in
+//! the sequence before it is in the local copy, so a machine that is lost takes
+//! nothing with it, and a copy that is behind, or gone, is made anew.
 
 mod fold;
 mod span;
@@ -215,7 +216,7 @@ impl ObjectLog {
     }
 
     /// Makes the next object, an empty one, and says whether it could: not if others
-    /// have gone on since the objects were listed.
+    /// have gone on since the objects were listed. They are asked to stop then.
     fn take_over(&mut self) -> Result<bool, Error> {
         let writer = random_number();
         let mut head = lock(&self.head);
@@ -223,7 +224,10 @@ impl ObjectLog {
             head.log = random_number();
         }
         let content = Content { span: Span::of(head.next), log: head.log, writer, changes: Changes::new() };
-        let Made::Ours(bytes) = self.make(&content)? else { return Ok(false) };
+        let Made::Ours(bytes) = self.make(&content)? else {
+            self.folds.claim(head.next)?;
+            return Ok(false);
+        };
         // The name may have been free because others have gone beyond it, and have
         // folded what they had there.
         let own = content.span;
@@ -235,6 +239,7 @@ impl ObjectLog {
         head.heard = Some(SystemTime::now());
         self.copy(&content.changes, &head)?;
         drop(head);
+        self.folds.lead(content.span.first);
         self.folds.made(content, bytes);
         self.writer = Some(writer);
         Ok(true)
@@ -311,7 +316,7 @@ impl ObjectLog {
 
     /// Commits to the sequence, then to the copy. The caller holds the head.
     fn append(&self, head: &mut Head, writer: u64, changes: Changes) -> Result<(), Error> {
-        if head.fenced {
+        if head.fenced || self.folds.are_claimed() {
             return Err(self.fence(head));
         }
         // A clock that was set back tells nothing of how long it was.

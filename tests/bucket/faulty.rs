@@ -40,7 +40,8 @@ pub(crate) struct Faulty {
     /// Whether the next object that is to be made is refused because of a request
     /// for it that is still on its way.
     conflict: AtomicBool,
-    /// How long each piece of a content takes.
+    /// How long each request takes, and each piece of a content.
+    late: Mutex<Duration>,
     piece: Mutex<Duration>,
     /// Between the first half of the names and the second, in the next listing.
     meanwhile: Mutex<Option<Meanwhile>>,
@@ -55,6 +56,7 @@ impl Faulty {
             unanswered: AtomicU8::new(0),
             away: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
+            late: Mutex::new(Duration::ZERO),
             piece: Mutex::new(Duration::ZERO),
             meanwhile: Mutex::new(None),
         })
@@ -79,6 +81,11 @@ impl Faulty {
     /// still on its way.
     pub(crate) fn conflict(&self) {
         self.conflict.store(true, Ordering::SeqCst);
+    }
+
+    /// Whatever is read or written takes so long from now on.
+    pub(crate) fn late(&self, request: Duration) {
+        *self.late.lock().unwrap() = request;
     }
 
     /// Every further 256 KiB of a content take so long from now on.
@@ -160,6 +167,8 @@ impl fmt::Display for Faulty {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.ask()?;
+        let late = *self.late.lock().unwrap();
+        tokio::time::sleep(late).await;
         if options.mode == PutMode::Create && self.conflict.swap(false, Ordering::SeqCst) {
             return Err(Error::AlreadyExists { path: path.to_string(), source: "in a moment".into() });
         }
@@ -177,6 +186,8 @@ impl ObjectStore for Faulty {
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         self.ask()?;
+        let late = *self.late.lock().unwrap();
+        tokio::time::sleep(late).await;
         let answer = self.objects.get_opts(path, options).await?;
         let (meta, range, attributes) =
             (answer.meta.clone(), answer.range.clone(), answer.attributes.clone());
@@ -205,7 +216,14 @@ impl ObjectStore for Faulty {
             return futures_util::stream::iter([Err(broken())]).boxed();
         }
         let meanwhile = self.meanwhile.lock().unwrap().take();
-        let Some(others) = meanwhile else { return self.objects.list(prefix) };
+        let Some(others) = meanwhile else {
+            let (listed, late) = (self.objects.list(prefix), *self.late.lock().unwrap());
+            let wait = async move {
+                tokio::time::sleep(late).await;
+                listed
+            };
+            return wait.flatten_stream().boxed();
+        };
         let list = || async { self.objects.list(prefix).try_collect::<Vec<_>>().await.unwrap() };
         // What is in memory is there at once.
         let mut listed = list().now_or_never().unwrap();

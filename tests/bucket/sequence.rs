@@ -449,3 +449,25 @@ fn a_copy_of_another_log_with_as_many_commits_is_made_anew() {
     }
     assert_eq!(shown, ["of the first", "of the second"]);
 }
+
+#[test]
+fn a_writer_that_commits_all_the_time_is_replaced_all_the_same() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let first = open(&objects, here.path());
+    objects.late(Duration::from_millis(5));
+    std::thread::scope(|scope| {
+        let acknowledged = scope.spawn(|| {
+            let refused =
+                (0..2_000).find_map(|number| Some((number, commit(&first, number, "value").err()?)));
+            let (count, error) = refused.unwrap();
+            assert!(matches!(error, Error::Fenced { .. }), "{error}");
+            count
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        let second = open(&objects, there.path());
+        assert_eq!(records(&second).len() as u64, acknowledged.join().unwrap());
+        // Who asked has what it asked for, and is not asked itself.
+        (0..40).for_each(|number| commit(&second, number, "value").unwrap());
+    });
+}
