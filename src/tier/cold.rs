@@ -31,6 +31,10 @@ use crate::log::{Batch, Log, SegmentEntry};
 /// Segments with this share of dead rows are rewritten at the next upkeep.
 const DEAD_SHARE: f64 = 0.25;
 
+/// Files that are fetched from the depot at a time: they are in memory until they are
+/// written.
+const FETCHED_AT_ONCE: usize = 8;
+
 /// The COLD tier.
 pub struct ColdTier {
     folder: PathBuf,
@@ -130,12 +134,14 @@ impl ColdTier {
             .filter(|(number, entry)| !here(**number, entry))
             .map(|(&number, entry)| (number, format::depot_name(number, entry)))
             .collect();
-        let contents = depot.fetch(missing.iter().map(|(_, name)| name.clone()).collect())?;
-        for ((number, _), content) in missing.iter().zip(contents) {
-            let path = format::path(&self.folder, *number);
-            // One that is not in the depot is made anew, as a damaged one is.
-            if let Some(content) = content {
-                std::fs::write(&path, content).map_err(|error| Error::io(&path, error))?;
+        for some in missing.chunks(FETCHED_AT_ONCE) {
+            let contents = depot.fetch(some.iter().map(|(_, name)| name.clone()).collect())?;
+            for ((number, _), content) in some.iter().zip(contents) {
+                let path = format::path(&self.folder, *number);
+                // One that is not in the depot is made anew, as a damaged one is.
+                if let Some(content) = content {
+                    std::fs::write(&path, content).map_err(|error| Error::io(&path, error))?;
+                }
             }
         }
         Ok(())
