@@ -2,6 +2,7 @@
 //! limits and attempts, and counted.
 
 use std::fmt::Display;
+use std::future::Future;
 use std::path::Path as FilePath;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, PutMode, PutOptions, PutPayload, RetryConfig};
+use object_store::{GetOptions, GetRange, ObjectStore, PutMode, PutOptions, PutPayload, RetryConfig};
+use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
@@ -162,13 +164,14 @@ impl Bucket {
     fn write(&self, name: &str, content: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>, Error> {
         let (bucket, path) = (self.clone(), self.path(name));
         let payload = PutPayload::from(content);
+        let limits = Limits { call: self.limits.call_with(payload.content_length() as u64), ..self.limits };
         self.finish(wait(async move {
             let call = || {
                 bucket.counter.request(payload.content_length());
                 let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
                 bucket.store.put_opts(&path, payload.clone(), options)
             };
-            attempt(bucket.limits, &bucket.name, "write an object", passes, call).await.map(drop)
+            attempt(limits, &bucket.name, "write an object", passes, call).await.map(drop)
         })?)
     }
 
@@ -177,12 +180,26 @@ impl Bucket {
         Ok(self.read_all(vec![name.into()])?.pop().flatten())
     }
 
+    /// The first so many bytes of an object; `None` if there is none of that name.
+    pub(crate) fn read_start(&self, name: &str, bytes: u64) -> Result<Option<Vec<u8>>, Error> {
+        let start = Some(GetRange::Bounded(0..bytes));
+        Ok(self.read_ranges(vec![name.into()], start)?.pop().flatten())
+    }
+
     /// The contents of several objects, in their order.
     pub(crate) fn read_all(&self, names: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.read_ranges(names, None)
+    }
+
+    fn read_ranges(
+        &self,
+        names: Vec<String>,
+        range: Option<GetRange>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let bucket = self.clone();
         let read = wait(async move {
-            let reads = names.into_iter().map(|name| bucket.clone().read_one(bucket.path(&name)));
-            let reads: Vec<_> = reads.collect();
+            let read = |name: &str| bucket.clone().read_one(bucket.path(name), range.clone());
+            let reads: Vec<_> = names.iter().map(|name| read(name)).collect();
             stream::iter(reads).buffered(AT_ONCE).collect::<Vec<_>>().await
         })?;
         let content = |answer| match self.finish(answer)? {
@@ -193,12 +210,17 @@ impl Bucket {
         read.into_iter().map(content).collect()
     }
 
-    async fn read_one(self, path: Path) -> Result<Vec<u8>, Failure<object_store::Error>> {
+    async fn read_one(
+        self,
+        path: Path,
+        range: Option<GetRange>,
+    ) -> Result<Vec<u8>, Failure<object_store::Error>> {
         let call = || async {
             self.counter.request(0);
-            let answer = self.store.get_opts(&path, GetOptions::default()).await?;
-            let expected = answer.meta.size;
-            let content = answer.bytes().await?;
+            let options = GetOptions { range: range.clone(), ..GetOptions::default() };
+            let answer = in_time(self.limits.call, self.store.get_opts(&path, options)).await?;
+            let expected = answer.range.end - answer.range.start;
+            let content = in_time(self.limits.call_with(expected), answer.bytes()).await?;
             self.counter.answer(content.len());
             if content.len() as u64 != expected {
                 let source = format!("{} bytes of {expected}", content.len()).into();
@@ -206,7 +228,9 @@ impl Bucket {
             }
             Ok(content.to_vec())
         };
-        attempt(self.limits, &self.name, "read an object", passes, call).await
+        // What a call may take shows when the size of the object is known.
+        let limits = Limits { call: Duration::MAX, ..self.limits };
+        attempt(limits, &self.name, "read an object", passes, call).await
     }
 
     /// What is in a folder of the bucket, in the order of names.
@@ -243,13 +267,12 @@ impl Bucket {
             let call = || {
                 bucket.counter.request(0);
                 let paths = stream::iter(paths.clone()).map(Ok).boxed();
-                let deleted = bucket.store.delete_stream(paths).try_for_each(|_| async { Ok(()) });
-                async {
-                    match deleted.await {
-                        Err(object_store::Error::NotFound { .. }) => Ok(()),
-                        other => other,
-                    }
-                }
+                // One that is gone must not keep those after it from going.
+                let gone = |answer| match answer {
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                    Err(error) => Err(error),
+                };
+                bucket.store.delete_stream(paths).map(gone).try_collect::<()>()
             };
             attempt(bucket.limits, &bucket.name, "delete objects", passes, call).await
         })?)?
@@ -288,11 +311,27 @@ impl Bucket {
     }
 }
 
-/// A builder with those of the settings that are its own.
+/// The answer of a call, or an error that passes.
+async fn in_time<T>(
+    limit: Duration,
+    call: impl Future<Output = object_store::Result<T>>,
+) -> object_store::Result<T> {
+    let late = || object_store::Error::Generic {
+        store: "answer",
+        source: format!("no answer within {limit:?}").into(),
+    };
+    timeout(limit, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A builder with those of the settings that are its own. Its own time limit, which
+/// knows nothing of an object's size, gives way to [`Limits`].
 fn overlaid<B, K: FromStr>(builder: B, settings: &[(&str, &str)], set: impl Fn(B, K, String) -> B) -> B {
-    settings.iter().fold(builder, |builder, (name, value)| match name.to_ascii_lowercase().parse() {
-        Ok(key) => set(builder, key, (*value).into()),
-        Err(_) => builder,
+    let limit = ("timeout", "1 day");
+    [limit].iter().chain(settings).fold(builder, |builder, (name, value)| {
+        match name.to_ascii_lowercase().parse() {
+            Ok(key) => set(builder, key, (*value).into()),
+            Err(_) => builder,
+        }
     })
 }
 
@@ -326,6 +365,8 @@ mod tests {
         assert_eq!(bucket.create("log/1", b"one".into()).unwrap(), Created::New);
         assert_eq!(bucket.create("log/1", b"two".into()).unwrap(), Created::Exists);
         assert_eq!(bucket.read("log/1").unwrap().unwrap(), b"one");
+        assert_eq!(bucket.read_start("log/1", 2).unwrap().unwrap(), b"on");
+        assert_eq!(bucket.read_start("log/2", 2).unwrap(), None);
         bucket.put("log/1", b"two".into()).unwrap();
         assert_eq!(bucket.read("log/1").unwrap().unwrap(), b"two");
     }
@@ -346,6 +387,18 @@ mod tests {
             bucket.read_all(vec!["log/1".into(), "log/2".into()]).unwrap(),
             [None, Some(b"content".into())]
         );
+    }
+
+    #[test]
+    fn an_object_that_is_gone_keeps_no_other_from_being_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let bucket = Bucket::at(&url, Limits::default()).unwrap();
+        let names: Vec<String> = (0..40).map(|number| format!("log/{number}")).collect();
+        names.iter().for_each(|name| bucket.put(name, b"content".into()).unwrap());
+        let never = (0..20).map(|number| format!("log/never-{number}"));
+        bucket.delete(never.chain(names).collect()).unwrap();
+        assert_eq!(bucket.list("log").unwrap(), []);
     }
 
     #[test]

@@ -111,6 +111,14 @@ pub trait Log: Send + Sync {
         self.commit(batch, Durability::Buffered)
     }
 
+    /// Whether commits may succeed.
+    ///
+    /// # Errors
+    /// What every commit from now on would report.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Rewrites what is needed so that removed values are gone from the disk.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ const THREADS: usize = 2;
 /// How long and how often another machine is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// What one call may take.
+    /// What one call may take, besides the time in which its content passes at a
+    /// million bytes a second.
     pub call: Duration,
     /// How often a call is made before it is given up, the first one included.
     pub attempts: u32,
@@ -32,6 +33,13 @@ impl Default for Limits {
     /// server passes unnoticed, and nobody waits for minutes.
     fn default() -> Self {
         Self { call: Duration::from_secs(7), attempts: 4, pause: Duration::from_millis(100) }
+    }
+}
+
+impl Limits {
+    /// What one call may take that carries so many bytes.
+    pub(crate) fn call_with(&self, bytes: u64) -> Duration {
+        self.call + Duration::from_micros(bytes)
     }
 }
 

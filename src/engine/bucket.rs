@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::Engine;
 use super::copy::LocalCopy;
 use super::home::{Home, LOG};
+use super::open::check_settings;
 use crate::bucket::Bucket;
 use crate::config::Config;
 use crate::error::Error;
-use crate::log::ObjectLog;
+use crate::log::{Batch, Log, ObjectLog};
 
 impl Engine {
     pub(super) fn open_url(url: &str, config: Config) -> Result<Self, Error> {
@@ -47,11 +48,16 @@ impl Engine {
         config.check()?;
         let copy = LocalCopy::hold(&config.cache_folder, bucket.clone())?;
         let (folder, name) = (copy.folder().to_path_buf(), PathBuf::from(bucket.name()));
-        let open = if writable { ObjectLog::open } else { ObjectLog::snapshot };
-        let log = Arc::new(open(bucket, &folder.join(LOG), config.log_cache_bytes)?);
+        let (place, cache) = (folder.join(LOG), config.log_cache_bytes);
+        let log = if writable {
+            let fits = |log: &dyn Log| check_settings(&name, &config, log, &mut Batch::default());
+            ObjectLog::open_if(bucket, &place, cache, &fits)?
+        } else {
+            ObjectLog::snapshot(bucket, &place, cache)?
+        };
         let most = config.cache_bytes;
         let home = Home { folder, name, writable, _temporary: None, copy: Some(copy) };
-        let engine = Self::start(home, config, log)?;
+        let engine = Self::start(home, config, Arc::new(log))?;
         if let Some(copy) = &engine.shared.home.copy {
             copy.make_room(most)?;
         }

@@ -112,7 +112,11 @@ fn empty(folder: &Path) -> io::Result<bool> {
 /// Bytes of all files in a folder; those that go meanwhile do not count.
 fn size(folder: &Path) -> io::Result<u64> {
     let mut bytes = 0;
-    for entry in fs::read_dir(folder)?.flatten() {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    for entry in entries.flatten() {
         bytes += match entry.metadata() {
             Ok(found) if found.is_dir() => size(&entry.path())?,
             Ok(found) => found.len(),
@@ -145,6 +149,12 @@ mod tests {
         let folder = first.folder().to_owned();
         drop(first);
         assert_eq!(hold(cache.path(), "s3://a").folder(), folder);
+    }
+
+    #[test]
+    fn a_copy_that_goes_while_it_is_measured_counts_nothing() {
+        let cache = tempfile::tempdir().unwrap();
+        assert_eq!(size(&cache.path().join("gone")).unwrap(), 0);
     }
 
     #[test]

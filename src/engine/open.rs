@@ -221,7 +221,12 @@ pub struct Parts {
 
 /// Compares the settings that the data depends on, and notes those of a new
 /// store.
-fn check_settings(path: &Path, config: &Config, log: &dyn Log, batch: &mut Batch) -> Result<(), Error> {
+pub(super) fn check_settings(
+    path: &Path,
+    config: &Config,
+    log: &dyn Log,
+    batch: &mut Batch,
+) -> Result<(), Error> {
     for (what, received) in settings(config) {
         match log.setting(what)? {
             None => batch.put_setting(what, received),

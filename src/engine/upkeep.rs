@@ -100,6 +100,8 @@ impl Shared {
     fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
         self.home.check_writable()?;
         let _alone = lock(&self.upkeep);
+        // Before segments are written that could not be committed.
+        self.log.check()?;
         let mut away = None;
         let promoted = unless_away(self.promote(now), &mut away)?;
         let demoted = unless_away(self.demote(now, thorough), &mut away)?;

@@ -168,8 +168,7 @@ impl Shared {
     fn commit_group(&self, writer: &mut Writer, requests: Vec<Request>) {
         let synced = requests.iter().any(|request| request.durability == Durability::Synced);
         let durability = if synced { Durability::Synced } else { Durability::Buffered };
-        let outcome = self.commit(writer, &requests, durability);
-        match outcome {
+        match self.commit(writer, &requests, durability) {
             Ok(answers) => {
                 for (request, answer) in requests.into_iter().zip(answers) {
                     request.answer(Ok(answer));

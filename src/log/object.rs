@@ -5,20 +5,23 @@
 //! storage sees to it that nobody else makes the same one, and that is all that
 //! it is asked for. An engine that opens the log for writing makes an empty one:
 //! from then on the writer before finds its place taken, and learns so that it
-//! was replaced. Such objects are not deleted while anybody may still come upon
-//! them. What was committed is in the sequence before it is in the local
-//! copy, so a machine that is lost takes nothing with it, and a copy that is
-//! behind, or gone, is made anew.
+//! was replaced. Empty objects are not deleted while anybody may still come upon
+//! them. A writer that commits too quickly to be overtaken is asked to stop, by an
+//! object of its own, which it looks for when it folds. What was committed is in
+//! the sequence before it is in the local copy, so a machine that is lost takes
+//! nothing with it, and a copy that is behind, or gone, is made anew.
 
 mod fold;
 mod span;
+#[cfg(test)]
+mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use self::fold::{Folds, Listed};
-use self::span::{Changes, Content, Span, chain};
+use self::span::{Changes, Content, HEADER_BYTES, Span, chain};
 use super::{Batch, DiskLog, Durability, Log, Table, Visit, mark, setting_key};
 use crate::bucket::{Bucket, Created};
 use crate::error::Error;
@@ -83,7 +86,19 @@ impl ObjectLog {
     /// refuses; [`Error::Foreign`] if something else is in it; [`Error::Corrupt`]
     /// if objects are missing or damaged; [`Error::Locked`] if the copy is in use.
     pub fn open(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        Self::open_if(bucket, copy, cache_bytes, &|_| Ok(()))
+    }
+
+    /// As [`ObjectLog::open`], if `fits` has nothing against what is there: it is asked
+    /// before anybody is replaced.
+    pub(crate) fn open_if(
+        bucket: Bucket,
+        copy: &Path,
+        cache_bytes: u64,
+        fits: &dyn Fn(&dyn Log) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let mut log = Self::follow(bucket, copy, cache_bytes)?;
+        fits(&log)?;
         let mut readings = 1;
         while !log.take_over()? {
             readings += 1;
@@ -144,13 +159,26 @@ impl ObjectLog {
         let end = spans.iter().map(|span| span.last + 1).max().unwrap_or_default();
         let (copied, number) =
             ((&self.local as &dyn Log).setting(NEXT)?, (&self.local as &dyn Log).setting(LOG)?);
+        if copied.is_none() && number.is_some() {
+            // Its engine ended while it was made. What is in it may have been removed
+            // since, of which the object that begins with the first commit says nothing.
+            return Ok(CaughtUp::CopyIsUseless);
+        }
         let next = copied.unwrap_or_default();
         let chain = match chain(&spans, next) {
             Ok(chain) if next <= end => chain,
-            Ok(_) => return Ok(CaughtUp::CopyIsUseless),
-            Err(_) if next > 0 => return Ok(CaughtUp::CopyIsUseless),
-            Err(missing) => return Err(self.damaged(format!("commit {missing}, which is in no object,"))),
+            // Not before all of it can be read from the bucket.
+            _ => match chain(&spans, 0) {
+                Ok(_) => return Ok(CaughtUp::CopyIsUseless),
+                Err(missing) => return self.missing(missing),
+            },
         };
+        if chain.is_empty()
+            && let Some(newest) = spans.iter().max_by_key(|span| span.last)
+            && self.log_of(*newest)? != number
+        {
+            return Ok(CaughtUp::CopyIsUseless);
+        }
         let mut head = Head { log: number.unwrap_or_default(), next, ..Head::default() };
         let contents = self.bucket.read_all(chain.iter().map(|span| span.name()).collect())?;
         for (span, bytes) in chain.iter().zip(contents) {
@@ -168,8 +196,27 @@ impl ObjectLog {
         Ok(CaughtUp::Yes)
     }
 
+    /// The log that an object belongs to, where nothing new is read that would tell:
+    /// another log may have as many commits.
+    fn log_of(&self, span: Span) -> Result<Option<u64>, Error> {
+        let start = self.bucket.read_start(&span.name(), HEADER_BYTES as u64)?;
+        Ok(start.as_deref().and_then(Content::log_of))
+    }
+
+    /// Looks again for a commit that was in none of the objects that were listed:
+    /// others may have folded some of them in the middle of the listing.
+    fn missing(&self, commit: u64) -> Result<CaughtUp, Error> {
+        let spans: Vec<Span> = self.folds.list()?.iter().map(|object| object.span).collect();
+        match chain(&spans, 0) {
+            Err(missing) if missing == commit => {
+                Err(self.damaged(format!("commit {commit}, which is in no object,")))
+            }
+            _ => Ok(CaughtUp::ObjectsWent),
+        }
+    }
+
     /// Makes the next object, an empty one, and says whether it could: not if others
-    /// have gone on since the objects were listed.
+    /// have gone on since the objects were listed. They are asked to stop then.
     fn take_over(&mut self) -> Result<bool, Error> {
         let writer = random_number();
         let mut head = lock(&self.head);
@@ -177,7 +224,10 @@ impl ObjectLog {
             head.log = random_number();
         }
         let content = Content { span: Span::of(head.next), log: head.log, writer, changes: Changes::new() };
-        let Made::Ours(bytes) = self.make(&content)? else { return Ok(false) };
+        let Made::Ours(bytes) = self.make(&content)? else {
+            self.folds.claim(head.next)?;
+            return Ok(false);
+        };
         // The name may have been free because others have gone beyond it, and have
         // folded what they had there.
         let own = content.span;
@@ -189,6 +239,7 @@ impl ObjectLog {
         head.heard = Some(SystemTime::now());
         self.copy(&content.changes, &head)?;
         drop(head);
+        self.folds.lead(content.span.first);
         self.folds.made(content, bytes);
         self.writer = Some(writer);
         Ok(true)
@@ -205,7 +256,11 @@ impl ObjectLog {
         match self.bucket.read(&name)? {
             Some(there) if there == bytes => Ok(Made::Ours(length)),
             Some(there) => self.decode(content.span, &there).map(Made::Others),
-            None => Ok(Made::Gone),
+            None if self.folds.list()?.iter().any(|object| object.span.last >= content.span.last) => {
+                Ok(Made::Gone)
+            }
+            // So S3 answers while an attempt that was given up is still on its way.
+            None => Err(self.unreachable("write an object", 1, "another request is writing it")),
         }
     }
 
@@ -214,9 +269,11 @@ impl ObjectLog {
         content.ok_or_else(|| self.damaged(span.name()))
     }
 
-    /// Adds changes to the local copy, which is then as `head` says.
+    /// Adds changes to the local copy, which is then as `head` says. Where a part of
+    /// them was added, it says which log it is of, and lacks the same commits as before.
     fn copy(&self, changes: &Changes, head: &Head) -> Result<(), Error> {
         let (mut batch, mut bytes) = (Batch::default(), 0);
+        batch.put_setting(LOG, head.log);
         for ((table, key), value) in changes {
             bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             batch.change(*table, key.clone(), value.clone());
@@ -225,7 +282,6 @@ impl ObjectLog {
                 bytes = 0;
             }
         }
-        batch.put_setting(LOG, head.log);
         batch.put_setting(NEXT, head.next);
         self.local.commit(&batch, Durability::Buffered)
     }
@@ -236,7 +292,9 @@ impl ObjectLog {
         let Some(doubt) = &head.doubt else { return Ok(()) };
         let void = Content { span: Span::of(head.next), log: head.log, writer, changes: Changes::new() };
         match self.make(&void)? {
-            Made::Ours(bytes) => self.folds.made(void, bytes),
+            // Not told to the folds, which need nothing that is empty: the name may have
+            // been free because others have folded what was there.
+            Made::Ours(_) => {}
             Made::Others(made) if made.writer == writer => {
                 for (table, key) in doubt.keys() {
                     let before = self.get(*table, key)?;
@@ -258,13 +316,14 @@ impl ObjectLog {
 
     /// Commits to the sequence, then to the copy. The caller holds the head.
     fn append(&self, head: &mut Head, writer: u64, changes: Changes) -> Result<(), Error> {
-        if head.fenced {
+        if head.fenced || self.folds.are_claimed() {
             return Err(self.fence(head));
         }
-        let quiet = head.heard.is_none_or(|heard| heard.elapsed().is_ok_and(|passed| passed > QUIET));
-        if quiet
-            && head.doubt.is_none()
-            && self.folds.list()?.iter().any(|object| object.span.last >= head.next)
+        // A clock that was set back tells nothing of how long it was.
+        let lately = |heard: SystemTime| heard.elapsed().is_ok_and(|passed| passed <= QUIET);
+        // What is in doubt may be there, and is this writer's own.
+        let own = head.next + u64::from(head.doubt.is_some());
+        if !head.heard.is_some_and(lately) && self.folds.list()?.iter().any(|object| object.span.last >= own)
         {
             return Err(self.fence(head));
         }
@@ -312,9 +371,11 @@ impl ObjectLog {
     }
 
     fn busy(&self) -> Error {
-        let (what, action) = (self.bucket.name().into(), "follow the log");
-        let message = "its objects go while they are read".into();
-        Error::Unreachable { what, action, attempts: READINGS as u32, message }
+        self.unreachable("follow the log", READINGS as u32, "other engines write to it all the time")
+    }
+
+    fn unreachable(&self, action: &'static str, attempts: u32, message: &str) -> Error {
+        Error::Unreachable { what: self.bucket.name().into(), action, attempts, message: message.into() }
     }
 
     fn damaged(&self, what: String) -> Error {
@@ -406,6 +467,11 @@ impl Log for ObjectLog {
         Ok(())
     }
 
+    fn check(&self) -> Result<(), Error> {
+        let mut head = lock(&self.head);
+        if head.fenced { Err(self.fence(&mut head)) } else { Ok(()) }
+    }
+
     fn compact(&self) -> Result<(), Error> {
         let Some(writer) = self.writer else { return Ok(()) };
         let mut head = lock(&self.head);
@@ -423,8 +489,10 @@ impl Log for ObjectLog {
             if (noted || head.doubt.is_some()) && !head.fenced {
                 self.append(&mut head, writer, Changes::new())?;
             }
+            let fenced = head.fenced;
             drop(head);
-            self.folds.finish()?;
+            // Of one that was replaced, the other takes care.
+            if fenced { self.folds.wait() } else { self.folds.finish()? }
         }
         self.local.close()
     }

@@ -31,6 +31,10 @@ use crate::log::{Batch, Log, SegmentEntry};
 /// Segments with this share of dead rows are rewritten at the next upkeep.
 const DEAD_SHARE: f64 = 0.25;
 
+/// Files that are fetched from the depot at a time: they are in memory until they are
+/// written.
+const FETCHED_AT_ONCE: usize = 8;
+
 /// The COLD tier.
 pub struct ColdTier {
     folder: PathBuf,
@@ -41,6 +45,10 @@ pub struct ColdTier {
     shards: HashMap<NamespaceId, Shard<Archive>>,
     next_number: u64,
     undo: Option<Undo>,
+    /// Segments whose commit failed. It may have been made all the same, by an
+    /// engine that has been replaced since: then they are another engine's, and
+    /// stay in the depot until a commit shows that this one is not replaced.
+    given_up: Vec<u64>,
     len: usize,
 }
 
@@ -88,6 +96,7 @@ impl ColdTier {
             shards: HashMap::new(),
             next_number: 0,
             undo: None,
+            given_up: Vec::new(),
             len: 0,
         };
         tier.fetch_missing()?;
@@ -125,12 +134,14 @@ impl ColdTier {
             .filter(|(number, entry)| !here(**number, entry))
             .map(|(&number, entry)| (number, format::depot_name(number, entry)))
             .collect();
-        let contents = depot.fetch(missing.iter().map(|(_, name)| name.clone()).collect())?;
-        for ((number, _), content) in missing.iter().zip(contents) {
-            let path = format::path(&self.folder, *number);
-            // One that is not in the depot is made anew, as a damaged one is.
-            if let Some(content) = content {
-                std::fs::write(&path, content).map_err(|error| Error::io(&path, error))?;
+        for some in missing.chunks(FETCHED_AT_ONCE) {
+            let contents = depot.fetch(some.iter().map(|(_, name)| name.clone()).collect())?;
+            for ((number, _), content) in some.iter().zip(contents) {
+                let path = format::path(&self.folder, *number);
+                // One that is not in the depot is made anew, as a damaged one is.
+                if let Some(content) = content {
+                    std::fs::write(&path, content).map_err(|error| Error::io(&path, error))?;
+                }
             }
         }
         Ok(())
@@ -260,10 +271,11 @@ impl Tier for ColdTier {
 
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
         // The last one was committed; its old files take no more room.
-        if let Some(Undo { replaced, .. }) = self.undo.take()
-            && let Some(discard) = self.discard(&replaced)
-        {
-            return Some(discard);
+        if let Some(Undo { mut replaced, .. }) = self.undo.take() {
+            replaced.append(&mut self.given_up);
+            if let Some(discard) = self.discard(&replaced) {
+                return Some(discard);
+            }
         }
         let (namespace, plan) = self.shards.iter().find_map(|(&namespace, shard)| {
             let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
@@ -320,9 +332,7 @@ impl Tier for ColdTier {
             // On a full disk every attempt would leave another file. One that
             // cannot be deleted now is deleted when the engine opens.
             let _ = std::fs::remove_file(format::path(&self.folder, number));
-            if let (Some(depot), Some(entry)) = (&self.depot, self.entries.remove(&number)) {
-                let _ = depot.discard(vec![format::depot_name(number, &entry)]);
-            }
+            self.given_up.push(number);
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use mnemocore::hdv::Dimension;
+use mnemocore::remote::Limits;
 use mnemocore::{Config, Engine, Error, MemoryId, NewMemory, Query};
 
 use super::common::{assert_complete, everything, find, note, tiny, word};
@@ -121,6 +124,72 @@ fn an_engine_that_was_replaced_stores_nothing_and_goes_on_reading() {
     drop(first);
     drop(second);
     assert_eq!(everything(&open(&objects, here.path()), &Default::default()).len(), 30);
+}
+
+#[test]
+fn an_engine_that_was_replaced_deletes_no_segment_of_the_one_that_replaced_it() {
+    let objects = Faulty::new(1);
+    let [here, there, elsewhere] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let first = open(&objects, here.path());
+    let ids = fill(&first, 0..60);
+    first.consolidate().unwrap();
+    drop(first);
+    let first = open(&objects, here.path());
+    first.forget(ids[0]).unwrap();
+    let second = open(&objects, there.path());
+    // Both make the same segment of what is left, and one of them can commit it.
+    second.consolidate().unwrap();
+    assert!(matches!(first.consolidate(), Err(Error::Fenced { .. })));
+    drop((first, second));
+    assert!(open(&objects, elsewhere.path()).mended().is_empty());
+}
+
+#[test]
+fn writers_that_wait_for_a_bucket_that_is_away_are_told_together() {
+    const WRITERS: usize = 16;
+    let objects = Faulty::new(1);
+    let here = tempfile::tempdir().unwrap();
+    let limits = Limits { pause: Duration::from_millis(100), ..LIMITS };
+    let bucket = objects.bucket(limits);
+    let engine = Engine::open_bucket(bucket.clone(), config(here.path())).unwrap();
+    objects.away(true);
+    let before = bucket.traffic().requests;
+    std::thread::scope(|scope| {
+        for _ in 0..WRITERS {
+            scope.spawn(|| assert!(matches!(engine.store("refused"), Err(Error::Unreachable { .. }))));
+        }
+    });
+    // All but the first waited for it, and then for one another.
+    let requests = bucket.traffic().requests - before;
+    assert!(requests < WRITERS as u64, "{requests} requests");
+}
+
+#[test]
+fn an_engine_that_was_replaced_writes_no_segments() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let first = open(&objects, here.path());
+    fill(&first, 0..60);
+    drop(open(&objects, there.path()));
+    assert!(matches!(first.store("too late"), Err(Error::Fenced { .. })));
+    let names = || objects.contents().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let before = names();
+    for _ in 0..3 {
+        assert!(matches!(first.consolidate(), Err(Error::Fenced { .. })));
+    }
+    drop(first);
+    assert_eq!(names(), before);
+}
+
+#[test]
+fn an_engine_of_other_settings_is_refused_and_replaces_nobody() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let engine = open(&objects, here.path());
+    let wrong = Config { dimension: Dimension::new(1024).unwrap(), ..config(there.path()) };
+    let refused = Engine::open_bucket(objects.bucket(LIMITS), wrong).map(drop);
+    assert!(matches!(refused, Err(Error::Incompatible { .. })));
+    engine.store("the writer goes on").unwrap();
 }
 
 #[test]

@@ -7,23 +7,28 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fastrand::Rng;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use mnemocore::Bucket;
 use mnemocore::remote::Limits;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, Extensions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 /// Short ones, so that what is given up is given up soon.
 pub(crate) const LIMITS: Limits =
     Limits { call: Duration::from_secs(5), attempts: 3, pause: Duration::from_millis(1) };
 
+/// A piece of a content, in bytes.
+const PIECE: usize = 256 << 10;
+
+/// What others do in the meantime.
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
 /// Objects that several machines share, and what happens on the way to them.
-#[derive(Debug)]
 pub(crate) struct Faulty {
     objects: InMemory,
     random: Mutex<Rng>,
@@ -32,6 +37,14 @@ pub(crate) struct Faulty {
     lost: AtomicU8,
     unanswered: AtomicU8,
     away: AtomicBool,
+    /// Whether the next object that is to be made is refused because of a request
+    /// for it that is still on its way.
+    conflict: AtomicBool,
+    /// How long each request takes, and each piece of a content.
+    late: Mutex<Duration>,
+    piece: Mutex<Duration>,
+    /// Between the first half of the names and the second, in the next listing.
+    meanwhile: Mutex<Option<Meanwhile>>,
 }
 
 impl Faulty {
@@ -42,6 +55,10 @@ impl Faulty {
             lost: AtomicU8::new(0),
             unanswered: AtomicU8::new(0),
             away: AtomicBool::new(false),
+            conflict: AtomicBool::new(false),
+            late: Mutex::new(Duration::ZERO),
+            piece: Mutex::new(Duration::ZERO),
+            meanwhile: Mutex::new(None),
         })
     }
 
@@ -58,6 +75,27 @@ impl Faulty {
     /// Whether no request arrives from now on.
     pub(crate) fn away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// The next object that is to be made is refused as if a request for it were
+    /// still on its way.
+    pub(crate) fn conflict(&self) {
+        self.conflict.store(true, Ordering::SeqCst);
+    }
+
+    /// Whatever is read or written takes so long from now on.
+    pub(crate) fn late(&self, request: Duration) {
+        *self.late.lock().unwrap() = request;
+    }
+
+    /// Every further 256 KiB of a content take so long from now on.
+    pub(crate) fn slow(&self, piece: Duration) {
+        *self.piece.lock().unwrap() = piece;
+    }
+
+    /// Others do this while the next listing is half done.
+    pub(crate) fn meanwhile(&self, others: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(others));
     }
 
     /// All objects with their contents.
@@ -92,6 +130,10 @@ impl Faulty {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(write).unwrap();
     }
 
+    fn pause(&self) -> Duration {
+        *self.piece.lock().unwrap()
+    }
+
     fn chance(&self, percent: &AtomicU8) -> bool {
         self.random.lock().unwrap().u8(0..100) < percent.load(Ordering::SeqCst)
     }
@@ -109,6 +151,12 @@ fn broken() -> Error {
     Error::Generic { store: "test", source: "the connection broke".into() }
 }
 
+impl fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Faulty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("objects in memory")
@@ -119,6 +167,12 @@ impl fmt::Display for Faulty {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.ask()?;
+        let late = *self.late.lock().unwrap();
+        tokio::time::sleep(late).await;
+        if options.mode == PutMode::Create && self.conflict.swap(false, Ordering::SeqCst) {
+            return Err(Error::AlreadyExists { path: path.to_string(), source: "in a moment".into() });
+        }
+        tokio::time::sleep(self.pause() * (payload.content_length() / PIECE) as u32).await;
         self.answer(self.objects.put_opts(path, payload, options).await)
     }
 
@@ -132,7 +186,22 @@ impl ObjectStore for Faulty {
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         self.ask()?;
-        self.answer(self.objects.get_opts(path, options).await)
+        let late = *self.late.lock().unwrap();
+        tokio::time::sleep(late).await;
+        let answer = self.objects.get_opts(path, options).await?;
+        let (meta, range, attributes) =
+            (answer.meta.clone(), answer.range.clone(), answer.attributes.clone());
+        let (content, pause) = (answer.bytes().await?, self.pause());
+        let pieces: Vec<_> = (0..content.len())
+            .step_by(PIECE)
+            .map(|from| content.slice(from..content.len().min(from + PIECE)))
+            .collect();
+        let slowly = futures_util::stream::iter(pieces).then(move |piece| async move {
+            tokio::time::sleep(pause * (piece.len() / PIECE) as u32).await;
+            Ok(piece)
+        });
+        let payload = GetResultPayload::Stream(slowly.boxed());
+        self.answer(Ok(GetResult { payload, meta, range, attributes, extensions: Extensions::default() }))
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -146,7 +215,23 @@ impl ObjectStore for Faulty {
         if self.away.load(Ordering::SeqCst) || self.chance(&self.lost) {
             return futures_util::stream::iter([Err(broken())]).boxed();
         }
-        self.objects.list(prefix)
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        let Some(others) = meanwhile else {
+            let (listed, late) = (self.objects.list(prefix), *self.late.lock().unwrap());
+            let wait = async move {
+                tokio::time::sleep(late).await;
+                listed
+            };
+            return wait.flatten_stream().boxed();
+        };
+        let list = || async { self.objects.list(prefix).try_collect::<Vec<_>>().await.unwrap() };
+        // What is in memory is there at once.
+        let mut listed = list().now_or_never().unwrap();
+        listed.truncate(listed.len() / 2);
+        std::thread::spawn(others).join().unwrap();
+        let last = listed.last().unwrap().location.clone();
+        listed.extend(list().now_or_never().unwrap().into_iter().filter(|object| object.location > last));
+        futures_util::stream::iter(listed).map(Ok).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mnemocore::log::{Batch, Durability, Log, ObjectLog, Table};
 use mnemocore::remote::Limits;
@@ -367,4 +368,106 @@ fn a_folder_of_other_objects_is_refused() {
     let disk = tempfile::tempdir().unwrap();
     let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop);
     assert!(matches!(refused, Err(Error::Foreign { found, .. }) if found == "log/readme"));
+}
+
+#[test]
+fn a_commit_that_meets_itself_on_its_way_fences_nobody() {
+    let objects = Faulty::new(1);
+    let disk = tempfile::tempdir().unwrap();
+    let log = open(&objects, disk.path());
+    for number in 0..3 {
+        objects.conflict();
+        let refused = commit(&log, number, "refused").unwrap_err();
+        assert!(matches!(refused, Error::Unreachable { .. }), "{refused}");
+        assert_eq!(value(&log, number), None);
+        commit(&log, number, "taken").unwrap();
+        assert_eq!(value(&log, number).unwrap(), "taken");
+    }
+}
+
+#[test]
+fn a_copy_is_kept_while_the_bucket_lacks_what_would_replace_it() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let log = open(&objects, here.path());
+    commit(&log, 1, "kept").unwrap();
+    drop(ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap());
+    (2..4).for_each(|number| commit(&log, number, "later").unwrap());
+    let (name, content) = objects.contents().into_iter().nth(2).unwrap();
+    objects.overwrite(&name, None);
+    let refused = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).map(drop);
+    assert!(matches!(refused, Err(Error::Corrupt { .. })));
+    objects.overwrite(&name, Some(content));
+    // Only the copy has it now.
+    let first = objects.contents().into_iter().nth(1).unwrap().0;
+    objects.overwrite(&first, None);
+    let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap();
+    assert!(value(&snapshot, 1).unwrap() == "kept" && value(&snapshot, 3).unwrap() == "later");
+}
+
+#[test]
+fn objects_that_go_while_they_are_listed_are_no_damage() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let log = open(&objects, here.path());
+    (0..10).for_each(|number| commit(&log, number, "value").unwrap());
+    objects.meanwhile(move || {
+        log.compact().unwrap();
+        commit(&log, 10, "value").unwrap();
+    });
+    let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap();
+    assert_eq!(records(&snapshot).len(), 11);
+}
+
+#[test]
+fn a_large_object_may_take_longer_than_a_small_one() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let limits = Limits { call: Duration::from_millis(400), attempts: 1, ..LIMITS };
+    let open = |disk: &Path| ObjectLog::open(objects.bucket(limits), disk, CACHE_BYTES);
+    let log = open(here.path()).unwrap();
+    objects.slow(Duration::from_millis(100));
+    let mut random = fastrand::Rng::with_seed(1);
+    let text: String = std::iter::repeat_with(|| random.alphanumeric()).take(3 << 20).collect();
+    commit(&log, 1, &text).unwrap();
+    let snapshot = ObjectLog::snapshot(objects.bucket(limits), there.path(), CACHE_BYTES).unwrap();
+    assert!(value(&snapshot, 1).unwrap() == text);
+    objects.slow(Duration::from_secs(5));
+    assert!(matches!(commit(&log, 2, &text), Err(Error::Unreachable { .. })));
+}
+
+#[test]
+fn a_copy_of_another_log_with_as_many_commits_is_made_anew() {
+    let [here, there, disk] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let mut shown = Vec::new();
+    for (place, text) in [(&here, "of the first"), (&there, "of the second")] {
+        let objects = Faulty::new(1);
+        let log = open(&objects, place.path());
+        (0..3).for_each(|number| commit(&log, number, text).unwrap());
+        let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).unwrap();
+        shown.push(value(&snapshot, 1).unwrap());
+    }
+    assert_eq!(shown, ["of the first", "of the second"]);
+}
+
+#[test]
+fn a_writer_that_commits_all_the_time_is_replaced_all_the_same() {
+    let objects = Faulty::new(1);
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let first = open(&objects, here.path());
+    objects.late(Duration::from_millis(5));
+    std::thread::scope(|scope| {
+        let acknowledged = scope.spawn(|| {
+            let refused =
+                (0..2_000).find_map(|number| Some((number, commit(&first, number, "value").err()?)));
+            let (count, error) = refused.unwrap();
+            assert!(matches!(error, Error::Fenced { .. }), "{error}");
+            count
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        let second = open(&objects, there.path());
+        assert_eq!(records(&second).len() as u64, acknowledged.join().unwrap());
+        // Who asked has what it asked for, and is not asked itself.
+        (0..40).for_each(|number| commit(&second, number, "value").unwrap());
+    });
 }

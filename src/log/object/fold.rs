@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::span::{Changes, Content, Span, chain};
 use crate::bucket::{Bucket, Object};
 use crate::error::Error;
+use crate::log::codec::u64_le;
 use crate::sync::{Mutex, lock};
 
 /// Commits that wait to be folded. With half as many, an engine would write a
@@ -30,6 +31,10 @@ const GROWTH: usize = 2;
 /// them, and it is by these names that those which they replace learn of it; an
 /// engine that has heard nothing for [`QUIET`](super::QUIET) looks first.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The object that asks the writer to stop: it holds the next commit, as far as was
+/// known to who asks.
+const CLAIM: &str = "claim";
 
 /// An object of the log.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +63,10 @@ struct State {
     /// who has listed them may still be reading.
     superseded: Vec<Span>,
     worker: Option<JoinHandle<()>>,
+    /// The first commit of the writer that folds.
+    own: u64,
+    /// Whether another engine asks for the log.
+    claimed: bool,
     /// Whether the objects in the bucket begin with the first commit.
     complete: bool,
 }
@@ -113,6 +122,29 @@ impl Folds {
         lock(&self.state).complete
     }
 
+    /// Says that this engine writes, from the commit `own` on.
+    pub(super) fn lead(&self, own: u64) {
+        lock(&self.state).own = own;
+    }
+
+    /// Asks the writer, who commits too quickly to be replaced, to stop. It looks
+    /// when it folds; one that has begun after the commit `next` does not heed it.
+    pub(super) fn claim(&self, next: u64) -> Result<(), Error> {
+        self.bucket.put(CLAIM, next.to_le_bytes().into())
+    }
+
+    /// Whether another engine has asked the writer to stop.
+    pub(super) fn are_claimed(&self) -> bool {
+        lock(&self.state).claimed
+    }
+
+    fn look_for_claim(&self) -> Result<(), Error> {
+        let claim = self.bucket.read(CLAIM)?.as_deref().and_then(u64_le);
+        let mut state = lock(&self.state);
+        state.claimed |= claim.is_some_and(|next| next > state.own);
+        Ok(())
+    }
+
     /// Takes note of a commit, and folds if there are enough of them.
     pub(super) fn made(&self, content: Content, bytes: usize) {
         let mut state = lock(&self.state);
@@ -123,7 +155,7 @@ impl Folds {
         if due && idle {
             let folds = self.clone();
             // What fails is tried again with the next commit.
-            let work = move || drop(folds.fold());
+            let work = move || drop(folds.look_for_claim().and_then(|()| folds.fold()));
             state.worker = std::thread::Builder::new().name("mnemocore-fold".into()).spawn(work).ok();
         }
     }
@@ -134,7 +166,8 @@ impl Folds {
         self.fold()
     }
 
-    fn wait(&self) {
+    /// Waits for a fold that has begun.
+    pub(super) fn wait(&self) {
         let worker = lock(&self.state).worker.take();
         if let Some(worker) = worker {
             // Had it panicked, the objects are as they were.
@@ -151,7 +184,9 @@ impl Folds {
         others.retain(|object| self.may_go(object));
         self.bucket.delete(others.iter().map(|object| object.span.name()).collect())?;
         let parts = vec![Listed { span: whole.span, bytes, age: Duration::ZERO }];
-        *lock(&self.state) = State { parts, complete: true, ..State::default() };
+        let mut state = lock(&self.state);
+        let (own, claimed) = (state.own, state.claimed);
+        *state = State { parts, own, claimed, complete: true, ..State::default() };
         Ok(())
     }
 

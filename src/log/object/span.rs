@@ -27,6 +27,10 @@ use crate::log::codec::{Reader, put_bytes, put_length, u64_le};
 const MAGIC: &[u8; 8] = b"MNEMOSPN";
 const VERSION: u64 = 1;
 const HEADER_WORDS: usize = 6;
+const LOG_WORD: usize = 4;
+
+/// Bytes before the changes.
+pub(super) const HEADER_BYTES: usize = 8 * HEADER_WORDS;
 
 /// zstd's own default.
 const LEVEL: i32 = 3;
@@ -97,11 +101,16 @@ impl Content {
         Self { span, log: 0, writer: 0, changes }.encode().map(|bytes| bytes.len())
     }
 
+    /// The log that an object belongs to, by the start of it.
+    pub(super) fn log_of(start: &[u8]) -> Option<u64> {
+        start.get(..HEADER_BYTES)?.chunks_exact(8).nth(LOG_WORD).and_then(u64_le)
+    }
+
     /// Reads an object; `None` if it is not as it was written.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (hashed, checksum) =
             bytes.split_last_chunk::<8>().map(|(rest, last)| (rest, u64::from_le_bytes(*last)))?;
-        let (header, packed) = hashed.split_at_checked(8 * HEADER_WORDS)?;
+        let (header, packed) = hashed.split_at_checked(HEADER_BYTES)?;
         (xxh3_64(hashed) == checksum && header.starts_with(MAGIC)).then_some(())?;
         let words: Vec<u64> = header.chunks_exact(8).filter_map(u64_le).collect();
         let [_, VERSION, first, last, log, writer] = words[..] else { return None };
@@ -179,6 +188,7 @@ mod tests {
             let content = Content { span, log: 3, writer: 4, changes };
             let bytes = content.encode().unwrap();
             prop_assert_eq!(bytes.len() == Content::empty_bytes().unwrap(), content.changes.is_empty());
+            prop_assert_eq!(Content::log_of(&bytes), Some(content.log));
             prop_assert_eq!(Content::decode(&bytes).unwrap(), content);
         }
 

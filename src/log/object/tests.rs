@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use tempfile::TempDir;
+
+use super::*;
+use crate::key::MemoryId;
+use crate::remote::Limits;
+
+fn open(objects: &Arc<InMemory>) -> (ObjectLog, TempDir) {
+    let bucket = Bucket::of(objects.clone(), "agents/anna", "memory://", Limits::default()).unwrap();
+    let disk = tempfile::tempdir().unwrap();
+    (ObjectLog::open(bucket, &disk.path().join("log"), 1 << 20).unwrap(), disk)
+}
+
+fn snapshot(objects: &Arc<InMemory>, disk: &TempDir) -> ObjectLog {
+    let bucket = Bucket::of(objects.clone(), "agents/anna", "memory://", Limits::default()).unwrap();
+    ObjectLog::snapshot(bucket, &disk.path().join("log"), 1 << 20).unwrap()
+}
+
+fn value(log: &ObjectLog, id: u64) -> Option<Vec<u8>> {
+    log.record(MemoryId(id)).unwrap()
+}
+
+fn commit(log: &ObjectLog, id: u64) -> Result<(), Error> {
+    let mut batch = Batch::default();
+    batch.put_record(MemoryId(id), b"a record", None);
+    log.commit(&batch, Durability::Buffered)
+}
+
+#[test]
+fn a_writer_that_was_away_for_a_week_with_a_commit_in_doubt_overwrites_nothing() {
+    let objects = Arc::new(InMemory::new());
+    let (first, _here) = open(&objects);
+    commit(&first, 1).unwrap();
+    {
+        let mut head = lock(&first.head);
+        head.doubt = Some(Changes::new());
+        head.heard = None;
+    }
+    let (second, _there) = open(&objects);
+    (2..5).for_each(|id| commit(&second, id).unwrap());
+    second.compact().unwrap();
+    // As after a week.
+    let fence = lock(&first.head).next;
+    second.bucket.delete(vec![Span::of(fence).name()]).unwrap();
+    assert!(matches!(commit(&first, 9), Err(Error::Fenced { .. })));
+}
+
+#[test]
+fn what_was_removed_while_a_copy_was_half_made_is_not_in_it() {
+    let objects = Arc::new(InMemory::new());
+    let (log, _here) = open(&objects);
+    commit(&log, 1).unwrap();
+    let there = tempfile::tempdir().unwrap();
+    let local = open_copy(&there.path().join("log"), 1 << 20).unwrap();
+    // The first part of a copy of what was there when memory 9 was, and no more.
+    let mut part = Batch::default();
+    part.put_setting(LOG, lock(&log.head).log);
+    part.put_record(MemoryId(9), b"removed since", None);
+    local.commit(&part, Durability::Buffered).unwrap();
+    drop(local);
+    let snapshot = snapshot(&objects, &there);
+    assert!(value(&snapshot, 1).is_some() && value(&snapshot, 9).is_none());
+}
