@@ -3,6 +3,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use tempfile::TempDir;
 
+use super::open::open_copy;
 use super::*;
 use crate::key::MemoryId;
 use crate::remote::Limits;
