@@ -19,7 +19,7 @@ struct Network {
     down: AtomicBool,
     /// Nothing is passed on, though connections stay.
     silent: AtomicBool,
-    /// Milliseconds that everything takes.
+    /// Microseconds that everything takes.
     delay: AtomicU64,
     /// Bytes of answers that still come through before all is cut; negative for no
     /// end.
@@ -72,7 +72,7 @@ impl Proxy {
 
     /// Lets everything take so long.
     pub(crate) fn delay(&self, delay: Duration) {
-        self.network.delay.store(delay.as_millis() as u64, Ordering::SeqCst);
+        self.network.delay.store(delay.as_micros() as u64, Ordering::SeqCst);
     }
 
     /// Cuts all connections, once, when so many more bytes of answers have come.
@@ -96,7 +96,7 @@ impl Network {
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, answers: bool) {
         let mut bytes = [0; 64 << 10];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
-            std::thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));
+            std::thread::sleep(Duration::from_micros(self.delay.load(Ordering::SeqCst)));
             while self.silent.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(5));
             }
