@@ -1,7 +1,9 @@
 //! Opening an engine whose memories are in object storage.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Engine;
 use super::copy::LocalCopy;
@@ -11,6 +13,10 @@ use crate::bucket::Bucket;
 use crate::config::Config;
 use crate::error::Error;
 use crate::log::{Batch, Log, ObjectLog};
+use crate::tier::cold::depot_name;
+
+/// A segment that is not listed after so long was left behind.
+const LEFT: Duration = Duration::from_secs(3600);
 
 impl Engine {
     pub(super) fn open_url(url: &str, config: Config) -> Result<Self, Error> {
@@ -57,10 +63,26 @@ impl Engine {
         };
         let most = config.cache_bytes;
         let home = Home { folder, name, writable, _temporary: None, copy: Some(copy) };
-        let engine = Self::start(home, config, Arc::new(log))?;
+        let log = Arc::new(log);
+        let engine = Self::start(home, config, log.clone())?;
         if let Some(copy) = &engine.shared.home.copy {
             copy.make_room(most)?;
+            if writable {
+                // What cannot be deleted now is deleted when the store is next opened.
+                let _ = sweep(copy.bucket(), &*log);
+            }
         }
         Ok(engine)
     }
+}
+
+/// Deletes segments that the log does not list, which an engine has left that ended
+/// in the middle of a move or a compaction: they may have texts that were forgotten
+/// since. Young ones may be those of an engine that is about to list them.
+fn sweep(bucket: &Bucket, log: &dyn Log) -> Result<(), Error> {
+    let listed = log.segments()?;
+    let listed: HashSet<String> = listed.iter().map(|(number, entry)| depot_name(*number, entry)).collect();
+    let old = bucket.list("cold")?.into_iter().filter(|object| object.age > LEFT);
+    let names = old.map(|object| format!("cold/{}", object.name));
+    bucket.delete(names.filter(|name| !listed.contains(name)).collect())
 }

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use self::archive::{Archive, Block};
 pub use self::depot::Depot;
+#[cfg(feature = "object-store")]
+pub(crate) use self::format::depot_name;
 use super::{Admission, Done, Search, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;

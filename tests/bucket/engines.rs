@@ -1,8 +1,9 @@
 //! Engines over object storage do what they do over a folder.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mnemocore::hdv::Dimension;
 use mnemocore::remote::Limits;
@@ -276,6 +277,39 @@ fn a_server_that_is_not_there_is_a_typed_error_without_credentials() {
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     let text = format!("{error} {error:?}");
     assert!(text.contains("s3://memories/agents/anna") && !text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_segment_that_a_dead_engine_has_left_goes_when_the_store_is_opened() {
+    let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let url = format!("file://{}/agents/anna", folder.path().display());
+    let open = || Engine::open(&url, config(cache.path())).unwrap();
+    let engine = open();
+    fill(&engine, 0..60);
+    engine.consolidate().unwrap();
+    drop(engine);
+    let cold = folder.path().join("agents/anna/cold");
+    let hours_ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600 + 60);
+    let write = |name: &str, time| {
+        let file = File::create(cold.join(name)).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    write("0000000077-0123456789abcdef", hours_ago(1));
+    write("0000000078-0123456789abcdef", hours_ago(0));
+    for file in std::fs::read_dir(&cold).unwrap().flatten() {
+        if !file.file_name().to_string_lossy().contains("0123456789abcdef") {
+            let file = File::options().write(true).open(file.path()).unwrap();
+            file.set_modified(hours_ago(9)).unwrap();
+        }
+    }
+    drop(open());
+    let left = |name: &str| cold.join(name).exists();
+    assert!(!left("0000000077-0123456789abcdef"), "an old one that nothing refers to");
+    assert!(left("0000000078-0123456789abcdef"), "a young one may be another engine's");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let engine = Engine::open(&url, config(elsewhere.path())).unwrap();
+    assert!(engine.mended().is_empty(), "those that are listed stay");
+    assert_complete(&engine, 60);
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
 }
 
 /// Its name in a depot, which no other content has.
-pub(super) fn depot_name(number: u64, entry: &SegmentEntry) -> String {
+pub(crate) fn depot_name(number: u64, entry: &SegmentEntry) -> String {
     format!("cold/{number:010}-{:016x}", entry.checksum)
 }
 
