@@ -44,6 +44,23 @@ impl Engine {
     /// them is in its way. What is stored later is seen when it is opened again,
     /// which reads only what is new.
     ///
+    /// ```
+    /// use mnemocore::{Bucket, Config, Engine, Query};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let config = Config { cache_folder: folder.path().join("cache"), ..Config::default() };
+    /// # let url = format!("file://{}/agents/anna", folder.path().display());
+    /// // On one machine; the URL may also be `s3://bucket/agents/anna`, say.
+    /// let writer = Engine::open(&url, config.clone())?;
+    /// writer.store("The boat to the island leaves at noon")?;
+    ///
+    /// // On another one.
+    /// let reader = Engine::open_snapshot(Bucket::at(&url, config.remote)?, config)?;
+    /// let recall = reader.recall(&Query::text("When does the boat leave?"))?;
+    /// assert_eq!(recall.hits.len(), 1);
+    /// # Ok::<(), mnemocore::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Engine::open_bucket`], and [`Error::Foreign`] if there is no store.
     pub fn open_snapshot(bucket: Bucket, config: Config) -> Result<Self, Error> {
