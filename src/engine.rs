@@ -44,7 +44,7 @@ use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Log, Record};
 use crate::memory::{Memory, Namespace};
-use crate::sync::{ArcSwap, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, lock};
+use crate::sync::{ArcSwap, Mutex, MutexGuard, RwLock, RwLockReadGuard, lock, read};
 use crate::tier::{TierBytes, TierView};
 
 /// A tiered memory for agents.
@@ -220,7 +220,7 @@ impl Shared {
     }
 
     fn spaces(&self) -> RwLockReadGuard<'_, Spaces> {
-        self.spaces.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.spaces)
     }
 
     /// Notes that memories were recalled.

@@ -4,17 +4,11 @@
 
 pub(crate) use std::sync::PoisonError;
 
-#[cfg(all(feature = "postgres", not(shuttle)))]
-pub(crate) use std::sync::RwLockWriteGuard;
-
-#[cfg(all(feature = "postgres", shuttle))]
-pub(crate) use shuttle::sync::RwLockWriteGuard;
-
 #[cfg(not(shuttle))]
 pub(crate) use {
     arc_swap::ArcSwap,
     std::sync::{
-        Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
         mpsc::{SyncSender, sync_channel},
     },
 };
@@ -23,7 +17,7 @@ pub(crate) use {
 pub(crate) use {
     model::ArcSwap,
     shuttle::sync::{
-        Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
         mpsc::{SyncSender, sync_channel},
     },
 };
@@ -34,11 +28,21 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// As [`lock`], for one of many readers.
+pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`lock`], for the one writer beside them.
+pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(shuttle)]
 mod model {
     use std::sync::Arc;
 
-    use super::{PoisonError, RwLock};
+    use super::{RwLock, read, write};
 
     /// Stands in for the `ArcSwap` of `arc_swap`, whose atomics the checker does
     /// not see: other threads may run before and after each load and store.
@@ -54,11 +58,11 @@ mod model {
         }
 
         pub(crate) fn load_full(&self) -> Arc<T> {
-            self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+            read(&self.0).clone()
         }
 
         pub(crate) fn store(&self, value: Arc<T>) {
-            *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+            *write(&self.0) = value;
         }
     }
 }

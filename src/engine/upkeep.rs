@@ -10,7 +10,7 @@ use super::{Engine, Shared, Space, lock};
 use crate::error::Error;
 use crate::key::{TierKind, Timestamp};
 use crate::log::{Batch, Durability};
-use crate::sync::{Condvar, Mutex, PoisonError};
+use crate::sync::{Condvar, Mutex, PoisonError, write};
 
 /// How often the background thread looks for something to do; so much of the
 /// access counts is lost at most when the process dies.
@@ -135,7 +135,7 @@ impl Shared {
         batch.put_setting(NEXT_NAMESPACE, writer.next_namespace.into());
         empty.iter().for_each(|space| batch.remove_namespace(space.id));
         self.log.commit(&batch, Durability::Buffered)?;
-        let mut spaces = self.spaces.write().unwrap_or_else(PoisonError::into_inner);
+        let mut spaces = write(&self.spaces);
         for space in empty {
             spaces.by_id.remove(&space.id);
             spaces.by_name.remove(&space.name);

@@ -13,7 +13,7 @@ use crate::index::Row;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability, Record, Standing};
 use crate::memory::Namespace;
-use crate::sync::{ArcSwap, Mutex, PoisonError, SyncSender, sync_channel};
+use crate::sync::{ArcSwap, Mutex, SyncSender, sync_channel, write};
 use crate::tier::{Admission, Tier};
 
 /// Ids are reserved in the log so many at a time, so that none is given twice,
@@ -414,7 +414,7 @@ impl Shared {
     pub(super) fn add_space(&self, writer: &mut Writer, id: NamespaceId, name: Namespace) {
         let view = ArcSwap::from_pointee(view_of(writer, id));
         let space = Arc::new(Space { id, name: name.clone(), view });
-        let mut spaces = self.spaces.write().unwrap_or_else(PoisonError::into_inner);
+        let mut spaces = write(&self.spaces);
         spaces.by_id.insert(id, space.clone());
         spaces.by_name.insert(name, space);
     }

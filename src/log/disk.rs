@@ -27,7 +27,7 @@ use super::files::{empty_journals, prepare, try_files, wait_until_closed};
 use super::mark::{self, Mark, sync_folder};
 use super::{Batch, Durability, Log, TABLES, Table, Visit, codec, setting_key};
 use crate::error::Error;
-use crate::sync::{Mutex, PoisonError, RwLock, lock};
+use crate::sync::{Mutex, RwLock, lock, read, write};
 
 /// Bytes that wait in memory before they are written as a table.
 const MEMTABLE_BYTES: u64 = 4 << 20;
@@ -114,12 +114,12 @@ impl DiskLog {
         action: &'static str,
         act: impl FnOnce(&Store) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let mut store = read(&self.store);
         if store.is_none() {
             // It could not be opened again after an error; perhaps it can now.
             drop(store);
             self.reopen(|slot| slot.is_none())?;
-            store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+            store = read(&self.store);
         }
         match &*store {
             Some(store) => act(store),
@@ -130,7 +130,7 @@ impl DiskLog {
     /// Opens the store anew if `needed`. One whose worker met a full disk, say,
     /// refuses all writes from then on; opened anew it takes them again.
     fn reopen(&self, needed: impl FnOnce(&Option<Store>) -> bool) -> Result<(), Error> {
-        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = write(&self.store);
         if needed(&slot) {
             *slot = None;
             wait_until_closed(&self.path).map_err(|error| Error::io(&self.path, error))?;
@@ -247,7 +247,7 @@ impl DiskLog {
 
     /// Nobody reads or commits meanwhile.
     fn tidy_once(&self, action: &'static str, reopen: bool, compact: bool) -> Result<(), Error> {
-        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = write(&self.store);
         let Some(store) = &*slot else { return Ok(()) };
         contained(&self.path, action, || {
             store.flush()?;

@@ -25,7 +25,7 @@ use self::span::{Changes, Content, Span};
 use super::{Batch, DiskLog, Durability, Log, Table, Visit, mark, setting_key};
 use crate::bucket::{Bucket, Created};
 use crate::error::Error;
-use crate::sync::{Mutex, PoisonError, RwLock, lock};
+use crate::sync::{Mutex, RwLock, lock, read, write};
 
 /// The number of the log, in the local copy.
 const LOG: &str = "object log";
@@ -155,7 +155,7 @@ impl ObjectLog {
             return Err(self.fence(head));
         }
         // What was not worth a commit of its own, and what the copy lacks.
-        let noted = self.overlay.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let noted = read(&self.overlay).clone();
         self.settle(head, writer)?;
         let mut all = head.undo.clone();
         all.extend(noted.clone());
@@ -167,7 +167,7 @@ impl ObjectLog {
                 head.heard = Some(SystemTime::now());
                 head.undo.clear();
                 let copied = self.copy(&content.changes, head);
-                let mut overlay = self.overlay.write().unwrap_or_else(PoisonError::into_inner);
+                let mut overlay = write(&self.overlay);
                 match copied {
                     Ok(()) => overlay.retain(|key, value| noted.get(key) != Some(value)),
                     // It is committed all the same. The copy gets it with the next
@@ -232,7 +232,7 @@ enum Made {
 
 impl Log for ObjectLog {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        let overlay = read(&self.overlay);
         if !overlay.is_empty()
             && let Some(value) = overlay.get(&(table, key.to_vec()))
         {
@@ -243,7 +243,7 @@ impl Log for ObjectLog {
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        let overlay = read(&self.overlay);
         let from = overlay.range((table, prefix.to_vec())..);
         let over: Overlay = from
             .take_while(|((of, key), _)| *of == table && key.starts_with(prefix))
@@ -272,14 +272,14 @@ impl Log for ObjectLog {
         match self.writer {
             Some(writer) => self.append(&mut lock(&self.head), writer, changes),
             None => {
-                self.overlay.write().unwrap_or_else(PoisonError::into_inner).extend(changes);
+                write(&self.overlay).extend(changes);
                 Ok(())
             }
         }
     }
 
     fn note(&self, batch: &Batch) -> Result<(), Error> {
-        self.overlay.write().unwrap_or_else(PoisonError::into_inner).extend(changes(batch));
+        write(&self.overlay).extend(changes(batch));
         Ok(())
     }
 
@@ -301,7 +301,7 @@ impl Log for ObjectLog {
     fn close(&self) -> Result<(), Error> {
         if let Some(writer) = self.writer {
             let mut head = lock(&self.head);
-            let noted = !self.overlay.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+            let noted = !read(&self.overlay).is_empty();
             if (noted || head.doubt.is_some()) && !head.fenced {
                 self.append(&mut head, writer, Changes::new())?;
             }

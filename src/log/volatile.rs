@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Batch, Durability, Log, Table, Visit};
 use crate::error::Error;
-use crate::sync::{PoisonError, RwLock};
+use crate::sync::{RwLock, read, write};
 
 type Values = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
@@ -16,12 +16,12 @@ pub struct VolatileLog {
 
 impl Log for VolatileLog {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        let values = read(&self.values);
         Ok(values.get(&(table, key.to_vec())).cloned())
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        let values = read(&self.values);
         let from = values.range((table, prefix.to_vec())..);
         for ((_, key), value) in from.take_while(|((t, key), _)| *t == table && key.starts_with(prefix)) {
             visit(key, value)?;
@@ -30,7 +30,7 @@ impl Log for VolatileLog {
     }
 
     fn commit(&self, batch: &Batch, _durability: Durability) -> Result<(), Error> {
-        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        let mut values = write(&self.values);
         for (table, key, value) in &batch.changes {
             match value {
                 Some(value) => values.insert((*table, key.clone()), value.clone()),

@@ -44,7 +44,7 @@ use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, Log};
 use crate::remote::{Limits, Traffic};
-use crate::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, read, write};
 
 /// The name under which the log keeps the store's number in the database.
 const STORE: &str = "postgres store";
@@ -152,11 +152,11 @@ impl PostgresTier {
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Present> {
-        self.present.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.present)
     }
 
     fn present(&self) -> RwLockWriteGuard<'_, Present> {
-        self.present.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.present)
     }
 
     fn next_seq(&mut self) -> Seq {
@@ -230,13 +230,13 @@ fn load(client: &Client, limits: Limits, table: &Table) -> Result<Kept, Error> {
     client.with_connection("open", limits, move |mut connection: Connection| {
         let table = table.clone();
         async move {
-            let kept = read(&mut connection, &table).await?;
+            let kept = take_over(&mut connection, &table).await?;
             Ok((kept, connection))
         }
     })
 }
 
-async fn read(connection: &mut Connection, table: &Table) -> Result<Kept, CallError> {
+async fn take_over(connection: &mut Connection, table: &Table) -> Result<Kept, CallError> {
     let Table { name, store } = table;
     let epoch = fastrand::i64(..);
     let transaction = connection.transaction().await?;

@@ -16,7 +16,7 @@ use crate::index::postings::MAX_WEIGHT;
 use crate::index::{RowFilter, Scored, TextQuery, TopK, cascade};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::Log;
-use crate::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, lock};
+use crate::sync::{Mutex, RwLock, RwLockReadGuard, lock, read};
 use crate::tier::{Method, Search, Target, TierBytes, TierView};
 
 /// Terms behind the rarest that are looked for in pairs.
@@ -53,7 +53,7 @@ pub(super) struct PostgresView {
 
 impl PostgresView {
     fn present(&self) -> RwLockReadGuard<'_, Present> {
-        self.present.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.present)
     }
 
     /// What every row has to fulfil that a search gives.
