@@ -91,18 +91,21 @@ impl Bucket {
             "file" => Ok(Arc::new(LocalFileSystem::new().with_fsync(true))),
             "s3" => {
                 let builder = AmazonS3Builder::from_env().with_url(place).with_retry(retry);
-                let set = |builder: AmazonS3Builder, key, value| builder.with_config(key, value);
-                overlaid(builder, settings, set).build().map(|store| Arc::new(store) as _)
+                overlaid(builder, settings, AmazonS3Builder::with_config)
+                    .build()
+                    .map(|store| Arc::new(store) as _)
             }
             "gs" => {
                 let builder = GoogleCloudStorageBuilder::from_env().with_url(place).with_retry(retry);
-                let set = |builder: GoogleCloudStorageBuilder, key, value| builder.with_config(key, value);
-                overlaid(builder, settings, set).build().map(|store| Arc::new(store) as _)
+                overlaid(builder, settings, GoogleCloudStorageBuilder::with_config)
+                    .build()
+                    .map(|store| Arc::new(store) as _)
             }
             "az" => {
                 let builder = MicrosoftAzureBuilder::from_env().with_url(place).with_retry(retry);
-                let set = |builder: MicrosoftAzureBuilder, key, value| builder.with_config(key, value);
-                overlaid(builder, settings, set).build().map(|store| Arc::new(store) as _)
+                overlaid(builder, settings, MicrosoftAzureBuilder::with_config)
+                    .build()
+                    .map(|store| Arc::new(store) as _)
             }
             _ => return Err(refused(&url)),
         };

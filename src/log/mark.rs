@@ -27,6 +27,11 @@ const HASHED: usize = 17;
 /// The name of the mark's setting in the catalogue.
 pub(super) const SETTING: &str = "log";
 
+/// A number that nobody else has, not on another machine either.
+pub(super) fn random_number() -> u64 {
+    RandomState::new().hash_one(Timestamp::now())
+}
+
 /// What a log says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -39,8 +44,7 @@ pub(super) struct Mark {
 impl Mark {
     /// The mark of a log that is made now.
     pub(super) fn new() -> Self {
-        let number = RandomState::new().hash_one(Timestamp::now());
-        Self { number, closed: false }
+        Self { number: random_number(), closed: false }
     }
 
     /// Where the mark of the log in `folder` lies.

@@ -3,9 +3,9 @@
 //! A segment holds the ids, sketches and inverted lists of its memories as they
 //! stand in RAM elsewhere, and their records in small compressed blocks. Files
 //! never change: what is forgotten is noted in the log, and gone from the disk
-//! when [`Tier::upkeep`] has rewritten the segment. A file that is damaged or
-//! missing is fetched from the [`Depot`], if there is one, or made anew from the
-//! log.
+//! when [`Tier::upkeep`] has rewritten the segment. A file that is missing or cut is
+//! fetched from the [`Depot`], if there is one; without one, and when its content is
+//! damaged, it is made anew from the log.
 
 mod archive;
 mod depot;
@@ -14,7 +14,7 @@ mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,10 +90,11 @@ impl ColdTier {
         batch: &mut Batch,
     ) -> Result<(Self, Vec<PathBuf>), Error> {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        let segments = log.segments()?;
         let mut tier = Self {
             folder: folder.to_path_buf(),
             depot,
-            entries: log.segments()?.into_iter().collect(),
+            entries: segments.iter().copied().collect(),
             encoder,
             shards: HashMap::new(),
             next_number: 0,
@@ -103,8 +104,7 @@ impl ColdTier {
         };
         tier.fetch_missing()?;
         let (mut known, mut damaged) = (HashSet::new(), Vec::new());
-        let entries: BTreeMap<u64, SegmentEntry> = tier.entries.clone().into_iter().collect();
-        for (number, entry) in entries {
+        for (number, entry) in segments {
             tier.next_number = tier.next_number.max(number + 1);
             let path = format::path(folder, number);
             let dead = log.dead_rows(number)?;

@@ -77,7 +77,7 @@ impl Folds {
         Ok(Self { bucket, state: Arc::default(), empty })
     }
 
-    /// The objects of the log.
+    /// The objects of the log, in the order of their spans.
     ///
     /// # Errors
     /// [`Error::Foreign`] if there are others instead.
@@ -99,15 +99,11 @@ impl Folds {
 
     /// Takes note of all objects of the log.
     pub(super) fn found(&self, listed: &[Listed]) {
-        let spans: Vec<Span> = listed.iter().map(|object| object.span).collect();
-        let needed = chain(&spans, 0);
+        let needed = needed(listed);
         let mut state = lock(&self.state);
-        state.complete = needed.is_ok();
-        let needed = needed.unwrap_or(spans);
-        let (parts, others): (Vec<Listed>, Vec<Listed>) =
-            listed.iter().partition(|object| needed.contains(&object.span));
+        state.complete = needed.is_some();
+        let (parts, others) = needed.unwrap_or_else(|| (listed.to_vec(), Vec::new()));
         state.parts = parts;
-        state.parts.sort_unstable_by_key(|object| object.span);
         state.superseded =
             others.iter().filter(|object| self.may_go(object)).map(|object| object.span).collect();
     }
@@ -183,10 +179,11 @@ impl Folds {
         others.retain(|object| object.span != whole.span && object.span.last <= whole.span.last);
         others.retain(|object| self.may_go(object));
         self.bucket.delete(others.iter().map(|object| object.span.name()).collect())?;
-        let parts = vec![Listed { span: whole.span, bytes, age: Duration::ZERO }];
         let mut state = lock(&self.state);
-        let (own, claimed) = (state.own, state.claimed);
-        *state = State { parts, own, claimed, complete: true, ..State::default() };
+        state.parts = vec![Listed { span: whole.span, bytes, age: Duration::ZERO }];
+        state.recent.clear();
+        state.superseded.clear();
+        state.complete = true;
         Ok(())
     }
 
@@ -210,11 +207,7 @@ impl Folds {
         let mut state = lock(&self.state);
         let first = state.recent.first().map_or(u64::MAX, |(content, _)| content.span.first);
         before.retain(|object| object.span.last < first);
-        let spans: Vec<Span> = before.iter().map(|object| object.span).collect();
-        let needed = chain(&spans, 0).unwrap_or_default();
-        before.retain(|object| needed.contains(&object.span));
-        before.sort_unstable_by_key(|object| object.span);
-        state.parts = before;
+        state.parts = needed(&before).unwrap_or_default().0;
         Ok(())
     }
 
@@ -272,4 +265,12 @@ impl Folds {
         }
         deleted
     }
+}
+
+/// Sets those objects that are the whole log apart from the others, each in the
+/// order given; `None` if a commit is in none of them.
+fn needed(listed: &[Listed]) -> Option<(Vec<Listed>, Vec<Listed>)> {
+    let spans: Vec<Span> = listed.iter().map(|object| object.span).collect();
+    let needed = chain(&spans, 0).ok()?;
+    Some(listed.iter().partition(|object| needed.contains(&object.span)))
 }

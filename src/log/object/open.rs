@@ -1,7 +1,6 @@
 //! Opening the log: the local copy catches up with the objects, and who writes
 //! takes the log over.
 
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -10,7 +9,7 @@ use super::span::{Changes, Content, HEADER_BYTES, Span, chain};
 use super::{Head, LOG, Made, NEXT, ObjectLog};
 use crate::bucket::Bucket;
 use crate::error::Error;
-use crate::key::Timestamp;
+use crate::log::mark::random_number;
 use crate::log::{DiskLog, Log};
 use crate::sync::{Mutex, RwLock, lock};
 
@@ -197,10 +196,6 @@ enum CaughtUp {
     Yes,
     ObjectsWent,
     CopyIsUseless,
-}
-
-fn random_number() -> u64 {
-    RandomState::new().hash_one(Timestamp::now())
 }
 
 /// Opens a local copy; one that is damaged is made anew, for all of it is in the
