@@ -145,37 +145,50 @@ pub fn need(memories: f64, figures: &Figures, workload: &Workload, hits: [f64; 2
     }
 }
 
-/// The share of recalls that find their agent at hand, when each of `machines` has
-/// room for its part of `share` of the agents and keeps those used last, and the
-/// busiest machine's recalls over the mean. Which agents are asked follows a
-/// Zipfian; each is on the machine that rendezvous hashing says.
-pub fn hit_rate(agents: u64, machines: u64, share: f64, seed: u64) -> (f64, f64) {
-    let zipfian = Zipfian::new(agents);
-    let room = ((agents as f64 * share / machines as f64).ceil() as usize).max(1);
-    let mut caches: Vec<Recent> = (0..machines).map(|_| Recent::default()).collect();
-    let mut asked = vec![0usize; machines as usize];
-    let mut random = Random::new(seed);
-    let mut hits = 0;
-    for number in 0..SIMULATED {
-        let agent = zipfian.rank(&mut random);
-        let place = (0..machines).max_by_key(|&machine| mixed(agent, machine)).unwrap_or_default() as usize;
-        let hit = caches.get_mut(place).is_some_and(|cache| cache.touch(agent, room));
-        if number >= SIMULATED / 2 {
-            hits += usize::from(hit);
-            asked.iter_mut().skip(place).take(1).for_each(|count| *count += 1);
-        }
-    }
-    let counted = (SIMULATED - SIMULATED / 2) as f64;
-    let busiest = asked.iter().copied().max().unwrap_or_default() as f64;
-    (hits as f64 / counted, busiest / (counted / machines as f64))
+/// Agents on machines: each is on the one that rendezvous hashing says, and which are
+/// asked follows a Zipfian.
+pub struct Placement {
+    machines: usize,
+    zipfian: Zipfian,
+    /// The machine of each agent.
+    places: Vec<usize>,
 }
 
-/// A hash of an agent and a machine (the finaliser of SplitMix64).
-fn mixed(agent: u64, machine: u64) -> u64 {
-    let mut x = agent.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ machine.wrapping_mul(0xd1b5_4a32_d192_ed03);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+impl Placement {
+    /// Places agents.
+    pub fn new(agents: u32, machines: u32) -> Self {
+        let weight =
+            |agent: u32, machine: u32| Random::new(u64::from(agent) << 32 | u64::from(machine)).next_u64();
+        let place = |agent| (0..machines).max_by_key(|&machine| weight(agent, machine)).unwrap_or_default();
+        Self {
+            machines: machines as usize,
+            zipfian: Zipfian::new(agents.into()),
+            places: (0..agents).map(|agent| place(agent) as usize).collect(),
+        }
+    }
+
+    /// The share of recalls that find their agent at hand, when each machine has room
+    /// for its part of `share` of the agents and keeps those used last, and the recalls
+    /// of the busiest machine over the mean.
+    pub fn hit_rate(&self, share: f64, seed: u64) -> (f64, f64) {
+        let room = ((self.places.len() as f64 * share / self.machines as f64).ceil() as usize).max(1);
+        let mut caches: Vec<Recent> = (0..self.machines).map(|_| Recent::default()).collect();
+        let mut asked = vec![0usize; self.machines];
+        let mut random = Random::new(seed);
+        let mut hits = 0;
+        for number in 0..SIMULATED {
+            let agent = self.zipfian.rank(&mut random);
+            let place = self.places.get(agent as usize).copied().unwrap_or_default();
+            let hit = caches.get_mut(place).is_some_and(|cache| cache.touch(agent, room));
+            if number >= SIMULATED / 2 {
+                hits += usize::from(hit);
+                asked.iter_mut().skip(place).take(1).for_each(|count| *count += 1);
+            }
+        }
+        let counted = (SIMULATED - SIMULATED / 2) as f64;
+        let busiest = asked.iter().copied().max().unwrap_or_default() as f64;
+        (hits as f64 / counted, busiest / (counted / self.machines as f64))
+    }
 }
 
 /// The agents that were used last.
@@ -203,7 +216,7 @@ impl Recent {
 }
 
 /// The numbers of memories on the page, and the machines that agents are placed on.
-const SIZES: [(&str, f64, u64); 3] = [("1M", 1e6, 1), ("100M", 1e8, 8), ("1B", 1e9, 64)];
+const SIZES: [(f64, u32); 3] = [(1e6, 1), (1e8, 8), (1e9, 64)];
 
 /// The page: what was measured, what is assumed, the arithmetic, the simulation.
 pub fn page(figures: &Figures, workload: &Workload) -> String {
@@ -240,10 +253,10 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
         bytes(workload.machine[1]),
         bytes(workload.machine[2]),
     );
-    let needs = SIZES.map(|(_, memories, machines)| {
-        let agents = (memories / each) as u64;
-        let hits = [workload.open, workload.copied].map(|share| hit_rate(agents, machines, share, 1).0);
-        need(memories, figures, workload, hits)
+    let placements = SIZES.map(|(memories, machines)| Placement::new((memories / each) as u32, machines));
+    let needs = placements.each_ref().map(|placement| {
+        let hits = [workload.open, workload.copied].map(|share| placement.hit_rate(share, 1).0);
+        need(placement.places.len() as f64 * each, figures, workload, hits)
     });
     page.push_str(include_str!("sizing/needs.md"));
     let mut column = |name: &str, cell: &dyn Fn(&Need) -> String| {
@@ -265,8 +278,8 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
     column("bytes a second from the bucket: fetched x an agent's bytes", &|need| bytes(need.traffic));
     page.push_str(include_str!("sizing/simulation.md"));
     for share in SHARES {
-        let cells = SIZES.map(|(_, memories, machines)| {
-            let (hits, busiest) = hit_rate((memories / each) as u64, machines, share, 1);
+        let cells = placements.each_ref().map(|placement| {
+            let (hits, busiest) = placement.hit_rate(share, 1);
             format!("{:.1} %, busiest {busiest:.2}", hits * 100.0)
         });
         row(&mut page, &format!("{:.0} %", share * 100.0), &cells);
@@ -303,13 +316,14 @@ mod tests {
 
     #[test]
     fn room_for_all_agents_misses_each_once_at_most() {
-        let (hits, busiest) = hit_rate(1_000, 4, 1.0, 1);
+        let (hits, busiest) = Placement::new(1_000, 4).hit_rate(1.0, 1);
         assert!(hits > 0.98 && busiest >= 1.0, "{hits} {busiest}");
     }
 
     #[test]
     fn more_room_finds_more_and_frequent_agents_are_found_with_little() {
-        let rates: Vec<f64> = [0.01, 0.1, 0.5].map(|share| hit_rate(1_000, 2, share, 1).0).into();
+        let rates: Vec<f64> =
+            [0.01, 0.1, 0.5].map(|share| Placement::new(1_000, 2).hit_rate(share, 1).0).into();
         assert!(rates.is_sorted() && rates[0] > 0.1 && rates[2] > 0.8, "{rates:?}");
     }
 
