@@ -22,6 +22,9 @@
 #[path = "remote/bucket.rs"]
 mod bucket;
 mod common;
+#[cfg(feature = "postgres")]
+#[path = "../tests/common/database.rs"]
+mod database;
 #[path = "remote/delayed.rs"]
 mod delayed;
 #[path = "remote/elsewhere.rs"]
@@ -44,7 +47,6 @@ use std::time::Duration;
 use common::{Fixture, Latency, Sampling, Stock, criterion, new_texts};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkId, Criterion, SamplingMode};
-use mnemocore::harness::load::workers_from_env;
 use mnemocore::remote::Traffic;
 use mnemocore::{MemoryId, Query};
 
@@ -99,17 +101,13 @@ struct Bench {
 impl Bench {
     fn from_args() -> Self {
         let latency = Latency::from_args();
-        let workers = workers_from_env().unwrap_or_else(|error| {
-            eprintln!("error: {error}");
-            std::process::exit(2);
-        });
         let sampling = Sampling {
             samples: 10,
             warm_up: Duration::from_millis(1),
             measurement: Duration::from_millis(latency.profile.choose(200, 2_000, 4_000)),
         };
         let slow = criterion(WallTime, sampling, latency.profile, &latency.arguments);
-        Self { latency, slow, workers }
+        Self { latency, slow, workers: common::workers() }
     }
 
     fn test(&self) -> bool {

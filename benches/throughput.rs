@@ -40,7 +40,6 @@ use common::{Latency, Sampling, criterion};
 use criterion::Criterion;
 use criterion::measurement::WallTime;
 use mnemocore::harness::load::mix::Mix;
-use mnemocore::harness::load::workers_from_env;
 use mnemocore::harness::profile::Profile;
 use tokio::runtime::Runtime;
 
@@ -76,17 +75,13 @@ struct Bench {
 impl Bench {
     fn from_args() -> Self {
         let latency = Latency::from_args();
-        let workers = workers_from_env().unwrap_or_else(|error| {
-            eprintln!("error: {error}");
-            std::process::exit(2);
-        });
         let (profile, test) = (latency.profile, latency.arguments.test);
         let runtime = tokio::runtime::Builder::new_multi_thread().build();
         Self {
             load: criterion(WallTime, Sampling::load(profile), profile, &latency.arguments),
             runtime: runtime.expect("threads for a runtime"),
             memories: if test { 300 } else { profile.choose(2_000, 20_000, 1_000_000) },
-            workers,
+            workers: common::workers(),
             tiered: OnceCell::new(),
             latency,
         }

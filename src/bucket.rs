@@ -167,7 +167,7 @@ impl Bucket {
     fn write(&self, name: &str, content: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>, Error> {
         let (bucket, path) = (self.clone(), self.path(name));
         let payload = PutPayload::from(content);
-        let limits = Limits { call: self.limits.call_with(payload.content_length() as u64), ..self.limits };
+        let limits = Limits { call: self.call_with(payload.content_length() as u64), ..self.limits };
         self.finish(wait(async move {
             let call = || {
                 bucket.counter.request(payload.content_length());
@@ -223,7 +223,7 @@ impl Bucket {
             let options = GetOptions { range: range.clone(), ..GetOptions::default() };
             let answer = in_time(self.limits.call, self.store.get_opts(&path, options)).await?;
             let expected = answer.range.end - answer.range.start;
-            let content = in_time(self.limits.call_with(expected), answer.bytes()).await?;
+            let content = in_time(self.call_with(expected), answer.bytes()).await?;
             self.counter.answer(content.len());
             if content.len() as u64 != expected {
                 let source = format!("{} bytes of {expected}", content.len()).into();
@@ -280,6 +280,11 @@ impl Bucket {
             attempt(bucket.limits, &bucket.name, "delete objects", passes, call).await
         })?)?
         .map_err(|error| self.refused(error))
+    }
+
+    /// What one call may take that carries so many bytes.
+    fn call_with(&self, bytes: u64) -> Duration {
+        self.limits.call.saturating_add(Duration::from_micros(bytes))
     }
 
     fn path(&self, name: &str) -> Path {

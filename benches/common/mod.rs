@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion, SamplingMode};
 use mnemocore::harness::benchmark::{Benchmark, Failure};
+use mnemocore::harness::load::workers_from_env;
 use mnemocore::harness::measure::Latencies;
 use mnemocore::harness::profile::{Arguments, Profile};
 
@@ -107,7 +108,19 @@ pub fn criterion<M: Measurement>(
 
 /// The profile that the environment asks for; ends the process if it is unknown.
 pub fn profile() -> Profile {
-    Profile::from_env().unwrap_or_else(|error| {
+    asked_for(Profile::from_env())
+}
+
+/// The numbers of workers that the environment asks for; ends the process if they
+/// cannot be read.
+pub fn workers() -> Vec<usize> {
+    asked_for(workers_from_env())
+}
+
+/// What the environment asks for. A typing error ends the process, and does not run
+/// for an hour.
+fn asked_for<T, E: Display>(read: Result<T, E>) -> T {
+    read.unwrap_or_else(|error| {
         eprintln!("error: {error}");
         std::process::exit(2);
     })

@@ -1,20 +1,14 @@
 //! WARM in a PostgreSQL database with pgvector.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::time::Duration;
 
-use mnemocore::encoder::Encoder;
 use mnemocore::harness::measure::Kind;
-use mnemocore::log::{Batch, DiskLog, Durability, Log};
-use mnemocore::tier::cold::ColdTier;
-use mnemocore::tier::hot::HotTier;
-use mnemocore::tier::postgres::{Database, PostgresTier};
-use mnemocore::{Config, Engine, Error, Parts, TierKind};
-use tempfile::TempDir;
+use mnemocore::{Config, TierKind};
 use tokio_postgres::NoTls;
 
 use crate::common::{Recorder, Stock, temporary_folder};
+use crate::database::open;
 use crate::elsewhere::{Opened, Remote};
 use crate::proxy::Proxy;
 
@@ -91,26 +85,12 @@ impl Remote for Postgres {
     fn open(&self, _purpose: &str, stock: Stock, delay: Duration) -> Opened {
         let files = temporary_folder();
         let config = stock.config();
-        let engine = open(&files, &config, &self.connection).unwrap_or_else(|error| panic!("{error}"));
+        let engine = open(files.path(), &config, &self.connection).unwrap_or_else(|error| panic!("{error}"));
         stock.fill_in(&engine).expect("room for a store");
         drop(engine);
         let connection = if delay.is_zero() { self.connection.clone() } else { self.behind(delay) };
         let config = Config { background: true, ..config };
-        let engine = open(&files, &config, &connection).unwrap_or_else(|error| panic!("{error}"));
+        let engine = open(files.path(), &config, &connection).unwrap_or_else(|error| panic!("{error}"));
         Opened { engine, stock, traffic: Box::new(|engine| engine.traffic(TierKind::Warm)), files }
     }
-}
-
-/// Opens the store in `folder`, with WARM in the database.
-fn open(folder: &TempDir, config: &Config, connection: &str) -> Result<Engine, Error> {
-    let log: Arc<dyn Log> = Arc::new(DiskLog::open(&folder.path().join("log"), config.log_cache_bytes)?);
-    let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
-    let mut batch = Batch::default();
-    let database = Database::parse(connection)?;
-    let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, &mut batch)?;
-    let (cold, _) = ColdTier::open(&folder.path().join("cold"), None, encoder.clone(), &log, &mut batch)?;
-    log.commit(&batch, Durability::Buffered)?;
-    let hot = HotTier::new(encoder.clone());
-    let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
-    Engine::from_parts(config.clone(), parts)
 }

@@ -25,13 +25,19 @@ fn fill(engine: &Engine, numbers: std::ops::Range<usize>) -> Vec<MemoryId> {
     engine.store_batch(numbers.map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap()
 }
 
+/// A new store of sixty memories in all tiers, still open.
+fn spread(objects: &Arc<Faulty>, cache: &Path) -> Engine {
+    let engine = open(objects, cache);
+    fill(&engine, 0..60);
+    engine.consolidate().unwrap();
+    engine
+}
+
 #[test]
 fn memories_of_all_tiers_are_there_again_on_another_machine() {
     let objects = Faulty::new(1);
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let engine = open(&objects, here.path());
-    fill(&engine, 0..60);
-    engine.consolidate().unwrap();
+    let engine = spread(&objects, here.path());
     let stats = engine.stats();
     assert!(stats.memories.iter().all(|&count| count > 0), "{stats:?}");
     drop(engine);
@@ -45,9 +51,7 @@ fn memories_of_all_tiers_are_there_again_on_another_machine() {
 fn a_segment_that_is_gone_from_the_bucket_is_made_anew() {
     let objects = Faulty::new(1);
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let engine = open(&objects, here.path());
-    fill(&engine, 0..60);
-    engine.consolidate().unwrap();
+    let engine = spread(&objects, here.path());
     drop(engine);
     let segments: Vec<String> =
         objects.contents().into_iter().map(|(name, _)| name).filter(|name| name.contains("/cold/")).collect();

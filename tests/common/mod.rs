@@ -10,6 +10,15 @@ use std::path::{Path, PathBuf};
 use mnemocore::hdv::Dimension;
 use mnemocore::{Config, Engine, MemoryId, Method, Namespace, NewMemory, Query};
 
+/// Whether the tests that need the server `name` are to be left out.
+pub(crate) fn skips(name: &str) -> bool {
+    let skips = std::env::var("MNEMO_SKIP").is_ok_and(|names| names.split(',').any(|own| own == name));
+    if skips {
+        eprintln!("left out: MNEMO_SKIP names {name}");
+    }
+    skips
+}
+
 /// Small vectors, small tiers and no background thread.
 pub(crate) fn tiny() -> Config {
     Config {

@@ -2,22 +2,21 @@
 //! whose WARM is in it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+#[path = "database.rs"]
+mod database;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use mnemocore::encoder::Encoder;
-use mnemocore::log::{Batch, DiskLog, Durability, Log};
 use mnemocore::remote::Limits;
-use mnemocore::tier::cold::ColdTier;
-use mnemocore::tier::hot::HotTier;
-use mnemocore::tier::postgres::{Database, PostgresTier};
-use mnemocore::{Config, Engine, Error, Parts};
+
+pub(crate) use self::database::open;
 
 /// Prints where the package keeps the programs, without running any of it.
 const PACKAGE: &str = "import importlib.util as u; \
@@ -65,8 +64,7 @@ fn programs() -> Option<PathBuf> {
 impl Server {
     /// A new one; `None` if the tests are told to do without.
     pub(crate) fn start() -> Option<Self> {
-        if std::env::var("MNEMO_SKIP").is_ok_and(|names| names.split(',').any(|name| name == "postgres")) {
-            eprintln!("left out: MNEMO_SKIP names postgres");
+        if crate::common::skips("postgres") {
             return None;
         }
         let bin = programs().unwrap_or_else(|| {
@@ -208,17 +206,3 @@ fn is_root() -> bool {
 /// Time limits that a test can wait for.
 pub(crate) const QUICK: Limits =
     Limits { call: Duration::from_millis(1_500), attempts: 2, pause: Duration::from_millis(20) };
-
-/// Opens the store in `folder`, with WARM in the database that `connection` names.
-pub(crate) fn open(folder: &Path, config: &Config, connection: &str) -> Result<Engine, Error> {
-    let log: Arc<dyn Log> = Arc::new(DiskLog::open(&folder.join("log"), config.log_cache_bytes)?);
-    let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
-    let mut batch = Batch::default();
-    let database = Database::parse(connection)?;
-    let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, &mut batch)?;
-    let (cold, _) = ColdTier::open(&folder.join("cold"), None, encoder.clone(), &log, &mut batch)?;
-    log.commit(&batch, Durability::Buffered)?;
-    let hot = HotTier::new(encoder.clone());
-    let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
-    Engine::from_parts(config.clone(), parts)
-}

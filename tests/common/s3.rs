@@ -23,8 +23,7 @@ impl S3 {
     /// # Panics
     /// If there is none, so that nobody takes a test for passed that did not run.
     pub(crate) fn start() -> Option<Self> {
-        if std::env::var("MNEMO_SKIP").is_ok_and(|names| names.split(',').any(|name| name == "s3")) {
-            println!("left out: the tests against a server that speaks S3");
+        if crate::common::skips("s3") {
             return None;
         }
         let program = std::env::var("MNEMO_MOTO").unwrap_or_else(|_| "moto_server".into());

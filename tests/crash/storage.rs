@@ -1,6 +1,6 @@
 //! Where the memories are of processes that are killed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fastrand::Rng;
 use mnemocore::{Config, Engine};
@@ -53,7 +53,7 @@ pub(crate) struct Objects {
 #[cfg(feature = "object-store")]
 impl Storage for Objects {
     fn place(&self) -> PathBuf {
-        Path::new(self.bucket.name()).into()
+        self.bucket.name().into()
     }
 
     fn variables(&self) -> Vec<(&'static str, String)> {
@@ -97,7 +97,9 @@ impl Storage for WarmElsewhere {
 
     /// Also from a copy, which takes the rows of the store over.
     fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
-        let open = |folder: &Path| super::postgres::open(folder, &config, &self.server.connection()).unwrap();
+        let open = |folder: &std::path::Path| {
+            super::postgres::open(folder, &config, &self.server.connection()).unwrap()
+        };
         if random.bool() {
             check(&open(self.folder.path()));
         } else {

@@ -1,0 +1,25 @@
+//! Engines whose WARM is in a database that is named in the program.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mnemocore::encoder::Encoder;
+use mnemocore::log::{Batch, DiskLog, Durability, Log};
+use mnemocore::tier::cold::ColdTier;
+use mnemocore::tier::hot::HotTier;
+use mnemocore::tier::postgres::{Database, PostgresTier};
+use mnemocore::{Config, Engine, Error, Parts};
+
+/// Opens the store in `folder`, with WARM in the database that `connection` names.
+pub(crate) fn open(folder: &Path, config: &Config, connection: &str) -> Result<Engine, Error> {
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(&folder.join("log"), config.log_cache_bytes)?);
+    let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
+    let mut batch = Batch::default();
+    let database = Database::parse(connection)?;
+    let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, &mut batch)?;
+    let (cold, _) = ColdTier::open(&folder.join("cold"), None, encoder.clone(), &log, &mut batch)?;
+    log.commit(&batch, Durability::Buffered)?;
+    let hot = HotTier::new(encoder.clone());
+    let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
+    Engine::from_parts(config.clone(), parts)
+}
