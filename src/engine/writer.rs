@@ -375,15 +375,12 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        let (stay, leave): (Vec<_>, Vec<_>) = std::mem::take(&mut group.evicted)
-            .into_iter()
-            .partition(|(_, entry): &(MemoryId, Entry)| away.contains(&entry.namespace));
-        stay.into_iter().for_each(|(id, entry)| writer.note(id, entry));
-        for (id, entry) in &leave {
+        let stays = |(_, entry): &mut (MemoryId, Entry)| away.contains(&entry.namespace);
+        group.evicted.extract_if(.., stays).for_each(|(id, entry)| writer.note(id, entry));
+        for (id, entry) in &group.evicted {
             let standing = Standing { tier: TierKind::Warm, accesses: entry.accesses };
             group.batch.put_standing(*id, standing);
         }
-        group.evicted = leave;
         Ok(())
     }
 
