@@ -40,8 +40,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Fresh processes that look at one store: it takes five for a median of a small
-/// store in COLD that stays within a few per cent. Half of Criterion's samples.
+/// Fresh processes that look at one store: the median of a small store in COLD stays
+/// within 4 % then. Half of Criterion's samples.
 const PROCESSES: usize = 5;
 /// Texts that are encoded to see what their words take.
 const ENCODED: usize = 20_000;

@@ -32,9 +32,12 @@ const FEW_TOKENS: usize = 64 << 10;
 /// seem to take less than an empty one; nothing compares itself with 0.
 const LEAST_BYTES: u64 = 4096;
 
-/// Processes that look at an empty engine. Some hold 50 KB more than others, a
-/// quarter of what a thousand memories in COLD take.
+/// Processes that look at an empty engine: they differ by some pages.
 const EMPTY_PROCESSES: usize = 5;
+/// Keeps glibc to one arena. Whether a second thread opens another is a race, and half
+/// of the processes would hold 128 KB more than the others: as much as 5,000 memories
+/// in COLD take. Other allocators do not know the variable.
+const ONE_ARENA: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
 
 /// Whether [`serve`] was called, so that a second process answers.
 static SERVED: AtomicBool = AtomicBool::new(false);
@@ -144,16 +147,19 @@ impl Probe {
         if !SERVED.load(Ordering::Relaxed) {
             return Err(ProbeError::NotServed);
         }
-        let task = serde_json::to_string(self)?;
-        let output = env::current_exe().and_then(|program| {
-            let mut command = Command::new(program);
-            tied::tie(&mut command);
-            command.env(TASK, task).output()
-        })?;
+        let output = self.command(&env::current_exe()?)?.output()?;
         if !output.status.success() {
             return Err(ProbeError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// What starts `program` again to answer.
+    fn command(&self, program: &Path) -> Result<Command, ProbeError> {
+        let mut command = Command::new(program);
+        tied::tie(&mut command);
+        command.env(TASK, serde_json::to_string(self)?).env(ONE_ARENA.0, ONE_ARENA.1);
+        Ok(command)
     }
 
     /// Measures an empty store in a temporary folder within `scratch`, in several
@@ -282,6 +288,14 @@ mod tests {
         let error = Probe::empty(Dimension::default(), &env::temp_dir()).unwrap_err();
         assert!(matches!(error, ProbeError::NotServed), "{error}");
         assert!(error.to_string().contains("first line of `main`"), "{error}");
+    }
+
+    #[test]
+    fn every_process_that_is_measured_has_one_arena() {
+        let probe = Probe::new(Stock::new(TierKind::Cold, 30), Path::new("store"));
+        let command = probe.command(Path::new("program")).unwrap();
+        let [name, value] = [ONE_ARENA.0, ONE_ARENA.1].map(std::ffi::OsStr::new);
+        assert!(command.get_envs().any(|set| set == (name, Some(value))), "{command:?}");
     }
 
     #[test]
