@@ -3,7 +3,6 @@
 
 use std::fmt::Display;
 use std::future::Future;
-use std::path::Path as FilePath;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,12 @@ use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
 
 /// Objects that are read or deleted at the same time.
 const AT_ONCE: usize = 8;
+
+// What an error says that was to be done.
+const WRITE: &str = "write an object";
+const READ: &str = "read an object";
+const LIST: &str = "list objects";
+const DELETE: &str = "delete objects";
 
 /// A folder in object storage.
 ///
@@ -155,13 +160,13 @@ impl Bucket {
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(Created::Exists)
             }
-            Err(error) => Err(self.refused(error)),
+            Err(error) => Err(self.refused(WRITE, &error)),
         }
     }
 
     /// Makes an object, or replaces it.
     pub(crate) fn put(&self, name: &str, content: Vec<u8>) -> Result<(), Error> {
-        self.write(name, content, PutMode::Overwrite)?.map_err(|error| self.refused(error))
+        self.write(name, content, PutMode::Overwrite)?.map_err(|error| self.refused(WRITE, &error))
     }
 
     fn write(&self, name: &str, content: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>, Error> {
@@ -174,7 +179,7 @@ impl Bucket {
                 let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
                 bucket.store.put_opts(&path, payload.clone(), options)
             };
-            attempt(limits, &bucket.name, "write an object", passes, call).await.map(drop)
+            attempt(limits, &bucket.name, WRITE, passes, call).await.map(drop)
         })?)
     }
 
@@ -208,7 +213,7 @@ impl Bucket {
         let content = |answer| match self.finish(answer)? {
             Ok(content) => Ok(Some(content)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.refused(error)),
+            Err(error) => Err(self.refused(READ, &error)),
         };
         read.into_iter().map(content).collect()
     }
@@ -233,7 +238,7 @@ impl Bucket {
         };
         // What a call may take shows when the size of the object is known.
         let limits = Limits { call: Duration::MAX, ..self.limits };
-        attempt(limits, &self.name, "read an object", passes, call).await
+        attempt(limits, &self.name, READ, passes, call).await
     }
 
     /// What is in a folder of the bucket, in the order of names.
@@ -244,7 +249,7 @@ impl Bucket {
                 bucket.counter.request(0);
                 bucket.store.list(Some(&path)).try_collect::<Vec<_>>()
             };
-            attempt(bucket.limits, &bucket.name, "list objects", passes, call).await
+            attempt(bucket.limits, &bucket.name, LIST, passes, call).await
         })?)?;
         let prefix = self.path(folder);
         let now = std::time::SystemTime::now();
@@ -255,7 +260,7 @@ impl Bucket {
             parts.next().is_none().then_some(Object { name, bytes: meta.size, age })
         };
         let mut objects: Vec<Object> =
-            listed.map_err(|error| self.refused(error))?.into_iter().filter_map(object).collect();
+            listed.map_err(|error| self.refused(LIST, &error))?.into_iter().filter_map(object).collect();
         objects.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(objects)
     }
@@ -277,9 +282,9 @@ impl Bucket {
                 };
                 bucket.store.delete_stream(paths).map(gone).try_collect::<()>()
             };
-            attempt(bucket.limits, &bucket.name, "delete objects", passes, call).await
+            attempt(bucket.limits, &bucket.name, DELETE, passes, call).await
         })?)?
-        .map_err(|error| self.refused(error))
+        .map_err(|error| self.refused(DELETE, &error))
     }
 
     /// What one call may take that carries so many bytes.
@@ -306,16 +311,8 @@ impl Bucket {
         }
     }
 
-    fn refused(&self, error: object_store::Error) -> Error {
-        let kind = match &error {
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                std::io::ErrorKind::PermissionDenied
-            }
-            object_store::Error::NotFound { .. } => std::io::ErrorKind::NotFound,
-            _ => std::io::ErrorKind::Other,
-        };
-        let source = std::io::Error::new(kind, without_queries(&error.to_string()));
-        Error::io(FilePath::new(&self.name), source)
+    fn refused(&self, action: &'static str, error: &object_store::Error) -> Error {
+        Error::Refused { what: self.name.clone(), action, message: without_queries(&error.to_string()) }
     }
 }
 

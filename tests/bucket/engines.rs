@@ -229,6 +229,32 @@ fn while_the_bucket_is_away_stores_are_refused_recalls_answered_and_nothing_is_l
 }
 
 #[test]
+fn what_the_bucket_forbids_is_told_at_once_and_nothing_is_lost() {
+    let objects = Faulty::new(1);
+    let here = tempfile::tempdir().unwrap();
+    let engine = open(&objects, here.path());
+    let ids = fill(&engine, 0..60);
+    objects.forbid(true);
+    let error = engine.store(note("refused")).unwrap_err();
+    assert!(matches!(&error, Error::Refused { action: "write an object", .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.starts_with("test://agents/anna: refused to write an object: "), "{text}");
+    assert!(text.contains("a role has expired"), "{text}");
+    assert!(matches!(engine.forget(ids[0]), Err(Error::Refused { .. })));
+    assert!(matches!(engine.consolidate(), Err(Error::Refused { .. })));
+    let opened = Engine::open_bucket(objects.bucket(LIMITS), config(here.path())).map(drop);
+    assert!(matches!(opened, Err(Error::Refused { .. })));
+    assert_complete(&engine, 60);
+    objects.forbid(false);
+    fill(&engine, 60..90);
+    assert_complete(&engine, 90);
+    drop(engine);
+    let engine = open(&objects, tempfile::tempdir().unwrap().path());
+    assert_complete(&engine, 90);
+    assert_eq!(find(&engine, "refused").filter(|(_, text)| text.contains("refused")), None);
+}
+
+#[test]
 fn recalls_alone_write_no_objects() {
     let objects = Faulty::new(1);
     let here = tempfile::tempdir().unwrap();

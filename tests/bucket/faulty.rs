@@ -37,6 +37,8 @@ pub(crate) struct Faulty {
     lost: AtomicU8,
     unanswered: AtomicU8,
     away: AtomicBool,
+    /// Whether nothing is permitted.
+    forbidden: AtomicBool,
     /// Whether the next object that is to be made is refused because of a request
     /// for it that is still on its way.
     conflict: AtomicBool,
@@ -55,6 +57,7 @@ impl Faulty {
             lost: AtomicU8::new(0),
             unanswered: AtomicU8::new(0),
             away: AtomicBool::new(false),
+            forbidden: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
             late: Mutex::new(Duration::ZERO),
             piece: Mutex::new(Duration::ZERO),
@@ -75,6 +78,11 @@ impl Faulty {
     /// Whether no request arrives from now on.
     pub(crate) fn away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Whether nothing is permitted from now on.
+    pub(crate) fn forbid(&self, forbidden: bool) {
+        self.forbidden.store(forbidden, Ordering::SeqCst);
     }
 
     /// The next object that is to be made is refused as if a request for it were
@@ -139,6 +147,12 @@ impl Faulty {
     }
 
     fn ask(&self) -> Result<()> {
+        if self.forbidden.load(Ordering::SeqCst) {
+            return Err(Error::PermissionDenied {
+                path: "there".into(),
+                source: "a role has expired".into(),
+            });
+        }
         if self.away.load(Ordering::SeqCst) || self.chance(&self.lost) { Err(broken()) } else { Ok(()) }
     }
 
@@ -205,15 +219,15 @@ impl ObjectStore for Faulty {
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        if self.away.load(Ordering::SeqCst) || self.chance(&self.lost) {
-            return futures_util::stream::iter([Err(broken())]).boxed();
+        if let Err(error) = self.ask() {
+            return futures_util::stream::iter([Err(error)]).boxed();
         }
         self.objects.delete_stream(paths)
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        if self.away.load(Ordering::SeqCst) || self.chance(&self.lost) {
-            return futures_util::stream::iter([Err(broken())]).boxed();
+        if let Err(error) = self.ask() {
+            return futures_util::stream::iter([Err(error)]).boxed();
         }
         let meanwhile = self.meanwhile.lock().unwrap().take();
         let Some(others) = meanwhile else {

@@ -23,7 +23,7 @@ impl ObjectLog {
     /// any more.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] or [`Error::Io`] when the bucket does not answer or
+    /// [`Error::Unreachable`] or [`Error::Refused`] when the bucket does not answer or
     /// refuses; [`Error::Foreign`] if something else is in it; [`Error::Corrupt`]
     /// if objects are missing or damaged; [`Error::Locked`] if the copy is in use.
     pub fn open(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
