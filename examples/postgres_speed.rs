@@ -87,7 +87,7 @@ impl Beside {
              INSERT INTO alone SELECT id, vector, record FROM mnemo_warm_16384;
              CREATE TABLE twin (LIKE mnemo_warm_16384 INCLUDING ALL);
              INSERT INTO twin SELECT * FROM mnemo_warm_16384;
-             SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 2;
+             SET maintenance_work_mem = '4GB'; SET max_parallel_maintenance_workers = 2;
              CREATE INDEX ON alone USING hnsw (vector bit_hamming_ops);",
         )?;
         println!("pgvector's own table and its index made in {:.1?}", made.elapsed());
