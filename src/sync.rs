@@ -9,7 +9,7 @@ pub(crate) use {
     arc_swap::ArcSwap,
     std::sync::{
         Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{Receiver, RecvError, SyncSender, sync_channel},
     },
 };
 
@@ -18,7 +18,7 @@ pub(crate) use {
     model::ArcSwap,
     shuttle::sync::{
         Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{Receiver, RecvError, SyncSender, sync_channel},
     },
 };
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::hint;
 use std::sync::Arc;
 
 use super::store::complete;
@@ -13,7 +14,7 @@ use crate::index::Row;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability, Record, Standing};
 use crate::memory::Namespace;
-use crate::sync::{ArcSwap, Mutex, SyncSender, sync_channel, write};
+use crate::sync::{ArcSwap, Mutex, Receiver, RecvError, SyncSender, sync_channel, write};
 use crate::tier::{Admission, Tier};
 
 /// Ids are reserved in the log so many at a time, so that none is given twice,
@@ -26,6 +27,10 @@ const BACKLOG: usize = 64;
 
 /// HOT may hold this part of its capacity less, so that memories leave it together.
 const SPARED: usize = 16;
+
+/// How often who is next in line looks for its answer before it sleeps: for about as
+/// long as a commit takes, and to be woken takes longer.
+const LOOKS: usize = if cfg!(shuttle) { 0 } else { 1_000 };
 
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";
@@ -137,12 +142,13 @@ impl Shared {
         let mut queue = lock(&self.queue);
         queue.waiting.push(Request { work, durability, reply });
         let leads = !std::mem::replace(&mut queue.led, true);
+        let looks = if queue.waiting.len() == 1 { LOOKS } else { 0 };
         drop(queue);
         if leads {
             self.lead();
         }
         loop {
-            match replies.recv() {
+            match receive(&replies, looks) {
                 Ok(Reply::Done(answer)) => return answer,
                 Ok(Reply::Lead) => self.lead(),
                 Err(_) => return Err(self.ended()),
@@ -424,6 +430,17 @@ impl Shared {
             }
         }
     }
+}
+
+/// Looks so often, and then sleeps until there is one.
+fn receive(replies: &Receiver<Reply>, looks: usize) -> Result<Reply, RecvError> {
+    for _ in 0..looks {
+        if let Ok(reply) = replies.try_recv() {
+            return Ok(reply);
+        }
+        hint::spin_loop();
+    }
+    replies.recv()
 }
 
 /// Held by who commits; passed on when it is dropped, also by a panic.
