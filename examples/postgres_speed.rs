@@ -26,8 +26,9 @@ type Failure = Box<dyn Error>;
 
 const QUERIES: usize = 300;
 const LIMIT: usize = 10;
-/// Neighbours that pgvector's index looks at: its default first.
-const SEARCHES: [u32; 2] = [40, 200];
+/// Neighbours that pgvector's index looks at: its default; as many as WARM asks of it
+/// where memories come with vectors; and twice as many.
+const SEARCHES: [u32; 3] = [40, 100, 200];
 /// Candidates that a recall looks at: the default first.
 const CANDIDATES: [usize; 3] = [512, 1_024, 2_048];
 const BATCH: usize = 100;
