@@ -140,6 +140,9 @@ impl Beside {
     }
 }
 
+/// A question, its vector for pgvector, the exact ten, and the memory that it was made of.
+type Asked = (Query, Bits, Vec<MemoryId>, MemoryId);
+
 /// Recalls by text or vector, and pgvector with the vector of the same text.
 fn recalls(engine: &Engine, stock: Stock, beside: &Beside) -> Result<(), Failure> {
     let mut asked = Vec::with_capacity(QUERIES);
@@ -152,26 +155,35 @@ fn recalls(engine: &Engine, stock: Stock, beside: &Beside) -> Result<(), Failure
         let exact = ids(engine, &query.clone().method(Method::Exact))?;
         asked.push((query, bits, exact, source.id));
     }
-    let (mut ours, mut theirs) = (Found::default(), SEARCHES.map(|_| Found::default()));
-    // The first round brings into memory what the second then finds there.
-    for timed in [false, true] {
-        for (query, bits, exact, source) in &asked {
-            let started = Instant::now();
-            let found = ids(engine, query)?;
-            ours.add(timed, started.elapsed(), &found, exact, *source);
-            for (session, theirs) in beside.searching.iter().zip(&mut theirs) {
-                let started = Instant::now();
-                let found = beside.nearest(session, bits)?;
-                theirs.add(timed, started.elapsed(), &found, exact, *source);
-            }
-        }
-    }
+    // Brings into memory what is found there when it counts.
+    ask(engine, beside, &asked)?;
+    let (ours, theirs) = ask(engine, beside, &asked)?;
     ours.print("recall from WARM in PostgreSQL");
     SEARCHES
         .iter()
         .zip(theirs)
         .for_each(|(search, found)| found.print(&format!("pgvector alone, {search} neighbours")));
     Ok(())
+}
+
+/// All questions to the engine, and to pgvector in each of its sessions, in turns.
+fn ask(
+    engine: &Engine,
+    beside: &Beside,
+    asked: &[Asked],
+) -> Result<(Found, [Found; SEARCHES.len()]), Failure> {
+    let (mut ours, mut theirs) = (Found::default(), SEARCHES.map(|_| Found::default()));
+    for (query, bits, exact, source) in asked {
+        let started = Instant::now();
+        let found = ids(engine, query)?;
+        ours.add(started.elapsed(), &found, exact, *source);
+        for (session, theirs) in beside.searching.iter().zip(&mut theirs) {
+            let started = Instant::now();
+            let found = beside.nearest(session, bits)?;
+            theirs.add(started.elapsed(), &found, exact, *source);
+        }
+    }
+    Ok((ours, theirs))
 }
 
 fn ids(engine: &Engine, query: &Query) -> Result<Vec<MemoryId>, Failure> {
@@ -187,13 +199,11 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, timed: bool, time: Duration, found: &[MemoryId], exact: &[MemoryId], source: MemoryId) {
-        if timed {
-            self.times.push(time);
-            let found: HashSet<&MemoryId> = found.iter().collect();
-            self.shared += exact.iter().filter(|id| found.contains(id)).count();
-            self.sources += usize::from(found.contains(&source));
-        }
+    fn add(&mut self, time: Duration, found: &[MemoryId], exact: &[MemoryId], source: MemoryId) {
+        self.times.push(time);
+        let found: HashSet<&MemoryId> = found.iter().collect();
+        self.shared += exact.iter().filter(|id| found.contains(id)).count();
+        self.sources += usize::from(found.contains(&source));
     }
 
     fn print(mut self, name: &str) {

@@ -13,6 +13,7 @@ mod forget;
 mod home;
 mod movement;
 mod open;
+mod queue;
 mod recall;
 mod repair;
 mod scope;
@@ -36,8 +37,9 @@ pub use synthesize::{Fragment, Synthesis, SynthesisKind};
 pub use upkeep::Consolidation;
 
 use self::home::Home;
+use self::queue::Queue;
 use self::upkeep::Background;
-use self::writer::{Queue, Writer};
+use self::writer::Writer;
 use crate::config::Config;
 use crate::encoder::{Encoder, Projection, Term, TermStatistics};
 use crate::error::Error;

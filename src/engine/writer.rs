@@ -2,19 +2,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
-use std::hint;
 use std::sync::Arc;
 
+use super::queue::Request;
 use super::store::complete;
 use super::weakest::Weakness;
-use super::{Shared, Space, View, lock};
+use super::{Shared, Space, View};
 use crate::encoder::{EncodeError, Projection};
 use crate::error::Error;
 use crate::index::Row;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability, Record, Standing};
 use crate::memory::Namespace;
-use crate::sync::{ArcSwap, Mutex, Receiver, RecvError, SyncSender, sync_channel, write};
+use crate::sync::{ArcSwap, write};
 use crate::tier::{Admission, Tier};
 
 /// Ids are reserved in the log so many at a time, so that none is given twice,
@@ -28,10 +28,6 @@ const BACKLOG: usize = 64;
 /// HOT may hold this part of its capacity less, so that memories leave it together.
 const SPARED: usize = 16;
 
-/// How often who is next in line looks for its answer before it sleeps: for about as
-/// long as a commit takes, and to be woken takes longer.
-const LOOKS: usize = if cfg!(shuttle) { 0 } else { 1_000 };
-
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";
 
@@ -41,38 +37,6 @@ pub(super) const NEXT_NAMESPACE: &str = "next namespace";
 
 /// The name under which it keeps the length of embeddings.
 pub(super) const EMBEDDING: &str = "embedding length";
-
-/// What a caller asks of the writer.
-pub(super) struct Request {
-    work: Work,
-    durability: Durability,
-    reply: SyncSender<Reply>,
-}
-
-/// What the caller of a request is told.
-enum Reply {
-    /// It is done, or refused.
-    Done(Result<Vec<MemoryId>, Error>),
-    /// It is this caller's turn to commit whatever waits.
-    Lead,
-}
-
-impl Request {
-    fn answer(self, answer: Result<Vec<MemoryId>, Error>) {
-        // Nobody may wait any more; the request is done all the same.
-        let _ = self.reply.send(Reply::Done(answer));
-    }
-}
-
-/// Requests that wait for the next commit.
-#[derive(Default)]
-pub(super) struct Queue {
-    pub waiting: Vec<Request>,
-    /// Whether one of the callers is committing. The others wait for their answers
-    /// and not for a lock: whoever is answered goes on at once, and asks again in
-    /// time for the next commit.
-    led: bool,
-}
 
 pub(super) enum Work {
     /// Store these; answers with their ids.
@@ -134,44 +98,9 @@ impl Writer {
 }
 
 impl Shared {
-    /// Hands `work` to the writer and waits until it is done.
-    pub(super) fn submit(&self, work: Work, durability: Durability) -> Result<Vec<MemoryId>, Error> {
-        self.home.check_writable()?;
-        // Room for both replies, so that nobody waits to send one.
-        let (reply, replies) = sync_channel(2);
-        let mut queue = lock(&self.queue);
-        queue.waiting.push(Request { work, durability, reply });
-        let leads = !std::mem::replace(&mut queue.led, true);
-        let looks = if queue.waiting.len() == 1 { LOOKS } else { 0 };
-        drop(queue);
-        if leads {
-            self.lead();
-        }
-        loop {
-            match receive(&replies, looks) {
-                Ok(Reply::Done(answer)) => return answer,
-                Ok(Reply::Lead) => self.lead(),
-                Err(_) => return Err(self.ended()),
-            }
-        }
-    }
-
-    /// Commits what waits, and passes the lead on.
-    fn lead(&self) {
-        let _passed_on = Lead { queue: &self.queue };
-        let mut writer = self.lock_writer();
-        // Taken now, so that what came while others had the lock is in it.
-        let requests = std::mem::take(&mut lock(&self.queue).waiting);
-        self.commit_group(&mut writer, requests);
-    }
-
-    fn ended(&self) -> Error {
-        Error::Log { path: self.home.name.clone(), action: "commit", message: "the writer has ended".into() }
-    }
-
     /// Commits requests together; when that fails, each on its own, unless nobody can
     /// be reached.
-    fn commit_group(&self, writer: &mut Writer, requests: Vec<Request>) {
+    pub(super) fn commit_group(&self, writer: &mut Writer, requests: Vec<Request>) {
         let synced = requests.iter().any(|request| request.durability == Durability::Synced);
         let durability = if synced { Durability::Synced } else { Durability::Buffered };
         match self.commit(writer, &requests, durability) {
@@ -429,30 +358,6 @@ impl Shared {
                 space.view.store(Arc::new(view_of(writer, id)));
             }
         }
-    }
-}
-
-/// Looks so often, and then sleeps until there is one.
-fn receive(replies: &Receiver<Reply>, looks: usize) -> Result<Reply, RecvError> {
-    for _ in 0..looks {
-        if let Ok(reply) = replies.try_recv() {
-            return Ok(reply);
-        }
-        hint::spin_loop();
-    }
-    replies.recv()
-}
-
-/// Held by who commits; passed on when it is dropped, also by a panic.
-struct Lead<'q> {
-    queue: &'q Mutex<Queue>,
-}
-
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        let mut queue = lock(self.queue);
-        let waits = |request: &Request| request.reply.send(Reply::Lead).is_ok();
-        queue.led = queue.waiting.iter().any(waits);
     }
 }
 

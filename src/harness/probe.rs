@@ -158,7 +158,7 @@ impl Probe {
     fn command(&self, program: &Path) -> Result<Command, ProbeError> {
         let mut command = Command::new(program);
         tied::tie(&mut command);
-        command.env(TASK, serde_json::to_string(self)?).env(ONE_ARENA.0, ONE_ARENA.1);
+        command.env(TASK, serde_json::to_string(self)?).envs([ONE_ARENA]);
         Ok(command)
     }
 

@@ -33,6 +33,14 @@ fn spread(objects: &Arc<Faulty>, cache: &Path) -> Engine {
     engine
 }
 
+/// Another machine finds so many memories, and nothing of what was refused.
+fn assert_complete_elsewhere(objects: &Arc<Faulty>, count: usize) {
+    let cache = tempfile::tempdir().unwrap();
+    let engine = open(objects, cache.path());
+    assert_complete(&engine, count);
+    assert_eq!(find(&engine, "refused").filter(|(_, text)| text.contains("refused")), None);
+}
+
 #[test]
 fn memories_of_all_tiers_are_there_again_on_another_machine() {
     let objects = Faulty::new(1);
@@ -223,9 +231,7 @@ fn while_the_bucket_is_away_stores_are_refused_recalls_answered_and_nothing_is_l
     engine.compact().unwrap();
     assert_complete(&engine, 90);
     drop(engine);
-    let engine = open(&objects, tempfile::tempdir().unwrap().path());
-    assert_complete(&engine, 90);
-    assert_eq!(find(&engine, "refused").filter(|(_, text)| text.contains("refused")), None);
+    assert_complete_elsewhere(&objects, 90);
 }
 
 #[test]
@@ -249,9 +255,7 @@ fn what_the_bucket_forbids_is_told_at_once_and_nothing_is_lost() {
     fill(&engine, 60..90);
     assert_complete(&engine, 90);
     drop(engine);
-    let engine = open(&objects, tempfile::tempdir().unwrap().path());
-    assert_complete(&engine, 90);
-    assert_eq!(find(&engine, "refused").filter(|(_, text)| text.contains("refused")), None);
+    assert_complete_elsewhere(&objects, 90);
 }
 
 #[test]

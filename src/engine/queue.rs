@@ -1,0 +1,108 @@
+//! Who commits, and who waits for it: callers put their requests in a queue, and one
+//! of them commits whatever waits.
+
+use std::hint;
+
+use super::writer::Work;
+use super::{Shared, lock};
+use crate::error::Error;
+use crate::key::MemoryId;
+use crate::log::Durability;
+use crate::sync::{Mutex, Receiver, RecvError, SyncSender, sync_channel};
+
+/// How often who is next in line looks for its answer before it sleeps: for about as
+/// long as a commit takes, and to be woken takes longer.
+const LOOKS: usize = if cfg!(shuttle) { 0 } else { 1_000 };
+
+/// What a caller asks of the writer.
+pub(super) struct Request {
+    pub work: Work,
+    pub durability: Durability,
+    reply: SyncSender<Reply>,
+}
+
+/// What the caller of a request is told.
+enum Reply {
+    /// It is done, or refused.
+    Done(Result<Vec<MemoryId>, Error>),
+    /// It is this caller's turn to commit whatever waits.
+    Lead,
+}
+
+impl Request {
+    pub(super) fn answer(self, answer: Result<Vec<MemoryId>, Error>) {
+        // Nobody may wait any more; the request is done all the same.
+        let _ = self.reply.send(Reply::Done(answer));
+    }
+}
+
+/// Requests that wait for the next commit.
+#[derive(Default)]
+pub(super) struct Queue {
+    pub waiting: Vec<Request>,
+    /// Whether one of the callers is committing. The others wait for their answers
+    /// and not for a lock: whoever is answered goes on at once, and asks again in
+    /// time for the next commit.
+    led: bool,
+}
+
+impl Shared {
+    /// Hands `work` to the writer and waits until it is done.
+    pub(super) fn submit(&self, work: Work, durability: Durability) -> Result<Vec<MemoryId>, Error> {
+        self.home.check_writable()?;
+        // Room for both replies, so that nobody waits to send one.
+        let (reply, replies) = sync_channel(2);
+        let mut queue = lock(&self.queue);
+        queue.waiting.push(Request { work, durability, reply });
+        let leads = !std::mem::replace(&mut queue.led, true);
+        let looks = if queue.waiting.len() == 1 { LOOKS } else { 0 };
+        drop(queue);
+        if leads {
+            self.lead();
+        }
+        loop {
+            match receive(&replies, looks) {
+                Ok(Reply::Done(answer)) => return answer,
+                Ok(Reply::Lead) => self.lead(),
+                Err(_) => return Err(self.ended()),
+            }
+        }
+    }
+
+    /// Commits what waits, and passes the lead on.
+    fn lead(&self) {
+        let _passed_on = Lead { queue: &self.queue };
+        let mut writer = self.lock_writer();
+        // Taken now, so that what came while others had the lock is in it.
+        let requests = std::mem::take(&mut lock(&self.queue).waiting);
+        self.commit_group(&mut writer, requests);
+    }
+
+    fn ended(&self) -> Error {
+        Error::Log { path: self.home.name.clone(), action: "commit", message: "the writer has ended".into() }
+    }
+}
+
+/// Looks so often, and then sleeps until there is one.
+fn receive(replies: &Receiver<Reply>, looks: usize) -> Result<Reply, RecvError> {
+    for _ in 0..looks {
+        if let Ok(reply) = replies.try_recv() {
+            return Ok(reply);
+        }
+        hint::spin_loop();
+    }
+    replies.recv()
+}
+
+/// Held by who commits; passed on when it is dropped, also by a panic.
+struct Lead<'q> {
+    queue: &'q Mutex<Queue>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut queue = lock(self.queue);
+        let waits = |request: &Request| request.reply.send(Reply::Lead).is_ok();
+        queue.led = queue.waiting.iter().any(waits);
+    }
+}
