@@ -1,20 +1,28 @@
 //! Stores that are filled once and kept between runs.
 //!
 //! They live below Cargo's `target/tmp`, so that `cargo clean` removes them. A
-//! benchmark works on a private copy: nothing it does reaches the next one.
+//! benchmark works on a private copy: nothing it does reaches the next one. Each build
+//! of a bench has stores of its own: one that measured what another has written would
+//! not see that its own engine writes more, or writes it elsewhere.
 
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-use mnemocore::encoder::Encoder;
 use mnemocore::harness::stock::{self, Stock};
-use mnemocore::harness::workload::Workload;
-use mnemocore::{Config, Engine, Error, Memory, Query};
+use mnemocore::{Config, Engine, Memory, Query};
 use tempfile::TempDir;
+use xxhash_rust::xxh3::Xxh3;
 
-/// Part of a store's name; to be raised when what is filled in changes.
-const VERSION: u32 = 1;
+/// Builds whose stores are kept: each bench of a baseline, and each of a candidate.
+const BUILDS: usize = 8;
+
+/// How the names of folders begin that go away by themselves.
+const TEMPORARY: &str = "run-";
+
+/// Tells this build from others.
+static BUILD: LazyLock<u64> = LazyLock::new(|| digest_of_program().expect("a program that can be read"));
 
 /// A stock of which a filled store is kept between runs.
 pub trait Kept: Sized {
@@ -39,15 +47,8 @@ impl Kept for Stock {
 
     fn open_with(self, config: Config) -> Store {
         let folder = self.copy();
-        match Engine::open(folder.path(), config.clone()) {
-            Ok(engine) => Store { engine, stock: self, folder },
-            // Kept from a version of the engine with another format.
-            Err(Error::Incompatible { .. }) => {
-                fs::remove_dir_all(path(self)).expect("a kept store that can be deleted");
-                self.open_with(config)
-            }
-            Err(error) => panic!("{error}"),
-        }
+        let engine = Engine::open(folder.path(), config).unwrap_or_else(|error| panic!("{error}"));
+        Store { engine, stock: self, folder }
     }
 
     fn copy(self) -> TempDir {
@@ -66,25 +67,52 @@ fn fill(stock: Stock, kept: &Path) {
     eprintln!("filling {}", kept.display());
     let folder = temporary_folder();
     drop(stock.fill(folder.path()).expect("room for a store"));
+    fs::create_dir_all(of_build()).expect("a target folder that can be written to");
     fs::rename(folder.keep(), kept).expect("a store that can be renamed");
+    forget_old_builds().expect("stores that can be deleted");
 }
 
-/// Where it is kept. The name changes with everything that decides on the contents.
+/// Where it is kept.
 fn path(stock: Stock) -> PathBuf {
-    let mut texts = DefaultHasher::new();
-    Workload::new(stock.seed).take(1000).for_each(|item| item.content().hash(&mut texts));
     let name = format!(
-        "{}-{}{}{}-d{}-{}-e{}-v{VERSION}-{:016x}",
+        "{}-{}{}{}-d{}-s{}",
         stock.tier,
         stock.memories,
         if stock.vectors { "-vectors" } else { "" },
         if stock.metadata { "-metadata" } else { "" },
         stock.dimension.bits(),
-        env!("CARGO_PKG_VERSION"),
-        Encoder::VERSION,
-        texts.finish(),
+        stock.seed,
     );
-    folder().join(name)
+    of_build().join(name)
+}
+
+fn of_build() -> PathBuf {
+    folder().join(format!("{:016x}", *BUILD))
+}
+
+/// A piece at a time, as memory is among what is measured.
+fn digest_of_program() -> io::Result<u64> {
+    let mut program = File::open(std::env::current_exe()?)?;
+    let (mut digest, mut piece) = (Xxh3::new(), [0; 1 << 14]);
+    loop {
+        match program.read(&mut piece)? {
+            0 => return Ok(digest.digest()),
+            read => digest.update(&piece[..read]),
+        }
+    }
+}
+
+/// Deletes the stores of all builds but those that were filled last.
+fn forget_old_builds() -> io::Result<()> {
+    let mut builds = Vec::new();
+    for entry in fs::read_dir(folder())? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            builds.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    builds.sort();
+    builds.iter().rev().skip(BUILDS).try_for_each(|(_, build)| fs::remove_dir_all(build))
 }
 
 /// A store that a benchmark may do with as it likes.
@@ -135,7 +163,7 @@ pub fn endless_texts() -> impl Iterator<Item = String> {
 pub fn temporary_folder() -> TempDir {
     let folder = folder();
     fs::create_dir_all(&folder).expect("a target folder that can be written to");
-    TempDir::with_prefix_in("run-", folder).expect("a target folder that can be written to")
+    TempDir::with_prefix_in(TEMPORARY, folder).expect("a target folder that can be written to")
 }
 
 fn folder() -> PathBuf {
@@ -144,7 +172,7 @@ fn folder() -> PathBuf {
 
 /// Copies what is durable of a store that no engine has open. Vectors of WARM are derived and made anew by whoever
 /// opens the store, so that their 2 KB a memory need not be copied.
-pub fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 /// Stands for what could not be found out.
 pub const UNKNOWN: &str = "unknown";
@@ -27,7 +28,8 @@ pub struct Machine {
     pub rustc: String,
     /// The crate's features.
     pub features: Vec<String>,
-    /// The git revision of the working directory, `-dirty` when it has changes.
+    /// The git revision of the working directory; where the sources differ from it,
+    /// `-dirty-` and a digest of how.
     pub revision: String,
 }
 
@@ -125,6 +127,8 @@ fn features() -> Vec<String> {
     let enabled = [
         ("suite", cfg!(feature = "suite")),
         ("tokio", cfg!(feature = "tokio")),
+        ("object-store", cfg!(feature = "object-store")),
+        ("postgres", cfg!(feature = "postgres")),
         ("inject", cfg!(feature = "inject")),
     ];
     enabled.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect()
@@ -142,11 +146,31 @@ fn revision() -> String {
     let Some(revision) = output("git", &["rev-parse", "--short=12", "HEAD"]) else {
         return unknown();
     };
-    // Prints nothing when nothing has changed.
-    match output("git", &["status", "--porcelain", "--untracked-files=no"]) {
+    match changes() {
         None => revision,
-        Some(_) => format!("{revision}-dirty"),
+        Some(digest) => format!("{revision}-dirty-{digest:016x}"),
     }
+}
+
+/// What a bench is built from, in the folder of its package.
+const SOURCES: [&str; 5] = ["src", "benches", "examples", "Cargo.toml", "Cargo.lock"];
+
+/// A digest of how the sources differ from the revision; `None` if they do not.
+fn changes() -> Option<u64> {
+    // Both print nothing where there is nothing.
+    let git = |arguments: &[&str]| output("git", &[arguments, &["--"], &SOURCES].concat());
+    let changed = git(&["diff", "--no-ext-diff", "HEAD"]);
+    let added = git(&["ls-files", "--others", "--exclude-standard"]);
+    if changed.is_none() && added.is_none() {
+        return None;
+    }
+    let mut digest = Xxh3::new();
+    digest.update(changed.unwrap_or_default().as_bytes());
+    for file in added.unwrap_or_default().lines() {
+        digest.update(file.as_bytes());
+        digest.update(&fs::read(file).unwrap_or_default());
+    }
+    Some(digest.digest())
 }
 
 /// What a program prints, if it runs, succeeds and prints anything.

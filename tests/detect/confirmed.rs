@@ -76,6 +76,14 @@ fn what_slows_every_other_run_has_regressed() {
 }
 
 #[test]
+fn what_slows_all_runs_a_little_and_some_a_lot_has_regressed() {
+    let home = suspect();
+    home.measuring("main", ID, &[100.0]);
+    home.measuring("new", ID, &[105.0, 105.0, 140.0]);
+    home.detect(&[]).assert(ID, "regressed", 1);
+}
+
+#[test]
 fn only_suspects_are_run_again_each_in_a_process_of_its_own() {
     let home = suspect();
     home.compare("clear/wall/1", Kind::Wall, &[7.0; 10], &[7.0; 10]);

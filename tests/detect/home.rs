@@ -96,6 +96,14 @@ impl Home {
         fs::write(folder.join("estimates.json"), estimates).unwrap();
     }
 
+    /// Has iterations of a run be of so many operations, instead of a hundred.
+    pub fn set_operations(&self, run: &str, id: &str, operations: u64) {
+        let path = self.run_folder(run, id).join("benchmark.json");
+        let mut about: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        about["throughput"]["Elements"] = operations.into();
+        overwrite(&path, about.to_string());
+    }
+
     /// A benchmark with samples on both sides; the sheets are saved too.
     pub fn compare(&self, id: &str, kind: Kind, old: &[f64], new: &[f64]) {
         for (run, taken, values) in [("main", BASELINE, old), ("new", CANDIDATE, new)] {

@@ -116,6 +116,19 @@ fn what_has_vanished_cannot_pass_unless_it_was_removed_on_purpose() {
 }
 
 #[test]
+fn what_was_removed_on_purpose_may_be_left_behind_by_the_run_that_saved_the_baseline() {
+    let home = unchanged();
+    let gone = "gone/wall/1";
+    home.compare(gone, Kind::Wall, &[5.0; 10], &[5.0; 10]);
+    home.change("new", gone, |entry| {
+        (entry.taken.unix_seconds, entry.taken.revision) = (BASELINE, format!("r{BASELINE}"));
+    });
+    home.detect(&[]).assert(gone, "stale", 2);
+    fs::write(home.folder.path().join("t.toml"), "[[override]]\nid = 'gone/*'\nremoved = true").unwrap();
+    home.detect(&["--thresholds", "t.toml"]).assert(gone, "missing", 0);
+}
+
+#[test]
 fn what_is_new_passes_but_nothing_passes_when_all_is_new() {
     let home = unchanged();
     home.write_samples("new", "fresh/wall/1", &samples(5.0, 0.01));
@@ -151,6 +164,18 @@ fn what_is_of_another_revision_or_profile_than_the_last_run_is_stale() {
 }
 
 #[test]
+fn a_baseline_of_two_revisions_is_stale_where_it_is_older() {
+    let home = unchanged();
+    home.compare("newest/wall/1", Kind::Wall, &[9.0; 10], &[9.0; 10]);
+    home.change("main", ID, |entry| {
+        (entry.taken.unix_seconds, entry.taken.revision) = (BASELINE - 1000, "older".into());
+    });
+    let judged = home.detect(&[]);
+    judged.assert(ID, "stale", 2);
+    judged.assert("newest/wall/1", "passed", 2);
+}
+
+#[test]
 fn a_leftover_that_the_baseline_never_had_is_no_matter() {
     let home = unchanged();
     home.write_samples("new", "left/wall/1", &[1.0; 10]);
@@ -176,6 +201,27 @@ fn times_of_another_machine_are_not_compared_but_bytes_and_qualities_are() {
     judged.assert(ID, "other_machine", 2);
     judged.assert("footprint/ram/1", "passed", 2);
     judged.assert("found/quality/1", "passed", 2);
+}
+
+#[test]
+fn times_of_builds_with_other_features_are_not_compared() {
+    let home = unchanged();
+    home.change_sheet("main", |results| results.machine.features.push("inject".into()));
+    let judged = home.detect(&[]);
+    judged.assert(ID, "other_machine", 2);
+    assert!(judged.of(ID).1.contains("inject"), "{:?}", judged.of(ID));
+}
+
+#[test]
+fn iterations_of_more_operations_are_not_slower_for_it() {
+    let home = Home::new();
+    let id = "store/throughput/4";
+    // Twice the operations in twice the time, and in three times as much.
+    for (time, verdict, code) in [(200.0, "passed", 0), (300.0, "regressed", 1)] {
+        home.compare(id, Kind::Throughput, &[100.0; 20], &[time; 20]);
+        home.set_operations("new", id, 200);
+        home.detect(&["--no-confirm"]).assert(id, verdict, code);
+    }
 }
 
 #[test]

@@ -96,7 +96,8 @@ impl<'a> Confirmation<'a> {
         Ok([before?, after?])
     }
 
-    /// Measures the suspect alone, in a home of its own, and returns its median.
+    /// Measures the suspect alone, in a home of its own, and returns the median per
+    /// operation.
     fn run_once(&self, run: &str, suspect: &Suspect, environment: &[(&str, &str)]) -> Result<f64, Failure> {
         let program = results::program(self.home, run, &suspect.bench);
         if !program.is_file() {
@@ -112,8 +113,11 @@ impl<'a> Confirmation<'a> {
         command.env("MNEMO_REVISION", "pair");
         process::run(&mut command, self.limit)?;
         let measured = criterion::read(home.path(), NEW).remove(&suspect.id);
-        let median = measured.and_then(|benchmark| median(&benchmark.ok()?.samples));
-        median.ok_or_else(|| Failure::new(&program, "it did not measure it when run again"))
+        let per_operation = measured.and_then(|benchmark| {
+            let benchmark = benchmark.ok()?;
+            Some(median(&benchmark.samples)? / benchmark.elements.unwrap_or(1) as f64)
+        });
+        per_operation.ok_or_else(|| Failure::new(&program, "it did not measure it when run again"))
     }
 }
 

@@ -45,8 +45,7 @@ pub struct Suspect {
 
 /// Judges what was saved.
 pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Screening {
-    let newest = candidate.observations.values().filter_map(|observation| observation.origin.as_ref());
-    let newest = newest.max_by_key(|origin| origin.taken.unix_seconds);
+    let last_runs = [baseline, candidate].map(last_run);
     let mut ids: Vec<&String> = baseline.observations.keys().chain(candidate.observations.keys()).collect();
     ids.sort();
     ids.dedup();
@@ -57,7 +56,7 @@ pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Scr
     for id in ids {
         let sides = [baseline, candidate].map(|side| side.observations.get(id));
         let Some(case) = Case::new(id, sides, thresholds) else { continue };
-        match case.without_values(newest) {
+        match case.without_values(last_runs) {
             Some(Some((verdict, reason))) => {
                 screening.findings.push(case.finding(verdict, None, Some(reason)))
             }
@@ -102,8 +101,9 @@ impl<'a> Case<'a> {
 
     /// What can be said without looking at the values: a verdict, or that there is
     /// nothing to say (`Some(None)`); `None` where they have to be compared.
-    fn without_values(&self, newest: Option<&Origin>) -> Option<Option<(Verdict, String)>> {
+    fn without_values(&self, [last_before, last]: [Option<&Origin>; 2]) -> Option<Option<(Verdict, String)>> {
         let say = |verdict, reason: String| Some(Some((verdict, reason)));
+        let is_removed = self.thresholds.is_removed(self.id);
         for (side, observation) in [("baseline", self.old), ("candidate", self.new)] {
             if let Some(fault) = observation.and_then(Observation::fault) {
                 return say(Verdict::Unreadable, format!("{side}: {fault}"));
@@ -111,11 +111,9 @@ impl<'a> Case<'a> {
         }
         let (old, new) = match (self.old, self.new) {
             (Some(old), Some(new)) => (old, new),
-            (None, Some(new)) if leftover(new, newest).is_some() => return Some(None),
+            (None, Some(new)) if leftover(new, last).is_some() => return Some(None),
             (None, Some(_)) => return say(Verdict::New, "the baseline does not have it yet".into()),
-            (Some(_), None) if self.thresholds.is_removed(self.id) => {
-                return say(Verdict::Missing, "removed on purpose, as the thresholds say".into());
-            }
+            (Some(_), None) if is_removed => return say(Verdict::Missing, REMOVED.into()),
             _ => return say(Verdict::Missing, MISSING.into()),
         };
         if old.kind != new.kind {
@@ -125,14 +123,15 @@ impl<'a> Case<'a> {
         let (Some(before), Some(after)) = (&old.origin, &new.origin) else {
             return say(Verdict::Unreadable, NO_ORIGIN.into());
         };
-        if after.taken.unix_seconds <= before.taken.unix_seconds {
-            return say(
-                Verdict::Stale,
-                "it was taken before the baseline was, or with it; run its bench".into(),
-            );
+        let is_older = after.taken.unix_seconds <= before.taken.unix_seconds;
+        if let Some(reason) = is_older.then(|| OLDER.into()).or_else(|| leftover(new, last)) {
+            // The run that saved the baseline has left it behind.
+            let (verdict, reason) =
+                if is_removed { (Verdict::Missing, REMOVED.into()) } else { (Verdict::Stale, reason) };
+            return say(verdict, reason);
         }
-        if let Some(reason) = leftover(new, newest) {
-            return say(Verdict::Stale, reason);
+        if let Some(reason) = leftover(old, last_before) {
+            return say(Verdict::Stale, format!("the baseline's: {reason}, and save it whole"));
         }
         let (profile_before, profile_after) = (before.taken.profile, after.taken.profile);
         if profile_before != profile_after {
@@ -151,6 +150,13 @@ impl<'a> Case<'a> {
             let reason = format!(
                 "taken on {} with {} cores, the baseline on {} with {}; times compare on one machine only",
                 after.cpu, after.cores, before.cpu, before.cores
+            );
+            return say(Verdict::OtherMachine, reason);
+        }
+        let (before, after) = (before.machine.features.join(", "), after.machine.features.join(", "));
+        if !is_exact(self.kind) && before != after {
+            let reason = format!(
+                "built with the features {after}, the baseline with {before}; times compare between like builds only"
             );
             return say(Verdict::OtherMachine, reason);
         }
@@ -187,16 +193,12 @@ impl<'a> Case<'a> {
 
     /// Resamples depend on the number of samples alone and are drawn once.
     fn bootstrap(&self, resamples: &mut BTreeMap<[usize; 2], [Resamples; 2]>) -> Option<Bootstrap> {
-        let (Data::Samples { values: old, .. }, Data::Samples { values: new, .. }) =
-            (&self.old?.data, &self.new?.data)
-        else {
-            return None;
-        };
+        let (old, new) = (self.old?.data.per_operation()?, self.new?.data.per_operation()?);
         let counts = [old.len(), new.len()];
         let [of_old, of_new] = resamples
             .entry(counts)
             .or_insert_with(|| [Resamples::new(old.len(), 0), Resamples::new(new.len(), 1)]);
-        Bootstrap::with(of_old, of_new, old, new)
+        Bootstrap::with(of_old, of_new, &old, &new)
     }
 
     /// Logarithms of worsenings (the estimate, its lower and its upper bound) as
@@ -225,12 +227,20 @@ impl<'a> Case<'a> {
 
 const MISSING: &str = "the baseline has it and the candidate does not; run its bench, or list it as removed in \
                        the thresholds";
+const REMOVED: &str = "removed on purpose, as the thresholds say";
+const OLDER: &str = "it was taken before the baseline was, or with it; run its bench";
 const NO_ORIGIN: &str = "nothing says when, where and how it was taken; run its bench again, and let it note \
                          its results";
 
-/// Why a candidate's result does not belong to its last run, if so.
-fn leftover(new: &Observation, newest: Option<&Origin>) -> Option<String> {
-    let (taken, newest) = (&new.origin.as_ref()?.taken, &newest?.taken);
+/// Where the last of a side's results comes from.
+fn last_run(side: &Side) -> Option<&Origin> {
+    let origins = side.observations.values().filter_map(|observation| observation.origin.as_ref());
+    origins.max_by_key(|origin| origin.taken.unix_seconds)
+}
+
+/// Why a result does not belong to the last run of its side, if so.
+fn leftover(observation: &Observation, last: Option<&Origin>) -> Option<String> {
+    let (taken, newest) = (&observation.origin.as_ref()?.taken, &last?.taken);
     let differs = (&taken.revision, taken.profile) != (&newest.revision, newest.profile);
     differs.then(|| {
         format!(
@@ -364,8 +374,9 @@ impl Suspect {
             .ok_or_else(|| format!("{pairs} pairs of runs; expected {FEWEST_PAIRS} or more"))?;
         let change = halves.interval(CONFIDENCE);
         let [by_halves, by_mean] = [halves.p_at_most(doubtful), mean.p_at_most(doubtful)];
-        // What slows some runs only shows in the mean.
-        let is_by_mean = mean.mean > REACHED * self.allowed.log(1.0) && by_mean < by_halves;
+        // What slows some runs only shows in the mean, whatever slows all of them a little.
+        let is_reached = |change: f64| change > REACHED * self.allowed.log(1.0);
+        let is_by_mean = is_reached(mean.mean) && (by_mean < by_halves || !is_reached(halves.change));
         let (p, slower) = if is_by_mean { (by_mean, mean.interval(CONFIDENCE)) } else { (by_halves, change) };
         Ok(Evidence {
             change,

@@ -15,9 +15,9 @@ pub enum Verdict {
     Unreadable,
     /// The baseline has it and the candidate does not.
     Missing,
-    /// The candidate's result is a leftover of an earlier run.
+    /// The result of one side is a leftover of an earlier run.
     Stale,
-    /// Its times were taken on different machines.
+    /// Its times were taken on different machines, or of builds with different features.
     OtherMachine,
     /// Too few samples, or two profiles.
     QuickRun,
