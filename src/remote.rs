@@ -36,6 +36,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What one call may take that carries so many bytes.
+    pub(crate) fn call_with(self, bytes: u64) -> Duration {
+        self.call.saturating_add(Duration::from_micros(bytes))
+    }
+}
+
 /// Requests to another machine and their bytes, since the engine was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {

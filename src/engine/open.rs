@@ -139,7 +139,7 @@ impl Engine {
         let (cold, depot) = (home.folder.join(COLD), home.depot());
         let (cold, damaged) = ColdTier::open(&cold, depot, encoder.clone(), &log, &mut batch)?;
         let lost = if damaged.is_empty() { Vec::new() } else { lost_memories(&*log, &cold)? };
-        let warm = open_warm(&home, &config, &encoder, &log, &mut batch)?;
+        let warm = open_warm(&home, &config, &encoder, &log)?;
         let hot = HotTier::new(encoder.clone());
         let parts = Parts { encoder, log, tiers: [Box::new(hot), warm, Box::new(cold)] };
         let mut engine = Self::assemble(config, parts, home, lost, batch)?;
@@ -197,12 +197,11 @@ fn open_warm(
     config: &Config,
     encoder: &Arc<Encoder>,
     log: &Arc<dyn Log>,
-    #[cfg_attr(not(feature = "postgres"), expect(unused_variables))] batch: &mut Batch,
 ) -> Result<Box<dyn Tier>, Error> {
     #[cfg(feature = "postgres")]
     if home.writable && config.warm == Residence::Postgres {
         let database = Database::from_environment()?;
-        let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, batch)?;
+        let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote)?;
         return Ok(Box::new(warm));
     }
     let warm = WarmTier::create(&home.folder.join(WARM), config.dimension, encoder.clone(), log.clone())?;

@@ -27,6 +27,11 @@ pub struct RowFilter {
 }
 
 impl RowFilter {
+    /// Whether all rows pass.
+    pub fn is_empty(&self) -> bool {
+        self.holding.is_empty() && self.created.is_none()
+    }
+
     /// The rows of `part` that pass, as a test to be asked row by row.
     pub fn admits<'a, R>(&'a self, part: &'a Part<R>) -> impl Fn(u32) -> bool + 'a {
         let holding = (!self.holding.is_empty()).then(|| part.segment.holding(&self.holding));

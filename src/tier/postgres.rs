@@ -33,7 +33,7 @@ use tokio_postgres::Row;
 
 pub use self::database::Database;
 
-use self::client::{CallError, Client, Connection};
+use self::client::{Answer, CallError, Client, Connection};
 use self::present::{Dead, Present, Seq};
 use self::rows::Table;
 use self::search::PostgresView;
@@ -42,7 +42,7 @@ use super::{Admission, Done, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, Log};
+use crate::log::{Batch, Durability, Log};
 use crate::remote::{Limits, Traffic};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, read, write};
 
@@ -63,6 +63,9 @@ const TAKEN_TOGETHER: usize = 256;
 /// up to three milliseconds, and a statement has a time limit.
 const INSERTED_AT_ONCE: usize = 512;
 
+/// Bytes of records and vectors that one statement puts in, unless one memory has more.
+const INSERTED_BYTES: usize = 4 << 20;
+
 /// Rows are deleted when there are so many, unless all have to be.
 const DELETED_TOGETHER: usize = 256;
 
@@ -74,7 +77,10 @@ pub struct PostgresTier {
     client: Client,
     table: Table,
     epoch: i64,
-    /// Whether a call had no answer since the epoch began.
+    /// The epoch that was asked for, where that had no answer.
+    renewed: Option<i64>,
+    /// Whether a call may still arrive that was made in this epoch: its first attempt had
+    /// no answer.
     unsure: bool,
     encoder: Arc<Encoder>,
     log: Arc<dyn Log>,
@@ -93,17 +99,17 @@ struct Kept {
     terms: Vec<Row>,
 }
 
-/// Rows that were deleted.
+/// Rows that are not there any more.
 struct Deleted {
     namespace: NamespaceId,
     dead: Vec<Dead>,
-    /// Their numbers and terms.
+    /// The numbers and terms of those that were there.
     rows: Vec<Row>,
 }
 
 impl PostgresTier {
     /// The tier of the store that `log` belongs to: what `database` has of it is
-    /// there again. `batch` gets what the log has to note.
+    /// there again. By which number it is known there is in the log before this returns.
     ///
     /// # Errors
     /// [`Error::Setting`] for a dimension that pgvector does not take,
@@ -113,7 +119,6 @@ impl PostgresTier {
         encoder: Arc<Encoder>,
         log: Arc<dyn Log>,
         limits: Limits,
-        batch: &mut Batch,
     ) -> Result<Self, Error> {
         let bits = encoder.dimension().bits();
         if bits > MAX_BITS {
@@ -123,8 +128,11 @@ impl PostgresTier {
         let store = match log.setting(STORE)? {
             Some(store) => store,
             None => {
+                // Before there is any row of that number, which nobody could delete else.
                 let store = fastrand::u64(..);
+                let mut batch = Batch::default();
                 batch.put_setting(STORE, store);
+                log.commit(&batch, Durability::Synced)?;
                 store
             }
         };
@@ -148,7 +156,8 @@ impl PostgresTier {
             present.count(key, count);
         }
         let present = Arc::new(RwLock::new(present));
-        Ok(Self { client, table, epoch, unsure: false, encoder, log, present, seq, views: HashMap::new() })
+        let (renewed, unsure, views) = (None, false, HashMap::new());
+        Ok(Self { client, table, epoch, renewed, unsure, encoder, log, present, seq, views })
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Present> {
@@ -180,10 +189,12 @@ impl PostgresTier {
     }
 
     /// Puts memories in as of `seq`.
-    fn insert(&self, namespace: NamespaceId, seq: Seq, memories: &[Admission]) -> Result<(), Error> {
-        for some in memories.chunks(INSERTED_AT_ONCE) {
+    fn insert(&mut self, namespace: NamespaceId, seq: Seq, memories: &[Admission]) -> Result<(), Error> {
+        let bytes = |memory: &Admission| memory.record.len() + size_of_val(&*memory.vector);
+        for some in inserted_together(memories, bytes) {
             let statement = self.table.insertion(self.epoch, namespace, seq, some, &self.encoder)?;
-            let rows = self.client.query("store", statement)?;
+            let Answer { rows, attempts } = self.client.ask("store", statement)?;
+            self.unsure |= attempts > 1;
             let owners: i64 = match rows.first() {
                 Some(row) => row.try_get(0).map_err(|error| self.client.misread(&error))?,
                 None => 0,
@@ -197,14 +208,30 @@ impl PostgresTier {
 
     /// Begins a new epoch, so that calls of before do nothing any more.
     fn renew(&mut self) -> Result<(), Error> {
-        let next = fastrand::i64(..);
+        // The same as before if that had no answer: it may have begun.
+        let next = *self.renewed.get_or_insert_with(|| fastrand::i64(..));
         if self.client.query("begin an epoch", self.table.renewal(self.epoch, next))?.is_empty() {
             return Err(self.client.fenced());
         }
         self.epoch = next;
+        self.renewed = None;
         self.unsure = false;
         Ok(())
     }
+}
+
+/// The parts in which memories are put in: of so many, or so many bytes.
+fn inserted_together<T>(mut memories: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let mut sum = 0;
+        let fitting = memories.iter().take(INSERTED_AT_ONCE).take_while(|memory| {
+            sum += bytes(memory);
+            sum <= INSERTED_BYTES
+        });
+        let (some, rest) = memories.split_at_checked(fitting.count().max(1))?;
+        memories = rest;
+        Some(some)
+    })
 }
 
 fn migrate(client: &Client, limits: Limits, bits: usize) -> Result<(), Error> {
@@ -356,10 +383,13 @@ impl Tier for PostgresTier {
         {
             return Some(Box::new(move || Err(error)));
         }
+        let terms = self.table.terms(namespace, &dead);
         let statement = self.table.deletion(self.epoch, namespace, &dead);
         let client = self.client.clone();
         Some(Box::new(move || {
-            let rows = client.query("delete", statement)?;
+            // By themselves: a deletion that is made again finds nothing any more.
+            let rows = client.query("delete", terms)?;
+            client.query("delete", statement)?;
             Ok(Box::new(Deleted { namespace, dead, rows }) as Done)
         }))
     }
@@ -385,5 +415,21 @@ impl PostgresTier {
             terms.into_iter().for_each(|key| present.count(key, -1));
         }
         Some(namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_statement_puts_in_too_many_memories_or_bytes() {
+        let parts = |bytes: &[usize]| -> Vec<usize> {
+            inserted_together(bytes, |&bytes| bytes).map(<[usize]>::len).collect()
+        };
+        let most = INSERTED_BYTES;
+        assert_eq!(parts(&[1; INSERTED_AT_ONCE + 3]), [INSERTED_AT_ONCE, 3]);
+        assert_eq!(parts(&[most / 2, most / 2, 1, most, most + 1, 1]), [2, 1, 1, 1, 1]);
+        assert_eq!(parts(&[]), [0; 0]);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn open(folder: &Path, config: &Config, connection: &str) -> Result<E
     let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
     let mut batch = Batch::default();
     let database = Database::parse(connection)?;
-    let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, &mut batch)?;
+    let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote)?;
     let (cold, _) = ColdTier::open(&folder.join("cold"), None, encoder.clone(), &log, &mut batch)?;
     log.commit(&batch, Durability::Buffered)?;
     let hot = HotTier::new(encoder.clone());

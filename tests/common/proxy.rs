@@ -19,6 +19,8 @@ struct Network {
     down: AtomicBool,
     /// Nothing is passed on, though connections stay.
     silent: AtomicBool,
+    /// What is asked arrives, and the answers are lost.
+    deaf: AtomicBool,
     /// Microseconds that everything takes.
     delay: AtomicU64,
     /// Bytes of answers that still come through before all is cut; negative for no
@@ -70,6 +72,11 @@ impl Proxy {
         self.network.silent.store(silent, Ordering::SeqCst);
     }
 
+    /// Passes on what is asked and loses the answers, or passes on both.
+    pub(crate) fn lose_answers(&self, lost: bool) {
+        self.network.deaf.store(lost, Ordering::SeqCst);
+    }
+
     /// Lets everything take so long.
     pub(crate) fn delay(&self, delay: Duration) {
         self.network.delay.store(delay.as_micros() as u64, Ordering::SeqCst);
@@ -99,6 +106,9 @@ impl Network {
             std::thread::sleep(Duration::from_micros(self.delay.load(Ordering::SeqCst)));
             while self.silent.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(5));
+            }
+            if answers && self.deaf.load(Ordering::SeqCst) {
+                continue;
             }
             if answers && self.answers.load(Ordering::SeqCst) >= 0 {
                 let left = self.answers.fetch_sub(count as i64, Ordering::SeqCst) - count as i64;

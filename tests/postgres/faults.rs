@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use mnemocore::hdv::Dimension;
 use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, TierKind, Timestamp};
 
 use super::common::{everything, find, note, tiny, word};
@@ -220,6 +221,9 @@ fn a_server_that_does_not_answer_ends_each_call_with_its_time_limit() {
     server.freeze(true);
     assert!(without_warm(&engine).is_empty());
     is_away(engine.store(note("meanwhile")));
+    let (other, started) = (tempfile::tempdir().unwrap(), Instant::now());
+    is_away(open(other.path(), &warm(), &server.connection()).map(drop));
+    assert!(started.elapsed() < PATIENCE, "opening waits for {:?}", started.elapsed());
     server.freeze(false);
     wait_until_reached(&engine);
     engine.store(note("after")).unwrap();
@@ -259,6 +263,111 @@ fn a_call_that_arrives_late_changes_nothing() {
     assert_eq!(count(&engine), 2);
     engine.close().unwrap();
     assert_eq!(count(&open(folder.path(), &warm(), &server.connection()).unwrap()), 2);
+}
+
+#[test]
+fn an_epoch_that_began_without_an_answer_does_not_fence_its_own_engine() {
+    let Some(server) = shared() else { return };
+    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
+    let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    engine.store(note("before")).unwrap();
+    proxy.down(true);
+    // Whether it has arrived is not known: the next deletion wants a new epoch.
+    is_away(engine.store(note("lost")));
+    proxy.down(false);
+    wait_until_reached(&engine);
+    engine.store(note("between")).unwrap();
+    proxy.lose_answers(true);
+    is_away(engine.compact());
+    proxy.lose_answers(false);
+    wait_until_reached(&engine);
+    engine.compact().unwrap();
+    engine.store(note("after")).unwrap();
+    assert_eq!(count(&engine), 3);
+}
+
+#[test]
+fn what_is_deleted_counts_no_more_whichever_answer_was_lost() {
+    let Some(server) = shared() else { return };
+    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
+    let mut engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    engine.store_batch((0..10).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
+    engine.store("The harbour has other words").unwrap();
+    // They depend on how many memories have each word.
+    let scores = |engine: &Engine| -> Vec<u32> {
+        let recall = engine.recall(&Query::text("journal of the harbour").limit(20).touch(false)).unwrap();
+        recall.hits.iter().map(|hit| hit.score.to_bits()).collect()
+    };
+    for cut in (0..1_500).step_by(50) {
+        let ids = engine.store_batch((0..3).map(|_| NewMemory::new(note("late"))).collect()).unwrap();
+        engine.forget_batch(&ids).unwrap();
+        proxy.cut_after(cut);
+        match engine.compact() {
+            Err(Error::Unreachable { .. }) => {}
+            other => other.unwrap(),
+        }
+        proxy.cut_after(-1);
+        wait_until_reached(&engine);
+        engine.compact().unwrap();
+        let before = scores(&engine);
+        engine.close().unwrap();
+        engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+        assert_eq!(before, scores(&engine), "cut after {cut} bytes");
+    }
+}
+
+#[test]
+fn a_statement_that_takes_too_long_does_not_give_the_server_up() {
+    let Some(server) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // A table that no other test uses.
+    let config = Config { dimension: Dimension::new(704).unwrap(), ..warm() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    engine.store(note("before")).unwrap();
+    let held = "FROM pg_locks WHERE relation = 'mnemo_warm_704'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+    let holder = std::thread::spawn(|| {
+        // Broken off below.
+        let lock = "BEGIN; LOCK TABLE mnemo_warm_704; SELECT pg_sleep(60)";
+        let _ = std::panic::catch_unwind(|| server.ask(lock));
+    });
+    while server.ask(&format!("SELECT 1 {held}")).is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(without_warm(&engine).is_empty());
+    server.ask(&format!("SELECT pg_terminate_backend(pid) {held}"));
+    holder.join().unwrap();
+    let recall = engine.recall(&Query::text("journal").touch(false)).unwrap();
+    assert_eq!((recall.hits.len(), recall.unreachable), (1, vec![]));
+}
+
+#[test]
+fn a_server_that_only_reads_for_now_is_away_for_what_is_to_be_stored() {
+    let Some(server) = Server::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { hot_capacity: 8, warm_capacity: 16, remote: QUICK, ..tiny() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    for number in 0..16 {
+        engine.store(note(&word(number))).unwrap();
+    }
+    engine.consolidate().unwrap();
+    let only_reads = |on: &str| {
+        server.ask(&format!(
+            "BEGIN READ WRITE; ALTER ROLE mnemo SET default_transaction_read_only = {on}; COMMIT"
+        ));
+        server.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mnemocore'",
+        );
+    };
+    only_reads("on");
+    // HOT takes them, and holds more than it should.
+    for number in 16..28 {
+        engine.store(note(&word(number))).unwrap();
+    }
+    is_away(engine.consolidate());
+    only_reads("off");
+    wait_until_reached(&engine);
+    engine.consolidate().unwrap();
+    assert_eq!((engine.stats().memories[0], count(&engine)), (8, 28));
 }
 
 /// One operation; what it may answer when the network is cut within it.

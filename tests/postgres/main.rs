@@ -14,3 +14,4 @@ mod same;
 #[path = "../common/postgres.rs"]
 mod server;
 mod tls;
+mod vectors;

@@ -25,7 +25,11 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Neighbours that an index of vectors looks at: with 40, its default, pgvector
 /// misses one of ten memories that are asked for by three fifths of their words.
-const NEIGHBOURS: u32 = 100;
+pub(super) const NEIGHBOURS: usize = 100;
+
+/// The part of a call's time after which the server is to break a statement off by
+/// itself: so it says that it is there, and slow.
+const OF_CALL: f64 = 0.9;
 
 /// A database, for all threads of an engine.
 #[derive(Clone)]
@@ -37,8 +41,23 @@ struct Shared {
     name: String,
     limits: Limits,
     counter: Counter,
-    /// When the server was last given up; none once it has answered since.
-    given_up: Mutex<Option<Instant>>,
+    health: Mutex<Health>,
+}
+
+/// What is known of a server.
+#[derive(Default)]
+struct Health {
+    /// When it last answered.
+    answered: Option<Instant>,
+    /// When it was last given up; none once it has answered since.
+    given_up: Option<Instant>,
+}
+
+/// What a statement gave.
+pub(super) struct Answer {
+    pub rows: Vec<Row>,
+    /// How often it was made. All but the last may still arrive.
+    pub attempts: u32,
 }
 
 impl Client {
@@ -52,8 +71,8 @@ impl Client {
         // no scan of the tables of all engines, however new their statistics are.
         let session = format!(
             "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET jit = off; \
-             SET hnsw.ef_search = {NEIGHBOURS}; SET hnsw.iterative_scan = strict_order",
-            limits.call.as_millis()
+             SET hnsw.ef_search = {NEIGHBOURS}",
+            limits.call.mul_f64(OF_CALL).as_millis()
         );
         let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
             let session = session.clone();
@@ -62,6 +81,10 @@ impl Client {
         let pool = Pool::builder(Manager::new(config, tls))
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
+            // Also where the statements may take longer.
+            .wait_timeout(Some(limits.call))
+            .create_timeout(Some(limits.call))
+            .recycle_timeout(Some(limits.call))
             .post_create(set_up)
             .build();
         let pool = pool.map_err(|error| Error::Refused {
@@ -69,8 +92,8 @@ impl Client {
             action: "make a pool",
             message: error.to_string(),
         })?;
-        let (counter, given_up) = (Counter::default(), Mutex::new(None));
-        Ok(Self(Arc::new(Shared { pool, name, limits, counter, given_up })))
+        let (counter, health) = (Counter::default(), Mutex::default());
+        Ok(Self(Arc::new(Shared { pool, name, limits, counter, health })))
     }
 
     /// The server's name, without credentials.
@@ -91,7 +114,7 @@ impl Client {
 
     /// Whether the server was given up, and has not answered since.
     pub(super) fn is_given_up(&self) -> bool {
-        lock(&self.0.given_up).is_some()
+        lock(&self.0.health).given_up.is_some()
     }
 
     /// What was sent and received: parameters and rows.
@@ -105,11 +128,21 @@ impl Client {
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::Refused`].
     pub(super) fn query(&self, action: &'static str, statement: Statement) -> Result<Vec<Row>, Error> {
+        self.ask(action, statement).map(|answer| answer.rows)
+    }
+
+    /// As [`Client::query`], and how often it was asked.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub(super) fn ask(&self, action: &'static str, statement: Statement) -> Result<Answer, Error> {
+        let call = self.0.limits.call_with(statement.bytes() as u64);
         let statement = Arc::new(statement);
-        self.call(action, self.0.limits, move |shared| {
+        let asked = self.call(action, Limits { call, ..self.0.limits }, move |shared| {
             let statement = statement.clone();
             async move { shared.query(&statement).await }
-        })
+        });
+        asked.map(|(rows, attempts)| Answer { rows, attempts })
     }
 
     /// Does `work` on one connection, within `limits`.
@@ -126,7 +159,7 @@ impl Client {
         F: Future<Output = Result<(T, Connection), CallError>> + Send,
     {
         let work = Arc::new(work);
-        self.call(action, limits, move |shared| {
+        let done = self.call(action, limits, move |shared| {
             let work = work.clone();
             async move {
                 shared.counter.request(0);
@@ -134,46 +167,77 @@ impl Client {
                 connection.give_back();
                 Ok(answer)
             }
-        })
+        });
+        done.map(|(answer, _)| answer)
     }
 
+    /// The answer, and the attempts that it took.
     fn call<T: Send + 'static, F>(
         &self,
         action: &'static str,
         limits: Limits,
         work: impl Fn(Arc<Shared>) -> F + Send + Sync + 'static,
-    ) -> Result<T, Error>
+    ) -> Result<(T, u32), Error>
     where
         F: Future<Output = Result<T, CallError>> + Send,
     {
         let shared = self.0.clone();
         let limits = self.0.allowed(limits, action)?;
-        let answer = wait(async move {
-            let call = || work(shared.clone());
-            attempt(limits, &shared.name, action, CallError::passes, call).await
+        let began = Instant::now();
+        let (answer, attempts) = wait(async move {
+            let mut attempts = 0;
+            let call = || {
+                attempts += 1;
+                let (shared, work) = (&shared, work(shared.clone()));
+                async move {
+                    work.await.inspect(|_| shared.has_answered()).inspect_err(|error| shared.note(error))
+                }
+            };
+            let answer = attempt(limits, &shared.name, action, CallError::passes, call).await;
+            (answer, attempts)
         })?;
-        let away = matches!(answer, Err(Failure::Unreachable(_)));
-        *lock(&self.0.given_up) = away.then(Instant::now);
-        answer.map_err(|failure| match failure {
-            Failure::Unreachable(error) => error,
+        let answer = answer.map_err(|failure| match failure {
+            Failure::Unreachable(error) => {
+                self.0.give_up(began);
+                error
+            }
             Failure::Refused(error) => {
                 Error::Refused { what: self.0.name.clone(), action, message: error.to_string() }
             }
-        })
+        })?;
+        Ok((answer, attempts))
     }
 }
 
 impl Shared {
     /// Of a server that was given up, one attempt is asked for in each [`REST`].
     fn allowed(&self, limits: Limits, action: &'static str) -> Result<Limits, Error> {
-        let mut given_up = lock(&self.given_up);
-        let Some(since) = *given_up else { return Ok(limits) };
+        let mut health = lock(&self.health);
+        let Some(since) = health.given_up else { return Ok(limits) };
         if since.elapsed() < REST {
             let message = format!("given up {} ms ago", since.elapsed().as_millis());
             return Err(Error::Unreachable { what: self.name.clone(), action, attempts: 0, message });
         }
-        *given_up = Some(Instant::now());
+        health.given_up = Some(Instant::now());
         Ok(Limits { attempts: 1, ..limits })
+    }
+
+    fn has_answered(&self) {
+        *lock(&self.health) = Health { answered: Some(Instant::now()), given_up: None };
+    }
+
+    fn note(&self, error: &CallError) {
+        if error.is_answer() {
+            self.has_answered();
+        }
+    }
+
+    /// Gives the server up, unless it has answered anybody since `began`.
+    fn give_up(&self, began: Instant) {
+        let mut health = lock(&self.health);
+        if health.answered.is_none_or(|answered| answered < began) {
+            health.given_up = Some(Instant::now());
+        }
     }
 
     async fn query(&self, statement: &Statement) -> Result<Vec<Row>, CallError> {
@@ -242,16 +306,26 @@ impl CallError {
     /// Whether the same call may succeed later: the connection failed, or the
     /// server said that it cannot now.
     fn passes(&self) -> bool {
-        const NOW: [SqlState; 6] = [
-            SqlState::TOO_MANY_CONNECTIONS,
+        const NOW: [SqlState; 7] = [
             SqlState::CANNOT_CONNECT_NOW,
             SqlState::ADMIN_SHUTDOWN,
             SqlState::CRASH_SHUTDOWN,
             SqlState::QUERY_CANCELED,
             SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            // One that has just been replaced by another.
+            SqlState::READ_ONLY_SQL_TRANSACTION,
         ];
-        self.database()
-            .is_none_or(|error| NOW.contains(error.code()) || error.code().code().starts_with("08"))
+        // Its connection fails, it has too little of something, its disk fails.
+        const CLASSES: [&str; 3] = ["08", "53", "58"];
+        self.database().is_none_or(|error| {
+            NOW.contains(error.code()) || CLASSES.iter().any(|class| error.code().code().starts_with(class))
+        })
+    }
+
+    /// Whether a server has said so that does its work.
+    fn is_answer(&self) -> bool {
+        !self.passes() || self.database().is_some_and(|error| *error.code() == SqlState::QUERY_CANCELED)
     }
 }
 

@@ -91,7 +91,8 @@ impl Database {
 }
 
 /// What the connection string says, and the `sslmode` in it. What cannot be read
-/// of it is not repeated: it may be a part of the password.
+/// of it is not repeated: it may be a part of the password. Nor is an `sslmode` guessed
+/// at that is written in another way, or twice: it would be another one than was meant.
 fn parse(text: &str) -> Result<(Config, Option<Mode>), Error> {
     // Those that verify are none of the client's own modes.
     let named = Mode::ALL.into_iter().find(|mode| text.contains(&format!("sslmode={}", mode.name())));
@@ -101,8 +102,14 @@ fn parse(text: &str) -> Result<(Config, Option<Mode>), Error> {
             .replace("sslmode=verify-ca", "sslmode=require"),
         _ => text.to_owned(),
     };
-    let config = plain.parse().map_err(|_| unreadable(STRING, "a connection string of PostgreSQL"))?;
-    Ok((config, named))
+    let config: Config =
+        plain.parse().map_err(|_| unreadable(STRING, "a connection string of PostgreSQL"))?;
+    let is_clear = match named {
+        Some(mode) => mode.ssl_mode() == config.get_ssl_mode(),
+        None => !text.contains("sslmode"),
+    };
+    let expected = "sslmode once, as in sslmode=require, without blanks and quotes";
+    if is_clear { Ok((config, named)) } else { Err(unreadable(STRING, expected)) }
 }
 
 fn unreadable(name: &'static str, expected: &'static str) -> Error {
@@ -255,6 +262,26 @@ mod tests {
         assert_eq!(database.config.get_dbname(), Some("notes"));
         assert_eq!(database.config.get_ssl_mode(), SslMode::Require);
         assert!(database.name.starts_with("PostgreSQL at db.example"), "{}", database.name);
+    }
+
+    #[test]
+    fn a_mode_that_would_be_taken_for_another_one_is_refused() {
+        for text in [
+            "host=db sslmode = require",
+            "host=db sslmode='require'",
+            "host=db password=sslmode=disable sslmode=require",
+            "host=db sslmode=disable sslmode=require",
+        ] {
+            assert!(matches!(read(&[(STRING, text)]), Err(Error::Setting { name: STRING, .. })), "{text}");
+        }
+        for (text, mode) in [
+            ("host=db sslmode=require", SslMode::Require),
+            ("host=db sslmode=verify-ca", SslMode::Require),
+            ("host=db sslmode=disable", SslMode::Disable),
+            ("host=db", SslMode::Prefer),
+        ] {
+            assert_eq!(read(&[(STRING, text)]).unwrap().config.get_ssl_mode(), mode, "{text}");
+        }
     }
 
     #[test]

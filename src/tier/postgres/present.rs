@@ -1,7 +1,7 @@
 //! What is in the tier, by the engine's own count: it tells what a view shows
 //! without a round trip.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -38,6 +38,8 @@ impl Dead {
 pub(super) struct Present {
     live: HashMap<MemoryId, (NamespaceId, Seq)>,
     sizes: HashMap<NamespaceId, usize>,
+    /// Namespaces whose vectors are rare among those of the whole table.
+    rare: HashSet<NamespaceId>,
     dead: HashMap<NamespaceId, Vec<Dead>>,
     /// In how many rows of the database each term is.
     frequencies: HashMap<i64, u32>,
@@ -60,6 +62,15 @@ impl Present {
     /// Memories of one namespace.
     pub(super) fn size(&self, namespace: NamespaceId) -> usize {
         self.sizes.get(&namespace).copied().unwrap_or_default()
+    }
+
+    /// Whether the nearest vectors of the table were found to hold too few of a namespace's.
+    pub(super) fn is_rare(&self, namespace: NamespaceId) -> bool {
+        self.rare.contains(&namespace)
+    }
+
+    pub(super) fn note_rare(&mut self, namespace: NamespaceId) {
+        self.rare.insert(namespace);
     }
 
     pub(super) fn holds(&self, namespace: NamespaceId, id: MemoryId) -> bool {
@@ -121,8 +132,7 @@ impl Present {
 
     /// Notes that rows are deleted.
     pub(super) fn forget(&mut self, namespace: NamespaceId, deleted: &[Dead]) {
-        let deleted: std::collections::HashSet<(MemoryId, Seq)> =
-            deleted.iter().map(|dead| (dead.id, dead.seq)).collect();
+        let deleted: HashSet<(MemoryId, Seq)> = deleted.iter().map(|dead| (dead.id, dead.seq)).collect();
         if let Some(dead) = self.dead.get_mut(&namespace) {
             dead.retain(|dead| !deleted.contains(&(dead.id, dead.seq)));
             if dead.is_empty() {
@@ -211,7 +221,7 @@ mod tests {
     fn terms_of_other_stores_and_namespaces_have_other_keys() {
         let keys = [(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2)]
             .map(|(store, space, term)| key(store, NamespaceId(space), Term(term)));
-        let distinct: std::collections::HashSet<i64> = keys.into_iter().collect();
+        let distinct: HashSet<i64> = keys.into_iter().collect();
         assert_eq!(distinct.len(), 4);
     }
 

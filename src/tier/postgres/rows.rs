@@ -140,21 +140,37 @@ impl Table {
         ))
     }
 
-    /// Deletes rows, and gives the numbers and terms of those that were there.
+    /// The numbers and terms of rows, of those that are there.
+    pub(super) fn terms(&self, namespace: NamespaceId, dead: &[Dead]) -> Statement {
+        let mut made = Statement::default();
+        let these = self.these(&mut made, namespace, dead);
+        let table = &self.name;
+        made.text(format!("SELECT {table}.seq, terms FROM {table}, {these}"))
+    }
+
+    /// Deletes rows.
     pub(super) fn deletion(&self, epoch: i64, namespace: NamespaceId, dead: &[Dead]) -> Statement {
         let mut made = Statement::default();
-        let (store, epoch, namespace) =
-            (made.bind(self.store), made.bind(epoch), made.bind(i64::from(namespace.0)));
+        let these = self.these(&mut made, namespace, dead);
+        let (store, epoch) = (made.bind(self.store), made.bind(epoch));
+        let table = &self.name;
+        made.text(format!(
+            "DELETE FROM {table} USING {these} \
+               AND EXISTS (SELECT FROM mnemo_stores WHERE store = {store} AND epoch = {epoch})"
+        ))
+    }
+
+    /// What lets through these rows alone, to be joined with the table.
+    fn these(&self, made: &mut Statement, namespace: NamespaceId, dead: &[Dead]) -> String {
+        let (store, namespace) = (made.bind(self.store), made.bind(i64::from(namespace.0)));
         let ids = made.bind_list(dead.iter().map(|dead| dead.id.0.cast_signed()).collect());
         let seqs = made.bind_list(dead.iter().map(|dead| dead.seq).collect());
         let table = &self.name;
-        made.text(format!(
-            "DELETE FROM {table} USING unnest({ids}::bigint[], {seqs}::bigint[]) AS dead (id, seq) \
+        format!(
+            "unnest({ids}::bigint[], {seqs}::bigint[]) AS dead (id, seq) \
              WHERE {table}.store = {store} AND namespace = {namespace} \
-               AND {table}.id = dead.id AND {table}.seq = dead.seq \
-               AND EXISTS (SELECT FROM mnemo_stores WHERE store = {store} AND epoch = {epoch}) \
-             RETURNING {table}.seq, terms"
-        ))
+               AND {table}.id = dead.id AND {table}.seq = dead.seq"
+        )
     }
 }
 
