@@ -2,7 +2,9 @@
 //! limits and attempts, and counted.
 
 use std::fmt::Display;
+use std::fs;
 use std::future::Future;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,8 @@ const DELETE: &str = "delete objects";
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     folder: Path,
+    /// The folder's place on a disk, if it is on one.
+    disk: Option<PathBuf>,
     name: String,
     limits: Limits,
     counter: Arc<Counter>,
@@ -83,10 +87,14 @@ impl Bucket {
         let refused = |received: &dyn Display| Error::Setting {
             name: "the store's place",
             expected: "a URL such as s3://bucket/folder, gs://bucket/folder, az://container/folder or file:///folder, and an environment that goes with it",
-            received: without_queries(&received.to_string()),
+            received: without_secrets(&received.to_string()),
         };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| refused(&url))?;
         let (host, within) = rest.split_once('/').unwrap_or((rest, ""));
+        // It is in errors, and tells copies apart.
+        if scheme != "file" && (host.contains('@') || url.contains('?')) {
+            return Err(refused(&"one with credentials or settings in it"));
+        }
         let (place, folder) = (format!("{scheme}://{host}"), if scheme == "file" { rest } else { within });
         // Attempts are counted here, and not there as well.
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
@@ -116,7 +124,9 @@ impl Bucket {
         };
         let store = store.map_err(|error| refused(&error))?;
         let folder = Path::parse(folder.trim_matches('/')).map_err(|error| refused(&error))?;
-        Ok(Self { store, folder, name: url.trim_end_matches('/').into(), limits, counter: Arc::default() })
+        let disk = (scheme == "file").then(|| LocalFileSystem::new().path_to_filesystem(&folder));
+        let (disk, counter) = (disk.transpose().map_err(|error| refused(&error))?, Arc::default());
+        Ok(Self { store, folder, disk, name: url.trim_end_matches('/').into(), limits, counter })
     }
 
     /// A folder in a store that the caller has made; `name` stands for it in
@@ -127,7 +137,7 @@ impl Bucket {
             expected: "a path of plain names",
             received: error.to_string(),
         })?;
-        Ok(Self { store, folder, name: name.into(), limits, counter: Arc::default() })
+        Ok(Self { store, folder, disk: None, name: name.into(), limits, counter: Arc::default() })
     }
 
     /// The same folder, asked through what `put` puts before its storage: a limit,
@@ -172,7 +182,7 @@ impl Bucket {
     fn write(&self, name: &str, content: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>, Error> {
         let (bucket, path) = (self.clone(), self.path(name));
         let payload = PutPayload::from(content);
-        let limits = Limits { call: self.call_with(payload.content_length() as u64), ..self.limits };
+        let limits = Limits { call: self.limits.call_with(payload.content_length() as u64), ..self.limits };
         self.finish(wait(async move {
             let call = || {
                 bucket.counter.request(payload.content_length());
@@ -228,7 +238,7 @@ impl Bucket {
             let options = GetOptions { range: range.clone(), ..GetOptions::default() };
             let answer = in_time(self.limits.call, self.store.get_opts(&path, options)).await?;
             let expected = answer.range.end - answer.range.start;
-            let content = in_time(self.call_with(expected), answer.bytes()).await?;
+            let content = in_time(self.limits.call_with(expected), answer.bytes()).await?;
             self.counter.answer(content.len());
             if content.len() as u64 != expected {
                 let source = format!("{} bytes of {expected}", content.len()).into();
@@ -287,9 +297,29 @@ impl Bucket {
         .map_err(|error| self.refused(DELETE, &error))
     }
 
-    /// What one call may take that carries so many bytes.
-    fn call_with(&self, bytes: u64) -> Duration {
-        self.limits.call.saturating_add(Duration::from_micros(bytes))
+    /// Deletes what is older than `age` and was not written to its end, in a folder on a
+    /// disk: whoever was killed while it wrote an object there has left it under a name
+    /// that no listing shows.
+    pub(crate) fn delete_unfinished(&self, folder: &str, age: Duration) -> Result<(), Error> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let folder = disk.join(folder);
+        let failed = |error| Error::io(&folder, error);
+        // `object_store` writes `name#1` before it is `name`.
+        let is_unfinished = |name: &str| {
+            let number = name.rsplit_once('#').map(|(_, number)| number);
+            number.is_some_and(|number| {
+                !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+            })
+        };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let written = entry.metadata().and_then(|about| about.modified()).map_err(failed)?;
+            let is_old = written.elapsed().is_ok_and(|passed| passed > age);
+            if is_old && is_unfinished(&entry.file_name().to_string_lossy()) {
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, name: &str) -> Path {
@@ -305,14 +335,14 @@ impl Bucket {
             Ok(value) => Ok(Ok(value)),
             Err(Failure::Refused(error)) => Ok(Err(error)),
             Err(Failure::Unreachable(Error::Unreachable { what, action, attempts, message })) => {
-                Err(Error::Unreachable { what, action, attempts, message: without_queries(&message) })
+                Err(Error::Unreachable { what, action, attempts, message: without_secrets(&message) })
             }
             Err(Failure::Unreachable(error)) => Err(error),
         }
     }
 
     fn refused(&self, action: &'static str, error: &object_store::Error) -> Error {
-        Error::Refused { what: self.name.clone(), action, message: without_queries(&error.to_string()) }
+        Error::Refused { what: self.name.clone(), action, message: without_secrets(&error.to_string()) }
     }
 }
 
@@ -343,15 +373,45 @@ fn overlaid<B, K: FromStr>(builder: B, settings: &[(&str, &str)], set: impl Fn(B
 /// Whether the same request may succeed later.
 fn passes(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
+        && !is_refusal(&error.to_string())
 }
 
-/// A message without what follows the `?` of its URLs, where tokens may stand.
-fn without_queries(message: &str) -> String {
+/// What stands before the status of an HTTP answer in the messages of `object_store`,
+/// which tells it in no other way of what it takes for neither found nor forbidden, nor of
+/// any listing.
+const STATUS: &str = "status code: ";
+/// What stands before the content of an answer without one.
+const CONTENT: &str = "error response: ";
+
+/// Whether a message tells of an answer that will be the same next time.
+fn is_refusal(message: &str) -> bool {
+    // Too late, in conflict with another one, too many; and S3's own word for too late.
+    const MAY_PASS: [u16; 3] = [408, 409, 429];
+    let status = message.split_once(STATUS).and_then(|(_, answer)| answer.get(..3)?.parse().ok());
+    status.is_some_and(|status: u16| (400..500).contains(&status) && !MAY_PASS.contains(&status))
+        && !message.contains("RequestTimeout")
+}
+
+/// A message without what may hold credentials: what follows the `?` of its URLs, and the
+/// content of an answer, but for the code that says what was wrong.
+fn without_secrets(message: &str) -> String {
+    let (said, content) = match message.split_once(STATUS) {
+        Some((before, answer)) => {
+            let (status, content) = answer.split_once(": ").unwrap_or((answer, ""));
+            (format!("{before}{STATUS}{status}"), content)
+        }
+        None => match message.split_once(CONTENT) {
+            Some((before, content)) => (format!("{before}{}", CONTENT.trim_end_matches(": ")), content),
+            None => (message.to_owned(), ""),
+        },
+    };
+    let code = content.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
     let word = |word: &str| match word.split_once('?') {
         Some((url, _)) if url.contains("://") => format!("{url}?…"),
         _ => word.to_owned(),
     };
-    message.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    let said = said.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    code.map_or(said.clone(), |(code, _)| format!("{said}: {code}"))
 }
 
 #[cfg(test)]
@@ -424,11 +484,47 @@ mod tests {
     }
 
     #[test]
-    fn tokens_in_urls_do_not_reach_a_message() {
-        let message = "Error performing GET https://a.blob.core.windows.net/c/x?sig=secret&se=1 in 3 ms";
-        assert_eq!(
-            without_queries(message),
-            "Error performing GET https://a.blob.core.windows.net/c/x?… in 3 ms"
-        );
+    fn credentials_do_not_reach_a_message() {
+        for (message, told) in [
+            (
+                "Error performing GET https://a.blob.core.windows.net/c/x?sig=secret&se=1 in 3 ms",
+                "Error performing GET https://a.blob.core.windows.net/c/x?… in 3 ms",
+            ),
+            (
+                "in 3ms - Server returned non-2xx status code: 400 Bad Request: <Error><Code>ExpiredToken</Code>\n\
+                 <Token-0>secret</Token-0></Error>",
+                "in 3ms - Server returned non-2xx status code: 400 Bad Request: ExpiredToken",
+            ),
+            (
+                "Server returned non-2xx status code: 502 Bad Gateway: secret",
+                "Server returned non-2xx status code: 502 Bad Gateway",
+            ),
+            ("Server returned error response: <a>secret</a>", "Server returned error response"),
+        ] {
+            assert_eq!(without_secrets(message), told);
+        }
+        for url in ["s3://KEY:secret@bucket/folder", "az://container/folder?sig=secret"] {
+            let error = Bucket::at(url, Limits::default()).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_will_be_the_same_next_time_is_a_refusal() {
+        for (status, refused) in [
+            ("403 Forbidden: <Code>AccessDenied</Code>", true),
+            ("400 Bad Request: <Code>ExpiredToken</Code>", true),
+            ("400 Bad Request: <Code>RequestTimeout</Code>", false),
+            ("409 Conflict: ", false),
+            ("429 Too Many Requests: ", false),
+            ("503 Slow Down: ", false),
+        ] {
+            assert_eq!(
+                is_refusal(&format!("Server returned non-2xx status code: {status}")),
+                refused,
+                "{status}"
+            );
+        }
+        assert!(!is_refusal("connection refused"));
     }
 }

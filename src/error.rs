@@ -150,6 +150,21 @@ pub enum Error {
         /// Its answer.
         message: String,
     },
+    /// A bucket has less of a store than its copy on this machine: another place is
+    /// mounted there, say, or an old backup. Nothing of either is changed.
+    #[error(
+        "{what}: it has {there} commits of the store, and the copy of it in {copy} has {here}; bring back what is missing there, or delete the copy to go on without it"
+    )]
+    Behind {
+        /// The bucket.
+        what: String,
+        /// The copy's folder.
+        copy: PathBuf,
+        /// Commits in the bucket.
+        there: u64,
+        /// Commits in the copy.
+        here: u64,
+    },
     /// Another engine has taken the store over, on this machine or another one.
     #[error(
         "{path}: another engine writes to it now, and nothing of this one is taken any more; open it again to take it back"

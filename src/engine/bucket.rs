@@ -15,7 +15,8 @@ use crate::error::Error;
 use crate::log::{Batch, Log, ObjectLog};
 use crate::tier::cold::depot_name;
 
-/// A segment that is not listed after so long was left behind.
+/// A segment that is not listed after so long was left behind, and so was an object that is
+/// not whole.
 const LEFT: Duration = Duration::from_secs(3600);
 
 impl Engine {
@@ -73,7 +74,12 @@ impl Engine {
         let (folder, name) = (copy.folder().to_path_buf(), PathBuf::from(bucket.name()));
         let (place, cache) = (folder.join(LOG), config.log_cache_bytes);
         let log = if writable {
-            let fits = |log: &dyn Log| check_settings(&name, &config, log, &mut Batch::default());
+            // Before anybody is replaced.
+            let fits = |log: &dyn Log| {
+                check_settings(&name, &config, log, &mut Batch::default())?;
+                let segments: u64 = log.segments()?.iter().map(|(_, entry)| entry.bytes).sum();
+                copy.check_room(segments, config.cache_bytes)
+            };
             ObjectLog::open_if(bucket, &place, cache, &fits)?
         } else {
             ObjectLog::snapshot(bucket, &place, cache)?
@@ -87,6 +93,9 @@ impl Engine {
             if writable {
                 // What cannot be deleted now is deleted when the store is next opened.
                 let _ = sweep(copy.bucket(), &*log);
+                for folder in ["log", "cold"] {
+                    let _ = copy.bucket().delete_unfinished(folder, LEFT);
+                }
             }
         }
         Ok(engine)

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::home::LOG;
 use crate::bucket::Bucket;
 use crate::error::Error;
 
@@ -44,6 +45,24 @@ impl LocalCopy {
         &self.folder
     }
 
+    /// Whether the log, which is here, and segments of so many bytes fit into `most` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if not; [`Error::Io`].
+    pub(super) fn check_room(&self, segments: u64, most: u64) -> Result<(), Error> {
+        let log = size(&self.folder.join(LOG)).map_err(|error| Error::io(&self.folder, error))?;
+        self.check(log + segments, most)
+    }
+
+    fn check(&self, own: u64, most: u64) -> Result<(), Error> {
+        if own <= most {
+            return Ok(());
+        }
+        let received = format!("{most}, while {} takes {own}", self.bucket.name());
+        let expected = "room for the store that is opened, which is copied as a whole";
+        Err(Error::Setting { name: "cache_bytes", expected, received })
+    }
+
     /// Removes copies that nobody uses, those first that were used longest ago,
     /// until all together take at most `most` bytes.
     ///
@@ -53,11 +72,7 @@ impl LocalCopy {
         let cache = self.folder.parent().unwrap_or(&self.folder);
         let failed = |error| Error::io(cache, error);
         let own = size(&self.folder).map_err(failed)?;
-        if own > most {
-            let received = format!("{most}, while {} takes {own}", self.bucket.name());
-            let expected = "room for the store that is opened, which is copied as a whole";
-            return Err(Error::Setting { name: "cache_bytes", expected, received });
-        }
+        self.check(own, most)?;
         let mut others = Vec::new();
         for entry in fs::read_dir(cache).map_err(failed)?.flatten() {
             let folder = entry.path();

@@ -67,6 +67,8 @@ struct Head {
     doubt: Option<Changes>,
     /// What takes such commits back that were made, for the next one to do.
     undo: Changes,
+    /// What was committed and the copy lacks, because it could not be written.
+    lacking: Changes,
     /// When the bucket last took a commit.
     heard: Option<SystemTime>,
 }
@@ -154,8 +156,9 @@ impl ObjectLog {
         {
             return Err(self.fence(head));
         }
-        // What was not worth a commit of its own, and what the copy lacks.
-        let noted = read(&self.overlay).clone();
+        // What was not worth a commit of its own. What only the copy lacks was committed.
+        let mut noted = read(&self.overlay).clone();
+        noted.retain(|key, value| head.lacking.get(key) != Some(value));
         self.settle(head, writer)?;
         let mut all = head.undo.clone();
         all.extend(noted.clone());
@@ -166,16 +169,26 @@ impl ObjectLog {
                 head.next += 1;
                 head.heard = Some(SystemTime::now());
                 head.undo.clear();
-                let copied = self.copy(&content.changes, head);
+                let mut lacking = std::mem::take(&mut head.lacking);
+                lacking.extend(content.changes.clone());
+                let copied = self.copy(&lacking, head);
                 let mut overlay = write(&self.overlay);
-                match copied {
-                    Ok(()) => overlay.retain(|key, value| noted.get(key) != Some(value)),
+                if copied.is_ok() {
+                    let copied = [&noted, &lacking];
+                    overlay.retain(|key, value| copied.iter().all(|made| made.get(key) != Some(value)));
+                } else {
                     // It is committed all the same. The copy gets it with the next
                     // commit, or from the bucket when the log is opened again.
-                    Err(_) => overlay.extend(content.changes.clone()),
+                    overlay.extend(content.changes.clone());
+                    head.lacking = lacking;
                 }
                 drop(overlay);
                 self.folds.made(content, bytes);
+                if self.folds.found_damage() {
+                    // Of what is damaged there, this copy may be the only one. The commit
+                    // stands, whether that can be mended now or with a later one.
+                    let _ = self.fold_all(head);
+                }
                 Ok(())
             }
             Ok(Made::Others(_) | Made::Gone) => Err(self.fence(head)),

@@ -1,13 +1,16 @@
 //! Engines over object storage do what they do over a folder.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mnemocore::hdv::Dimension;
 use mnemocore::remote::Limits;
-use mnemocore::{Config, Engine, Error, MemoryId, NewMemory, Query};
+use mnemocore::{Bucket, Config, Engine, Error, MemoryId, NewMemory, Query};
 
 use super::common::{assert_complete, everything, find, note, tiny, word};
 use super::faulty::{Faulty, LIMITS};
@@ -276,11 +279,59 @@ fn recalls_alone_write_no_objects() {
 
 #[test]
 fn a_store_that_does_not_fit_into_the_cache_says_how_large_it_is() {
-    let (objects, cache) = (Faulty::new(1), tempfile::tempdir().unwrap());
-    fill(&open(&objects, cache.path()), 0..60);
-    let small = Config { cache_bytes: 10_000, ..config(cache.path()) };
+    let (objects, [here, there]) = (Faulty::new(1), [(); 2].map(|()| tempfile::tempdir().unwrap()));
+    let writer = spread(&objects, here.path());
+    let small = Config { cache_bytes: 10_000, ..config(there.path()) };
     let error = Engine::open_bucket(objects.bucket(LIMITS), small).map(drop).unwrap_err().to_string();
     assert!(error.contains("cache_bytes") && error.contains("10000"), "{error}");
+    writer.store("nobody has replaced the writer").unwrap();
+}
+
+/// A server that gives this answer to everything, and its requests so far.
+fn answering(answer: &'static str) -> (Bucket, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = requests.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut request = [0; 4_096];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let settings = [
+        ("AWS_ENDPOINT", endpoint.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    (Bucket::with("s3://memories/agents/anna", &settings, LIMITS).unwrap(), requests)
+}
+
+#[test]
+fn a_server_that_refuses_is_asked_once_and_its_answer_shows_no_credentials() {
+    for (answer, code) in [
+        (
+            "HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n<Error><Code>SignatureDoesNotMatch</Code>\
+             <AWSAccessKeyId>hush</AWSAccessKeyId></Error>",
+            "SignatureDoesNotMatch",
+        ),
+        (
+            "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<Error><Code>ExpiredToken</Code>\
+             <Token-0>hush</Token-0></Error>",
+            "ExpiredToken",
+        ),
+    ] {
+        let (bucket, requests) = answering(answer);
+        let cache = tempfile::tempdir().unwrap();
+        let error = Engine::open_bucket(bucket, config(cache.path())).map(drop).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(matches!(error, Error::Refused { action: "list objects", .. }), "{text}");
+        assert!(text.contains(code) && !text.contains("hush"), "{text}");
+        assert_eq!(requests.load(Ordering::SeqCst), 1);
+    }
 }
 
 #[test]
@@ -330,6 +381,9 @@ fn a_segment_that_a_dead_engine_has_left_goes_when_the_store_is_opened() {
     };
     write("0000000077-0123456789abcdef", hours_ago(1));
     write("0000000078-0123456789abcdef", hours_ago(0));
+    // As a kill leaves it.
+    write("0000000079-0123456789abcdef#1", hours_ago(1));
+    write("0000000080-0123456789abcdef#1", hours_ago(0));
     for file in std::fs::read_dir(&cold).unwrap().flatten() {
         if !file.file_name().to_string_lossy().contains("0123456789abcdef") {
             let file = File::options().write(true).open(file.path()).unwrap();
@@ -340,6 +394,7 @@ fn a_segment_that_a_dead_engine_has_left_goes_when_the_store_is_opened() {
     let left = |name: &str| cold.join(name).exists();
     assert!(!left("0000000077-0123456789abcdef"), "an old one that nothing refers to");
     assert!(left("0000000078-0123456789abcdef"), "a young one may be another engine's");
+    assert!(!left("0000000079-0123456789abcdef#1") && left("0000000080-0123456789abcdef#1"));
     let elsewhere = tempfile::tempdir().unwrap();
     let engine = Engine::open(&url, config(elsewhere.path())).unwrap();
     assert!(engine.mended().is_empty(), "those that are listed stay");

@@ -42,6 +42,8 @@ pub(crate) struct Faulty {
     /// Whether the next object that is to be made is refused because of a request
     /// for it that is still on its way.
     conflict: AtomicBool,
+    /// Whether an object is overwritten that was to be made only if there is none.
+    unconditional: AtomicBool,
     /// How long each request takes, and each piece of a content.
     late: Mutex<Duration>,
     piece: Mutex<Duration>,
@@ -59,6 +61,7 @@ impl Faulty {
             away: AtomicBool::new(false),
             forbidden: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
+            unconditional: AtomicBool::new(false),
             late: Mutex::new(Duration::ZERO),
             piece: Mutex::new(Duration::ZERO),
             meanwhile: Mutex::new(None),
@@ -89,6 +92,11 @@ impl Faulty {
     /// still on its way.
     pub(crate) fn conflict(&self) {
         self.conflict.store(true, Ordering::SeqCst);
+    }
+
+    /// What was to be made only if there is none is overwritten from now on.
+    pub(crate) fn take_any(&self) {
+        self.unconditional.store(true, Ordering::SeqCst);
     }
 
     /// Whatever is read or written takes so long from now on.
@@ -179,8 +187,11 @@ impl fmt::Display for Faulty {
 
 #[async_trait]
 impl ObjectStore for Faulty {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
         self.ask()?;
+        if self.unconditional.load(Ordering::SeqCst) {
+            options.mode = PutMode::Overwrite;
+        }
         let late = *self.late.lock().unwrap();
         tokio::time::sleep(late).await;
         if options.mode == PutMode::Create && self.conflict.swap(false, Ordering::SeqCst) {

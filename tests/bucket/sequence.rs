@@ -349,15 +349,75 @@ fn a_damaged_or_missing_object_is_named_and_a_machine_with_a_copy_makes_it_anew(
 }
 
 #[test]
-fn a_copy_of_another_log_or_of_a_later_one_is_made_anew() {
+fn a_machine_with_a_copy_mends_what_is_damaged_while_it_writes() {
+    let objects = Faulty::new(1);
     let disk = tempfile::tempdir().unwrap();
-    let (first, second) = (Faulty::new(1), Faulty::new(2));
-    for (objects, count) in [(&first, 40), (&second, 3)] {
-        let log = open(objects, disk.path());
+    let log = open(&objects, disk.path());
+    (0..5).for_each(|number| commit(&log, number, "kept").unwrap());
+    drop(log);
+    let (name, mut content) = objects.contents().into_iter().nth(3).unwrap();
+    content[60] ^= 1;
+    objects.overwrite(&name, Some(content));
+    // The copy has it all, so nobody reads what is damaged until it is folded.
+    let log = open(&objects, disk.path());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let read = || ObjectLog::snapshot(objects.bucket(LIMITS), elsewhere.path(), CACHE_BYTES);
+    assert!(matches!(read().map(drop), Err(Error::Corrupt { .. })));
+    for number in 5..60 {
+        commit(&log, number, "kept").unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let snapshot = read().unwrap();
+    assert!((0..60).all(|number| value(&snapshot, number).unwrap() == "kept"));
+}
+
+#[test]
+fn a_bucket_that_has_less_than_the_copy_is_refused_and_neither_is_changed() {
+    let objects = Faulty::new(1);
+    let disk = tempfile::tempdir().unwrap();
+    let log = open(&objects, disk.path());
+    (0..5).for_each(|number| commit(&log, number, "kept").unwrap());
+    drop(log);
+    let all = objects.contents();
+    // Another place is mounted there, or an old backup.
+    for left in [0, 3] {
+        all.iter().skip(left).for_each(|(name, _)| objects.overwrite(name, None));
+        let before = objects.contents();
+        for refused in [
+            ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop),
+            ObjectLog::snapshot(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop),
+        ] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, Error::Behind { there, .. } if there == left as u64), "{error}");
+            assert!(error.to_string().contains(&disk.path().display().to_string()), "{error}");
+        }
+        assert_eq!(objects.contents(), before);
+        all.iter().for_each(|(name, content)| objects.overwrite(name, Some(content.clone())));
+    }
+    let log = open(&objects, disk.path());
+    assert!((0..5).all(|number| value(&log, number).unwrap() == "kept"));
+}
+
+#[test]
+fn a_bucket_without_conditional_writes_is_refused() {
+    let objects = Faulty::new(1);
+    objects.take_any();
+    let disk = tempfile::tempdir().unwrap();
+    let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop);
+    let error = refused.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }) && error.to_string().contains("If-None-Match"), "{error}");
+}
+
+#[test]
+fn a_copy_of_another_log_that_had_more_is_made_anew() {
+    let disk = tempfile::tempdir().unwrap();
+    for count in [40, 3] {
+        let (objects, elsewhere) = (Faulty::new(1), tempfile::tempdir().unwrap());
+        let log = open(&objects, elsewhere.path());
         (0..count).for_each(|number| commit(&log, number, "value").unwrap());
         log.close().unwrap();
         drop(log);
-        assert_eq!(records(&open(objects, disk.path())).len() as u64, count);
+        assert_eq!(records(&open(&objects, disk.path())).len() as u64, count);
     }
 }
 

@@ -27,6 +27,10 @@ const COMMIT_BYTES: usize = 4 << 20;
 /// the number of objects is a logarithm too.
 const GROWTH: usize = 2;
 
+/// No object is folded in that would make one of more bytes: S3 takes five times as many
+/// in one request.
+const LARGEST: usize = 1 << 30;
+
 /// How long an empty object keeps its name at least. Engines that open the log make
 /// them, and it is by these names that those which they replace learn of it; an
 /// engine that has heard nothing for [`QUIET`](super::QUIET) looks first.
@@ -69,6 +73,8 @@ struct State {
     claimed: bool,
     /// Whether the objects in the bucket begin with the first commit.
     complete: bool,
+    /// Whether one of them could not be read.
+    damaged: bool,
 }
 
 impl Folds {
@@ -150,10 +156,32 @@ impl Folds {
         let idle = state.worker.as_ref().is_none_or(JoinHandle::is_finished);
         if due && idle {
             let folds = self.clone();
-            // What fails is tried again with the next commit.
-            let work = move || drop(folds.look_for_claim().and_then(|()| folds.fold()));
+            let work = move || {
+                if let Err(error) = folds.look_for_claim().and_then(|()| folds.fold()) {
+                    folds.put_off(&error);
+                }
+            };
             state.worker = std::thread::Builder::new().name("mnemocore-fold".into()).spawn(work).ok();
         }
+    }
+
+    /// After a fold that failed: its commits are read again when there are enough new
+    /// ones for the next. Until then they need not be kept here, for they are objects.
+    fn put_off(&self, error: &Error) {
+        let mut state = lock(&self.state);
+        let recent = std::mem::take(&mut state.recent);
+        let age = Duration::ZERO;
+        state.parts.extend(recent.iter().map(|(commit, bytes)| Listed {
+            span: commit.span,
+            bytes: *bytes,
+            age,
+        }));
+        state.damaged |= matches!(error, Error::Corrupt { .. });
+    }
+
+    /// Whether a fold has met an object that cannot be read, since this was last asked.
+    pub(super) fn found_damage(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).damaged)
     }
 
     /// Folds what there is, and waits for it.
@@ -229,7 +257,7 @@ impl Folds {
         }
         let mut kept = parts.as_slice();
         while let Some((part, older)) = kept.split_last()
-            && part.bytes <= GROWTH * size
+            && part.bytes <= (GROWTH * size).min(LARGEST.saturating_sub(size))
         {
             let span = part.span;
             let Some(content) = self.bucket.read(&span.name())? else { return Ok(false) };

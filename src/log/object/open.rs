@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::fold::{Folds, Listed};
 use super::span::{Changes, Content, HEADER_BYTES, Span, chain};
 use super::{Head, LOG, Made, NEXT, ObjectLog};
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Created};
 use crate::error::Error;
 use crate::log::mark::random_number;
 use crate::log::{DiskLog, Log};
@@ -17,6 +17,9 @@ use crate::sync::{Mutex, RwLock, lock};
 /// they were folded into others.
 const READINGS: usize = 9;
 
+const TWICE: &str = "it has taken two of one name; a store needs conditional writes (If-None-Match), \
+                     which tell its writers apart";
+
 impl ObjectLog {
     /// Opens the log in `bucket` for writing, or makes one there, with its local
     /// copy in the folder `copy`. Another engine that has it open cannot commit
@@ -25,7 +28,8 @@ impl ObjectLog {
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::Refused`] when the bucket does not answer or
     /// refuses; [`Error::Foreign`] if something else is in it; [`Error::Corrupt`]
-    /// if objects are missing or damaged; [`Error::Locked`] if the copy is in use.
+    /// if objects are missing or damaged; [`Error::Behind`] if the copy has more;
+    /// [`Error::Locked`] if the copy is in use.
     pub fn open(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
         Self::open_if(bucket, copy, cache_bytes, &|_| Ok(()))
     }
@@ -79,7 +83,7 @@ impl ObjectLog {
 
     fn follow_again(mut self, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
         for _ in 0..READINGS {
-            match self.catch_up()? {
+            match self.catch_up(copy)? {
                 CaughtUp::Yes => return Ok(self),
                 CaughtUp::ObjectsWent => {}
                 CaughtUp::CopyIsUseless => {
@@ -94,10 +98,9 @@ impl ObjectLog {
     }
 
     /// Reads what the copy lacks, once.
-    fn catch_up(&mut self) -> Result<CaughtUp, Error> {
+    fn catch_up(&mut self, copy: &Path) -> Result<CaughtUp, Error> {
         let listed = self.folds.list()?;
         let spans: Vec<Span> = listed.iter().map(|object| object.span).collect();
-        let end = spans.iter().map(|span| span.last + 1).max().unwrap_or_default();
         let (copied, number) =
             ((&self.local as &dyn Log).setting(NEXT)?, (&self.local as &dyn Log).setting(LOG)?);
         if copied.is_none() && number.is_some() {
@@ -106,6 +109,13 @@ impl ObjectLog {
             return Ok(CaughtUp::CopyIsUseless);
         }
         let next = copied.unwrap_or_default();
+        let newest = spans.iter().max_by_key(|span| span.last).copied();
+        let end = newest.map_or(0, |span| span.last + 1);
+        // Of another log the copy is useless; of this one it is all that is left.
+        if next > end && newest.map_or(Ok(number), |newest| self.log_of(newest))? == number {
+            let (what, copy) = (self.bucket.name().into(), copy.into());
+            return Err(Error::Behind { what, copy, there: end, here: next });
+        }
         let chain = match chain(&spans, next) {
             Ok(chain) if next <= end => chain,
             // Not before all of it can be read from the bucket.
@@ -115,8 +125,8 @@ impl ObjectLog {
             },
         };
         if chain.is_empty()
-            && let Some(newest) = spans.iter().max_by_key(|span| span.last)
-            && self.log_of(*newest)? != number
+            && let Some(newest) = newest
+            && self.log_of(newest)? != number
         {
             return Ok(CaughtUp::CopyIsUseless);
         }
@@ -169,6 +179,10 @@ impl ObjectLog {
             self.folds.claim(head.next)?;
             return Ok(false);
         };
+        if !self.is_made_once(&content)? {
+            let what = self.bucket.name().into();
+            return Err(Error::Refused { what, action: "make an object once", message: TWICE.into() });
+        }
         // The name may have been free because others have gone beyond it, and have
         // folded what they had there.
         let own = content.span;
@@ -184,6 +198,13 @@ impl ObjectLog {
         self.folds.made(content, bytes);
         self.writer = Some(writer);
         Ok(true)
+    }
+
+    /// Whether the bucket refuses an object that is there: some servers that speak S3 take
+    /// the condition, and overwrite.
+    fn is_made_once(&self, content: &Content) -> Result<bool, Error> {
+        let bytes = content.encode().map_err(|error| Error::io(self.path(), error))?;
+        Ok(self.bucket.create(&content.span.name(), bytes)? == Created::Exists)
     }
 
     fn busy(&self) -> Error {

@@ -49,6 +49,27 @@ fn a_writer_that_was_away_for_a_week_with_a_commit_in_doubt_overwrites_nothing()
 }
 
 #[test]
+fn what_only_the_copy_lacks_is_not_committed_again() {
+    let objects = Arc::new(InMemory::new());
+    let (log, _here) = open(&objects);
+    let mut batch = Batch::default();
+    batch.put_record(MemoryId(1), &[7; 10_000], None);
+    log.commit(&batch, Durability::Buffered).unwrap();
+    // As if the copy's disk had been full.
+    let lacking = changes(&batch);
+    let mut removed = Batch::default();
+    lacking.keys().for_each(|(table, key)| removed.change(*table, key.clone(), None));
+    log.local.commit(&removed, Durability::Buffered).unwrap();
+    write(&log.overlay).extend(lacking.clone());
+    lock(&log.head).lacking = lacking;
+    let sent = log.bucket.traffic().sent;
+    commit(&log, 2).unwrap();
+    assert!(log.bucket.traffic().sent - sent < 1_000);
+    assert!(read(&log.overlay).is_empty() && lock(&log.head).lacking.is_empty());
+    assert_eq!(value(&log, 1).unwrap(), [7; 10_000]);
+}
+
+#[test]
 fn what_was_removed_while_a_copy_was_half_made_is_not_in_it() {
     let objects = Arc::new(InMemory::new());
     let (log, _here) = open(&objects);
