@@ -25,7 +25,7 @@ use std::hint::black_box;
 use std::iter::Cycle;
 use std::time::{Duration, Instant};
 
-use common::{Kept as _, Latency, Stock, Store, new_texts, temporary_folder};
+use common::{Fixture, Kept as _, Latency, Stock, Store, new_texts, temporary_folder};
 use criterion::{BenchmarkId, Throughput};
 use mnemocore::harness::benchmark::{Benchmark, Failure};
 use mnemocore::harness::profile::Profile;
@@ -82,18 +82,20 @@ fn group(verb: &str, tier: TierKind) -> String {
 /// A store and what to ask it for, in turn.
 struct Asked<'s> {
     engine: &'s Engine,
-    queries: Cycle<std::vec::IntoIter<Query>>,
+    queries: Vec<Query>,
+    next: usize,
 }
 
 impl<'s> Asked<'s> {
     fn new(store: &'s Store, method: Method) -> Self {
         let queries: Vec<Query> =
             store.queries(QUERIES).into_iter().map(|(query, _)| query.method(method)).collect();
-        Self { engine: &store.engine, queries: queries.into_iter().cycle() }
+        Self { engine: &store.engine, queries, next: 0 }
     }
 
-    fn next(&mut self) -> Query {
-        self.queries.next().expect("a cycle")
+    fn next(&mut self) -> (&'s Engine, &Query) {
+        self.next = (self.next + 1) % self.queries.len();
+        (self.engine, &self.queries[self.next])
     }
 }
 
@@ -102,12 +104,12 @@ fn ask(latency: &mut Latency, stock: Stock) -> bool {
     let store = OnceCell::new();
     let asked = || Asked::new(store.get_or_init(|| stock.open()), Method::Indexed);
     let recalled = latency.bench(&group("recall", stock.tier), stock.memories, asked, |asked| {
-        let query = asked.next();
-        asked.engine.recall(&query).expect("a recall")
+        let (engine, query) = asked.next();
+        engine.recall(query).expect("a recall")
     });
     let synthesized = latency.bench(&group("synthesize", stock.tier), stock.memories, asked, |asked| {
-        let query = asked.next();
-        asked.engine.synthesize(&query).expect("a synthesis")
+        let (engine, query) = asked.next();
+        engine.synthesize(query).expect("a synthesis")
     });
     store.get().inspect(|store| store.assert_in_tier());
     recalled.is_some() && synthesized.is_some()
@@ -116,20 +118,20 @@ fn ask(latency: &mut Latency, stock: Stock) -> bool {
 /// A store that grows, and what to store next.
 struct Growing<'s> {
     engine: &'s Engine,
-    texts: Cycle<std::vec::IntoIter<String>>,
+    texts: Cycle<std::slice::Iter<'s, String>>,
 }
 
 /// Store; says whether it was measured.
 fn store(latency: &mut Latency, stock: Stock) -> bool {
     let store = OnceCell::new();
-    let texts = if latency.arguments.test { 100 } else { TEXTS };
+    let texts = new_texts(if latency.arguments.test { 100 } else { TEXTS });
     let growing = || {
         let store = store.get_or_init(|| open_to_grow(stock));
-        Growing { engine: &store.engine, texts: new_texts(texts).into_iter().cycle() }
+        Growing { engine: &store.engine, texts: texts.iter().cycle() }
     };
     let stored = latency.bench(&group("store", stock.tier), stock.memories, growing, |growing| {
         let text = growing.texts.next().expect("a cycle");
-        growing.engine.store(text).expect("a store")
+        growing.engine.store(text.as_str()).expect("a store")
     });
     store.get().inspect(|store| assert_grown(store));
     stored.is_some()
@@ -220,14 +222,16 @@ fn vectors(latency: &mut Latency) {
 
 fn recall_wall(latency: &mut Latency, name: &str, stock: Stock, method: Method) {
     let store = OnceCell::new();
+    // Once for all samples, each of which goes on where the last one has ended.
+    let mut asked = Fixture::new(|| Asked::new(store.get_or_init(|| stock.open()), method));
     let (wall, recorder) = latency.wall();
     let mut group = wall.benchmark_group(name);
     group.bench_function(BenchmarkId::from_parameter(stock.memories), |bencher| {
         recorder.note(&format!("{name}/{}", stock.memories), None);
-        let mut asked = Asked::new(store.get_or_init(|| stock.open()), method);
+        let asked = asked.get();
         bencher.iter(|| {
-            let query = asked.next();
-            asked.engine.recall(&query).expect("a recall")
+            let (engine, query) = asked.next();
+            engine.recall(query).expect("a recall")
         });
     });
     group.finish();

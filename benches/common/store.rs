@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
 use mnemocore::harness::stock::{self, Stock};
 use mnemocore::{Config, Engine, Memory, Query};
@@ -56,6 +57,10 @@ impl Kept for Stock {
         if !kept.exists() {
             fill(self, &kept);
         }
+        // Used last, goes last.
+        File::open(of_build())
+            .and_then(|build| build.set_modified(SystemTime::now()))
+            .expect("a folder of stores");
         let folder = temporary_folder();
         copy_folder(&kept, folder.path()).expect("room for a copy of a store");
         folder
@@ -102,7 +107,7 @@ fn digest_of_program() -> io::Result<u64> {
     }
 }
 
-/// Deletes the stores of all builds but those that were filled last.
+/// Deletes the stores of all builds but those that were used last.
 fn forget_old_builds() -> io::Result<()> {
     let mut builds = Vec::new();
     for entry in fs::read_dir(folder())? {
@@ -112,7 +117,11 @@ fn forget_old_builds() -> io::Result<()> {
         }
     }
     builds.sort();
-    builds.iter().rev().skip(BUILDS).try_for_each(|(_, build)| fs::remove_dir_all(build))
+    builds.iter().rev().skip(BUILDS).try_for_each(|(_, build)| match fs::remove_dir_all(build) {
+        // Another bench was quicker.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    })
 }
 
 /// A store that a benchmark may do with as it likes.

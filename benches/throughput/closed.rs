@@ -89,7 +89,8 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
     let operations = each * workers.max(least);
     let Bench { load: criterion, latency, runtime, memories, tiered, .. } = bench;
     let mut load = Fixture::new(|| tiered.get_or_init(|| Tiered::new(*memories)).load(mix, durability));
-    let mut point: Option<Point> = None;
+    let mut point = Point { workers, elapsed: Duration::ZERO, latencies: Latencies::new() };
+    let mut last = 0;
     let mut group = criterion.benchmark_group(format!("{name}/throughput"));
     group.throughput(Throughput::Elements(operations as u64));
     // Linear sampling would have the store grow by more with every sample.
@@ -98,14 +99,13 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
         let load = load.get();
         bencher.iter_custom(|iterations| {
             let finished = load.closed(runtime, iterations as usize * operations, workers);
-            match &mut point {
-                // The first is warm-up.
-                None => point = Some(Point { workers, elapsed: Duration::ZERO, latencies: Latencies::new() }),
-                Some(point) => {
-                    point.elapsed += finished.elapsed;
-                    point.latencies.merge(&finished.latencies);
-                }
+            // Warm-up asks for another number of iterations each time.
+            if iterations != last {
+                (point.elapsed, last) = (Duration::ZERO, iterations);
+                point.latencies.clear();
             }
+            point.elapsed += finished.elapsed;
+            point.latencies.merge(&finished.latencies);
             finished.elapsed
         });
         latency.recorder.note(&format!("{name}/throughput/{workers}"), None);
@@ -114,7 +114,7 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
     if let Some(load) = load.into_value() {
         load.assert_done();
     }
-    point.filter(|point| !point.latencies.is_empty())
+    Some(point).filter(|point| !point.latencies.is_empty())
 }
 
 /// Prints rates and latencies, and what more workers bring.

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use crate::Bench;
 use crate::common::{Kept as _, Stock, endless_texts, new_texts};
 
+/// What is forgotten follows from it.
+const SEED: u64 = 13;
 /// Distinct queries, asked in turn.
 const QUERIES: usize = 500;
 /// Stores per second by another thread: far more than an agent says, and a tenth of
@@ -22,23 +24,31 @@ const RECALLS: f64 = 500.0;
 /// Recalls until a memory must be found: it should be in the first.
 const ATTEMPTS: usize = 1_000;
 
-/// From the start of `store` to the end of the first recall that returns it.
+/// From the start of `store` to the end of the first recall that returns it. What one sample
+/// has stored is forgotten before the next, or a quicker engine would meet a larger store.
 pub(crate) fn time_to_visible(bench: &mut Bench) {
     let memories = bench.memories;
     let busy = OnceCell::new();
-    let set_up = || (busy.get_or_init(|| Busy::open(memories)), endless_texts().zip(0u64..));
+    let set_up = || {
+        let busy = busy.get_or_init(|| Busy::open(memories));
+        (busy, endless_texts().zip(0u64..), Vec::new())
+    };
     bench.latency.bench_with(
         "time_to_visible",
         memories,
         set_up,
-        |(_, texts), count| {
+        |(busy, texts, stored), count| {
+            busy.engine.forget_batch(stored).expect("what was stored");
+            stored.clear();
+            stored.reserve(count);
             // A word of its own, because people repeat themselves.
             let unique = |(text, number): (String, u64)| format!("{text} n{number}");
             let texts = texts.take(count).map(unique);
             texts.map(|text| (NewMemory::new(&text), Query::text(text).touch(false))).collect()
         },
-        |(busy, _), (memory, query)| {
+        |(busy, _, stored), (memory, query)| {
             let id = busy.engine.store(memory).expect("a store");
+            stored.push(id);
             let sees = |_| {
                 let recall = busy.engine.recall(&query).expect("a recall");
                 recall.hits.iter().any(|hit| hit.memory.id == id)
@@ -69,7 +79,8 @@ pub(crate) fn recall_while_storing(bench: &mut Bench) {
     finish(busy);
 }
 
-/// Forget while others store and recall.
+/// Forget while others store and recall: any memory of the store, in whose place a new one
+/// has come before.
 pub(crate) fn forget_under_load(bench: &mut Bench) {
     let memories = bench.memories;
     let busy = OnceCell::new();
@@ -77,17 +88,21 @@ pub(crate) fn forget_under_load(bench: &mut Bench) {
         let mut new = Busy::open(memories);
         new.storing();
         new.recalling();
-        busy.get_or_init(|| new)
+        let known: Vec<MemoryId> = (0..memories).map(|number| MemoryId(number as u64)).collect();
+        (busy.get_or_init(|| new), known, fastrand::Rng::with_seed(SEED))
     };
     bench.latency.bench_with(
         "forget_under_load",
         memories,
         set_up,
-        |busy, count| {
+        |(busy, known, random), count| {
             let batch = new_texts(count).into_iter().map(NewMemory::new).collect();
-            busy.engine.store_batch(batch).expect("room for a batch")
+            known.extend(busy.engine.store_batch(batch).expect("room for a batch"));
+            (0..count).map(|_| known.swap_remove(random.usize(..known.len()))).collect()
         },
-        |busy, id: MemoryId| assert!(busy.engine.forget(id).expect("a forget"), "memory {id} was there"),
+        |(busy, ..), id: MemoryId| {
+            assert!(busy.engine.forget(id).expect("a forget"), "memory {id} was there")
+        },
     );
     finish(busy);
 }

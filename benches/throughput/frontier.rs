@@ -135,8 +135,12 @@ impl Oracle {
         Self { folder: store.close(), queries, exact }
     }
 
+    /// Opened and merged, as every other store that is searched: limits of a search hold
+    /// for each segment.
     fn open(&self, config: Config) -> Engine {
-        Engine::open(self.folder.path(), config).expect("a store that can be opened")
+        let engine = Engine::open(self.folder.path(), config).expect("a store that can be opened");
+        engine.consolidate().expect("a consolidation");
+        engine
     }
 
     /// The mean recall@10 of a search.

@@ -81,6 +81,11 @@ impl Load<'_> {
         check(finished, count)
     }
 
+    /// Moves and merges what there is to move and to merge.
+    pub(crate) fn consolidate(&self) {
+        self.engine.blocking().consolidate().expect("a consolidation");
+    }
+
     /// The next `count` operations, which arrive at `rate` per second.
     pub(crate) fn open(&mut self, runtime: &Runtime, count: usize, rate: f64) -> Finished {
         let operations = self.operations(count);
@@ -97,8 +102,8 @@ impl Load<'_> {
     /// Unless all that was to be stored is there, and memories that were recalled
     /// have risen to a quicker tier.
     pub(crate) fn assert_done(self) {
+        self.consolidate();
         let engine = self.engine.blocking();
-        engine.consolidate().expect("a consolidation");
         assert_eq!(engine.stats().total(), self.traffic.stored(), "memories after {}", self.mix.name);
         let risen = self.traffic.asked().filter(|&at| tier_of(engine, at) < self.tiered.tiers[at]).count();
         assert!(risen > 0 || self.mix == Mix::STORE, "{} moves no memory", self.mix.name);

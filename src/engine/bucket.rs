@@ -11,7 +11,10 @@ use super::home::{Home, LOG};
 use super::open::check_settings;
 use crate::bucket::Bucket;
 use crate::config::Config;
+#[cfg(feature = "postgres")]
+use crate::config::Residence;
 use crate::error::Error;
+use crate::key::TierKind;
 use crate::log::{Batch, Log, ObjectLog};
 use crate::tier::cold::depot_name;
 
@@ -34,8 +37,9 @@ impl Engine {
     /// [`Config::cache_folder`] says more about.
     ///
     /// # Errors
-    /// As [`Engine::open`], and [`Error::Unreachable`] when the bucket does not
-    /// answer.
+    /// As [`Engine::open`], and [`Error::Unreachable`] or [`Error::Refused`] when the
+    /// bucket does not answer, or refuses; [`Error::Behind`] when it has less than the
+    /// copy.
     pub fn open_bucket(bucket: Bucket, config: Config) -> Result<Self, Error> {
         Self::over_copy(bucket, config, true)
     }
@@ -77,8 +81,7 @@ impl Engine {
             // Before anybody is replaced.
             let fits = |log: &dyn Log| {
                 check_settings(&name, &config, log, &mut Batch::default())?;
-                let segments: u64 = log.segments()?.iter().map(|(_, entry)| entry.bytes).sum();
-                copy.check_room(segments, config.cache_bytes)
+                copy.check_room(derived(log, &config)?, config.cache_bytes)
             };
             ObjectLog::open_if(bucket, &place, cache, &fits)?
         } else {
@@ -100,6 +103,22 @@ impl Engine {
         }
         Ok(engine)
     }
+}
+
+/// Bytes of what an engine has on this machine's disk besides the log: segments, and the
+/// vectors of WARM.
+fn derived(log: &dyn Log, config: &Config) -> Result<u64, Error> {
+    let mut bytes: u64 = log.segments()?.iter().map(|(_, entry)| entry.bytes).sum();
+    #[cfg(feature = "postgres")]
+    if config.warm == Residence::Postgres {
+        return Ok(bytes);
+    }
+    log.standings(&mut |_, standing| {
+        if standing.tier == TierKind::Warm {
+            bytes += config.dimension.bytes() as u64;
+        }
+    })?;
+    Ok(bytes)
 }
 
 /// Deletes segments that the log does not list, which an engine has left that ended

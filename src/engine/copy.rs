@@ -45,13 +45,13 @@ impl LocalCopy {
         &self.folder
     }
 
-    /// Whether the log, which is here, and segments of so many bytes fit into `most` bytes.
+    /// Whether the log, which is here, and so many more bytes fit into `most` bytes.
     ///
     /// # Errors
     /// [`Error::Setting`] if not; [`Error::Io`].
-    pub(super) fn check_room(&self, segments: u64, most: u64) -> Result<(), Error> {
+    pub(super) fn check_room(&self, more: u64, most: u64) -> Result<(), Error> {
         let log = size(&self.folder.join(LOG)).map_err(|error| Error::io(&self.folder, error))?;
-        self.check(log + segments, most)
+        self.check(log + more, most)
     }
 
     fn check(&self, own: u64, most: u64) -> Result<(), Error> {

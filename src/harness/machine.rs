@@ -152,8 +152,8 @@ fn revision() -> String {
     }
 }
 
-/// What a bench is built from, in the folder of its package.
-const SOURCES: [&str; 5] = ["src", "benches", "examples", "Cargo.toml", "Cargo.lock"];
+/// What a bench is built from, wherever in the repository.
+const SOURCES: [&str; 4] = [":(top)*.rs", ":(top)*.sql", ":(top)*Cargo.toml", ":(top)*Cargo.lock"];
 
 /// A digest of how the sources differ from the revision; `None` if they do not.
 fn changes() -> Option<u64> {

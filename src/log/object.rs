@@ -157,11 +157,12 @@ impl ObjectLog {
             return Err(self.fence(head));
         }
         // What was not worth a commit of its own. What only the copy lacks was committed.
-        let mut noted = read(&self.overlay).clone();
+        let shown = read(&self.overlay).clone();
+        let mut noted = shown.clone();
         noted.retain(|key, value| head.lacking.get(key) != Some(value));
         self.settle(head, writer)?;
         let mut all = head.undo.clone();
-        all.extend(noted.clone());
+        all.extend(noted);
         all.extend(changes);
         let content = Content { span: Span::of(head.next), log: head.log, writer, changes: all };
         match self.make(&content) {
@@ -174,8 +175,8 @@ impl ObjectLog {
                 let copied = self.copy(&lacking, head);
                 let mut overlay = write(&self.overlay);
                 if copied.is_ok() {
-                    let copied = [&noted, &lacking];
-                    overlay.retain(|key, value| copied.iter().all(|made| made.get(key) != Some(value)));
+                    // All of it is in the copy, or something newer is.
+                    overlay.retain(|key, value| shown.get(key) != Some(value));
                 } else {
                     // It is committed all the same. The copy gets it with the next
                     // commit, or from the bucket when the log is opened again.
@@ -321,7 +322,14 @@ impl Log for ObjectLog {
             let fenced = head.fenced;
             drop(head);
             // Of one that was replaced, the other takes care.
-            if fenced { self.folds.wait() } else { self.folds.finish()? }
+            if fenced {
+                self.folds.wait();
+            } else {
+                self.folds.finish()?;
+                if self.folds.found_damage() {
+                    self.fold_all(&lock(&self.head))?;
+                }
+            }
         }
         self.local.close()
     }

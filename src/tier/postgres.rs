@@ -99,12 +99,14 @@ struct Kept {
     terms: Vec<Row>,
 }
 
-/// Rows that are not there any more.
+/// Rows that were deleted.
 struct Deleted {
     namespace: NamespaceId,
     dead: Vec<Dead>,
     /// The numbers and terms of those that were there.
     rows: Vec<Row>,
+    /// Whether they are gone, as far as is known.
+    gone: Result<(), Error>,
 }
 
 impl PostgresTier {
@@ -190,6 +192,9 @@ impl PostgresTier {
 
     /// Puts memories in as of `seq`.
     fn insert(&mut self, namespace: NamespaceId, seq: Seq, memories: &[Admission]) -> Result<(), Error> {
+        if self.renewed.is_some() {
+            self.renew()?;
+        }
         let bytes = |memory: &Admission| memory.record.len() + size_of_val(&*memory.vector);
         for some in inserted_together(memories, bytes) {
             let statement = self.table.insertion(self.epoch, namespace, seq, some, &self.encoder)?;
@@ -292,7 +297,7 @@ impl Tier for PostgresTier {
     fn apply(&mut self, done: Done, _batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
         let Staged { namespace, memories } = match done.downcast::<Staged>() {
             Ok(staged) => *staged,
-            Err(done) => return Ok(self.forget_deleted(done)),
+            Err(done) => return self.forget_deleted(done),
         };
         let seq = self.next_seq();
         let stored = self.insert(namespace, seq, &memories);
@@ -389,8 +394,8 @@ impl Tier for PostgresTier {
         Some(Box::new(move || {
             // By themselves: a deletion that is made again finds nothing any more.
             let rows = client.query("delete", terms)?;
-            client.query("delete", statement)?;
-            Ok(Box::new(Deleted { namespace, dead, rows }) as Done)
+            let gone = client.query("delete", statement).map(drop);
+            Ok(Box::new(Deleted { namespace, dead, rows, gone }) as Done)
         }))
     }
 
@@ -401,10 +406,15 @@ impl Tier for PostgresTier {
 
 impl PostgresTier {
     /// Notes that rows are deleted; the namespace whose rows they were.
-    fn forget_deleted(&mut self, done: Done) -> Option<NamespaceId> {
-        let Deleted { namespace, dead, rows } = *done.downcast::<Deleted>().ok()?;
+    fn forget_deleted(&mut self, done: Done) -> Result<Option<NamespaceId>, Error> {
+        let Ok(deleted) = done.downcast::<Deleted>() else { return Ok(None) };
+        let Deleted { namespace, dead, rows, gone } = *deleted;
         let mut present = self.present();
-        present.forget(namespace, &dead);
+        match &gone {
+            Ok(()) => present.forget(namespace, &dead),
+            // They are counted off now: should they be gone, nothing tells their terms any more.
+            Err(_) => present.count_off(namespace, &dead),
+        }
         let counted: HashSet<Seq> =
             dead.iter().filter(|dead| dead.is_counted()).map(|dead| dead.seq).collect();
         let terms =
@@ -414,7 +424,7 @@ impl PostgresTier {
         {
             terms.into_iter().for_each(|key| present.count(key, -1));
         }
-        Some(namespace)
+        gone.map(|()| Some(namespace))
     }
 }
 

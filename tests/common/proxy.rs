@@ -26,6 +26,8 @@ struct Network {
     /// Bytes of answers that still come through before all is cut; negative for no
     /// end.
     answers: AtomicI64,
+    /// Whether connections are refused from then on.
+    stay: AtomicBool,
     /// Pieces that were passed on to the server.
     trips: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
@@ -87,6 +89,11 @@ impl Proxy {
         self.network.answers.store(bytes, Ordering::SeqCst);
     }
 
+    /// Whether nobody is let in any more after such a cut.
+    pub(crate) fn stay_cut(&self, stay: bool) {
+        self.network.stay.store(stay, Ordering::SeqCst);
+    }
+
     /// Pieces that were passed on to the server so far: a short statement is one.
     pub(crate) fn trips(&self) -> u64 {
         self.network.trips.load(Ordering::SeqCst)
@@ -114,6 +121,7 @@ impl Network {
                 let left = self.answers.fetch_sub(count as i64, Ordering::SeqCst) - count as i64;
                 if left < 0 {
                     self.answers.store(-1, Ordering::SeqCst);
+                    self.down.fetch_or(self.stay.load(Ordering::SeqCst), Ordering::SeqCst);
                     let _ = to.write_all(&bytes[..(left + count as i64).max(0) as usize]);
                     return self.cut();
                 }

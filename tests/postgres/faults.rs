@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use mnemocore::hdv::Dimension;
+use mnemocore::remote::Limits;
 use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, TierKind, Timestamp};
 
 use super::common::{everything, find, note, tiny, word};
@@ -281,8 +282,8 @@ fn an_epoch_that_began_without_an_answer_does_not_fence_its_own_engine() {
     is_away(engine.compact());
     proxy.lose_answers(false);
     wait_until_reached(&engine);
-    engine.compact().unwrap();
     engine.store(note("after")).unwrap();
+    engine.compact().unwrap();
     assert_eq!(count(&engine), 3);
 }
 
@@ -302,11 +303,14 @@ fn what_is_deleted_counts_no_more_whichever_answer_was_lost() {
         let ids = engine.store_batch((0..3).map(|_| NewMemory::new(note("late"))).collect()).unwrap();
         engine.forget_batch(&ids).unwrap();
         proxy.cut_after(cut);
+        // In every other round for so long that the call fails.
+        proxy.stay_cut(cut % 100 == 0);
         match engine.compact() {
             Err(Error::Unreachable { .. }) => {}
             other => other.unwrap(),
         }
         proxy.cut_after(-1);
+        proxy.down(false);
         wait_until_reached(&engine);
         engine.compact().unwrap();
         let before = scores(&engine);
@@ -314,6 +318,7 @@ fn what_is_deleted_counts_no_more_whichever_answer_was_lost() {
         engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
         assert_eq!(before, scores(&engine), "cut after {cut} bytes");
     }
+    proxy.stay_cut(false);
 }
 
 #[test]
@@ -321,7 +326,8 @@ fn a_statement_that_takes_too_long_does_not_give_the_server_up() {
     let Some(server) = shared() else { return };
     let folder = tempfile::tempdir().unwrap();
     // A table that no other test uses.
-    let config = Config { dimension: Dimension::new(704).unwrap(), ..warm() };
+    let remote = Limits { call: Duration::from_secs(4), ..QUICK };
+    let config = Config { dimension: Dimension::new(704).unwrap(), remote, ..warm() };
     let engine = open(folder.path(), &config, &server.connection()).unwrap();
     engine.store(note("before")).unwrap();
     let held = "FROM pg_locks WHERE relation = 'mnemo_warm_704'::regclass AND mode = 'AccessExclusiveLock' AND granted";
@@ -338,36 +344,6 @@ fn a_statement_that_takes_too_long_does_not_give_the_server_up() {
     holder.join().unwrap();
     let recall = engine.recall(&Query::text("journal").touch(false)).unwrap();
     assert_eq!((recall.hits.len(), recall.unreachable), (1, vec![]));
-}
-
-#[test]
-fn a_server_that_only_reads_for_now_is_away_for_what_is_to_be_stored() {
-    let Some(server) = Server::start() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let config = Config { hot_capacity: 8, warm_capacity: 16, remote: QUICK, ..tiny() };
-    let engine = open(folder.path(), &config, &server.connection()).unwrap();
-    for number in 0..16 {
-        engine.store(note(&word(number))).unwrap();
-    }
-    engine.consolidate().unwrap();
-    let only_reads = |on: &str| {
-        server.ask(&format!(
-            "BEGIN READ WRITE; ALTER ROLE mnemo SET default_transaction_read_only = {on}; COMMIT"
-        ));
-        server.ask(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mnemocore'",
-        );
-    };
-    only_reads("on");
-    // HOT takes them, and holds more than it should.
-    for number in 16..28 {
-        engine.store(note(&word(number))).unwrap();
-    }
-    is_away(engine.consolidate());
-    only_reads("off");
-    wait_until_reached(&engine);
-    engine.consolidate().unwrap();
-    assert_eq!((engine.stats().memories[0], count(&engine)), (8, 28));
 }
 
 /// One operation; what it may answer when the network is cut within it.

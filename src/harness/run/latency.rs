@@ -71,9 +71,11 @@ impl<T> InTurn<T> {
     }
 }
 
-/// Opens a filled store whose background thread works while it grows.
+/// Opens a filled store, merged once, whose background thread works while it grows.
 pub(super) fn open_to_grow(stock: Stock, folder: &Path) -> Result<Engine, Error> {
-    Engine::open(folder, Config { background: true, ..stock.config() })
+    let engine = Engine::open(folder, Config { background: true, ..stock.config() })?;
+    engine.consolidate()?;
+    Ok(engine)
 }
 
 fn recall(engine: &Engine, query: &Query) -> Result<(), Error> {

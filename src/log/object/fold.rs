@@ -187,7 +187,14 @@ impl Folds {
     /// Folds what there is, and waits for it.
     pub(super) fn finish(&self) -> Result<(), Error> {
         self.wait();
-        self.fold()
+        match self.fold() {
+            // For who has it all to mend.
+            Err(error @ Error::Corrupt { .. }) => {
+                self.put_off(&error);
+                Ok(())
+            }
+            folded => folded,
+        }
     }
 
     /// Waits for a fold that has begun.

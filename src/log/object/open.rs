@@ -111,10 +111,20 @@ impl ObjectLog {
         let next = copied.unwrap_or_default();
         let newest = spans.iter().max_by_key(|span| span.last).copied();
         let end = newest.map_or(0, |span| span.last + 1);
-        // Of another log the copy is useless; of this one it is all that is left.
-        if next > end && newest.map_or(Ok(number), |newest| self.log_of(newest))? == number {
-            let (what, copy) = (self.bucket.name().into(), copy.into());
-            return Err(Error::Behind { what, copy, there: end, here: next });
+        if next > end {
+            match newest.map(|newest| self.log_of(newest)).transpose()? {
+                Some(None) => return Ok(CaughtUp::ObjectsWent),
+                // Of another log the copy is useless; of this one it is all that is left.
+                Some(log) if log != number => {}
+                // Others may have folded what was there in the middle of the listing.
+                _ if self.folds.list()?.iter().any(|object| object.span.last >= end) => {
+                    return Ok(CaughtUp::ObjectsWent);
+                }
+                _ => {
+                    let (what, copy) = (self.bucket.name().into(), copy.into());
+                    return Err(Error::Behind { what, copy, there: end, here: next });
+                }
+            }
         }
         let chain = match chain(&spans, next) {
             Ok(chain) if next <= end => chain,

@@ -70,6 +70,25 @@ fn what_only_the_copy_lacks_is_not_committed_again() {
 }
 
 #[test]
+fn what_the_copy_lacked_does_not_come_back_after_a_later_commit() {
+    let objects = Arc::new(InMemory::new());
+    let (log, _here) = open(&objects);
+    let key = (Table::Records, MemoryId(1).0.to_be_bytes().to_vec());
+    for later in [Some(b"new".to_vec()), None] {
+        let lacking = Changes::from([(key.clone(), Some(b"old".to_vec()))]);
+        write(&log.overlay).extend(lacking.clone());
+        lock(&log.head).lacking = lacking;
+        let mut batch = Batch::default();
+        batch.change(key.0, key.1.clone(), later.clone());
+        log.commit(&batch, Durability::Buffered).unwrap();
+        assert_eq!(value(&log, 1), later);
+        commit(&log, 2).unwrap();
+        let there = tempfile::tempdir().unwrap();
+        assert_eq!((value(&log, 1), value(&snapshot(&objects, &there), 1)), (later.clone(), later));
+    }
+}
+
+#[test]
 fn what_was_removed_while_a_copy_was_half_made_is_not_in_it() {
     let objects = Arc::new(InMemory::new());
     let (log, _here) = open(&objects);

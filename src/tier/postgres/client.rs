@@ -307,20 +307,16 @@ impl CallError {
     /// server said that it cannot now.
     fn passes(&self) -> bool {
         const NOW: [SqlState; 7] = [
+            SqlState::TOO_MANY_CONNECTIONS,
             SqlState::CANNOT_CONNECT_NOW,
             SqlState::ADMIN_SHUTDOWN,
             SqlState::CRASH_SHUTDOWN,
             SqlState::QUERY_CANCELED,
             SqlState::T_R_DEADLOCK_DETECTED,
             SqlState::T_R_SERIALIZATION_FAILURE,
-            // One that has just been replaced by another.
-            SqlState::READ_ONLY_SQL_TRANSACTION,
         ];
-        // Its connection fails, it has too little of something, its disk fails.
-        const CLASSES: [&str; 3] = ["08", "53", "58"];
-        self.database().is_none_or(|error| {
-            NOW.contains(error.code()) || CLASSES.iter().any(|class| error.code().code().starts_with(class))
-        })
+        self.database()
+            .is_none_or(|error| NOW.contains(error.code()) || error.code().code().starts_with("08"))
     }
 
     /// Whether a server has said so that does its work.

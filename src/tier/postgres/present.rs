@@ -22,7 +22,7 @@ pub(super) struct Dead {
 }
 
 impl Dead {
-    /// A row that was perhaps put in: its call had no answer.
+    /// A row that is perhaps there: its call had no answer.
     pub(super) fn unsure(id: MemoryId, seq: Seq) -> Self {
         Self { id, seq, gone: seq }
     }
@@ -38,8 +38,9 @@ impl Dead {
 pub(super) struct Present {
     live: HashMap<MemoryId, (NamespaceId, Seq)>,
     sizes: HashMap<NamespaceId, usize>,
-    /// Namespaces whose vectors are rare among those of the whole table.
-    rare: HashSet<NamespaceId>,
+    /// Namespaces of which vectors that are supplied, or those that are not, are rare among
+    /// those of the whole table.
+    rare: HashSet<(NamespaceId, bool)>,
     dead: HashMap<NamespaceId, Vec<Dead>>,
     /// In how many rows of the database each term is.
     frequencies: HashMap<i64, u32>,
@@ -54,6 +55,11 @@ pub(super) fn key(store: i64, namespace: NamespaceId, term: Term) -> i64 {
     xxh3_64(&bytes).cast_signed()
 }
 
+/// What rows are named by.
+fn names(rows: &[Dead]) -> HashSet<(MemoryId, Seq)> {
+    rows.iter().map(|row| (row.id, row.seq)).collect()
+}
+
 impl Present {
     pub(super) fn len(&self) -> usize {
         self.live.len()
@@ -65,12 +71,12 @@ impl Present {
     }
 
     /// Whether the nearest vectors of the table were found to hold too few of a namespace's.
-    pub(super) fn is_rare(&self, namespace: NamespaceId) -> bool {
-        self.rare.contains(&namespace)
+    pub(super) fn is_rare(&self, namespace: NamespaceId, supplied: bool) -> bool {
+        self.rare.contains(&(namespace, supplied))
     }
 
-    pub(super) fn note_rare(&mut self, namespace: NamespaceId) {
-        self.rare.insert(namespace);
+    pub(super) fn note_rare(&mut self, namespace: NamespaceId, supplied: bool) {
+        self.rare.insert((namespace, supplied));
     }
 
     pub(super) fn holds(&self, namespace: NamespaceId, id: MemoryId) -> bool {
@@ -130,9 +136,19 @@ impl Present {
         dead.filter(|dead| dead.gone <= oldest).take(limit).copied().collect()
     }
 
+    /// Notes that the terms of rows are counted no more, which no view shows.
+    pub(super) fn count_off(&mut self, namespace: NamespaceId, rows: &[Dead]) {
+        let rows = names(rows);
+        for dead in self.dead.get_mut(&namespace).into_iter().flatten() {
+            if rows.contains(&(dead.id, dead.seq)) {
+                *dead = Dead::unsure(dead.id, dead.seq);
+            }
+        }
+    }
+
     /// Notes that rows are deleted.
     pub(super) fn forget(&mut self, namespace: NamespaceId, deleted: &[Dead]) {
-        let deleted: HashSet<(MemoryId, Seq)> = deleted.iter().map(|dead| (dead.id, dead.seq)).collect();
+        let deleted = names(deleted);
         if let Some(dead) = self.dead.get_mut(&namespace) {
             dead.retain(|dead| !deleted.contains(&(dead.id, dead.seq)));
             if dead.is_empty() {

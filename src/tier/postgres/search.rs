@@ -201,15 +201,21 @@ impl PostgresView {
             return ask(Reach::All);
         }
         let wanted = top.k().min(self.len);
-        if wanted > NEIGHBOURS || !search.filter.is_empty() || self.present().is_rare(self.namespace) {
+        if wanted > NEIGHBOURS
+            || !search.filter.is_empty()
+            || self.present().is_rare(self.namespace, supplied)
+        {
             return ask(Reach::Enough);
         }
         let rows = ask(Reach::Nearest)?;
         if rows.len() >= wanted {
             return Ok(rows);
         }
-        write(&self.present).note_rare(self.namespace);
-        ask(Reach::Enough)
+        let all = ask(Reach::Enough)?;
+        if all.len() > rows.len() {
+            write(&self.present).note_rare(self.namespace, supplied);
+        }
+        Ok(all)
     }
 
     /// Vectors of one kind by their distance.
