@@ -129,10 +129,13 @@ fn store(latency: &mut Latency, stock: Stock) -> bool {
         let store = store.get_or_init(|| open_to_grow(stock));
         Growing { engine: &store.engine, texts: texts.iter().cycle() }
     };
-    let stored = latency.bench(&group("store", stock.tier), stock.memories, growing, |growing| {
-        let text = growing.texts.next().expect("a cycle");
-        growing.engine.store(text.as_str()).expect("a store")
-    });
+    let stored = latency.bench_with(
+        &group("store", stock.tier),
+        stock.memories,
+        growing,
+        |growing, count| growing.texts.by_ref().take(count).cloned().collect(),
+        |growing, text: String| growing.engine.store(text).expect("a store"),
+    );
     store.get().inspect(|store| assert_grown(store));
     stored.is_some()
 }

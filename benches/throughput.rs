@@ -17,8 +17,7 @@
 //! in WARM, the rest in COLD. Recalls strengthen what they find, so that memories
 //! rise and others sink while the load runs, on the background thread. It is a fresh
 //! copy for each benchmark, and grows by what the benchmark stores. `time_to_visible`,
-//! `recall_while_storing` and `forget_under_load` are in HOT, which holds all of their
-//! memories by default.
+//! `recall_while_storing` and `forget_under_load` are in HOT.
 
 #[path = "throughput/closed.rs"]
 mod closed;

@@ -4,7 +4,7 @@
 //! With `vectors` behind the number, each memory comes with a vector of its own.
 //!
 //! ```sh
-//! MNEMO_POSTGRES="host=localhost dbname=empty" \
+//! MNEMO_WARM=postgres MNEMO_POSTGRES="host=localhost dbname=empty" \
 //!     cargo run --release --features postgres --example postgres_speed -- 100000
 //! ```
 
@@ -82,10 +82,11 @@ impl Beside {
         let mut beside = Self { runtime, client, searching: Vec::new() };
         let made = Instant::now();
         beside.run(
-            "CREATE TABLE alone (id bigint PRIMARY KEY, vector bit(16384), record bytea);
+            "CREATE TABLE alone (id bigint PRIMARY KEY, vector bit(16384), record bytea)
+                 WITH (toast_tuple_target = 8160);
              ALTER TABLE alone ALTER COLUMN vector SET STORAGE PLAIN;
              INSERT INTO alone SELECT id, vector, record FROM mnemo_warm_16384;
-             CREATE TABLE twin (LIKE mnemo_warm_16384 INCLUDING ALL);
+             CREATE TABLE twin (LIKE mnemo_warm_16384 INCLUDING ALL) WITH (toast_tuple_target = 8160);
              INSERT INTO twin SELECT * FROM mnemo_warm_16384;
              SET maintenance_work_mem = '4GB'; SET max_parallel_maintenance_workers = 2;
              CREATE INDEX ON alone USING hnsw (vector bit_hamming_ops);",

@@ -32,11 +32,11 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place) {
     let mut spent = Vec::new();
     for delay in DELAYS {
         let case = format!("{memories}_{}", delay.as_millis());
+        let mut times = Vec::new();
         let mut measured = bench.slow.benchmark_group(&group);
         measured.sampling_mode(SamplingMode::Flat);
         measured.bench_function(BenchmarkId::from_parameter(&case), |bencher| {
             let closed = closed.get();
-            let mut times = Vec::new();
             bencher.iter_custom(|iterations| {
                 let some = (0..iterations).map(|_| {
                     let (elapsed, asked) = closed.open(delay);
@@ -46,11 +46,11 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place) {
                 });
                 some.sum()
             });
-            times.sort();
-            medians.push((delay, times[times.len() / 2]));
             bench.latency.recorder.note(&format!("{group}/{case}"), None);
         });
         measured.finish();
+        times.sort();
+        medians.extend(times.get(times.len() / 2).map(|&median| (delay, median)));
     }
     print(&spent);
     if let Some(closed) = closed.into_value() {
@@ -59,8 +59,8 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place) {
         println!("{name}: {:.1} MB, {:.0} bytes a memory", bytes / 1e6, bytes / memories as f64);
         bench.latency.recorder.note_value(&name, Kind::Disk, bytes);
     }
-    if let [(_, without), .., (delay, with)] = medians[..] {
-        let trips = with.saturating_sub(without).as_secs_f64() / delay.as_secs_f64();
+    if let [(Duration::ZERO, without), .., (delay, with)] = medians[..] {
+        let trips = (with.as_secs_f64() - without.as_secs_f64()) / delay.as_secs_f64();
         let measured = format!("{trips:.1} round trips");
         let name = format!("a reader's first answer, {memories} memories in {}", place.tier);
         bench.latency.recorder.target(name, measured, format!("at most {ROUND_TRIPS}"), trips <= ROUND_TRIPS);

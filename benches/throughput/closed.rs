@@ -90,7 +90,7 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
     let Bench { load: criterion, latency, runtime, memories, tiered, .. } = bench;
     let mut load = Fixture::new(|| tiered.get_or_init(|| Tiered::new(*memories)).load(mix, durability));
     let mut point = Point { workers, elapsed: Duration::ZERO, latencies: Latencies::new() };
-    let mut last = 0;
+    let (mut calls, mut last) = (0, 0);
     let mut group = criterion.benchmark_group(format!("{name}/throughput"));
     group.throughput(Throughput::Elements(operations as u64));
     // Linear sampling would have the store grow by more with every sample.
@@ -99,11 +99,13 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
         let load = load.get();
         bencher.iter_custom(|iterations| {
             let finished = load.closed(runtime, iterations as usize * operations, workers);
-            // Warm-up asks for another number of iterations each time.
-            if iterations != last {
-                (point.elapsed, last) = (Duration::ZERO, iterations);
+            // Warm-up is the first call, and those that asked for another number of iterations
+            // than the last ones.
+            if calls == 1 || iterations != last {
+                point.elapsed = Duration::ZERO;
                 point.latencies.clear();
             }
+            (calls, last) = (calls + 1, iterations);
             point.elapsed += finished.elapsed;
             point.latencies.merge(&finished.latencies);
             finished.elapsed
@@ -114,7 +116,7 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
     if let Some(load) = load.into_value() {
         load.assert_done();
     }
-    Some(point).filter(|point| !point.latencies.is_empty())
+    Some(point).filter(|point| !latency.arguments.test && !point.latencies.is_empty())
 }
 
 /// Prints rates and latencies, and what more workers bring.

@@ -10,7 +10,7 @@ use mnemocore::{Config, Engine, MemoryId, NewMemory, Query, TierKind};
 use tempfile::TempDir;
 
 use crate::Bench;
-use crate::common::{Kept as _, Stock, endless_texts, new_texts};
+use crate::common::{Kept as _, Stock, endless_texts};
 
 /// What is forgotten follows from it.
 const SEED: u64 = 13;
@@ -89,14 +89,14 @@ pub(crate) fn forget_under_load(bench: &mut Bench) {
         new.storing();
         new.recalling();
         let known: Vec<MemoryId> = (0..memories).map(|number| MemoryId(number as u64)).collect();
-        (busy.get_or_init(|| new), known, fastrand::Rng::with_seed(SEED))
+        (busy.get_or_init(|| new), known, endless_texts(), fastrand::Rng::with_seed(SEED))
     };
     bench.latency.bench_with(
         "forget_under_load",
         memories,
         set_up,
-        |(busy, known, random), count| {
-            let batch = new_texts(count).into_iter().map(NewMemory::new).collect();
+        |(busy, known, texts, random), count| {
+            let batch = texts.take(count).map(NewMemory::new).collect();
             known.extend(busy.engine.store_batch(batch).expect("room for a batch"));
             (0..count).map(|_| known.swap_remove(random.usize(..known.len()))).collect()
         },
@@ -124,8 +124,8 @@ struct Busy {
 
 impl Busy {
     fn open(memories: usize) -> Self {
-        // As by default, but for the age of its memories: they would all sink.
-        let config = Config { decay_per_day: 0.0, ..Config::default() };
+        // Not the age of its memories, which would all sink.
+        let config = Config { decay_per_day: 0.0, hot_capacity: usize::MAX, ..Config::default() };
         let store = Stock::new(TierKind::Hot, memories).open_with(config);
         store.engine.consolidate().expect("a consolidation");
         let queries = store.queries(QUERIES).into_iter().map(|(query, _)| query).collect();
@@ -147,8 +147,7 @@ impl Busy {
     fn recalling(&mut self) {
         let (engine, mut queries) = (self.engine.clone(), self.queries.clone().into_iter().cycle());
         self.others.push(Other::start(RECALLS, move || {
-            let recall = engine.recall(&queries.next().expect("a cycle")).expect("a recall");
-            assert!(!recall.hits.is_empty(), "hits of a query that shares words with a memory");
+            engine.recall(&queries.next().expect("a cycle")).expect("a recall");
             0
         }));
     }

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::key::TierKind;
 use crate::log::{Batch, Log, ObjectLog};
 use crate::tier::cold::depot_name;
+use crate::tier::warm;
 
 /// A segment that is not listed after so long was left behind, and so was an object that is
 /// not whole.
@@ -108,17 +109,14 @@ impl Engine {
 /// Bytes of what an engine has on this machine's disk besides the log: segments, and the
 /// vectors of WARM.
 fn derived(log: &dyn Log, config: &Config) -> Result<u64, Error> {
-    let mut bytes: u64 = log.segments()?.iter().map(|(_, entry)| entry.bytes).sum();
+    let bytes: u64 = log.segments()?.iter().map(|(_, entry)| entry.bytes).sum();
     #[cfg(feature = "postgres")]
     if config.warm == Residence::Postgres {
         return Ok(bytes);
     }
-    log.standings(&mut |_, standing| {
-        if standing.tier == TierKind::Warm {
-            bytes += config.dimension.bytes() as u64;
-        }
-    })?;
-    Ok(bytes)
+    let mut rows = 0;
+    log.standings(&mut |_, standing| rows += usize::from(standing.tier == TierKind::Warm))?;
+    Ok(bytes + warm::file_bytes(rows, config.dimension))
 }
 
 /// Deletes segments that the log does not list, which an engine has left that ended

@@ -86,14 +86,13 @@ fn answer(task: &str, heap: Option<HeapCount>) -> Result<String, ProbeError> {
     for text in stock::new_texts(stock::SEED, probe.encoded) {
         engine.encoder().encode(&Document::new(&text).analyze()?)?;
     }
-    // As the background thread leaves it.
     engine.consolidate()?;
     engine.recall(&Query::text("Where does Anna live now?").touch(false))?;
     let seen = Seen { memory: Memory::now().ok_or(ProbeError::Untold)?, heap: heap.map(|count| count()) };
     Ok(serde_json::to_string(&seen)?)
 }
 
-/// What a fresh process does before it looks at itself: opens a store, and
+/// What a fresh process does before it looks at itself: opens a store, merges it, and
 /// recalls once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {

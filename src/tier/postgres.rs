@@ -103,7 +103,7 @@ struct Kept {
 struct Deleted {
     namespace: NamespaceId,
     dead: Vec<Dead>,
-    /// The numbers and terms of those that were there.
+    /// The names and terms of those that were there.
     rows: Vec<Row>,
     /// Whether they are gone, as far as is known.
     gone: Result<(), Error>,
@@ -415,17 +415,21 @@ impl PostgresTier {
             // They are counted off now: should they be gone, nothing tells their terms any more.
             Err(_) => present.count_off(namespace, &dead),
         }
-        let counted: HashSet<Seq> =
-            dead.iter().filter(|dead| dead.is_counted()).map(|dead| dead.seq).collect();
-        let terms =
-            |row: &Row| Ok::<(Seq, Vec<i64>), tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?));
-        for (_, terms) in
-            rows.iter().filter_map(|row| terms(row).ok()).filter(|(seq, _)| counted.contains(seq))
-        {
-            terms.into_iter().for_each(|key| present.count(key, -1));
+        let counted: HashSet<(MemoryId, Seq)> =
+            dead.iter().filter(|dead| dead.is_counted()).map(|dead| (dead.id, dead.seq)).collect();
+        for (id, seq, terms) in rows.iter().filter_map(|row| read_terms(row).ok()) {
+            if counted.contains(&(id, seq)) {
+                terms.into_iter().for_each(|key| present.count(key, -1));
+            }
         }
         gone.map(|()| Some(namespace))
     }
+}
+
+/// A row's name, and its terms.
+fn read_terms(row: &Row) -> Result<(MemoryId, Seq, Vec<i64>), tokio_postgres::Error> {
+    let id: i64 = row.try_get(0)?;
+    Ok((MemoryId(id.cast_unsigned()), row.try_get(1)?, row.try_get(2)?))
 }
 
 #[cfg(test)]

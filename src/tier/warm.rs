@@ -9,6 +9,8 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+#[cfg(feature = "object-store")]
+pub(crate) use self::vectors::file_bytes;
 use self::vectors::{Extents, VectorFile};
 use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};

@@ -140,12 +140,12 @@ impl Table {
         ))
     }
 
-    /// The numbers and terms of rows, of those that are there.
+    /// The names and terms of rows, of those that are there.
     pub(super) fn terms(&self, namespace: NamespaceId, dead: &[Dead]) -> Statement {
         let mut made = Statement::default();
         let these = self.these(&mut made, namespace, dead);
         let table = &self.name;
-        made.text(format!("SELECT {table}.seq, terms FROM {table}, {these}"))
+        made.text(format!("SELECT {table}.id, {table}.seq, terms FROM {table}, {these}"))
     }
 
     /// Deletes rows.

@@ -211,11 +211,8 @@ impl PostgresView {
         if rows.len() >= wanted {
             return Ok(rows);
         }
-        let all = ask(Reach::Enough)?;
-        if all.len() > rows.len() {
-            write(&self.present).note_rare(self.namespace, supplied);
-        }
-        Ok(all)
+        write(&self.present).note_rare(self.namespace, supplied);
+        ask(Reach::Enough)
     }
 
     /// Vectors of one kind by their distance.

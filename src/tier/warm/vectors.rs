@@ -10,10 +10,18 @@ use std::sync::Arc;
 use memmap2::{Mmap, MmapOptions};
 
 use crate::error::Error;
+#[cfg(feature = "object-store")]
+use crate::hdv::Dimension;
 
 /// Vectors of one map. At 16,384 bits it is 8 MB: the file grows in steps that
 /// are small beside a tier, and a map is made once in some thousands of stores.
 const EXTENT_ROWS: usize = 4_096;
+
+/// Bytes of the file for so many vectors.
+#[cfg(feature = "object-store")]
+pub(crate) fn file_bytes(vectors: usize, dimension: Dimension) -> u64 {
+    (vectors.next_multiple_of(EXTENT_ROWS) * dimension.bytes()) as u64
+}
 
 /// The writer's side: hands out slots and fills them.
 pub(super) struct VectorFile {
