@@ -7,8 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{everything, find, note, tiny};
+use mnemocore::hdv::Hypervector;
 use mnemocore::{Config, Durability, Engine, MemoryId, Method, Namespace, NewMemory, Query, Timestamp};
 use proptest::prelude::*;
+use rayon::prelude::*;
 
 /// Fifty writers and readers, as many as the benches of load have workers.
 const STORING: usize = 25;
@@ -122,6 +124,48 @@ fn check_all(engine: &Engine, known: &BTreeMap<String, MemoryId>) {
     for (word, &id) in known {
         assert_eq!(find(engine, word), Some((id, note(word))));
     }
+}
+
+#[test]
+fn texts_are_recalled_while_memories_with_vectors_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { hot_capacity: 0, warm_capacity: usize::MAX, ..tiny() };
+    let engine = Engine::open(folder.path(), config.clone()).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                engine.recall(&Query::text("journal").limit(50)).unwrap();
+            }
+        });
+        for seed in 0..300 {
+            let vector = Hypervector::random(config.dimension, seed);
+            let memory = NewMemory::new(note("journal")).vector(vector);
+            let ids = engine.store_batch(vec![memory; 20]).unwrap();
+            engine.forget_batch(&ids).unwrap();
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(engine.stats().total(), 0);
+}
+
+#[test]
+fn a_compaction_waits_for_no_pool_on_which_others_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(folder.path(), tiny()).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                engine.compact().unwrap();
+            }
+        });
+        (0..400).into_par_iter().for_each(|number| {
+            engine.store(note(&number.to_string())).unwrap();
+        });
+        done.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(engine.stats().total(), 400);
 }
 
 #[test]

@@ -45,12 +45,25 @@ impl Shared {
             std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
         counts.sort_unstable();
         let (mut moved, mut away) = (0, None);
-        for some in counts.chunks(COUNTED_AT_ONCE) {
-            for ((from, to), rising) in self.count(some, now)? {
-                moved += unless_away(self.move_all(rising, from, to), &mut away)?;
+        for (at, some) in counts.chunks(COUNTED_AT_ONCE).enumerate() {
+            let counted =
+                self.count(some, now).inspect_err(|_| self.recount(&counts[at * COUNTED_AT_ONCE..]));
+            for ((from, to), rising) in counted? {
+                let rest = (at + 1) * COUNTED_AT_ONCE;
+                let risen = unless_away(self.move_all(rising, from, to), &mut away);
+                moved += risen.inspect_err(|_| self.recount(counts.get(rest..).unwrap_or_default()))?;
             }
         }
         away.map_or(Ok(moved), Err)
+    }
+
+    /// Leaves accesses to the next pass.
+    fn recount(&self, counts: &[(MemoryId, u32)]) {
+        let mut touched = lock(&self.touched);
+        for &(id, count) in counts {
+            let sum = touched.entry(id).or_default();
+            *sum = sum.saturating_add(count);
+        }
     }
 
     /// Adds accesses to memories; those that should rise, by where from and to.

@@ -110,7 +110,8 @@ impl Shared {
             let mut attempts = 0;
             while attempts < MERGE_ATTEMPTS {
                 match unless_away(self.merge(tier, thorough), &mut away)? {
-                    Some(true) => merged += 1,
+                    // What it has replaced is deleted before the next one.
+                    Some(true) => (merged, attempts) = (merged + 1, 0),
                     Some(false) => attempts += 1,
                     None => break,
                 }

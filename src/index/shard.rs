@@ -127,15 +127,26 @@ impl<R> Shard<R> {
     }
 
     /// The segments that are worth merging now, if any: one of which more than
-    /// `dead_share` is dead, or four neighbours or more of one size class.
+    /// `dead_share` is dead, or four neighbours or more of one size class. The open ones
+    /// are still in the hands of [`Shard::add`].
     pub fn merge_plan(&self, dead_share: f64) -> Option<Vec<Part<R>>> {
+        self.plan(self.closed(), dead_share)
+    }
+
+    /// As [`Shard::merge_plan`], where all come by [`Shard::replace`] and none is open.
+    pub fn merge_plan_of_all(&self, dead_share: f64) -> Option<Vec<Part<R>>> {
+        self.plan(self.parts.len(), dead_share)
+    }
+
+    fn plan(&self, closed: usize, dead_share: f64) -> Option<Vec<Part<R>>> {
         let share = |part: &Part<R>| 1.0 - part.live.len() as f64 / part.segment.len().max(1) as f64;
         if let Some(part) = self.parts.iter().find(|part| share(part) > dead_share) {
             return Some(vec![part.clone()]);
         }
         let class = |part: &Part<R>| part.live.len().max(INLINE_ROWS).ilog2() / FANOUT.ilog2();
-        // The others are still in the hands of whoever adds.
-        let runs = self.parts[..self.closed()].chunk_by(|a, b| class(a) == class(b)).map(within_limit);
+        let of_class = self.parts[..closed].chunk_by(|a, b| class(a) == class(b));
+        // A large one must not keep those behind it from being merged.
+        let runs = of_class.flat_map(|run| (0..run.len()).map(|start| within_limit(&run[start..])));
         let due = runs.filter(|run| run.len() >= FANOUT);
         due.min_by_key(|run| run.first().map(class)).map(<[_]>::to_vec)
     }
@@ -371,6 +382,20 @@ mod tests {
             let open = shard.parts().len() - shard.closed();
             assert!(open <= INLINE_ROWS / TAIL_ROWS, "{open} open segments at {id}");
         }
+    }
+
+    #[test]
+    fn small_segments_that_nobody_adds_to_are_merged() {
+        let mut shard = Shard::default();
+        for id in 0..1_500 {
+            shard.replace(&[], Some(Part::new(Segment::build(&[row(id)], vec![id]))));
+            while let Some(plan) = shard.merge_plan_of_all(0.5) {
+                let merged = merge(&plan);
+                assert!(shard.replace(&plan, Some(merged)));
+            }
+            assert!(shard.parts().len() <= 8, "{} segments at {id}", shard.parts().len());
+        }
+        assert_eq!(shard.len(), 1_500);
     }
 
     #[test]

@@ -8,10 +8,11 @@
 //! same, so what is refused here is only what no kill leaves.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use lsm_tree::CompressionType;
-use rayon::prelude::*;
 
 use super::journal::{self, End, Journal};
 use super::mark::{self, Mark};
@@ -158,11 +159,26 @@ fn check_keyspaces(folder: &Path, keyspaces: &[(u64, PathBuf)], journals: &[Jour
             Manifest::Damaged(path) => return Err(damaged(&path, "its content")),
         }
     }
-    let wrong =
-        |listed: &Listed| tables::is_as_listed(listed).map(|right| (!right).then(|| listed.path.clone()));
-    let wrong: Vec<Option<PathBuf>> =
-        listed.par_iter().map(wrong).collect::<Result<_, _>>().map_err(failed)?;
-    wrong.into_iter().flatten().next().map_or(Ok(()), |path| Err(damaged(&path, "its content")))
+    wrong_table(&listed).map_err(failed)?.map_or(Ok(()), |path| Err(damaged(&path, "its content")))
+}
+
+/// The first table that is not as it was listed. Threads of its own look for it: those of a
+/// pool may be waiting for the locks that the caller holds.
+fn wrong_table(listed: &[Listed]) -> io::Result<Option<PathBuf>> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let wrong = |table: &Listed| match tables::is_as_listed(table) {
+        Ok(true) => None,
+        Ok(false) => Some(Ok(table.path.clone())),
+        Err(error) => Some(Err(error)),
+    };
+    thread::scope(|scope| {
+        let parts = listed.chunks(listed.len().div_ceil(threads).max(1));
+        let parts: Vec<_> =
+            parts.map(|some| scope.spawn(move || some.iter().find_map(wrong).transpose())).collect();
+        let found: io::Result<Vec<Option<PathBuf>>> =
+            parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect();
+        Ok(found?.into_iter().flatten().next())
+    })
 }
 
 /// Every keyspace that has a name is there, and every one that holds something

@@ -51,7 +51,15 @@ pub struct ColdTier {
     /// engine that has been replaced since: then they are another engine's, and
     /// stay in the depot until a commit shows that this one is not replaced.
     given_up: Vec<u64>,
+    /// Names in the depot that could not be deleted yet.
+    left: Vec<String>,
     len: usize,
+}
+
+/// Names that were to be deleted from the depot, and whether they were.
+struct Discarded {
+    names: Vec<String>,
+    gone: Result<(), Error>,
 }
 
 /// A namespace as it was before its segments were last rewritten.
@@ -100,6 +108,7 @@ impl ColdTier {
             next_number: 0,
             undo: None,
             given_up: Vec::new(),
+            left: Vec::new(),
             len: 0,
         };
         tier.fetch_missing()?;
@@ -170,12 +179,17 @@ impl ColdTier {
         Ok(())
     }
 
-    /// Deletes segments that were replaced from the depot.
+    /// Deletes segments that were replaced from the depot, and those that are left.
     fn discard(&mut self, replaced: &[u64]) -> Option<Upkeep> {
         let entries = replaced.iter().filter_map(|number| Some((*number, self.entries.remove(number)?)));
-        let names: Vec<String> = entries.map(|(number, entry)| format::depot_name(number, &entry)).collect();
+        let mut names: Vec<String> =
+            entries.map(|(number, entry)| format::depot_name(number, &entry)).collect();
+        names.append(&mut self.left);
         let depot = self.depot.clone().filter(|_| !names.is_empty())?;
-        Some(Box::new(move || depot.discard(names).map(|()| Box::new(()) as Done)))
+        Some(Box::new(move || {
+            let gone = depot.discard(names.clone());
+            Ok(Box::new(Discarded { names, gone }) as Done)
+        }))
     }
 
     fn take_number(&mut self) -> u64 {
@@ -273,14 +287,15 @@ impl Tier for ColdTier {
 
     fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
         // The last one was committed; its old files take no more room.
-        if let Some(Undo { mut replaced, .. }) = self.undo.take() {
+        let mut replaced = self.undo.take().map(|undo| undo.replaced).unwrap_or_default();
+        if !replaced.is_empty() {
             replaced.append(&mut self.given_up);
-            if let Some(discard) = self.discard(&replaced) {
-                return Some(discard);
-            }
+        }
+        if let Some(discard) = self.discard(&replaced) {
+            return Some(discard);
         }
         let (namespace, plan) = self.shards.iter().find_map(|(&namespace, shard)| {
-            let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
+            let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan_of_all(DEAD_SHARE) };
             plan.map(|plan| (namespace, plan))
         })?;
         let (folder, number) = (self.folder.clone(), self.take_number());
@@ -294,7 +309,17 @@ impl Tier for ColdTier {
     }
 
     fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
-        let Ok(done) = done.downcast::<Written>() else { return Ok(None) };
+        let done = match done.downcast::<Written>() {
+            Ok(written) => written,
+            Err(done) => {
+                let Ok(discarded) = done.downcast::<Discarded>() else { return Ok(None) };
+                let Discarded { names, gone } = *discarded;
+                if gone.is_err() {
+                    self.left = names;
+                }
+                return gone.map(|()| None);
+            }
+        };
         let Written { namespace, number, written, plan } = *done;
         let (part, entry) = written.map(|(segment, entry)| (Part::new(segment), entry)).unzip();
         let shard = self.shards.entry(namespace).or_default();

@@ -139,6 +139,7 @@ impl Tier for WarmTier {
         // freed: an older one may still show what a later one frees.
         let replaced = self.views.insert(namespace, Arc::downgrade(&view)).unwrap_or_default();
         self.retired.push_back((replaced, self.freed.remove(&namespace).unwrap_or_default()));
+        self.reclaim();
         view
     }
 
@@ -197,7 +198,10 @@ impl Vectors<Vec<Slot>> for WarmVectors<'_> {
     fn vector<'a>(&'a mut self, segment: &'a Segment<Vec<Slot>>, row: u32) -> Result<&'a [u64], Error> {
         if self.text && segment.is_supplied(row) {
             let id = segment.id(row).unwrap_or_default();
-            let record = self.view.log.record(id)?.unwrap_or_default();
+            let Some(record) = self.view.log.record(id)? else {
+                // Forgotten since the view was taken: left out of the hits, whatever its score.
+                return self.view.extents.words(segment.rows[row as usize]);
+            };
             local::encode_record(&self.view.encoder, &record, &mut self.derived)?;
             return Ok(&self.derived);
         }

@@ -1,5 +1,6 @@
 //! Engines over object storage do what they do over a folder.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use mnemocore::hdv::Dimension;
 use mnemocore::remote::Limits;
-use mnemocore::{Bucket, Config, Engine, Error, MemoryId, NewMemory, Query};
+use mnemocore::{Bucket, Config, Engine, Error, MemoryId, Namespace, NewMemory, Query};
 
 use super::common::{assert_complete, everything, find, note, tiny, word};
 use super::faulty::{Faulty, LIMITS};
@@ -88,6 +89,30 @@ fn segments_that_were_replaced_go_from_the_bucket() {
     assert_eq!(segments, files);
     drop(engine);
     assert_complete(&open(&objects, tempfile::tempdir().unwrap().path()), 180);
+}
+
+#[test]
+fn a_compaction_rewrites_the_segments_of_all_namespaces() {
+    let (objects, cache) = (Faulty::new(1), tempfile::tempdir().unwrap());
+    let none = Config { hot_capacity: 0, warm_capacity: 0, ..config(cache.path()) };
+    let engine = Engine::open_bucket(objects.bucket(LIMITS), none).unwrap();
+    let mut dead = Vec::new();
+    for number in 0..20 {
+        let namespace = Namespace::new(format!("agent {number}")).unwrap();
+        let some = (0..8).map(|at| NewMemory::new(note(&word(at))).namespace(namespace.clone())).collect();
+        dead.push(engine.store_batch(some).unwrap()[0]);
+    }
+    engine.consolidate().unwrap();
+    let cold = || -> BTreeSet<String> {
+        let names = objects.contents().into_iter().map(|(name, _)| name);
+        names.filter(|name| name.contains("/cold/")).collect()
+    };
+    let before = cold();
+    assert_eq!(before.len(), 20);
+    engine.forget_batch(&dead).unwrap();
+    engine.compact().unwrap();
+    let after = cold();
+    assert!(after.len() == 20 && after.is_disjoint(&before), "{after:?}");
 }
 
 #[test]

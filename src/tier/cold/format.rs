@@ -105,7 +105,11 @@ pub(super) fn write(
         let _ = std::fs::remove_file(&unfinished);
         return Err(Error::io(&path, error));
     }
-    Ok((open(&path, number, entry)?, entry))
+    let segment = open(&path, number, entry).inspect_err(|_| {
+        // As above: nothing lists it.
+        let _ = std::fs::remove_file(&path);
+    });
+    Ok((segment?, entry))
 }
 
 /// The bytes of a file with these columns.
