@@ -5,6 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::{everything, find, note, tiny};
 use mnemocore::hdv::Hypervector;
@@ -138,34 +139,42 @@ fn texts_are_recalled_while_memories_with_vectors_are_forgotten() {
                 engine.recall(&Query::text("journal").limit(50)).unwrap();
             }
         });
+        let _end = Ends(&done);
         for seed in 0..300 {
             let vector = Hypervector::random(config.dimension, seed);
             let memory = NewMemory::new(note("journal")).vector(vector);
             let ids = engine.store_batch(vec![memory; 20]).unwrap();
             engine.forget_batch(&ids).unwrap();
         }
-        done.store(true, Ordering::SeqCst);
     });
     assert_eq!(engine.stats().total(), 0);
 }
 
 #[test]
 fn a_compaction_waits_for_no_pool_on_which_others_wait_for_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let engine = Engine::open(folder.path(), tiny()).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::SeqCst) {
-                engine.compact().unwrap();
-            }
+    let (sender, ended) = std::sync::mpsc::channel();
+    // By itself, as it would hang.
+    std::thread::spawn(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(folder.path(), tiny()).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..20).for_each(|_| engine.compact().unwrap()));
+            (0..400).into_par_iter().for_each(|number| {
+                engine.store(note(&number.to_string())).unwrap();
+            });
         });
-        (0..400).into_par_iter().for_each(|number| {
-            engine.store(note(&number.to_string())).unwrap();
-        });
-        done.store(true, Ordering::SeqCst);
+        sender.send(engine.stats().total()).unwrap();
     });
-    assert_eq!(engine.stats().total(), 400);
+    assert_eq!(ended.recv_timeout(Duration::from_secs(120)), Ok(400), "they wait for each other");
+}
+
+/// Says that it is done when it goes out of scope, also by a panic.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 #[test]

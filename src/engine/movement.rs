@@ -69,14 +69,12 @@ impl Shared {
     /// Adds accesses to memories; those that should rise, by where from and to.
     fn count(&self, counts: &[(MemoryId, u32)], now: Timestamp) -> Result<Rising, Error> {
         let mut writer = self.lock_writer();
-        let (mut batch, mut rising) = (Batch::default(), Rising::new());
+        let (mut batch, mut rising, mut raised) = (Batch::default(), Rising::new(), Vec::new());
         for &(id, count) in counts {
             let Some(mut entry) = self.entry(&writer, id)? else { continue };
             entry.accesses = entry.accesses.saturating_add(count);
             batch.put_standing(id, entry.standing());
-            if entry.tier != TierKind::Cold {
-                writer.catalogue.insert(id, entry);
-            }
+            raised.push((id, entry));
             if let Some(to) = self.rises_to(&mut writer, &entry, now) {
                 rising.entry((entry.tier, to)).or_default().push((id, entry));
             }
@@ -84,6 +82,8 @@ impl Shared {
         if !batch.is_empty() {
             self.log.note(&batch)?;
         }
+        // Not before they are noted: what fails is counted again.
+        writer.catalogue.extend(raised.into_iter().filter(|(_, entry)| entry.tier != TierKind::Cold));
         Ok(rising)
     }
 

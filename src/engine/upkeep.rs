@@ -107,8 +107,8 @@ impl Shared {
         let demoted = unless_away(self.demote(now, thorough), &mut away)?;
         let mut merged = 0;
         for tier in TierKind::ALL {
-            let mut attempts = 0;
-            while attempts < MERGE_ATTEMPTS {
+            let (mut attempts, most) = (0, merged + self.merges(tier)?);
+            while attempts < MERGE_ATTEMPTS && merged < most {
                 match unless_away(self.merge(tier, thorough), &mut away)? {
                     // What it has replaced is deleted before the next one.
                     Some(true) => (merged, attempts) = (merged + 1, 0),
@@ -118,6 +118,13 @@ impl Shared {
             }
         }
         away.map_or(Ok(Consolidation { promoted, demoted, merged }), Err)
+    }
+
+    /// Merges of a tier that one pass may take: in COLD, where each may take an upload, not
+    /// those that others make necessary by forgetting all the time.
+    fn merges(&self, tier: TierKind) -> Result<usize, Error> {
+        const SPARE: usize = 64;
+        Ok(if tier == TierKind::Cold { self.log.segments()?.len() + SPARE } else { usize::MAX / 2 })
     }
 
     /// Removes namespaces in which nothing is left. Their numbers are not given

@@ -27,6 +27,10 @@ pub const SEGMENT_ROWS: usize = MAX_ROWS;
 /// So many segments of one size class are merged into one of the next.
 const FANOUT: usize = 4;
 
+/// Segments that are merged at once at most, so that no lock is held for long when one
+/// takes their place.
+const MERGED_AT_ONCE: usize = 256;
+
 /// A segment, and which of its rows still count.
 pub struct Part<R> {
     /// The rows.
@@ -130,24 +134,28 @@ impl<R> Shard<R> {
     /// `dead_share` is dead, or four neighbours or more of one size class. The open ones
     /// are still in the hands of [`Shard::add`].
     pub fn merge_plan(&self, dead_share: f64) -> Option<Vec<Part<R>>> {
-        self.plan(self.closed(), dead_share)
+        self.plan(self.closed(), INLINE_ROWS, dead_share)
     }
 
     /// As [`Shard::merge_plan`], where all come by [`Shard::replace`] and none is open.
     pub fn merge_plan_of_all(&self, dead_share: f64) -> Option<Vec<Part<R>>> {
-        self.plan(self.parts.len(), dead_share)
+        self.plan(self.parts.len(), 1, dead_share)
     }
 
-    fn plan(&self, closed: usize, dead_share: f64) -> Option<Vec<Part<R>>> {
+    /// Of the first `closed` segments, of which those with fewer than `least` rows are of one
+    /// class.
+    fn plan(&self, closed: usize, least: usize, dead_share: f64) -> Option<Vec<Part<R>>> {
         let share = |part: &Part<R>| 1.0 - part.live.len() as f64 / part.segment.len().max(1) as f64;
         if let Some(part) = self.parts.iter().find(|part| share(part) > dead_share) {
             return Some(vec![part.clone()]);
         }
-        let class = |part: &Part<R>| part.live.len().max(INLINE_ROWS).ilog2() / FANOUT.ilog2();
+        let class = |part: &Part<R>| part.live.len().max(least).ilog2() / FANOUT.ilog2();
         let of_class = self.parts[..closed].chunk_by(|a, b| class(a) == class(b));
         // A large one must not keep those behind it from being merged.
-        let runs = of_class.flat_map(|run| (0..run.len()).map(|start| within_limit(&run[start..])));
-        let due = runs.filter(|run| run.len() >= FANOUT);
+        let due = of_class.filter_map(|run| {
+            let mut starts = (0..run.len()).map(|start| within_limit(&run[start..]));
+            starts.find(|run| run.len() >= FANOUT)
+        });
         due.min_by_key(|run| run.first().map(class)).map(<[_]>::to_vec)
     }
 
@@ -240,10 +248,10 @@ fn forget_missing<R>(merged: &mut Part<R>, planned: &Part<R>, now: &Arc<Live>) {
     }
 }
 
-/// The longest start of `run` that may become one segment; at least one part.
+/// The longest start of `run` that may become one segment at once; at least one part.
 fn within_limit<R>(run: &[Part<R>]) -> &[Part<R>] {
     let mut rows = 0;
-    let fits = run.iter().take_while(|part| {
+    let fits = run.iter().take(MERGED_AT_ONCE).take_while(|part| {
         rows += part.live.len();
         rows <= SEGMENT_ROWS
     });
@@ -393,7 +401,7 @@ mod tests {
                 let merged = merge(&plan);
                 assert!(shard.replace(&plan, Some(merged)));
             }
-            assert!(shard.parts().len() <= 8, "{} segments at {id}", shard.parts().len());
+            assert!(shard.parts().len() <= 20, "{} segments at {id}", shard.parts().len());
         }
         assert_eq!(shard.len(), 1_500);
     }

@@ -33,6 +33,9 @@ use crate::log::{Batch, Log, SegmentEntry};
 /// Segments with this share of dead rows are rewritten at the next upkeep.
 const DEAD_SHARE: f64 = 0.25;
 
+/// Names that one call deletes from the depot at most.
+const DISCARDED_AT_ONCE: usize = 256;
+
 /// Files that are fetched from the depot at a time: they are in memory until they are
 /// written.
 const FETCHED_AT_ONCE: usize = 8;
@@ -179,13 +182,16 @@ impl ColdTier {
         Ok(())
     }
 
-    /// Deletes segments that were replaced from the depot, and those that are left.
-    fn discard(&mut self, replaced: &[u64]) -> Option<Upkeep> {
-        let entries = replaced.iter().filter_map(|number| Some((*number, self.entries.remove(number)?)));
-        let mut names: Vec<String> =
-            entries.map(|(number, entry)| format::depot_name(number, &entry)).collect();
-        names.append(&mut self.left);
+    /// The names of segments in the depot, which are not needed any more.
+    fn replaced(&mut self, numbers: &[u64]) -> Vec<String> {
+        let entries = numbers.iter().filter_map(|number| Some((*number, self.entries.remove(number)?)));
+        entries.map(|(number, entry)| format::depot_name(number, &entry)).collect()
+    }
+
+    /// Deletes segments from the depot, some at a time.
+    fn discard(&mut self, mut names: Vec<String>) -> Option<Upkeep> {
         let depot = self.depot.clone().filter(|_| !names.is_empty())?;
+        self.left.extend(names.drain(DISCARDED_AT_ONCE.min(names.len())..));
         Some(Box::new(move || {
             let gone = depot.discard(names.clone());
             Ok(Box::new(Discarded { names, gone }) as Done)
@@ -291,13 +297,19 @@ impl Tier for ColdTier {
         if !replaced.is_empty() {
             replaced.append(&mut self.given_up);
         }
-        if let Some(discard) = self.discard(&replaced) {
+        let names = self.replaced(&replaced);
+        if let Some(discard) = self.discard(names) {
             return Some(discard);
         }
-        let (namespace, plan) = self.shards.iter().find_map(|(&namespace, shard)| {
+        let due = self.shards.iter().find_map(|(&namespace, shard)| {
             let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan_of_all(DEAD_SHARE) };
             plan.map(|plan| (namespace, plan))
-        })?;
+        });
+        let Some((namespace, plan)) = due else {
+            // What could not be deleted waits for all that can be done.
+            let left = std::mem::take(&mut self.left);
+            return self.discard(left);
+        };
         let (folder, number) = (self.folder.clone(), self.take_number());
         let depot = self.depot.clone();
         Some(Box::new(move || {
@@ -315,7 +327,7 @@ impl Tier for ColdTier {
                 let Ok(discarded) = done.downcast::<Discarded>() else { return Ok(None) };
                 let Discarded { names, gone } = *discarded;
                 if gone.is_err() {
-                    self.left = names;
+                    self.left.extend(names);
                 }
                 return gone.map(|()| None);
             }
