@@ -32,6 +32,7 @@ use criterion::{BenchmarkId, Criterion, SamplingMode};
 use mnemocore::harness::footprint::{MAX_SCALE_VARIABLE, growth_exponent, scales};
 use mnemocore::harness::probe::{self, Aspect, Footprint, Probe, Seen};
 use mnemocore::harness::profile::{Arguments, Profile};
+use mnemocore::harness::sizing::Workload;
 use mnemocore::hdv::Dimension;
 use mnemocore::{Config, TierKind};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -148,6 +149,7 @@ impl Bench {
         }
         println!();
         print_empty(self.empty.get());
+        print_agent(self.empty.get());
         println!("Targets:");
         for (tier, ram, disk) in TARGETS {
             if let Some((&memories, seen)) = self.rows.get(&tier).and_then(BTreeMap::last_key_value) {
@@ -223,6 +225,23 @@ fn print_growth(tier: TierKind, rows: &Rows) {
             println!("  {:<24}{exponent:>6.2}  {name}", aspect.group(tier));
         }
     }
+}
+
+/// An agent as SIZING.md has it, with the default settings but for what its tiers hold.
+fn print_agent(empty: &Seen) {
+    let [hot, warm, cold] = Workload::default().memories.map(|memories| memories as usize);
+    let stock = Stock::new(TierKind::Hot, hot + warm + cold);
+    let config = Config { hot_capacity: hot, warm_capacity: warm, ..Config::default() };
+    let filled = stock.open_with(Config { decay_per_day: 0.0, background: false, ..config.clone() });
+    filled.engine.consolidate().expect("a consolidation");
+    assert_eq!(filled.engine.stats().memories, [hot, warm, cold], "memories in the tiers");
+    let folder = filled.close();
+    let seen = Probe::new(stock, folder.path()).configured(&config).measure().expect("a fresh process");
+    println!(
+        "An agent of {} memories ({hot} in HOT, {warm} in WARM) takes {:.1} MB more than an empty engine.",
+        stock.memories,
+        seen.anonymous().saturating_sub(empty.anonymous()) as f64 / 1e6,
+    );
 }
 
 fn print_empty(empty: &Seen) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, SamplingMode};
 use mnemocore::harness::measure::Kind;
 use mnemocore::{Config, Engine, Query, TierKind};
+use tempfile::TempDir;
 
 use crate::bucket::{Place, settings};
 use crate::common::{Fixture, Stock, temporary_folder};
@@ -52,8 +53,11 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place) {
         times.sort();
         medians.extend(times.get(times.len() / 2).map(|&median| (delay, median)));
     }
-    print(&spent);
     if let Some(closed) = closed.into_value() {
+        let cache = temporary_folder();
+        spent.push(closed.session("a session: open, recall, store, close", &cache));
+        spent.push(closed.session("the next one, with the copy", &cache));
+        print(&spent);
         let bytes = closed.place.bytes("reader") as f64;
         let name = format!("footprint_{}/disk/{memories}", place.tier);
         println!("{name}: {:.1} MB, {:.0} bytes a memory", bytes / 1e6, bytes / memories as f64);
@@ -74,6 +78,17 @@ impl<'p> Closed<'p> {
         let engine = Engine::open_snapshot(bucket, settings(stock, &cache)).expect("a store");
         let (query, _) = stock.queries(&engine, 1).expect("readable memories").pop().expect("a query");
         Self { place, stock, query }
+    }
+
+    /// What an agent asks for that is opened to write, recalls, stores and is closed.
+    fn session(&self, what: &str, cache: &TempDir) -> Spent {
+        let bucket = self.place.bucket("reader", Duration::ZERO);
+        let engine = Engine::open_bucket(bucket.clone(), settings(self.stock, cache)).expect("a store");
+        let recall = engine.recall(&self.query.clone().touch(true)).expect("a recall");
+        assert!(!recall.hits.is_empty(), "hits of the first recall");
+        engine.store("The boat to the island leaves at noon").expect("a store");
+        engine.close().expect("a bucket that can be written to");
+        Spent::new(what, Default::default(), bucket.traffic(), 1)
     }
 
     /// Opens a snapshot and recalls; how long that took, and what it asked for.

@@ -133,6 +133,12 @@ impl Probe {
         }
     }
 
+    /// With capacities and the encoder's cache as `config` says.
+    pub fn configured(self, config: &Config) -> Self {
+        let capacities = [config.hot_capacity, config.warm_capacity];
+        Self { capacities, token_cache_bytes: config.token_cache_bytes, ..self }
+    }
+
     /// As [`Probe::new`], and encodes `texts` texts, whose words it keeps within
     /// `token_cache_bytes`.
     pub fn encoding(self, texts: usize, token_cache_bytes: usize) -> Self {

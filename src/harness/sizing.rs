@@ -13,11 +13,12 @@ use super::random::Random;
 /// What was measured: bytes, unless it says otherwise, of one memory among 100,000.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figures {
-    /// RAM in HOT, WARM and COLD (`footprint_*/ram/100000`).
-    pub ram: [f64; 3],
+    /// RAM of an open engine with the memories of an agent and the default settings,
+    /// over that of one without any (printed by the footprint bench).
+    pub agent: f64,
     /// The local disk, or the copy of what is in a bucket (`footprint_*/disk/100000`).
     pub disk: [f64; 3],
-    /// RAM of an engine with few memories and the smallest caches.
+    /// RAM of an engine without memories.
     pub engine: f64,
     /// The bucket (`footprint_cold-*/disk/100000`), with 30 % for objects that are
     /// not yet folded.
@@ -29,8 +30,8 @@ pub struct Figures {
     pub open: f64,
     /// Requests of a store, alone (`store_cold-*`).
     pub store_requests: f64,
-    /// Requests from opening to the first answer (`cold_start_cold-*`), and three to
-    /// take over for writing.
+    /// Requests of a session from opening to closing, without its stores (printed by the
+    /// bench `remote`).
     pub open_requests: f64,
 }
 
@@ -38,14 +39,14 @@ impl Default for Figures {
     /// As README and the benches of this revision print them.
     fn default() -> Self {
         Self {
-            ram: [2_514.0, 251.0, 16.0],
+            agent: 10.8e6,
             disk: [99.0, 2_147.0, 361.0],
             engine: 92_000.0,
             bucket: 290.0 * 1.3,
-            recall: 1.0 / 2_132.0,
+            recall: 1.0 / 2_595.0,
             open: 0.5 / 100_000.0,
             store_requests: 1.2,
-            open_requests: 8.0,
+            open_requests: 10.0,
         }
     }
 }
@@ -89,8 +90,10 @@ const USED: f64 = 0.5;
 /// Shares of the agents for which there is room, in the simulation.
 const SHARES: [f64; 6] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0];
 
-/// Recalls that are simulated, half of them until the caches are as they stay.
-const SIMULATED: usize = 400_000;
+/// Recalls that are simulated, and how many of them count: the first ones are asked until
+/// the caches are as they stay.
+const SIMULATED: usize = 1_000_000;
+const COUNTED: usize = 200_000;
 
 /// What a number of memories needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,7 +130,7 @@ pub fn need(memories: f64, figures: &Figures, workload: &Workload, hits: [f64; 2
     let (recalls, stores) = (a_second(workload.recalls), a_second(workload.stores));
     let (opened, fetched) = (recalls * (1.0 - hits[0]), recalls * (1.0 - hits[1]));
     let cores = recalls * figures.recall + opened * figures.open * each;
-    let ram = agents * workload.open * (of_agent(figures.ram) + figures.engine);
+    let ram = agents * workload.open * (figures.agent + figures.engine);
     let disk = agents * workload.copied * of_agent(figures.disk);
     let machines = [cores, ram, disk];
     let scarcest = machines.iter().zip(workload.machine).map(|(need, has)| need / (has * USED));
@@ -180,12 +183,12 @@ impl Placement {
             let agent = self.zipfian.rank(&mut random);
             let place = self.places.get(agent as usize).copied().unwrap_or_default();
             let hit = caches.get_mut(place).is_some_and(|cache| cache.touch(agent, room));
-            if number >= SIMULATED / 2 {
+            if number >= SIMULATED - COUNTED {
                 hits += usize::from(hit);
                 asked.iter_mut().skip(place).take(1).for_each(|count| *count += 1);
             }
         }
-        let counted = (SIMULATED - SIMULATED / 2) as f64;
+        let counted = COUNTED as f64;
         let busiest = asked.iter().copied().max().unwrap_or_default() as f64;
         (hits as f64 / counted, busiest / (counted / self.machines as f64))
     }
@@ -228,16 +231,17 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
     };
     page.push_str("\n| measured, a memory | HOT | WARM | COLD |\n|---|---:|---:|---:|\n");
     let three = |values: [f64; 3]| values.map(|value| format!("{value:.0} B"));
-    row(&mut page, "RAM", &three(figures.ram));
     row(&mut page, "disk, or the copy of a bucket", &three(figures.disk));
     row(&mut page, "an agent has", &workload.memories.map(|count| format!("{count:.0}")));
     let _ = writeln!(
         page,
-        "\nAn open engine takes {} besides; the bucket holds {:.0} B a memory. A recall takes {:.2} ms of a\n\
-         core. An agent of {each:.0} memories is opened in {:.0} ms with {:.0} requests, a store alone makes {:.1}.\n\
+        "\nAn agent's open engine takes {} of RAM, of which {} if it had no memories. The bucket holds\n\
+         {:.0} B a memory. A recall takes {:.2} ms of a core. An agent of {each:.0} memories is opened in {:.0} ms;\n\
+         from there to its closing it makes {:.0} requests, and {:.1} for a store alone.\n\
          It recalls {:.0} times a day and stores {:.0} memories, in the busiest hour {:.0} times the mean.\n\
          {:.0} % of the agents are open, {:.0} % have a copy on some machine. Machines have {:.0} cores, {} of RAM\n\
          and {} of disk, and are planned with half of it.",
+        bytes(figures.agent + figures.engine),
         bytes(figures.engine),
         figures.bucket,
         figures.recall * 1e3,
@@ -270,7 +274,7 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
     });
     column("copies fetched a second: recalls x (1 - share that finds one)", &|need| thousands(need.fetched));
     column("cores: recalls x time + opened x time", &|need| thousands(need.machines[0]));
-    column("RAM: open agents x (memories x RAM + engine)", &|need| bytes(need.machines[1]));
+    column("RAM: open agents x an engine's", &|need| bytes(need.machines[1]));
     column("disk: copied agents x memories x disk", &|need| bytes(need.machines[2]));
     column("machines: the scarcest of the three, half used", &|need| thousands(need.count));
     column("bucket: memories x bytes", &|need| bytes(need.bucket));
@@ -334,8 +338,7 @@ mod tests {
         assert_eq!(two.agents, 2.0 * one.agents);
         assert!((two.machines[1] / one.machines[1] - 2.0).abs() < 1e-9);
         assert!((two.requests / one.requests - 2.0).abs() < 1e-9);
-        // By hand: 10,000 agents, a tenth open, each with 500 x 2,514 + 2,000 x 251 +
-        // 7,500 x 16 + 92,000 bytes.
-        assert_eq!(one.machines[1].round(), 1_971_000_000.0);
+        // By hand: 10,000 agents, a tenth open, each with 10.8 MB and 92 kB.
+        assert_eq!(one.machines[1].round(), 10_892_000_000.0);
     }
 }
