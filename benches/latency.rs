@@ -118,22 +118,22 @@ fn ask(latency: &mut Latency, stock: Stock) -> bool {
 /// A store that grows, and what to store next.
 struct Growing<'s> {
     engine: &'s Engine,
-    texts: Cycle<std::slice::Iter<'s, String>>,
+    texts: Cycle<std::vec::IntoIter<String>>,
 }
 
 /// Store; says whether it was measured.
 fn store(latency: &mut Latency, stock: Stock) -> bool {
     let store = OnceCell::new();
-    let texts = new_texts(if latency.arguments.test { 100 } else { TEXTS });
+    let texts = if latency.arguments.test { 100 } else { TEXTS };
     let growing = || {
         let store = store.get_or_init(|| open_to_grow(stock));
-        Growing { engine: &store.engine, texts: texts.iter().cycle() }
+        Growing { engine: &store.engine, texts: new_texts(texts).into_iter().cycle() }
     };
     let stored = latency.bench_with(
         &group("store", stock.tier),
         stock.memories,
         growing,
-        |growing, count| growing.texts.by_ref().take(count).cloned().collect(),
+        |growing, count| growing.texts.by_ref().take(count).collect(),
         |growing, text: String| growing.engine.store(text).expect("a store"),
     );
     store.get().inspect(|store| assert_grown(store));

@@ -37,9 +37,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What one call may take that carries so many bytes.
-    pub(crate) fn call_with(self, bytes: u64) -> Duration {
-        self.call.saturating_add(Duration::from_micros(bytes))
+    /// Those of a call that carries so many bytes.
+    pub(crate) fn carrying(self, bytes: u64) -> Self {
+        Self { call: self.call.saturating_add(Duration::from_micros(bytes)), ..self }
     }
 }
 

@@ -19,6 +19,7 @@ mod p99;
 mod recorder;
 mod ripple;
 mod store;
+mod warm_up;
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -39,6 +40,7 @@ pub use self::p99::{P99, Sampler};
 pub use self::recorder::Recorder;
 pub use self::ripple::Ripple;
 pub use self::store::{Kept, Store, copy_folder, endless_texts, new_texts, temporary_folder};
+pub use self::warm_up::WarmUp;
 pub use mnemocore::harness::stock::{ONE_IN, Stock};
 
 /// How much Criterion samples, unless the command line says otherwise.

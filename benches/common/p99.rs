@@ -5,6 +5,7 @@ use mnemocore::harness::measure::Latencies;
 
 use super::handed_over::handed_over;
 use super::ripple::Ripple;
+use super::warm_up::WarmUp;
 
 /// Nanoseconds that 99 % of single operations do not exceed.
 ///
@@ -22,8 +23,7 @@ pub struct Sampler {
     operations: u64,
     sample: Latencies,
     all: Latencies,
-    iterations: u64,
-    calls: u64,
+    warm_up: WarmUp,
     ripple: Ripple,
 }
 
@@ -34,8 +34,7 @@ impl Sampler {
             operations,
             sample: Latencies::new(),
             all: Latencies::new(),
-            iterations: 0,
-            calls: 0,
+            warm_up: WarmUp::default(),
             ripple: Ripple::default(),
         }
     }
@@ -46,14 +45,10 @@ impl Sampler {
     pub fn sample(&mut self, iterations: u64, measure: impl FnOnce(u64, &mut Latencies)) -> f64 {
         self.sample.clear();
         measure(iterations.saturating_mul(self.operations), &mut self.sample);
-        // Criterion does not say what is warm-up. The first call is, and so are
-        // those that asked for another number of iterations than the last ones.
-        if self.calls == 1 || iterations != self.iterations {
+        if self.warm_up.was_all(iterations) {
             self.all.clear();
         }
         self.all.merge(&self.sample);
-        self.iterations = iterations;
-        self.calls += 1;
         self.sample.p99().as_nanos() as f64 * iterations as f64 * self.ripple.next()
     }
 

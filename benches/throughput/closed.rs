@@ -8,7 +8,7 @@ use mnemocore::harness::load::mix::Mix;
 use mnemocore::harness::measure::Latencies;
 
 use crate::Bench;
-use crate::common::Fixture;
+use crate::common::{Fixture, WarmUp};
 use crate::tiered::Tiered;
 
 /// Operations of each worker in one iteration of Criterion's, and of how many workers
@@ -90,7 +90,7 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
     let Bench { load: criterion, latency, runtime, memories, tiered, .. } = bench;
     let mut load = Fixture::new(|| tiered.get_or_init(|| Tiered::new(*memories)).load(mix, durability));
     let mut point = Point { workers, elapsed: Duration::ZERO, latencies: Latencies::new() };
-    let (mut calls, mut last) = (0, 0);
+    let mut warm_up = WarmUp::default();
     let mut group = criterion.benchmark_group(format!("{name}/throughput"));
     group.throughput(Throughput::Elements(operations as u64));
     // Linear sampling would have the store grow by more with every sample.
@@ -99,13 +99,10 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
         let load = load.get();
         bencher.iter_custom(|iterations| {
             let finished = load.closed(runtime, iterations as usize * operations, workers);
-            // Warm-up is the first call, and those that asked for another number of iterations
-            // than the last ones.
-            if calls == 1 || iterations != last {
+            if warm_up.was_all(iterations) {
                 point.elapsed = Duration::ZERO;
                 point.latencies.clear();
             }
-            (calls, last) = (calls + 1, iterations);
             point.elapsed += finished.elapsed;
             point.latencies.merge(&finished.latencies);
             finished.elapsed

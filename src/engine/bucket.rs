@@ -97,9 +97,6 @@ impl Engine {
             if writable {
                 // What cannot be deleted now is deleted when the store is next opened.
                 let _ = sweep(copy.bucket(), &*log);
-                for folder in ["log", "cold"] {
-                    let _ = copy.bucket().delete_unfinished(folder, LEFT);
-                }
             }
         }
         Ok(engine)
@@ -119,10 +116,12 @@ fn derived(log: &dyn Log, config: &Config) -> Result<u64, Error> {
     Ok(bytes + warm::file_bytes(rows, config.dimension))
 }
 
-/// Deletes segments that the log does not list, which an engine has left that ended
-/// in the middle of a move or a compaction: they may have texts that were forgotten
-/// since. Young ones may be those of an engine that is about to list them.
+/// Deletes what an engine has left that ended in the middle of a write, a move or a
+/// compaction: objects that are not whole, and segments that the log does not list. They
+/// may have texts that were forgotten since. Young ones may be those of an engine that is
+/// about to list them.
 fn sweep(bucket: &Bucket, log: &dyn Log) -> Result<(), Error> {
+    ["log", "cold"].into_iter().try_for_each(|folder| bucket.delete_unfinished(folder, LEFT))?;
     let listed = log.segments()?;
     let listed: HashSet<String> = listed.iter().map(|(number, entry)| depot_name(*number, entry)).collect();
     let old = bucket.list("cold")?.into_iter().filter(|object| object.age > LEFT);

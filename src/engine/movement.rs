@@ -45,13 +45,14 @@ impl Shared {
             std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
         counts.sort_unstable();
         let (mut moved, mut away) = (0, None);
-        for (at, some) in counts.chunks(COUNTED_AT_ONCE).enumerate() {
-            let counted =
-                self.count(some, now).inspect_err(|_| self.recount(&counts[at * COUNTED_AT_ONCE..]));
-            for ((from, to), rising) in counted? {
-                let rest = (at + 1) * COUNTED_AT_ONCE;
+        let mut rest = counts.as_slice();
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(COUNTED_AT_ONCE.min(rest.len()));
+            let counted = self.count(some, now).inspect_err(|_| self.recount(rest))?;
+            rest = later;
+            for ((from, to), rising) in counted {
                 let risen = unless_away(self.move_all(rising, from, to), &mut away);
-                moved += risen.inspect_err(|_| self.recount(counts.get(rest..).unwrap_or_default()))?;
+                moved += risen.inspect_err(|_| self.recount(rest))?;
             }
         }
         away.map_or(Ok(moved), Err)

@@ -107,7 +107,7 @@ impl Shared {
         let demoted = unless_away(self.demote(now, thorough), &mut away)?;
         let mut merged = 0;
         for tier in TierKind::ALL {
-            let (mut attempts, most) = (0, merged + self.merges(tier)?);
+            let (mut attempts, most) = (0, self.merges(tier)?.saturating_add(merged));
             while attempts < MERGE_ATTEMPTS && merged < most {
                 match unless_away(self.merge(tier, thorough), &mut away)? {
                     // What it has replaced is deleted before the next one.
@@ -124,7 +124,7 @@ impl Shared {
     /// those that others make necessary by forgetting all the time.
     fn merges(&self, tier: TierKind) -> Result<usize, Error> {
         const SPARE: usize = 64;
-        Ok(if tier == TierKind::Cold { self.log.segments()?.len() + SPARE } else { usize::MAX / 2 })
+        Ok(if tier == TierKind::Cold { self.log.segments()?.len() + SPARE } else { usize::MAX })
     }
 
     /// Removes namespaces in which nothing is left. Their numbers are not given

@@ -230,8 +230,7 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
         let _ = writeln!(page, "| {name} | {} |", cells.join(" | "));
     };
     page.push_str("\n| measured, a memory | HOT | WARM | COLD |\n|---|---:|---:|---:|\n");
-    let three = |values: [f64; 3]| values.map(|value| format!("{value:.0} B"));
-    row(&mut page, "disk, or the copy of a bucket", &three(figures.disk));
+    row(&mut page, "disk, or the copy of a bucket", &figures.disk.map(|value| format!("{value:.0} B")));
     row(&mut page, "an agent has", &workload.memories.map(|count| format!("{count:.0}")));
     let _ = writeln!(
         page,

@@ -158,11 +158,10 @@ impl ObjectLog {
         }
         // What was not worth a commit of its own. What only the copy lacks was committed.
         let shown = read(&self.overlay).clone();
-        let mut noted = shown.clone();
-        noted.retain(|key, value| head.lacking.get(key) != Some(value));
         self.settle(head, writer)?;
+        let noted = shown.iter().filter(|&(key, value)| head.lacking.get(key) != Some(value));
         let mut all = head.undo.clone();
-        all.extend(noted);
+        all.extend(noted.map(|(key, value)| (key.clone(), value.clone())));
         all.extend(changes);
         let content = Content { span: Span::of(head.next), log: head.log, writer, changes: all };
         match self.make(&content) {
@@ -171,13 +170,18 @@ impl ObjectLog {
                 head.heard = Some(SystemTime::now());
                 head.undo.clear();
                 let mut lacking = std::mem::take(&mut head.lacking);
-                lacking.extend(content.changes.clone());
-                let copied = self.copy(&lacking, head);
+                let copied = if lacking.is_empty() {
+                    self.copy(&content.changes, head)
+                } else {
+                    lacking.extend(content.changes.clone());
+                    self.copy(&lacking, head)
+                };
                 let mut overlay = write(&self.overlay);
                 if copied.is_ok() {
                     // All of it is in the copy, or something newer is.
                     overlay.retain(|key, value| shown.get(key) != Some(value));
                 } else {
+                    lacking.extend(content.changes.clone());
                     // It is committed all the same. The copy gets it with the next
                     // commit, or from the bucket when the log is opened again.
                     overlay.extend(content.changes.clone());

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod damage;
 mod engines;
 mod faulty;
 #[path = "../common/s3.rs"]

@@ -14,11 +14,11 @@ use proptest::prelude::*;
 
 use super::faulty::{Faulty, LIMITS};
 
-const CACHE_BYTES: u64 = 1 << 20;
+pub(crate) const CACHE_BYTES: u64 = 1 << 20;
 
-type Values = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(crate) type Values = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn open(objects: &Arc<Faulty>, copy: &Path) -> ObjectLog {
+pub(crate) fn open(objects: &Arc<Faulty>, copy: &Path) -> ObjectLog {
     ObjectLog::open(objects.bucket(LIMITS), copy, CACHE_BYTES).unwrap()
 }
 
@@ -28,15 +28,15 @@ fn put(id: u64, value: &str) -> Batch {
     batch
 }
 
-fn commit(log: &ObjectLog, id: u64, value: &str) -> Result<(), Error> {
+pub(crate) fn commit(log: &ObjectLog, id: u64, value: &str) -> Result<(), Error> {
     log.commit(&put(id, value), Durability::Buffered)
 }
 
-fn value(log: &ObjectLog, id: u64) -> Option<String> {
+pub(crate) fn value(log: &ObjectLog, id: u64) -> Option<String> {
     log.record(MemoryId(id)).unwrap().map(|bytes| String::from_utf8(bytes).unwrap())
 }
 
-fn records(log: &ObjectLog) -> Values {
+pub(crate) fn records(log: &ObjectLog) -> Values {
     let mut found = Values::new();
     log.scan(Table::Records, &[], &mut |key, value| {
         found.insert(key.to_vec(), value.to_vec());
@@ -320,117 +320,6 @@ fn after_a_compaction_nothing_of_what_was_removed_is_in_any_object() {
 }
 
 #[test]
-fn a_damaged_or_missing_object_is_named_and_a_machine_with_a_copy_makes_it_anew() {
-    let objects = Faulty::new(1);
-    let disk = tempfile::tempdir().unwrap();
-    let log = open(&objects, disk.path());
-    (0..5).for_each(|number| commit(&log, number, "kept").unwrap());
-    drop(log);
-    let (name, mut content) = objects.contents().into_iter().nth(3).unwrap();
-    let whole = content.clone();
-    content[60] ^= 1;
-    for damage in [Some(content), None] {
-        objects.overwrite(&name, damage);
-        let elsewhere = tempfile::tempdir().unwrap();
-        let refused = ObjectLog::open(objects.bucket(LIMITS), elsewhere.path(), CACHE_BYTES).map(drop);
-        let error = refused.unwrap_err();
-        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
-        assert!(
-            error.to_string().contains("test://agents/anna") && error.to_string().contains('3'),
-            "{error}"
-        );
-        objects.overwrite(&name, Some(whole.clone()));
-    }
-    objects.overwrite(&name, None);
-    drop(open(&objects, disk.path()));
-    let elsewhere = tempfile::tempdir().unwrap();
-    let log = open(&objects, elsewhere.path());
-    assert!((0..5).all(|number| value(&log, number).unwrap() == "kept"));
-}
-
-#[test]
-fn a_machine_with_a_copy_mends_what_is_damaged_while_it_writes() {
-    let objects = Faulty::new(1);
-    let disk = tempfile::tempdir().unwrap();
-    let log = open(&objects, disk.path());
-    (0..5).for_each(|number| commit(&log, number, "kept").unwrap());
-    drop(log);
-    let (name, mut content) = objects.contents().into_iter().nth(3).unwrap();
-    content[60] ^= 1;
-    objects.overwrite(&name, Some(content));
-    // The copy has it all, so nobody reads what is damaged until it is folded.
-    let log = open(&objects, disk.path());
-    let elsewhere = tempfile::tempdir().unwrap();
-    let read = || ObjectLog::snapshot(objects.bucket(LIMITS), elsewhere.path(), CACHE_BYTES);
-    assert!(matches!(read().map(drop), Err(Error::Corrupt { .. })));
-    for number in 5..60 {
-        commit(&log, number, "kept").unwrap();
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let snapshot = read().unwrap();
-    assert!((0..60).all(|number| value(&snapshot, number).unwrap() == "kept"));
-}
-
-#[test]
-fn a_bucket_that_has_less_than_the_copy_is_refused_and_neither_is_changed() {
-    let objects = Faulty::new(1);
-    let disk = tempfile::tempdir().unwrap();
-    let log = open(&objects, disk.path());
-    (0..5).for_each(|number| commit(&log, number, "kept").unwrap());
-    drop(log);
-    let all = objects.contents();
-    // Another place is mounted there, or an old backup.
-    for left in [0, 3] {
-        all.iter().skip(left).for_each(|(name, _)| objects.overwrite(name, None));
-        let before = objects.contents();
-        for refused in [
-            ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop),
-            ObjectLog::snapshot(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop),
-        ] {
-            let error = refused.unwrap_err();
-            assert!(matches!(error, Error::Behind { there, .. } if there == left as u64), "{error}");
-            assert!(error.to_string().contains(&disk.path().display().to_string()), "{error}");
-        }
-        assert_eq!(objects.contents(), before);
-        all.iter().for_each(|(name, content)| objects.overwrite(name, Some(content.clone())));
-    }
-    let log = open(&objects, disk.path());
-    assert!((0..5).all(|number| value(&log, number).unwrap() == "kept"));
-}
-
-#[test]
-fn a_bucket_without_conditional_writes_is_refused() {
-    let objects = Faulty::new(1);
-    objects.take_any();
-    let disk = tempfile::tempdir().unwrap();
-    let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop);
-    let error = refused.unwrap_err();
-    assert!(matches!(error, Error::Refused { .. }) && error.to_string().contains("If-None-Match"), "{error}");
-}
-
-#[test]
-fn a_copy_of_another_log_that_had_more_is_made_anew() {
-    let disk = tempfile::tempdir().unwrap();
-    for count in [40, 3] {
-        let (objects, elsewhere) = (Faulty::new(1), tempfile::tempdir().unwrap());
-        let log = open(&objects, elsewhere.path());
-        (0..count).for_each(|number| commit(&log, number, "value").unwrap());
-        log.close().unwrap();
-        drop(log);
-        assert_eq!(records(&open(&objects, disk.path())).len() as u64, count);
-    }
-}
-
-#[test]
-fn a_folder_of_other_objects_is_refused() {
-    let objects = Faulty::new(1);
-    objects.overwrite("agents/anna/log/readme", Some(b"something else".into()));
-    let disk = tempfile::tempdir().unwrap();
-    let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop);
-    assert!(matches!(refused, Err(Error::Foreign { found, .. }) if found == "log/readme"));
-}
-
-#[test]
 fn a_commit_that_meets_itself_on_its_way_fences_nobody() {
     let objects = Faulty::new(1);
     let disk = tempfile::tempdir().unwrap();
@@ -443,26 +332,6 @@ fn a_commit_that_meets_itself_on_its_way_fences_nobody() {
         commit(&log, number, "taken").unwrap();
         assert_eq!(value(&log, number).unwrap(), "taken");
     }
-}
-
-#[test]
-fn a_copy_is_kept_while_the_bucket_lacks_what_would_replace_it() {
-    let objects = Faulty::new(1);
-    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let log = open(&objects, here.path());
-    commit(&log, 1, "kept").unwrap();
-    drop(ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap());
-    (2..4).for_each(|number| commit(&log, number, "later").unwrap());
-    let (name, content) = objects.contents().into_iter().nth(2).unwrap();
-    objects.overwrite(&name, None);
-    let refused = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).map(drop);
-    assert!(matches!(refused, Err(Error::Corrupt { .. })));
-    objects.overwrite(&name, Some(content));
-    // Only the copy has it now.
-    let first = objects.contents().into_iter().nth(1).unwrap().0;
-    objects.overwrite(&first, None);
-    let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap();
-    assert!(value(&snapshot, 1).unwrap() == "kept" && value(&snapshot, 3).unwrap() == "later");
 }
 
 #[test]
@@ -494,20 +363,6 @@ fn a_large_object_may_take_longer_than_a_small_one() {
     assert!(value(&snapshot, 1).unwrap() == text);
     objects.slow(Duration::from_secs(5));
     assert!(matches!(commit(&log, 2, &text), Err(Error::Unreachable { .. })));
-}
-
-#[test]
-fn a_copy_of_another_log_with_as_many_commits_is_made_anew() {
-    let [here, there, disk] = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let mut shown = Vec::new();
-    for (place, text) in [(&here, "of the first"), (&there, "of the second")] {
-        let objects = Faulty::new(1);
-        let log = open(&objects, place.path());
-        (0..3).for_each(|number| commit(&log, number, text).unwrap());
-        let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).unwrap();
-        shown.push(value(&snapshot, 1).unwrap());
-    }
-    assert_eq!(shown, ["of the first", "of the second"]);
 }
 
 #[test]

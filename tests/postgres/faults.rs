@@ -7,6 +7,7 @@ use fastrand::Rng;
 use mnemocore::hdv::Dimension;
 use mnemocore::remote::Limits;
 use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, TierKind, Timestamp};
+use tempfile::TempDir;
 
 use super::common::{everything, find, note, tiny, word};
 use super::proxy::Proxy;
@@ -25,6 +26,13 @@ fn is_away<T: std::fmt::Debug>(result: Result<T, Error>) {
     let text = format!("{error} {error:?}");
     assert!(matches!(error, Error::Unreachable { .. }), "{text}");
     assert!(text.contains("127.0.0.1") && !text.contains(PASSWORD), "{text}");
+}
+
+/// An engine whose WARM is reached through a network that can be disturbed.
+fn behind_proxy(server: &Server) -> (TempDir, Proxy, Engine) {
+    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
+    let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    (folder, proxy, engine)
 }
 
 /// The answer of an engine whose WARM is away, which must say so.
@@ -73,8 +81,7 @@ fn a_restart_finds_what_is_there_and_puts_nothing_in_again() {
 #[test]
 fn a_batch_of_stores_is_one_round_trip_and_so_is_a_recall() {
     let Some(server) = shared() else { return };
-    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
-    let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    let (_folder, proxy, engine) = behind_proxy(server);
     let batch = |from: usize| (from..from + 20).map(|number| NewMemory::new(note(&word(number)))).collect();
     let query = Query::text("journal").limit(10).touch(false);
     let requests = || engine.traffic(TierKind::Warm).requests;
@@ -235,8 +242,7 @@ fn a_server_that_does_not_answer_ends_each_call_with_its_time_limit() {
 #[test]
 fn a_slow_network_changes_nothing_but_the_time() {
     let Some(server) = shared() else { return };
-    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
-    let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    let (_folder, proxy, engine) = behind_proxy(server);
     proxy.delay(Duration::from_millis(60));
     engine.store_batch((0..40).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
     assert_eq!(count(&engine), 40);
@@ -246,8 +252,7 @@ fn a_slow_network_changes_nothing_but_the_time() {
 #[test]
 fn a_call_that_arrives_late_changes_nothing() {
     let Some(server) = shared() else { return };
-    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
-    let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    let (folder, proxy, engine) = behind_proxy(server);
     engine.store(note("before")).unwrap();
     proxy.silent(true);
     is_away(engine.store(note("late")));
@@ -269,8 +274,7 @@ fn a_call_that_arrives_late_changes_nothing() {
 #[test]
 fn an_epoch_that_began_without_an_answer_does_not_fence_its_own_engine() {
     let Some(server) = shared() else { return };
-    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
-    let engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    let (_folder, proxy, engine) = behind_proxy(server);
     engine.store(note("before")).unwrap();
     proxy.down(true);
     // Whether it has arrived is not known: the next deletion wants a new epoch.
@@ -290,8 +294,7 @@ fn an_epoch_that_began_without_an_answer_does_not_fence_its_own_engine() {
 #[test]
 fn what_is_deleted_counts_no_more_whichever_answer_was_lost() {
     let Some(server) = shared() else { return };
-    let (folder, proxy) = (tempfile::tempdir().unwrap(), Proxy::start("127.0.0.1", server.port));
-    let mut engine = open(folder.path(), &warm(), &connection(proxy.port)).unwrap();
+    let (folder, proxy, mut engine) = behind_proxy(server);
     engine.store_batch((0..10).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
     engine.store("The harbour has other words").unwrap();
     // They depend on how many memories have each word.

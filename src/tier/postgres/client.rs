@@ -136,9 +136,9 @@ impl Client {
     /// # Errors
     /// As [`Client::query`].
     pub(super) fn ask(&self, action: &'static str, statement: Statement) -> Result<Answer, Error> {
-        let call = self.0.limits.call_with(statement.bytes() as u64);
+        let limits = self.0.limits.carrying(statement.bytes() as u64);
         let statement = Arc::new(statement);
-        let asked = self.call(action, Limits { call, ..self.0.limits }, move |shared| {
+        let asked = self.call(action, limits, move |shared| {
             let statement = statement.clone();
             async move { shared.query(&statement).await }
         });
@@ -190,7 +190,11 @@ impl Client {
                 attempts += 1;
                 let (shared, work) = (&shared, work(shared.clone()));
                 async move {
-                    work.await.inspect(|_| shared.has_answered()).inspect_err(|error| shared.note(error))
+                    let answer = work.await;
+                    if answer.as_ref().err().is_none_or(CallError::is_answer) {
+                        shared.has_answered();
+                    }
+                    answer
                 }
             };
             let answer = attempt(limits, &shared.name, action, CallError::passes, call).await;
@@ -224,12 +228,6 @@ impl Shared {
 
     fn has_answered(&self) {
         *lock(&self.health) = Health { answered: Some(Instant::now()), given_up: None };
-    }
-
-    fn note(&self, error: &CallError) {
-        if error.is_answer() {
-            self.has_answered();
-        }
     }
 
     /// Gives the server up, unless it has answered anybody since `began`.
