@@ -150,6 +150,9 @@ impl Bench {
         println!();
         print_empty(self.empty.get());
         print_agent(self.empty.get());
+        if let Some(&memories) = self.rows.get(&TierKind::Warm).and_then(|rows| rows.keys().last()) {
+            print_by_default(memories);
+        }
         println!("Targets:");
         for (tier, ram, disk) in TARGETS {
             if let Some((&memories, seen)) = self.rows.get(&tier).and_then(BTreeMap::last_key_value) {
@@ -240,8 +243,25 @@ fn print_agent(empty: &Seen) {
     println!(
         "An agent of {} memories ({hot} in HOT, {warm} in WARM) takes {:.1} MB more than an empty engine.",
         stock.memories,
-        seen.anonymous().saturating_sub(empty.anonymous()) as f64 / 1e6,
+        grown(&seen, empty) / 1e6,
     );
+}
+
+/// With the allocator's defaults.
+fn print_by_default(memories: usize) {
+    let (stock, nothing) = (Stock::new(TierKind::Warm, memories), temporary_folder());
+    let folder = stock.open().close();
+    let [full, empty] = [folder.path(), nothing.path()]
+        .map(|folder| Probe::new(stock, folder).by_default().measure().expect("a fresh process"));
+    println!(
+        "WARM {memories} takes {:.3} MB of anonymous memory per 1000 where the allocator has its defaults.",
+        per_thousand(grown(&full, &empty), memories),
+    );
+}
+
+/// Anonymous bytes that `full` has and `empty` has not.
+fn grown(full: &Seen, empty: &Seen) -> f64 {
+    full.anonymous().saturating_sub(empty.anonymous()) as f64
 }
 
 fn print_empty(empty: &Seen) {
@@ -249,11 +269,11 @@ fn print_empty(empty: &Seen) {
     let most = Config::default().token_cache_bytes;
     let probe = Probe::new(Stock::new(TierKind::Hot, 1_000), folder.path()).encoding(ENCODED, most);
     let tokens = probe.measure().expect("a fresh process");
-    let megabytes = |bytes: u64| bytes as f64 / 1e6;
-    println!("An empty engine takes {:.1} MB of anonymous memory.", megabytes(empty.anonymous()));
+    let megabytes = |bytes: f64| bytes / 1e6;
+    println!("An empty engine takes {:.1} MB of anonymous memory.", megabytes(empty.anonymous() as f64));
     println!(
         "The words of {ENCODED} texts, kept by the encoder, take {:.1} MB more (bounded by {:.1} MB).",
-        megabytes(tokens.anonymous().saturating_sub(empty.anonymous())),
-        megabytes(most as u64),
+        megabytes(grown(&tokens, empty)),
+        megabytes(most as f64),
     );
 }

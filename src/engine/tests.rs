@@ -420,3 +420,24 @@ fn the_lists_of_the_weakest_do_not_grow_with_what_was_stored_and_forgotten() {
     assert_eq!(weakest.len(), kept.len());
     assert!(kept.iter().all(|id| weakest.contains(id)));
 }
+
+/// Each search goes through every segment, and merging at the end leaves holes in the heap.
+#[test]
+fn a_store_that_was_opened_has_nothing_left_to_merge() {
+    let log: Arc<dyn Log> = Arc::new(VolatileLog::default());
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { hot_capacity: 2_100, warm_capacity: 10_000, ..tiny() };
+    let engine = Engine::over(log.clone(), folder.path(), config.clone()).unwrap();
+    let memories = |count| (0..count).map(|word| NewMemory::new(text(word))).collect::<Vec<_>>();
+    engine.store_batch(memories(4_300)).unwrap();
+    engine.consolidate().unwrap();
+    let held = engine.stats().memories;
+    assert!(held[0] > 2_048 && held[1] > 2_048, "{held:?}");
+    drop(engine);
+    let engine = Engine::over(log, folder.path(), config).unwrap();
+    assert_eq!(engine.stats().memories, held);
+    for tier in [TierKind::Hot, TierKind::Warm] {
+        let due = engine.shared.lock_writer().tiers[tier.index()].upkeep(false);
+        assert!(due.is_none(), "{tier} is unmerged");
+    }
+}
