@@ -25,11 +25,13 @@ mod common;
 
 use std::alloc::System;
 use std::collections::BTreeMap;
-use std::env;
 
-use common::{Bytes, Fixture, Kept as _, Recorder, Ripple, Sampling, Stock, temporary_folder};
-use criterion::{BenchmarkId, Criterion, SamplingMode};
-use mnemocore::harness::footprint::{MAX_SCALE_VARIABLE, growth_exponent, scales};
+use common::{
+    Bytes, Fixture, Kept as _, PROCESSES, Recorder, Sampling, Stock, measure_aspects, scales_up_to,
+    temporary_folder,
+};
+use criterion::Criterion;
+use mnemocore::harness::footprint::growth_exponent;
 use mnemocore::harness::probe::{self, Aspect, Footprint, Probe, Seen};
 use mnemocore::harness::profile::{Arguments, Profile};
 use mnemocore::harness::sizing::Workload;
@@ -41,9 +43,6 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Fresh processes that look at one store: the median of a small store in COLD stays
-/// within 4 % then. Half of Criterion's samples.
-const PROCESSES: usize = 5;
 /// Texts that are encoded to see what their words take.
 const ENCODED: usize = 20_000;
 
@@ -94,40 +93,16 @@ impl Bench {
         if self.arguments.test {
             return vec![100, 200];
         }
-        let Some(max) = env::var_os(MAX_SCALE_VARIABLE) else {
-            return scales(self.profile.choose(10_000, 100_000, 1_000_000));
-        };
-        match max.to_string_lossy().replace('_', "").parse() {
-            Ok(max) if max > 0 => scales(max),
-            _ => {
-                eprintln!("error: {MAX_SCALE_VARIABLE} is {max:?}; expected a number of memories");
-                std::process::exit(2);
-            }
-        }
+        scales_up_to(self.profile.choose(10_000, 100_000, 1_000_000))
     }
 
-    /// Every aspect of one store, as benchmarks that share what fresh processes saw.
+    /// Every aspect of one store.
     fn measure(&mut self, stock: Stock) {
         let processes = if self.arguments.test { 1 } else { PROCESSES };
-        let (criterion, recorder, empty) = (&mut self.criterion, &mut self.recorder, &mut self.empty);
-        let mut seen = Fixture::new(|| see(stock, empty.get(), processes));
-        for aspect in Aspect::ALL {
-            let name = aspect.group(stock.tier);
-            let (mut ripple, mut calls) = (Ripple::default(), 0);
-            let mut group = criterion.benchmark_group(&name);
-            // Every sample is one value.
-            group.sampling_mode(SamplingMode::Flat);
-            group.bench_function(BenchmarkId::from_parameter(stock.memories), |bencher| {
-                let seen = seen.get();
-                let footprint = seen[calls % seen.len()];
-                calls += 1;
-                let value = (aspect.value)(&footprint).expect("a counting allocator") as f64;
-                bencher.iter_custom(|iterations| value * iterations as f64 * ripple.next());
-                recorder.note(&format!("{name}/{}", stock.memories), None);
-            });
-            group.finish();
-        }
-        if let Some(seen) = seen.into_value() {
+        let Self { criterion, recorder, empty, .. } = self;
+        let case = (stock.tier, stock.memories);
+        let see = || see(stock, empty.get(), processes);
+        if let Some(seen) = measure_aspects(criterion, recorder, &Aspect::ALL, case, see) {
             self.rows.entry(stock.tier).or_default().insert(stock.memories, seen);
         }
     }

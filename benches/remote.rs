@@ -11,12 +11,15 @@
 //! is measured of `warm-postgres`. Each request is held up by 0, 1 and 20 ms, as it would
 //! be by a network; the last number of a name is that of milliseconds.
 //!
-//! - `store_cold-s3/wall/5000_20`, `recall_warm-postgres/…`, `synthesize_…`, `get_…`: as in the
-//!   bench `latency`; P99 with 0 and 1 ms;
-//! - `store_cold-s3/throughput/50_20`: with 50 workers, in a closed loop;
+//! - `store_cold-s3/wall/5000_20`, `store_cold-s3/p99/…`, `recall_warm-postgres/…`,
+//!   `synthesize_…`, `get_…`: as in the bench `latency`;
+//! - `recall_cold-s3/throughput/50_20`, `mixed_b_…`, `store_…`: with 50 workers, in a
+//!   closed loop; `recall_cold-s3_open/p99/200_per_s_20`, …: 200 arrive in a second, as in
+//!   the bench `throughput`;
 //! - `cold_start_cold-s3/wall/100000_20`: from opening a snapshot on a machine that
 //!   has nothing of it to the end of the first recall;
-//! - `footprint_cold-s3/disk/100000`: what the bucket holds;
+//! - `footprint_cold-s3/ram/100000` and `/disk/100000`: a process with the store open, as
+//!   in the bench `footprint`, and what the bucket or the table holds;
 //! - a table of requests and bytes an operation, and the targets.
 
 #[path = "remote/bucket.rs"]
@@ -29,6 +32,8 @@ mod database;
 mod delayed;
 #[path = "remote/elsewhere.rs"]
 mod elsewhere;
+#[path = "remote/footprint.rs"]
+mod footprint;
 #[path = "remote/load.rs"]
 mod load;
 #[cfg(feature = "postgres")]
@@ -44,9 +49,10 @@ use std::hint::black_box;
 use std::iter::Cycle;
 use std::time::Duration;
 
-use common::{Fixture, Latency, Sampling, Stock, criterion, new_texts};
+use common::{Bytes, Fixture, Latency, Sampling, Stock, criterion, new_texts};
+use criterion::Criterion;
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkId, Criterion, SamplingMode};
+use mnemocore::harness::probe;
 use mnemocore::remote::Traffic;
 use mnemocore::{MemoryId, Query};
 
@@ -66,7 +72,11 @@ const PRIME: usize = 7_919;
 /// Operations whose requests are counted.
 const COUNTED: usize = 100;
 
+/// Operations in one sample of a P99 where each of them waits for 20 ms.
+const FEW: u64 = 100;
+
 fn main() {
+    probe::serve(None);
     let mut bench = Bench::from_args();
     let place = Place::from_env();
     tier(&mut bench, &place);
@@ -75,13 +85,14 @@ fn main() {
     #[cfg(feature = "postgres")]
     if let Some(database) = postgres::Postgres::from_env() {
         tier(&mut bench, &database);
-        database.footprint(&mut bench.latency.recorder);
     }
     bench.latency.finish();
 }
 
-/// All verbs, by one and by many, with each delay.
+/// What it takes, and all verbs, by one and by many, with each delay.
 fn tier(bench: &mut Bench, remote: &dyn Remote) {
+    // Before others have left room in a table.
+    footprint::measure(bench, remote);
     let mut spent = Vec::new();
     for delay in DELAYS {
         spent.extend(latencies(bench, remote, delay));
@@ -95,6 +106,7 @@ struct Bench {
     latency: Latency,
     /// For what takes long, with few samples.
     slow: Criterion<WallTime>,
+    bytes: Criterion<Bytes>,
     workers: Vec<usize>,
 }
 
@@ -107,7 +119,8 @@ impl Bench {
             measurement: Duration::from_millis(latency.profile.choose(200, 2_000, 4_000)),
         };
         let slow = criterion(WallTime, sampling, latency.profile, &latency.arguments);
-        Self { latency, slow, workers: common::workers() }
+        let known = criterion(Bytes, Sampling::known(), latency.profile, &latency.arguments);
+        Self { latency, slow, bytes: known.without_plots(), workers: common::workers() }
     }
 
     fn test(&self) -> bool {
@@ -135,39 +148,20 @@ const VERBS: [Verb; 4] = [
 fn latencies(bench: &mut Bench, remote: &dyn Remote, delay: Duration) -> Vec<Spent> {
     let stock = Stock::new(remote.tier(), bench.memories());
     let case = format!("{}_{}", stock.memories, delay.as_millis());
-    let mut asked = Fixture::new(|| Asked::new(remote.open("verbs", stock, delay)));
+    let purpose = format!("verbs-{}", delay.as_millis());
+    let open = || remote.open(remote.fill(&purpose, stock), delay);
+    let mut asked = Fixture::new(|| Asked::new(open()));
+    // A thousand operations a sample would take minutes where each waits.
+    bench.latency.most_operations = if delay > DELAYS[1] { FEW } else { u64::MAX };
     let mut spent = Vec::new();
     for (verb, operation) in VERBS {
         let group = format!("{verb}_{}", remote.name());
-        // A thousand operations a sample would take minutes where each waits.
-        if delay > DELAYS[1] {
-            wall(bench, &format!("{group}/wall"), &case, &mut asked, operation);
-        } else if let Some(latencies) =
-            bench.latency.bench(&group, &case, || asked.get(), |asked| operation(asked))
-            && delay.is_zero()
-        {
-            drop(latencies);
+        let latencies = bench.latency.bench(&group, &case, || asked.get(), |asked| operation(asked));
+        if latencies.is_some() && delay.is_zero() {
             spent.push(asked.get().count(verb, operation));
         }
     }
     spent
-}
-
-fn wall<F: FnOnce() -> Asked>(
-    bench: &mut Bench,
-    group: &str,
-    case: &str,
-    asked: &mut Fixture<Asked, F>,
-    operation: fn(&mut Asked),
-) {
-    let mut measured = bench.slow.benchmark_group(group);
-    measured.sampling_mode(SamplingMode::Flat);
-    measured.bench_function(BenchmarkId::from_parameter(case), |bencher| {
-        let asked = asked.get();
-        bencher.iter(|| operation(asked));
-        bench.latency.recorder.note(&format!("{group}/{case}"), None);
-    });
-    measured.finish();
 }
 
 /// A store, and what to ask it for, in turn.

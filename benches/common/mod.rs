@@ -13,6 +13,7 @@
 
 mod bytes;
 mod fixture;
+mod footprint;
 mod handed_over;
 mod oracle;
 mod p99;
@@ -35,6 +36,7 @@ use mnemocore::harness::profile::{Arguments, Profile};
 
 pub use self::bytes::Bytes;
 pub use self::fixture::Fixture;
+pub use self::footprint::{PROCESSES, measure_aspects, scales_up_to};
 pub use self::oracle::recall_of;
 pub use self::p99::{P99, Sampler};
 pub use self::recorder::Recorder;
@@ -136,6 +138,9 @@ pub struct Latency {
     pub arguments: Arguments,
     /// What was measured.
     pub recorder: Recorder,
+    /// The most operations in one iteration of a P99 benchmark: fewer than usual where
+    /// each of them waits.
+    pub most_operations: u64,
     wall: Criterion<WallTime>,
     p99: Criterion<P99>,
 }
@@ -155,6 +160,7 @@ impl Latency {
             wall: criterion(WallTime, Sampling::wall(profile), profile, &arguments),
             p99: criterion(P99, Sampling::p99(profile), profile, &arguments),
             recorder: Recorder::new(profile, &arguments),
+            most_operations: u64::MAX,
             profile,
             arguments,
         }
@@ -206,9 +212,12 @@ impl Latency {
         });
         wall.finish();
 
-        let operations = self.profile.choose(Self::OPERATIONS_IN_QUICK, Self::OPERATIONS, Self::OPERATIONS);
-        let mut sampler =
-            Sampler::new(if self.arguments.test { Self::OPERATIONS_IN_TEST } else { operations });
+        let operations = match self.profile {
+            _ if self.arguments.test => Self::OPERATIONS_IN_TEST,
+            Profile::Quick => Self::OPERATIONS_IN_QUICK,
+            Profile::Default | Profile::Full => Self::OPERATIONS,
+        };
+        let mut sampler = Sampler::new(operations.min(self.most_operations));
         let mut p99 = self.p99.benchmark_group(format!("{group}/p99"));
         // Linear sampling would give every sample another number of operations.
         p99.sampling_mode(SamplingMode::Flat);

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::common::{Stock, temporary_folder};
 use crate::delayed::Delayed;
-use crate::elsewhere::{Opened, Remote};
+use crate::elsewhere::{Filled, Opened, Remote};
 
 /// The environment variable with the URL of a folder to work in.
 const VARIABLE: &str = "MNEMO_BUCKET";
@@ -38,24 +38,15 @@ impl Place {
 
     /// One of its folders, behind a network that adds `delay` to each request.
     pub(crate) fn bucket(&self, folder: &str, delay: Duration) -> Bucket {
-        let bucket = Bucket::at(format!("{}/{folder}", self.url).trim_end_matches('/'), Limits::default());
-        let bucket = bucket.unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
-        bucket.behind(|store| Arc::new(Delayed::new(store, delay)))
+        at(&self.url_of(folder), delay)
     }
 
-    /// Fills a folder; its copy on this disk goes with what is returned.
-    pub(crate) fn fill(&self, stock: Stock, folder: &str) -> TempDir {
-        let cache = temporary_folder();
-        let bucket = self.bucket(folder, Duration::ZERO);
-        let engine = Engine::open_bucket(bucket, settings(stock, &cache));
-        let engine = engine.unwrap_or_else(|error| panic!("{error}"));
-        stock.fill_in(&engine).expect("room for a store");
-        engine.close().expect("a bucket that can be written to");
-        cache
+    fn url_of(&self, folder: &str) -> String {
+        format!("{}/{folder}", self.url).trim_end_matches('/').to_owned()
     }
 
     /// Bytes of all objects in a folder.
-    pub(crate) fn bytes(&self, folder: &str) -> u64 {
+    fn bytes(&self, folder: &str) -> u64 {
         let bucket = self.bucket(folder, Duration::ZERO);
         let (store, folder) = bucket.storage();
         let listed = block_on(store.list(Some(folder)).try_collect::<Vec<_>>());
@@ -80,14 +71,29 @@ impl Remote for Place {
         TierKind::Cold
     }
 
-    fn open(&self, purpose: &str, stock: Stock, delay: Duration) -> Opened {
-        let folder = format!("{purpose}-{}", delay.as_millis());
-        drop(self.fill(stock, &folder));
-        let (bucket, cache) = (self.bucket(&folder, delay), temporary_folder());
-        let config = Config { background: true, ..settings(stock, &cache) };
-        let engine = Engine::open_bucket(bucket.clone(), config).unwrap_or_else(|error| panic!("{error}"));
-        Opened { engine, stock, traffic: Box::new(move |_| bucket.traffic()), files: cache }
+    fn fill(&self, folder: &str, stock: Stock) -> Filled {
+        let files = temporary_folder();
+        let config = settings(stock, &files);
+        let engine = Engine::open_bucket(self.bucket(folder, Duration::ZERO), config.clone());
+        let engine = engine.unwrap_or_else(|error| panic!("{error}"));
+        stock.fill_in(&engine).expect("room for a store");
+        engine.close().expect("a bucket that can be written to");
+        let (store, bytes) = (self.url_of(folder).into(), self.bytes(folder));
+        Filled { stock, store, config, bytes, files }
     }
+
+    fn open(&self, filled: Filled, delay: Duration) -> Opened {
+        let Filled { stock, store, config, files, .. } = filled;
+        let bucket = at(&store.to_string_lossy(), delay);
+        let config = Config { background: true, ..config };
+        let engine = Engine::open_bucket(bucket.clone(), config).unwrap_or_else(|error| panic!("{error}"));
+        Opened { engine, stock, traffic: Box::new(move |_| bucket.traffic()), files }
+    }
+}
+
+fn at(url: &str, delay: Duration) -> Bucket {
+    let bucket = Bucket::at(url, Limits::default()).unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
+    bucket.behind(|store| Arc::new(Delayed::new(store, delay)))
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

@@ -27,9 +27,7 @@ impl Delayed {
     }
 
     async fn wait(&self) {
-        if !self.each.is_zero() {
-            tokio::time::sleep(self.each).await;
-        }
+        wait(self.each).await;
     }
 
     /// What is listed or deleted, after the wait.
@@ -39,11 +37,20 @@ impl Delayed {
     ) -> BoxStream<'static, Result<T>> {
         let each = self.each;
         async move {
-            tokio::time::sleep(each).await;
+            wait(each).await;
             stream
         }
         .flatten_stream()
         .boxed()
+    }
+}
+
+/// On a thread of its own: tokio's timer wakes to a millisecond, which would make about
+/// two of one.
+async fn wait(time: Duration) {
+    if !time.is_zero() {
+        let slept = tokio::task::spawn_blocking(move || std::thread::sleep(time)).await;
+        slept.expect("a thread that sleeps");
     }
 }
 

@@ -1,9 +1,10 @@
 //! Where memories are while they are measured, and what is asked of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mnemocore::remote::Traffic;
-use mnemocore::{Engine, TierKind};
+use mnemocore::{Config, Engine, TierKind};
 use tempfile::TempDir;
 
 use crate::common::Stock;
@@ -16,9 +17,24 @@ pub(crate) trait Remote {
     /// The tier that is there.
     fn tier(&self) -> TierKind;
 
-    /// Fills a store of its own for a purpose, and opens it behind a network that adds
-    /// `delay` to each request, to be stored into as well.
-    fn open(&self, purpose: &str, stock: Stock, delay: Duration) -> Opened;
+    /// Fills a store of its own for a purpose, and closes it.
+    fn fill(&self, purpose: &str, stock: Stock) -> Filled;
+
+    /// Opens it behind a network that adds `delay` to each request, to be stored into as
+    /// well.
+    fn open(&self, filled: Filled, delay: Duration) -> Opened;
+}
+
+/// A store that was filled, and is closed.
+pub(crate) struct Filled {
+    pub(crate) stock: Stock,
+    /// What `Engine::open` takes, with which settings.
+    pub(crate) store: PathBuf,
+    pub(crate) config: Config,
+    /// Bytes that the place holds of it.
+    pub(crate) bytes: u64,
+    /// What it has on this disk, which goes after it.
+    pub(crate) files: TempDir,
 }
 
 /// A store that is open, behind a network.

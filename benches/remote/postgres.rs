@@ -3,17 +3,20 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use mnemocore::harness::measure::Kind;
+use mnemocore::config::Residence;
 use mnemocore::{Config, TierKind};
 use tokio_postgres::NoTls;
 
-use crate::common::{Recorder, Stock, temporary_folder};
+use crate::common::{Stock, temporary_folder};
 use crate::database::open;
-use crate::elsewhere::{Opened, Remote};
+use crate::elsewhere::{Filled, Opened, Remote};
 use crate::proxy::Proxy;
 
 /// The environment variable with the connection, as `host=... port=... user=...`.
 const VARIABLE: &str = "MNEMO_POSTGRES";
+
+/// Where memories of the default dimension are.
+const TABLE: &str = "mnemo_warm_16384";
 
 /// A database.
 pub(crate) struct Postgres {
@@ -36,26 +39,22 @@ impl Postgres {
         Some(Self { connection, host, port, networks: Cell::default() })
     }
 
-    /// Bytes of its tables and indexes, and rows in them.
-    fn holds(&self) -> (f64, f64) {
+    /// Bytes of its table and indexes, without what is dead.
+    fn holds(&self) -> u64 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let asked = async {
             let (client, connection) = tokio_postgres::connect(&self.connection, NoTls).await?;
             tokio::spawn(connection);
-            client.batch_execute("VACUUM ANALYZE mnemo_warm_16384").await?;
-            let ask = "SELECT pg_total_relation_size('mnemo_warm_16384')::float8, count(*)::float8 FROM mnemo_warm_16384";
-            client.query_one(ask, &[]).await
+            let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&TABLE]).await?;
+            if !there.get::<_, bool>(0) {
+                return Ok(0);
+            }
+            client.batch_execute(&format!("VACUUM ANALYZE {TABLE}")).await?;
+            let ask = format!("SELECT pg_total_relation_size('{TABLE}')");
+            client.query_one(&ask, &[]).await.map(|row| row.get(0))
         };
-        let row = runtime.expect("a thread").block_on(asked).unwrap_or_else(|error| panic!("{error}"));
-        (row.get(0), row.get(1))
-    }
-
-    /// Prints and notes what it holds.
-    pub(crate) fn footprint(&self, recorder: &mut Recorder) {
-        let (bytes, rows) = self.holds();
-        let name = format!("footprint_{}/disk/{rows}", self.name());
-        println!("{name}: {:.1} MB, {:.0} bytes a memory", bytes / 1e6, bytes / rows);
-        recorder.note_value(&name, Kind::Disk, bytes);
+        let held: Result<i64, tokio_postgres::Error> = runtime.expect("a thread").block_on(asked);
+        held.unwrap_or_else(|error| panic!("{VARIABLE}: {error}")).unsigned_abs()
     }
 
     /// The same, behind a network; half of the delay lies on either way.
@@ -82,15 +81,22 @@ impl Remote for Postgres {
         TierKind::Warm
     }
 
-    fn open(&self, _purpose: &str, stock: Stock, delay: Duration) -> Opened {
+    fn fill(&self, _purpose: &str, stock: Stock) -> Filled {
         let files = temporary_folder();
-        let config = stock.config();
+        let config = Config { warm: Residence::Postgres, ..stock.config() };
+        let before = self.holds();
         let engine = open(files.path(), &config, &self.connection).unwrap_or_else(|error| panic!("{error}"));
         stock.fill_in(&engine).expect("room for a store");
-        drop(engine);
+        engine.close().expect("a database that can be written to");
+        let (store, bytes) = (files.path().into(), self.holds().saturating_sub(before));
+        Filled { stock, store, config, bytes, files }
+    }
+
+    fn open(&self, filled: Filled, delay: Duration) -> Opened {
+        let Filled { stock, store, config, files, .. } = filled;
         let connection = if delay.is_zero() { self.connection.clone() } else { self.behind(delay) };
         let config = Config { background: true, ..config };
-        let engine = open(files.path(), &config, &connection).unwrap_or_else(|error| panic!("{error}"));
+        let engine = open(&store, &config, &connection).unwrap_or_else(|error| panic!("{error}"));
         Opened { engine, stock, traffic: Box::new(|engine| engine.traffic(TierKind::Warm)), files }
     }
 }

@@ -4,13 +4,12 @@
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, SamplingMode};
-use mnemocore::harness::measure::Kind;
 use mnemocore::{Config, Engine, Query, TierKind};
 use tempfile::TempDir;
 
 use crate::bucket::{Place, settings};
 use crate::common::{Fixture, Stock, temporary_folder};
-use crate::elsewhere::{Spent, print};
+use crate::elsewhere::{Remote as _, Spent, print};
 use crate::{Bench, DELAYS};
 
 /// The most round trips from opening to the first answer.
@@ -23,7 +22,7 @@ struct Closed<'p> {
     query: Query,
 }
 
-/// Measures the cold start of readers, and what the bucket holds.
+/// Measures the cold start of readers.
 pub(crate) fn measure(bench: &mut Bench, place: &Place) {
     let memories = if bench.test() { 100 } else { bench.latency.profile.choose(5_000, 100_000, 100_000) };
     let stock = Stock::new(TierKind::Cold, memories);
@@ -58,10 +57,6 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place) {
         spent.push(closed.session("a session: open, recall, store, close", &cache));
         spent.push(closed.session("the next one, with the copy", &cache));
         print(&spent);
-        let bytes = closed.place.bytes("reader") as f64;
-        let name = format!("footprint_{}/disk/{memories}", place.tier);
-        println!("{name}: {:.1} MB, {:.0} bytes a memory", bytes / 1e6, bytes / memories as f64);
-        bench.latency.recorder.note_value(&name, Kind::Disk, bytes);
     }
     if let [(Duration::ZERO, without), .., (delay, with)] = medians[..] {
         let trips = (with.as_secs_f64() - without.as_secs_f64()) / delay.as_secs_f64();
@@ -73,9 +68,9 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place) {
 
 impl<'p> Closed<'p> {
     fn new(place: &'p Place, stock: Stock) -> Self {
-        let cache = place.fill(stock, "reader");
+        let filled = place.fill("reader", stock);
         let bucket = place.bucket("reader", Duration::ZERO);
-        let engine = Engine::open_snapshot(bucket, settings(stock, &cache)).expect("a store");
+        let engine = Engine::open_snapshot(bucket, filled.config).expect("a store");
         let (query, _) = stock.queries(&engine, 1).expect("readable memories").pop().expect("a query");
         Self { place, stock, query }
     }

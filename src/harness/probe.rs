@@ -5,6 +5,7 @@
 //! program again; what it asks for is answered by [`serve`], the first line of the
 //! program's `main`.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,8 @@ use super::measure::Kind;
 use super::stock::{self, Stock};
 use super::tied;
 use crate::config::Config;
+#[cfg(feature = "postgres")]
+use crate::config::Residence;
 use crate::encoder::Document;
 use crate::engine::{Engine, Query};
 use crate::error::Error;
@@ -87,6 +90,10 @@ fn answer(task: &str, heap: Option<HeapCount>) -> Result<String, ProbeError> {
         token_cache_bytes: probe.token_cache_bytes,
         decay_per_day: 0.0,
         background: false,
+        #[cfg(feature = "object-store")]
+        cache_folder: probe.cache_folder,
+        #[cfg(feature = "postgres")]
+        warm: if probe.shared_warm { Residence::Postgres } else { Residence::Local },
         ..Config::default()
     };
     let engine = Engine::open(&probe.store, config)?;
@@ -111,6 +118,11 @@ pub struct Probe {
     encoded: usize,
     /// Whether the allocator is kept [`STEADY`].
     steady: bool,
+    #[cfg(feature = "object-store")]
+    cache_folder: PathBuf,
+    /// Whether WARM is in PostgreSQL.
+    #[cfg(feature = "postgres")]
+    shared_warm: bool,
 }
 
 /// What a process holds.
@@ -130,16 +142,21 @@ impl Seen {
 }
 
 impl Probe {
-    /// Opens the closed store in `folder` with the settings of its stock.
+    /// Opens the closed store in `folder`, which may also be the URL of a bucket, with
+    /// the settings of its stock.
     pub fn new(stock: Stock, folder: &Path) -> Self {
-        let Config { hot_capacity, warm_capacity, dimension, .. } = stock.config();
+        let config = Config { token_cache_bytes: FEW_TOKENS, ..stock.config() };
         Self {
             store: folder.into(),
-            bits: dimension.bits(),
-            capacities: [hot_capacity, warm_capacity],
-            token_cache_bytes: FEW_TOKENS,
+            bits: config.dimension.bits(),
+            capacities: [config.hot_capacity, config.warm_capacity],
+            token_cache_bytes: config.token_cache_bytes,
             encoded: 0,
             steady: true,
+            #[cfg(feature = "object-store")]
+            cache_folder: config.cache_folder,
+            #[cfg(feature = "postgres")]
+            shared_warm: config.warm == Residence::Postgres,
         }
     }
 
@@ -153,6 +170,18 @@ impl Probe {
     pub fn configured(self, config: &Config) -> Self {
         let capacities = [config.hot_capacity, config.warm_capacity];
         Self { capacities, token_cache_bytes: config.token_cache_bytes, ..self }
+    }
+
+    /// With tiers, and copies of buckets, where `config` says.
+    #[cfg(feature = "remote")]
+    pub fn placed(self, config: &Config) -> Self {
+        Self {
+            #[cfg(feature = "object-store")]
+            cache_folder: config.cache_folder.clone(),
+            #[cfg(feature = "postgres")]
+            shared_warm: config.warm == Residence::Postgres,
+            ..self
+        }
     }
 
     /// As [`Probe::new`], and encodes `texts` texts, whose words it keeps within
@@ -228,16 +257,18 @@ impl Footprint {
     /// As [`Probe::measure`].
     pub fn of(stock: Stock, folder: &Path, empty: &Seen) -> Result<Self, ProbeError> {
         let seen = Probe::new(stock, folder).measure()?;
-        Ok(Self::growth(&seen, empty, Disk::of(folder)?))
+        Ok(Self::growth(&seen, empty, Disk::of(folder)?.allocated))
     }
 
-    fn growth(seen: &Seen, empty: &Seen, disk: Disk) -> Self {
+    /// Of a store that takes `disk` bytes, wherever they are: what `seen` has more than
+    /// a process with an `empty` engine.
+    pub fn growth(seen: &Seen, empty: &Seen, disk: u64) -> Self {
         let growth = |full: u64, empty: u64| full.saturating_sub(empty).max(LEAST_BYTES);
         Self {
             anonymous: growth(seen.anonymous(), empty.anonymous()),
             resident: seen.memory.resident,
             heap: seen.heap.zip(empty.heap).map(|(full, empty)| growth(full, empty)),
-            disk: disk.allocated,
+            disk,
         }
     }
 }
@@ -253,17 +284,24 @@ pub struct Aspect {
 }
 
 impl Aspect {
+    /// [`Footprint::anonymous`].
+    pub const ANONYMOUS: Self =
+        Self { what: "footprint", kind: Kind::Ram, value: |footprint| Some(footprint.anonymous) };
+    /// [`Footprint::heap`].
+    pub const HEAP: Self =
+        Self { what: "footprint_heap", kind: Kind::Ram, value: |footprint| footprint.heap };
+    /// [`Footprint::resident`].
+    pub const RESIDENT: Self =
+        Self { what: "footprint_rss", kind: Kind::Ram, value: |footprint| Some(footprint.resident) };
+    /// [`Footprint::disk`].
+    pub const DISK: Self =
+        Self { what: "footprint", kind: Kind::Disk, value: |footprint| Some(footprint.disk) };
     /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self { what: "footprint", kind: Kind::Ram, value: |footprint| Some(footprint.anonymous) },
-        Self { what: "footprint_heap", kind: Kind::Ram, value: |footprint| footprint.heap },
-        Self { what: "footprint_rss", kind: Kind::Ram, value: |footprint| Some(footprint.resident) },
-        Self { what: "footprint", kind: Kind::Disk, value: |footprint| Some(footprint.disk) },
-    ];
+    pub const ALL: [Self; 4] = [Self::ANONYMOUS, Self::HEAP, Self::RESIDENT, Self::DISK];
 
     /// Its group of benchmarks, such as `footprint_hot/ram`; the number of memories
     /// is the parameter.
-    pub fn group(&self, tier: TierKind) -> String {
+    pub fn group(&self, tier: impl Display) -> String {
         format!("{}_{tier}/{}", self.what, self.kind.as_str()).to_lowercase()
     }
 }
@@ -348,8 +386,7 @@ mod tests {
 
     #[test]
     fn growth_is_never_zero_and_names_tell_the_kind() {
-        let disk = Disk { apparent: 4_000, allocated: 8_192 };
-        let footprint = Footprint::growth(&seen(9_000, Some(50_000)), &seen(90_000, Some(20_000)), disk);
+        let footprint = Footprint::growth(&seen(9_000, Some(50_000)), &seen(90_000, Some(20_000)), 8_192);
         let named = Aspect::ALL.map(|aspect| (aspect.group(TierKind::Cold), (aspect.value)(&footprint)));
         for (group, _) in &named {
             assert!(matches!(Kind::of_name(&format!("{group}/30")), Kind::Ram | Kind::Disk), "{group}");
@@ -361,6 +398,6 @@ mod tests {
             ("footprint_cold/disk", 8_192),
         ];
         assert_eq!(named, expected.map(|(group, value)| (group.to_owned(), Some(value))));
-        assert_eq!(Footprint::growth(&seen(9, None), &seen(1, Some(1)), disk).heap, None);
+        assert_eq!(Footprint::growth(&seen(9, None), &seen(1, Some(1)), 8_192).heap, None);
     }
 }

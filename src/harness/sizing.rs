@@ -33,6 +33,12 @@ pub struct Figures {
     /// Requests of a session from opening to closing, without its stores (printed by the
     /// bench `remote`).
     pub open_requests: f64,
+    /// PostgreSQL, for a row of shared WARM (`footprint_warm-postgres/disk/100000`).
+    pub row: f64,
+    /// Seconds of a core, the engine's share included, for a recall that asks shared
+    /// WARM, and for a store after which a memory moves there
+    /// (`recall_warm-postgres/throughput/50_0`, `store_…`: cores over operations a second).
+    pub shared: [f64; 2],
 }
 
 impl Default for Figures {
@@ -47,6 +53,8 @@ impl Default for Figures {
             open: 0.5 / 100_000.0,
             store_requests: 1.2,
             open_requests: 10.0,
+            row: 3_000.0,
+            shared: [0.002, 0.001],
         }
     }
 }
@@ -133,7 +141,6 @@ pub fn need(memories: f64, figures: &Figures, workload: &Workload, hits: [f64; 2
     let ram = agents * workload.open * (figures.agent + figures.engine);
     let disk = agents * workload.copied * of_agent(figures.disk);
     let machines = [cores, ram, disk];
-    let scarcest = machines.iter().zip(workload.machine).map(|(need, has)| need / (has * USED));
     Need {
         agents,
         recalls,
@@ -141,11 +148,45 @@ pub fn need(memories: f64, figures: &Figures, workload: &Workload, hits: [f64; 2
         opened,
         fetched,
         machines,
-        count: scarcest.fold(1.0, f64::max).ceil(),
+        count: count(machines, workload),
         bucket: memories * figures.bucket,
         requests: stores * figures.store_requests + opened * figures.open_requests,
         traffic: fetched * each * figures.bucket,
     }
+}
+
+/// What the database needs, if WARM is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SharedNeed {
+    /// Rows.
+    pub rows: f64,
+    /// Statements a second in the busiest hour: recalls and stores.
+    pub statements: f64,
+    /// Cores, bytes of RAM, bytes of disk.
+    pub servers: [f64; 3],
+    /// Servers, as the scarcest of the three says.
+    pub count: f64,
+}
+
+/// What the WARM of `memories` needs in a database: a recall asks it once, and for each
+/// memory that is stored another one moves there.
+///
+/// The table is to be in RAM as a whole, as it was when it was measured.
+pub fn shared_need(memories: f64, figures: &Figures, workload: &Workload) -> SharedNeed {
+    let each: f64 = workload.memories.iter().sum();
+    let [_, warm, _] = workload.memories;
+    let Need { recalls, stores, .. } = need(memories, figures, workload, [1.0; 2]);
+    let rows = memories * warm / each;
+    let table = rows * figures.row;
+    let [recall, store] = figures.shared;
+    let servers = [recalls * recall + stores * store, table, table];
+    SharedNeed { rows, statements: recalls + stores, servers, count: count(servers, workload) }
+}
+
+/// Machines, as the scarcest of cores, RAM and disk says.
+fn count(needs: [f64; 3], workload: &Workload) -> f64 {
+    let scarcest = needs.iter().zip(workload.machine).map(|(need, has)| need / (has * USED));
+    scarcest.fold(1.0, f64::max).ceil()
 }
 
 /// Agents on machines: each is on the one that rendezvous hashing says, and which are
@@ -225,10 +266,6 @@ const SIZES: [(f64, u32); 3] = [(1e6, 1), (1e8, 8), (1e9, 64)];
 pub fn page(figures: &Figures, workload: &Workload) -> String {
     let each: f64 = workload.memories.iter().sum();
     let mut page = include_str!("sizing/head.md").to_owned();
-    let row = |page: &mut String, name: &str, cells: &[String]| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(page, "| {name} | {} |", cells.join(" | "));
-    };
     page.push_str("\n| measured, a memory | HOT | WARM | COLD |\n|---|---:|---:|---:|\n");
     row(&mut page, "disk, or the copy of a bucket", &figures.disk.map(|value| format!("{value:.0} B")));
     row(&mut page, "an agent has", &workload.memories.map(|count| format!("{count:.0}")));
@@ -279,6 +316,7 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
     column("bucket: memories x bytes", &|need| bytes(need.bucket));
     column("requests a second: stores x requests + opened x requests", &|need| thousands(need.requests));
     column("bytes a second from the bucket: fetched x an agent's bytes", &|need| bytes(need.traffic));
+    push_shared(&mut page, figures, workload);
     page.push_str(include_str!("sizing/simulation.md"));
     for share in SHARES {
         let cells = placements.each_ref().map(|placement| {
@@ -289,6 +327,33 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
     }
     page.push_str(include_str!("sizing/foot.md"));
     page
+}
+
+/// The database, if WARM is there.
+fn push_shared(page: &mut String, figures: &Figures, workload: &Workload) {
+    let [recall, store] = figures.shared.map(|seconds| seconds * 1e3);
+    page.push_str(include_str!("sizing/shared.md"));
+    let _ = writeln!(
+        page,
+        "A row takes {}, indexes included; a recall {recall:.2} ms of a core and a store {store:.2}, the\n\
+         engine's share included.\n\n| | 1M | 100M | 1B |\n|---|---:|---:|---:|",
+        bytes(figures.row),
+    );
+    let needs = SIZES.map(|(memories, _)| shared_need(memories, figures, workload));
+    let mut column = |name: &str, cell: &dyn Fn(&SharedNeed) -> String| {
+        row(page, name, &needs.each_ref().map(cell));
+    };
+    column("rows: memories x share in WARM", &|need| thousands(need.rows));
+    column("statements a second: recalls + stores", &|need| thousands(need.statements));
+    column("cores: recalls x time + stores x time", &|need| thousands(need.servers[0]));
+    column("RAM, and disk: rows x bytes", &|need| bytes(need.servers[1]));
+    column("servers: the scarcest of the three, half used", &|need| thousands(need.count));
+}
+
+/// A row of a table.
+fn row(page: &mut String, name: &str, cells: &[String]) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(page, "| {name} | {} |", cells.join(" | "));
 }
 
 /// A number with at most two digits behind the point and commas in front of it.
@@ -339,5 +404,18 @@ mod tests {
         assert!((two.requests / one.requests - 2.0).abs() < 1e-9);
         // By hand: 10,000 agents, a tenth open, each with 10.8 MB and 92 kB.
         assert_eq!(one.machines[1].round(), 10_892_000_000.0);
+    }
+
+    #[test]
+    fn a_database_has_what_is_in_warm_and_is_asked_by_recalls_and_stores() {
+        let figures = Figures { row: 1e3, shared: [0.01, 0.02], ..Figures::default() };
+        let workload = Workload { peak: 1.0, ..Workload::default() };
+        let need = shared_need(8.64e8, &figures, &workload);
+        // By hand: 86,400 agents, so 200 recalls and 100 stores a second, and a fifth of
+        // all memories in WARM.
+        assert_eq!((need.rows, need.statements), (1.728e8, 300.0));
+        assert_eq!(need.servers.map(f64::round), [4.0, 1.728e11, 1.728e11]);
+        // Of 32 GB half is planned with.
+        assert_eq!(need.count, 11.0);
     }
 }

@@ -1,0 +1,60 @@
+//! What fresh processes saw of a store, as benchmarks.
+
+use std::env;
+use std::fmt::Display;
+
+use criterion::{BenchmarkId, Criterion, SamplingMode};
+use mnemocore::harness::footprint::{MAX_SCALE_VARIABLE, scales};
+use mnemocore::harness::probe::{Aspect, Footprint};
+
+use super::bytes::Bytes;
+use super::fixture::Fixture;
+use super::recorder::Recorder;
+use super::ripple::Ripple;
+
+/// Fresh processes that look at one store: the median of a small store in COLD stays
+/// within 4 % then. Half of Criterion's samples.
+pub const PROCESSES: usize = 5;
+
+/// The numbers of memories to measure with: up to `most`, unless the environment says
+/// otherwise; ends the process if that cannot be read.
+pub fn scales_up_to(most: usize) -> Vec<usize> {
+    let Some(max) = env::var_os(MAX_SCALE_VARIABLE) else { return scales(most) };
+    match max.to_string_lossy().replace('_', "").parse() {
+        Ok(max) if max > 0 => scales(max),
+        _ => {
+            eprintln!("error: {MAX_SCALE_VARIABLE} is {max:?}; expected a number of memories");
+            std::process::exit(2);
+        }
+    }
+}
+
+/// Some aspects of one store, as benchmarks that share what fresh processes saw of it:
+/// Criterion's samples are what they saw, in turn. Returns that; `None` if the filter let
+/// none of the benchmarks through.
+pub fn measure_aspects(
+    criterion: &mut Criterion<Bytes>,
+    recorder: &mut Recorder,
+    aspects: &[Aspect],
+    (tier, memories): (impl Display, usize),
+    see: impl FnOnce() -> Vec<Footprint>,
+) -> Option<Vec<Footprint>> {
+    let mut seen = Fixture::new(see);
+    for aspect in aspects {
+        let name = aspect.group(&tier);
+        let (mut ripple, mut calls) = (Ripple::default(), 0);
+        let mut group = criterion.benchmark_group(&name);
+        // Every sample is one value.
+        group.sampling_mode(SamplingMode::Flat);
+        group.bench_function(BenchmarkId::from_parameter(memories), |bencher| {
+            let seen = seen.get();
+            let footprint = seen[calls % seen.len()];
+            calls += 1;
+            let value = (aspect.value)(&footprint).expect("an aspect that was measured") as f64;
+            bencher.iter_custom(|iterations| value * iterations as f64 * ripple.next());
+            recorder.note(&format!("{name}/{memories}"), None);
+        });
+        group.finish();
+    }
+    seen.into_value()
+}
