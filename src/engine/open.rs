@@ -34,8 +34,9 @@ use crate::tier::{Admission, Tier};
 const RESTORED_AT_ONCE: usize = 512;
 
 /// Restored batches after which their segments are merged. What a merge was made from
-/// leaves room that is scattered too, which the next batches take; merged at the end
-/// only, 100,000 memories in WARM would keep half as much again as they need.
+/// leaves room that is scattered too, which the next batches take; left to upkeep, the
+/// merges of 100,000 memories in WARM would keep half as much again as they need. The
+/// last batches are left to it: they are few, and the first recall need not wait for them.
 const MERGED_AFTER: usize = 32;
 
 /// Records are read in groups of 256 neighbouring ids: the first seven bytes of
@@ -312,7 +313,6 @@ impl Shared {
             }
         }
         self.restore_some(writer, &records, &mut batch)?;
-        merge_restored(writer, &mut batch)?;
         self.log.commit(&batch, Durability::Buffered)?;
         for (id, name) in namespaces {
             self.add_space(writer, id, Namespace::new(name)?);
