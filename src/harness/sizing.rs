@@ -53,8 +53,8 @@ impl Default for Figures {
             open: 0.5 / 100_000.0,
             store_requests: 1.2,
             open_requests: 10.0,
-            row: 3_000.0,
-            shared: [0.002, 0.001],
+            row: 2_967.0,
+            shared: [2.0 / 1_312.0, 2.0 / 4_758.0],
         }
     }
 }
