@@ -45,14 +45,6 @@ impl Place {
         format!("{}/{folder}", self.url).trim_end_matches('/').to_owned()
     }
 
-    /// Bytes of all objects in a folder.
-    fn bytes(&self, folder: &str) -> u64 {
-        let bucket = self.bucket(folder, Duration::ZERO);
-        let (store, folder) = bucket.storage();
-        let listed = block_on(store.list(Some(folder)).try_collect::<Vec<_>>());
-        listed.expect("objects that can be listed").iter().map(|object| object.size).sum()
-    }
-
     /// Deletes what was made. What cannot be deleted is the user's to delete.
     pub(crate) fn clear(&self) {
         let bucket = self.bucket("", Duration::ZERO);
@@ -78,8 +70,14 @@ impl Remote for Place {
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
         stock.fill_in(&engine).expect("room for a store");
         engine.close().expect("a bucket that can be written to");
-        let (store, bytes) = (self.url_of(folder).into(), self.bytes(folder));
-        Filled { stock, store, config, bytes, files }
+        Filled { stock, store: self.url_of(folder).into(), config, files }
+    }
+
+    fn bytes(&self, filled: &Filled) -> u64 {
+        let bucket = at(&filled.store.to_string_lossy(), Duration::ZERO);
+        let (store, folder) = bucket.storage();
+        let listed = block_on(store.list(Some(folder)).try_collect::<Vec<_>>());
+        listed.expect("objects that can be listed").iter().map(|object| object.size).sum()
     }
 
     fn open(&self, filled: Filled, delay: Duration) -> Opened {

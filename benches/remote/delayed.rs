@@ -49,8 +49,8 @@ impl Delayed {
 /// two of one.
 async fn wait(time: Duration) {
     if !time.is_zero() {
-        let slept = tokio::task::spawn_blocking(move || std::thread::sleep(time)).await;
-        slept.expect("a thread that sleeps");
+        // It fails where the runtime ends, and this with it.
+        let _ = tokio::task::spawn_blocking(move || std::thread::sleep(time)).await;
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) trait Remote {
     /// Fills a store of its own for a purpose, and closes it.
     fn fill(&self, purpose: &str, stock: Stock) -> Filled;
 
+    /// Bytes that the place holds of it.
+    fn bytes(&self, filled: &Filled) -> u64;
+
     /// Opens it behind a network that adds `delay` to each request, to be stored into as
     /// well.
     fn open(&self, filled: Filled, delay: Duration) -> Opened;
@@ -31,8 +34,6 @@ pub(crate) struct Filled {
     /// What `Engine::open` takes, with which settings.
     pub(crate) store: PathBuf,
     pub(crate) config: Config,
-    /// Bytes that the place holds of it.
-    pub(crate) bytes: u64,
     /// What it has on this disk, which goes after it.
     pub(crate) files: TempDir,
 }
@@ -72,8 +73,8 @@ pub(crate) fn print(spent: &[Spent]) {
     if spent.is_empty() {
         return;
     }
-    println!("{:<34}{:>10}{:>14}{:>18}", "an operation", "requests", "bytes sent", "bytes received");
+    println!("{:<42}{:>10}{:>14}{:>18}", "an operation", "requests", "bytes sent", "bytes received");
     for Spent { what, requests, sent, received } in spent {
-        println!("{what:<34}{requests:>10.2}{sent:>14.0}{received:>18.0}");
+        println!("{what:<42}{requests:>10.2}{sent:>14.0}{received:>18.0}");
     }
 }

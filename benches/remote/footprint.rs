@@ -5,7 +5,7 @@ use mnemocore::hdv::Dimension;
 
 use crate::Bench;
 use crate::common::{Fixture, PROCESSES, Stock, measure_aspects, scales_up_to, temporary_folder};
-use crate::elsewhere::{Filled, Remote};
+use crate::elsewhere::Remote;
 
 /// Without the heap: an allocator that counts would slow down what else is measured here.
 const ASPECTS: [Aspect; 3] = [Aspect::ANONYMOUS, Aspect::RESIDENT, Aspect::DISK];
@@ -18,18 +18,16 @@ pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote) {
     let scales = if test { vec![100] } else { scales_up_to(profile.choose(1_000, 100_000, 100_000)) };
     let processes = if test { 1 } else { PROCESSES };
     let mut empty = Fixture::new(empty);
+    let mut before: Option<(usize, Footprint)> = None;
     for memories in scales {
         let stock = Stock::new(remote.tier(), memories);
-        let see = || see(&remote.fill(&format!("footprint-{memories}"), stock), empty.get(), processes);
+        let see = || see(remote, stock, empty.get(), processes);
         let case = (remote.name(), memories);
         let recorder = &mut bench.latency.recorder;
         if let Some(seen) = measure_aspects(&mut bench.bytes, recorder, &ASPECTS, case, see)
-            && let Some(&Footprint { anonymous, disk, .. }) = seen.first()
+            && let Some(&seen) = seen.get(processes / 2)
         {
-            let each = |bytes: u64| bytes as f64 / memories as f64;
-            let name = remote.name();
-            println!("{memories} memories in {name}: {:.0} bytes a memory there", each(disk));
-            println!("and {:.0} in RAM, an engine's without memories included\n", each(anonymous));
+            print(remote.name(), (memories, seen), before.replace((memories, seen)));
         }
     }
 }
@@ -38,10 +36,26 @@ fn empty() -> Seen {
     Probe::empty(Dimension::default(), temporary_folder().path()).expect("a fresh process")
 }
 
-/// What fresh processes saw of one store.
-fn see(filled: &Filled, empty: &Seen, processes: usize) -> Vec<Footprint> {
-    let Filled { stock, store, config, bytes, .. } = filled;
-    let probe = Probe::new(*stock, store).placed(config);
-    let of = |_| Footprint::growth(&probe.measure().expect("a fresh process"), empty, *bytes);
-    (0..processes).map(of).collect()
+/// What fresh processes saw of one store, by what they have in RAM.
+fn see(remote: &dyn Remote, stock: Stock, empty: &Seen, processes: usize) -> Vec<Footprint> {
+    let filled = remote.fill(&format!("footprint-{}", stock.memories), stock);
+    let bytes = remote.bytes(&filled);
+    let probe = Probe::new(stock, &filled.store).placed(&filled.config);
+    let of = |_| {
+        let seen = probe.measure().expect("a fresh process");
+        seen.check(stock).unwrap_or_else(|error| panic!("{error}"));
+        Footprint::growth(&seen, empty, bytes)
+    };
+    let mut seen: Vec<Footprint> = (0..processes).map(of).collect();
+    seen.sort_by_key(|footprint| footprint.anonymous);
+    seen
+}
+
+/// What a memory takes, and in RAM what one more does: clients take as much for few.
+fn print(name: &str, (memories, seen): (usize, Footprint), before: Option<(usize, Footprint)>) {
+    let (fewer, least) = before.map_or((0, 0), |(fewer, seen)| (fewer, seen.anonymous));
+    let ram = seen.anonymous.saturating_sub(least) as f64 / (memories - fewer) as f64;
+    let there = seen.disk as f64 / memories as f64;
+    println!("{memories} memories in {name}: {there:.0} bytes a memory there");
+    println!("and {ram:.0} of RAM for each that is added to {fewer}\n");
 }

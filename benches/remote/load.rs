@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, SamplingMode, Throughput};
 use mnemocore::harness::load::mix::{Mix, Traffic};
-use mnemocore::harness::load::{Finished, Operation, WallClock, closed, open};
-use mnemocore::{AsyncEngine, Engine, Error, remote};
+use mnemocore::harness::load::{Operation, WallClock, closed, open};
+use mnemocore::harness::stock::endless_texts;
+use mnemocore::{AsyncEngine, Engine, remote};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::Bench;
-use crate::common::{Fixture, Sampler, Stock, endless_texts};
+use crate::common::{Fixture, Sampler, Stock, done};
 use crate::elsewhere::{Opened, Remote, Spent, print};
 
-/// What is asked; last what stores most, as the store grows by it.
+/// What is asked, of one store for each delay; last what stores most, as it grows by that.
 const MIXES: [Mix; 3] = [Mix::RECALL, Mix::B, Mix::STORE];
 
 /// Operations of each worker in one iteration.
@@ -28,7 +29,7 @@ const RATE: f64 = 200.0;
 const ARRIVALS: u64 = 100;
 const ARRIVALS_IN_TEST: u64 = 5;
 
-/// What the operations of a load follow from.
+/// What the operations of a load follow from, and by mix the texts that it stores.
 const SEED: u64 = 12;
 
 /// Measures `<mix>_<tier>/throughput/<workers>_<ms>` and
@@ -37,20 +38,28 @@ pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote, delay: Duration) {
     let stock = Stock::new(remote.tier(), bench.memories());
     let purpose = format!("load-{}", delay.as_millis());
     let mut loaded = Fixture::new(|| Loaded::new(remote.open(remote.fill(&purpose, stock), delay)));
-    let mut spent = Vec::new();
-    for mix in MIXES {
+    let (mut spent, mut stored) = (Vec::new(), 0);
+    for (mix, seed) in MIXES.into_iter().zip(SEED..) {
+        let texts = move || Box::new(endless_texts(seed)) as Texts;
         let mut load = Load {
             name: format!("{}_{}", mix.name, remote.name()),
             delay,
-            operations: Traffic::new(mix, stock.texts(), Box::new(endless_texts()), SEED),
+            operations: Fixture::new(move || Traffic::new(mix, stock.texts(), texts(), SEED)),
         };
         for workers in bench.workers.clone() {
             spent.extend(load.closed(bench, &mut loaded, workers));
         }
         load.open(bench, &mut loaded);
+        stored += load.operations.into_value().map_or(0, |asked| asked.stored() - stock.memories);
+    }
+    if let Some(loaded) = loaded.into_value() {
+        let total = loaded.engine.blocking().stats().total();
+        assert_eq!(total, stock.memories + stored, "memories after the load");
     }
     print(&spent);
 }
+
+type Texts = Box<dyn Iterator<Item = String>>;
 
 /// A store under load.
 struct Loaded {
@@ -73,14 +82,14 @@ impl Loaded {
 }
 
 /// One mix of operations, behind a network.
-struct Load {
+struct Load<F> {
     /// Of mix and tier.
     name: String,
     delay: Duration,
-    operations: Traffic<Box<dyn Iterator<Item = String>>>,
+    operations: Fixture<Traffic<Texts>, F>,
 }
 
-impl Load {
+impl<F: FnOnce() -> Traffic<Texts>> Load<F> {
     /// So many workers, each of which waits for its answers; what an operation asked for,
     /// `None` if the filter left this out.
     fn closed(
@@ -92,7 +101,7 @@ impl Load {
         let count = workers * if bench.test() { OPERATIONS_IN_TEST } else { OPERATIONS };
         let (group, delay) = (format!("{}/throughput", self.name), self.delay);
         let case = format!("{workers}_{}", delay.as_millis());
-        let (mut before, mut done) = (None, 0);
+        let (mut before, mut asked) = (None, 0);
         let mut measured = bench.slow.benchmark_group(&group);
         measured.throughput(Throughput::Elements(count as u64));
         measured.sampling_mode(SamplingMode::Flat);
@@ -101,16 +110,16 @@ impl Load {
             before.get_or_insert_with(|| loaded.traffic());
             bencher.iter_custom(|iterations| {
                 let operations = self.next(iterations as usize * count);
-                done += operations.len();
+                asked += operations.len();
                 let (many, clock) = (operations.len(), WallClock::start());
                 let run = closed::run(&loaded.engine, operations, workers, &clock);
-                check(loaded.runtime.block_on(run), many).elapsed
+                done(loaded.runtime.block_on(run), many).elapsed
             });
             bench.latency.recorder.note(&format!("{group}/{case}"), None);
         });
         measured.finish();
         let what = format!("{}, {workers} workers, {delay:?}", self.name);
-        before.map(|before| Spent::new(what, before, loaded.get().traffic(), done))
+        before.map(|before| Spent::new(what, before, loaded.get().traffic(), asked))
     }
 
     /// Arrivals at a fixed rate, whatever becomes of the earlier ones.
@@ -127,7 +136,7 @@ impl Load {
                     let operations = self.next(count as usize);
                     let clock = WallClock::start();
                     let run = open::run(&loaded.engine, operations, RATE, &clock);
-                    latencies.merge(&check(loaded.runtime.block_on(run), count as usize).latencies);
+                    latencies.merge(&done(loaded.runtime.block_on(run), count as usize).latencies);
                 })
             });
         });
@@ -136,14 +145,6 @@ impl Load {
     }
 
     fn next(&mut self, count: usize) -> Vec<Operation> {
-        self.operations.by_ref().take(count).collect()
+        self.operations.get().take(count).collect()
     }
-}
-
-/// # Panics
-/// If an operation failed or was left out: then there is nothing to measure.
-fn check(finished: Result<Finished, Error>, count: usize) -> Finished {
-    let finished = finished.unwrap_or_else(|error| panic!("under load: {error}"));
-    assert_eq!(finished.operations, count as u64, "operations done");
-    finished
 }

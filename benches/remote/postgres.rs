@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mnemocore::config::Residence;
 use mnemocore::{Config, TierKind};
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 use crate::common::{Stock, temporary_folder};
 use crate::database::open;
@@ -36,25 +36,30 @@ impl Postgres {
             found.unwrap_or_else(|| panic!("{VARIABLE}: {name}... is missing")).to_owned()
         };
         let (host, port) = (word("host="), word("port=").parse().expect("the number of a port"));
-        Some(Self { connection, host, port, networks: Cell::default() })
+        let database = Self { connection, host, port, networks: Cell::default() };
+        let any = format!("SELECT EXISTS (SELECT FROM {TABLE})");
+        let held = database.ask(async |client| client.query_one(&any, &[]).await.map(|row| row.get(0)));
+        assert!(held != Some(true), "{VARIABLE}: expected an empty database, found memories in it");
+        Some(database)
     }
 
-    /// Bytes of its table and indexes, without what is dead.
-    fn holds(&self) -> u64 {
+    /// Does what `ask` says of the table, unless there is none yet.
+    fn ask<T>(&self, ask: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>) -> Option<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let asked = async {
             let (client, connection) = tokio_postgres::connect(&self.connection, NoTls).await?;
             tokio::spawn(connection);
-            let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&TABLE]).await?;
-            if !there.get::<_, bool>(0) {
-                return Ok(0);
-            }
-            client.batch_execute(&format!("VACUUM ANALYZE {TABLE}")).await?;
-            let ask = format!("SELECT pg_total_relation_size('{TABLE}')");
-            client.query_one(&ask, &[]).await.map(|row| row.get(0))
+            let there = client.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&TABLE]).await?;
+            if there.get(0) { ask(&client).await.map(Some) } else { Ok(None) }
         };
-        let held: Result<i64, tokio_postgres::Error> = runtime.expect("a thread").block_on(asked);
-        held.unwrap_or_else(|error| panic!("{VARIABLE}: {error}")).unsigned_abs()
+        let asked: Result<_, tokio_postgres::Error> = runtime.expect("a thread").block_on(asked);
+        asked.unwrap_or_else(|error| panic!("{VARIABLE}: {error}"))
+    }
+
+    /// Takes all rows out, and the room that they had: what is measured must not depend on
+    /// what was measured before.
+    pub(crate) fn clear(&self) {
+        self.ask(async |client| client.batch_execute(&format!("TRUNCATE {TABLE}")).await);
     }
 
     /// The same, behind a network; half of the delay lies on either way.
@@ -81,15 +86,25 @@ impl Remote for Postgres {
         TierKind::Warm
     }
 
+    /// In place of the one before, which nobody has open any more.
     fn fill(&self, _purpose: &str, stock: Stock) -> Filled {
+        self.clear();
         let files = temporary_folder();
         let config = Config { warm: Residence::Postgres, ..stock.config() };
-        let before = self.holds();
         let engine = open(files.path(), &config, &self.connection).unwrap_or_else(|error| panic!("{error}"));
         stock.fill_in(&engine).expect("room for a store");
         engine.close().expect("a database that can be written to");
-        let (store, bytes) = (files.path().into(), self.holds().saturating_sub(before));
-        Filled { stock, store, config, bytes, files }
+        Filled { stock, store: files.path().into(), config, files }
+    }
+
+    /// Of its table and indexes.
+    fn bytes(&self, _filled: &Filled) -> u64 {
+        let held = self.ask(async |client| {
+            client.batch_execute(&format!("VACUUM ANALYZE {TABLE}")).await?;
+            let size = format!("SELECT pg_total_relation_size('{TABLE}')");
+            client.query_one(&size, &[]).await.map(|row| row.get::<_, i64>(0))
+        });
+        held.unwrap_or_default().unsigned_abs()
     }
 
     fn open(&self, filled: Filled, delay: Duration) -> Opened {

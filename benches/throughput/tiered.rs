@@ -6,7 +6,7 @@ use mnemocore::{AsyncEngine, Config, Durability, Engine, MemoryId, TierKind};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::common::{Kept as _, Stock, copy_folder, endless_texts, temporary_folder};
+use crate::common::{Kept as _, Stock, copy_folder, done, endless_texts, temporary_folder};
 
 /// What the operations of a load follow from.
 const SEED: u64 = 11;
@@ -78,7 +78,7 @@ impl Load<'_> {
         let operations = self.operations(count);
         let clock = WallClock::start();
         let finished = runtime.block_on(closed::run(&self.engine, operations, workers, &clock));
-        check(finished, count)
+        done(finished, count)
     }
 
     /// Moves and merges what there is to move and to merge.
@@ -91,7 +91,7 @@ impl Load<'_> {
         let operations = self.operations(count);
         let clock = WallClock::start();
         let finished = runtime.block_on(open::run(&self.engine, operations, rate, &clock));
-        check(finished, count)
+        done(finished, count)
     }
 
     fn operations(&mut self, count: usize) -> Vec<Operation> {
@@ -108,12 +108,4 @@ impl Load<'_> {
         let risen = self.traffic.asked().filter(|&at| tier_of(engine, at) < self.tiered.tiers[at]).count();
         assert!(risen > 0 || self.mix == Mix::STORE, "{} moves no memory", self.mix.name);
     }
-}
-
-/// # Panics
-/// If an operation failed or was left out: then there is nothing to measure.
-fn check(finished: Result<Finished, mnemocore::Error>, count: usize) -> Finished {
-    let finished = finished.unwrap_or_else(|error| panic!("under load: {error}"));
-    assert_eq!(finished.operations, count as u64, "operations done");
-    finished
 }

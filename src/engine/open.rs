@@ -31,13 +31,14 @@ use crate::tier::{Admission, Tier};
 /// enough that their vectors take little room on the way (1 MB), for that room
 /// is scattered among what stays: four times as many leave a fifth more RAM in
 /// use.
-const RESTORED_AT_ONCE: usize = 512;
+pub(super) const RESTORED_AT_ONCE: usize = 512;
 
 /// Restored batches after which their segments are merged. What a merge was made from
 /// leaves room that is scattered too, which the next batches take; left to upkeep, the
-/// merges of 100,000 memories in WARM would keep half as much again as they need. The
-/// last batches are left to it: they are few, and the first recall need not wait for them.
-const MERGED_AFTER: usize = 32;
+/// merges of 100,000 memories in WARM would keep half as much again as they need, even
+/// with an allocator that gives large blocks back. The last batches are left to it: they
+/// are few, and the first recall need not wait for them.
+pub(super) const MERGED_AFTER: usize = 32;
 
 /// Records are read in groups of 256 neighbouring ids: the first seven bytes of
 /// a key name a group.
@@ -261,12 +262,15 @@ fn lost_memories(log: &dyn Log, cold: &ColdTier) -> Result<Vec<MemoryId>, Error>
     Ok(lost)
 }
 
-/// Merges what was restored as upkeep would do, where that costs no round trip.
+/// Merges what was restored as upkeep would do. Not in a tier elsewhere, whose upkeep may
+/// be deletions that an opening need not wait for.
 fn merge_restored(writer: &mut Writer, batch: &mut Batch) -> Result<(), Error> {
     let [hot, warm, _] = &mut writer.tiers;
     for tier in [hot, warm].into_iter().filter(|tier| tier.together().is_none()) {
         while let Some(work) = tier.upkeep(false) {
-            tier.apply(work()?, batch)?;
+            if tier.apply(work()?, batch)?.is_none() {
+                break;
+            }
         }
     }
     Ok(())

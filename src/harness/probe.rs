@@ -45,7 +45,7 @@ const EMPTY_PROCESSES: usize = 5;
 ///   COLD take.
 /// - Large blocks go back to the system when they are freed. The size from which
 ///   they do is 128 KB to begin with, and follows the largest that was freed so far
-///   unless it is set: a store in WARM would seem to grow by a quarter when an
+///   unless it is set: 100,000 memories in WARM would seem to grow by a third when an
 ///   unrelated buffer does.
 const STEADY: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
 
@@ -102,7 +102,11 @@ fn answer(task: &str, heap: Option<HeapCount>) -> Result<String, ProbeError> {
     }
     engine.consolidate()?;
     engine.recall(&Query::text("Where does Anna live now?").touch(false))?;
-    let seen = Seen { memory: Memory::now().ok_or(ProbeError::Untold)?, heap: heap.map(|count| count()) };
+    let seen = Seen {
+        memory: Memory::now().ok_or(ProbeError::Untold)?,
+        heap: heap.map(|count| count()),
+        memories: engine.stats().memories,
+    };
     Ok(serde_json::to_string(&seen)?)
 }
 
@@ -132,9 +136,23 @@ pub struct Seen {
     pub memory: Memory,
     /// Bytes on the heap; `None` without a counting allocator.
     pub heap: Option<u64>,
+    /// Memories that it found in HOT, WARM and COLD.
+    pub memories: [usize; 3],
 }
 
 impl Seen {
+    /// Whether it found all of `stock` in its tier: an empty store has a footprint, too.
+    ///
+    /// # Errors
+    /// [`ProbeError::Elsewhere`] otherwise.
+    pub fn check(&self, stock: Stock) -> Result<(), ProbeError> {
+        let found = self.memories[stock.tier.index()];
+        if found != stock.memories {
+            return Err(ProbeError::Elsewhere { tier: stock.tier, expected: stock.memories, found });
+        }
+        Ok(())
+    }
+
     /// Memory backed by no file, or all of it where the system does not tell.
     pub fn anonymous(&self) -> u64 {
         self.memory.anonymous.unwrap_or(self.memory.resident)
@@ -173,7 +191,7 @@ impl Probe {
     }
 
     /// With tiers, and copies of buckets, where `config` says.
-    #[cfg(feature = "remote")]
+    #[cfg(any(feature = "object-store", feature = "postgres"))]
     pub fn placed(self, config: &Config) -> Self {
         Self {
             #[cfg(feature = "object-store")]
@@ -211,8 +229,12 @@ impl Probe {
         let mut command = Command::new(program);
         tied::tie(&mut command);
         command.env(TASK, serde_json::to_string(self)?);
-        if self.steady {
-            command.envs(STEADY);
+        for (name, value) in STEADY {
+            if self.steady {
+                command.env(name, value)
+            } else {
+                command.env_remove(name)
+            };
         }
         Ok(command)
     }
@@ -254,9 +276,10 @@ impl Footprint {
     /// Of the closed store in `folder`, filled from `stock`.
     ///
     /// # Errors
-    /// As [`Probe::measure`].
+    /// As [`Probe::measure`], and [`ProbeError::Elsewhere`] if the store is not `stock`.
     pub fn of(stock: Stock, folder: &Path, empty: &Seen) -> Result<Self, ProbeError> {
         let seen = Probe::new(stock, folder).measure()?;
+        seen.check(stock)?;
         Ok(Self::growth(&seen, empty, Disk::of(folder)?.allocated))
     }
 
@@ -318,6 +341,16 @@ pub enum ProbeError {
     /// The fresh process failed.
     #[error("the fresh process failed: {0}")]
     Failed(String),
+    /// The fresh process opened another store.
+    #[error("expected a store with {expected} memories in {tier}, and the fresh process found {found}")]
+    Elsewhere {
+        /// Where they should be.
+        tier: TierKind,
+        /// How many were filled in.
+        expected: usize,
+        /// How many were found.
+        found: usize,
+    },
     /// Nothing is told about memory.
     #[error("expected a system that tells what a process holds; footprint is measured on Linux and macOS")]
     Untold,
@@ -344,7 +377,7 @@ mod tests {
 
     fn seen(anonymous: u64, heap: Option<u64>) -> Seen {
         let memory = Memory { resident: 2 * anonymous, anonymous: Some(anonymous), mapped: Some(anonymous) };
-        Seen { memory, heap }
+        Seen { memory, heap, memories: [0; 3] }
     }
 
     #[test]
@@ -357,14 +390,13 @@ mod tests {
     #[test]
     fn every_process_that_is_measured_has_a_steady_allocator_unless_the_default_is_asked_for() {
         let probe = Probe::new(Stock::new(TierKind::Cold, 30), Path::new("store"));
-        let set = |probe: &Probe| {
+        for (probe, steady) in [(probe.clone(), true), (probe.by_default(), false)] {
             let command = probe.command(Path::new("program")).unwrap();
-            STEADY.map(|(name, value)| {
-                command.get_envs().any(|set| set == (name.as_ref(), Some(value.as_ref())))
-            })
-        };
-        assert_eq!(set(&probe), [true; 2]);
-        assert_eq!(set(&probe.by_default()), [false; 2]);
+            for (name, value) in STEADY {
+                let set = (name.as_ref(), steady.then_some(value.as_ref()));
+                assert!(command.get_envs().any(|each| each == set), "{command:?}");
+            }
+        }
     }
 
     #[test]
@@ -376,6 +408,12 @@ mod tests {
         let text = answer(&serde_json::to_string(&probe).unwrap(), Some(|| 7)).unwrap();
         let seen: Seen = serde_json::from_str(&text).unwrap();
         assert!(seen.heap == Some(7) && seen.anonymous() > 0);
+        seen.check(stock).unwrap();
+        let error = seen.check(Stock { memories: 31, ..stock }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "expected a store with 31 memories in COLD, and the fresh process found 30"
+        );
         assert!(matches!(answer("{", None), Err(ProbeError::Json(_))));
         let elsewhere = Probe { bits: 2048, ..probe };
         assert!(matches!(
