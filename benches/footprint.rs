@@ -30,15 +30,14 @@ use std::alloc::System;
 use std::collections::BTreeMap;
 
 use common::{
-    Bytes, Fixture, Kept as _, PROCESSES, Recorder, Sampling, Stock, measure_aspects, scales_up_to,
+    Bytes, Fixture, Kept as _, Recorder, Sampling, Stock, empty_engine, measure_aspects, scales_up_to,
     temporary_folder,
 };
 use criterion::Criterion;
 use mnemocore::harness::footprint::growth_exponent;
-use mnemocore::harness::probe::{self, Aspect, Footprint, Probe, Seen};
+use mnemocore::harness::probe::{self, Aspect, Footprint, PROCESSES, Probe, Seen};
 use mnemocore::harness::profile::{Arguments, Profile};
 use mnemocore::harness::sizing::Workload;
-use mnemocore::hdv::Dimension;
 use mnemocore::{Config, TierKind};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -88,7 +87,14 @@ impl Bench {
         // Plots of values without a spread fail.
         let criterion = common::criterion(Bytes, Sampling::known(), profile, &arguments).without_plots();
         let recorder = Recorder::new(profile, &arguments);
-        Self { profile, arguments, criterion, recorder, empty: Fixture::new(empty), rows: BTreeMap::new() }
+        Self {
+            profile,
+            arguments,
+            criterion,
+            recorder,
+            empty: Fixture::new(empty_engine),
+            rows: BTreeMap::new(),
+        }
     }
 
     /// The numbers of memories to measure with.
@@ -148,17 +154,11 @@ impl Bench {
     }
 }
 
-/// What a process with an empty engine holds.
-fn empty() -> Seen {
-    Probe::empty(Dimension::default(), temporary_folder().path()).expect("a fresh process")
-}
-
 /// What `processes` fresh processes saw of one store.
 fn see(stock: Stock, empty: &Seen, processes: usize) -> Vec<Footprint> {
     // A copy lacks what is derived: opened and closed once, it is whole.
     let folder = stock.open().close();
-    let of = |_| Footprint::of(stock, folder.path(), empty).expect("a fresh process");
-    (0..processes).map(of).collect()
+    Footprint::of(stock, folder.path(), empty, processes).expect("fresh processes")
 }
 
 /// The median of every aspect, in bytes.
@@ -229,12 +229,8 @@ fn print_agent(empty: &Seen) {
 fn print_by_default(memories: usize) {
     let (stock, nothing) = (Stock::new(TierKind::Warm, memories), temporary_folder());
     let folder = stock.open().close();
-    let [full, empty] = [folder.path(), nothing.path()].map(|folder| {
-        let probe = Probe::new(stock, folder).by_default();
-        let mut seen: Vec<Seen> = (0..PROCESSES).map(|_| probe.measure().expect("a fresh process")).collect();
-        seen.sort_by_key(Seen::anonymous);
-        seen[PROCESSES / 2]
-    });
+    let [full, empty] = [folder.path(), nothing.path()]
+        .map(|folder| Probe::new(stock, folder).by_default().median().expect("fresh processes"));
     println!(
         "WARM {memories} takes {:.3} MB of anonymous memory per 1000 where the allocator has its defaults.",
         per_thousand(grown(&full, &empty), memories),

@@ -151,9 +151,7 @@ const VERBS: [Verb; 4] = [
 fn latencies(bench: &mut Bench, remote: &dyn Remote, delay: Duration) -> Vec<Spent> {
     let stock = Stock::new(remote.tier(), bench.memories());
     let case = format!("{}_{}", stock.memories, delay.as_millis());
-    let purpose = format!("verbs-{}", delay.as_millis());
-    let open = || remote.open(remote.fill(&purpose, stock), delay);
-    let mut asked = Fixture::new(|| Asked::new(open()));
+    let mut asked = Fixture::new(|| Asked::new(remote.fill_and_open("verbs", stock, delay)));
     let [.., far] = DELAYS;
     bench.latency.most_operations = if delay < far { u64::MAX } else { FEW };
     let mut spent = Vec::new();

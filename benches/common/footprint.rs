@@ -5,28 +5,29 @@ use std::fmt::Display;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode};
 use mnemocore::harness::footprint::{MAX_SCALE_VARIABLE, scales};
-use mnemocore::harness::probe::{Aspect, Footprint};
+use mnemocore::harness::probe::{Aspect, Footprint, Probe, Seen};
+use mnemocore::hdv::Dimension;
 
+use super::asked_for;
 use super::bytes::Bytes;
 use super::fixture::Fixture;
 use super::recorder::Recorder;
 use super::ripple::Ripple;
-
-/// Fresh processes that look at one store: the median of a small store in COLD stays
-/// within 4 % then. Half of Criterion's samples.
-pub const PROCESSES: usize = 5;
+use super::store::temporary_folder;
 
 /// The numbers of memories to measure with: up to `most`, unless the environment says
 /// otherwise; ends the process if that cannot be read.
 pub fn scales_up_to(most: usize) -> Vec<usize> {
     let Some(max) = env::var_os(MAX_SCALE_VARIABLE) else { return scales(most) };
-    match max.to_string_lossy().replace('_', "").parse() {
-        Ok(max) if max > 0 => scales(max),
-        _ => {
-            eprintln!("error: {MAX_SCALE_VARIABLE} is {max:?}; expected a number of memories");
-            std::process::exit(2);
-        }
-    }
+    let read = max.to_string_lossy().replace('_', "").parse().ok().filter(|&max| max > 0);
+    scales(asked_for(
+        read.ok_or_else(|| format!("{MAX_SCALE_VARIABLE} is {max:?}; expected a number of memories")),
+    ))
+}
+
+/// What a process with an empty engine holds.
+pub fn empty_engine() -> Seen {
+    Probe::empty(Dimension::default(), temporary_folder().path()).expect("a fresh process")
 }
 
 /// Some aspects of one store, as benchmarks that share what fresh processes saw of it:

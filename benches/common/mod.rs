@@ -37,8 +37,8 @@ use mnemocore::harness::profile::{Arguments, Profile};
 
 pub use self::bytes::Bytes;
 pub use self::fixture::Fixture;
-pub use self::footprint::{PROCESSES, measure_aspects, scales_up_to};
-pub use self::load::done;
+pub use self::footprint::{empty_engine, measure_aspects, scales_up_to};
+pub use self::load::{run_closed, run_open};
 pub use self::oracle::recall_of;
 pub use self::p99::{P99, Sampler};
 pub use self::recorder::Recorder;

@@ -26,6 +26,11 @@ pub(crate) trait Remote {
     /// Opens it behind a network that adds `delay` to each request, to be stored into as
     /// well.
     fn open(&self, filled: Filled, delay: Duration) -> Opened;
+
+    /// Both, for a purpose with this delay.
+    fn fill_and_open(&self, purpose: &str, stock: Stock, delay: Duration) -> Opened {
+        self.open(self.fill(&format!("{purpose}-{}", delay.as_millis()), stock), delay)
+    }
 }
 
 /// A store that was filled, and is closed.

@@ -1,10 +1,9 @@
 //! What a process takes that has opened the store, and what the place holds of it.
 
-use mnemocore::harness::probe::{Aspect, Footprint, Probe, Seen};
-use mnemocore::hdv::Dimension;
+use mnemocore::harness::probe::{Aspect, Footprint, PROCESSES, Probe, Seen};
 
 use crate::Bench;
-use crate::common::{Fixture, PROCESSES, Stock, measure_aspects, scales_up_to, temporary_folder};
+use crate::common::{Fixture, Stock, empty_engine, measure_aspects, scales_up_to};
 use crate::elsewhere::Remote;
 
 /// Without the heap: an allocator that counts would slow down what else is measured here.
@@ -17,7 +16,7 @@ pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote) {
     let (test, profile) = (bench.test(), bench.latency.profile);
     let scales = if test { vec![100] } else { scales_up_to(profile.choose(1_000, 100_000, 100_000)) };
     let processes = if test { 1 } else { PROCESSES };
-    let mut empty = Fixture::new(empty);
+    let mut empty = Fixture::new(empty_engine);
     let mut before: Option<(usize, Footprint)> = None;
     for memories in scales {
         let stock = Stock::new(remote.tier(), memories);
@@ -32,21 +31,12 @@ pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote) {
     }
 }
 
-fn empty() -> Seen {
-    Probe::empty(Dimension::default(), temporary_folder().path()).expect("a fresh process")
-}
-
 /// What fresh processes saw of one store, by what they have in RAM.
 fn see(remote: &dyn Remote, stock: Stock, empty: &Seen, processes: usize) -> Vec<Footprint> {
     let filled = remote.fill(&format!("footprint-{}", stock.memories), stock);
-    let bytes = remote.bytes(&filled);
     let probe = Probe::new(stock, &filled.store).placed(&filled.config);
-    let of = |_| {
-        let seen = probe.measure().expect("a fresh process");
-        seen.check(stock).unwrap_or_else(|error| panic!("{error}"));
-        Footprint::growth(&seen, empty, bytes)
-    };
-    let mut seen: Vec<Footprint> = (0..processes).map(of).collect();
+    let seen = Footprint::seen_by(&probe, stock, empty, remote.bytes(&filled), processes);
+    let mut seen = seen.unwrap_or_else(|error| panic!("{error}"));
     seen.sort_by_key(|footprint| footprint.anonymous);
     seen
 }

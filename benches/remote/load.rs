@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, SamplingMode, Throughput};
+use mnemocore::harness::load::Operation;
 use mnemocore::harness::load::mix::{Mix, Traffic};
-use mnemocore::harness::load::{Operation, WallClock, closed, open};
 use mnemocore::harness::stock::endless_texts;
 use mnemocore::{AsyncEngine, Engine, remote};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::Bench;
-use crate::common::{Fixture, Sampler, Stock, done};
+use crate::common::{Fixture, Sampler, Stock, run_closed, run_open};
 use crate::elsewhere::{Opened, Remote, Spent, print};
 
 /// What is asked, of one store for each delay; last what stores most, as it grows by that.
@@ -36,8 +36,7 @@ const SEED: u64 = 12;
 /// `<mix>_<tier>_open/p99/200_per_s_<ms>`.
 pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote, delay: Duration) {
     let stock = Stock::new(remote.tier(), bench.memories());
-    let purpose = format!("load-{}", delay.as_millis());
-    let mut loaded = Fixture::new(|| Loaded::new(remote.open(remote.fill(&purpose, stock), delay)));
+    let mut loaded = Fixture::new(|| Loaded::new(remote.fill_and_open("load", stock, delay)));
     let (mut spent, mut stored) = (Vec::new(), 0);
     for (mix, seed) in MIXES.into_iter().zip(SEED..) {
         let texts = move || Box::new(endless_texts(seed)) as Texts;
@@ -111,9 +110,7 @@ impl<F: FnOnce() -> Traffic<Texts>> Load<F> {
             bencher.iter_custom(|iterations| {
                 let operations = self.next(iterations as usize * count);
                 asked += operations.len();
-                let (many, clock) = (operations.len(), WallClock::start());
-                let run = closed::run(&loaded.engine, operations, workers, &clock);
-                done(loaded.runtime.block_on(run), many).elapsed
+                run_closed(&loaded.runtime, &loaded.engine, operations, workers).elapsed
             });
             bench.latency.recorder.note(&format!("{group}/{case}"), None);
         });
@@ -134,9 +131,7 @@ impl<F: FnOnce() -> Traffic<Texts>> Load<F> {
             bencher.iter_custom(|iterations| {
                 sampler.sample(iterations, |count, latencies| {
                     let operations = self.next(count as usize);
-                    let clock = WallClock::start();
-                    let run = open::run(&loaded.engine, operations, RATE, &clock);
-                    latencies.merge(&done(loaded.runtime.block_on(run), count as usize).latencies);
+                    latencies.merge(&run_open(&loaded.runtime, &loaded.engine, operations, RATE).latencies);
                 })
             });
         });

@@ -1,12 +1,12 @@
 //! A store that spans the tiers, and load on it.
 
 use mnemocore::harness::load::mix::{Mix, Traffic};
-use mnemocore::harness::load::{Finished, Operation, WallClock, closed, open};
+use mnemocore::harness::load::{Finished, Operation};
 use mnemocore::{AsyncEngine, Config, Durability, Engine, MemoryId, TierKind};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::common::{Kept as _, Stock, copy_folder, done, endless_texts, temporary_folder};
+use crate::common::{Kept as _, Stock, copy_folder, endless_texts, run_closed, run_open, temporary_folder};
 
 /// What the operations of a load follow from.
 const SEED: u64 = 11;
@@ -76,9 +76,7 @@ impl Load<'_> {
     /// The next `count` operations by `workers`, each of which waits for its answers.
     pub(crate) fn closed(&mut self, runtime: &Runtime, count: usize, workers: usize) -> Finished {
         let operations = self.operations(count);
-        let clock = WallClock::start();
-        let finished = runtime.block_on(closed::run(&self.engine, operations, workers, &clock));
-        done(finished, count)
+        run_closed(runtime, &self.engine, operations, workers)
     }
 
     /// Moves and merges what there is to move and to merge.
@@ -89,9 +87,7 @@ impl Load<'_> {
     /// The next `count` operations, which arrive at `rate` per second.
     pub(crate) fn open(&mut self, runtime: &Runtime, count: usize, rate: f64) -> Finished {
         let operations = self.operations(count);
-        let clock = WallClock::start();
-        let finished = runtime.block_on(open::run(&self.engine, operations, rate, &clock));
-        done(finished, count)
+        run_open(runtime, &self.engine, operations, rate)
     }
 
     fn operations(&mut self, count: usize) -> Vec<Operation> {

@@ -35,8 +35,9 @@ const FEW_TOKENS: usize = 64 << 10;
 /// seem to take less than an empty one; nothing compares itself with 0.
 const LEAST_BYTES: u64 = 4096;
 
-/// Processes that look at an empty engine: they differ by some pages.
-const EMPTY_PROCESSES: usize = 5;
+/// Fresh processes that look at one store: the median of a small store in COLD stays
+/// within 4 % then.
+pub const PROCESSES: usize = 5;
 /// What keeps glibc from deciding by chance how much freed memory it holds back; other
 /// allocators do not know the variables.
 ///
@@ -145,7 +146,7 @@ impl Seen {
     ///
     /// # Errors
     /// [`ProbeError::Elsewhere`] otherwise.
-    pub fn check(&self, stock: Stock) -> Result<(), ProbeError> {
+    fn check(&self, stock: Stock) -> Result<(), ProbeError> {
         let found = self.memories[stock.tier.index()];
         if found != stock.memories {
             return Err(ProbeError::Elsewhere { tier: stock.tier, expected: stock.memories, found });
@@ -230,29 +231,30 @@ impl Probe {
         tied::tie(&mut command);
         command.env(TASK, serde_json::to_string(self)?);
         for (name, value) in STEADY {
-            if self.steady {
-                command.env(name, value)
-            } else {
-                command.env_remove(name)
-            };
+            command.env_remove(name).envs(self.steady.then_some((name, value)));
         }
         Ok(command)
     }
 
-    /// Measures an empty store in a temporary folder within `scratch`, in several
-    /// processes; returns what the one with the median of anonymous memory saw.
+    /// Lets [`PROCESSES`] fresh processes do it, and returns what the one with the median
+    /// of anonymous memory saw.
+    ///
+    /// # Errors
+    /// As [`Probe::measure`].
+    pub fn median(&self) -> Result<Seen, ProbeError> {
+        let mut seen = (0..PROCESSES).map(|_| self.measure()).collect::<Result<Vec<_>, _>>()?;
+        seen.sort_by_key(Seen::anonymous);
+        seen.get(PROCESSES / 2).copied().ok_or(ProbeError::Untold)
+    }
+
+    /// The [median](Probe::median) of an empty store in a temporary folder within
+    /// `scratch`.
     ///
     /// # Errors
     /// As [`Probe::measure`].
     pub fn empty(dimension: Dimension, scratch: &Path) -> Result<Seen, ProbeError> {
         let folder = tempfile::tempdir_in(scratch)?;
-        let probe = Self::new(Stock { dimension, ..Stock::new(TierKind::Hot, 1_000) }, folder.path());
-        let mut seen = Vec::with_capacity(EMPTY_PROCESSES);
-        for _ in 0..EMPTY_PROCESSES {
-            seen.push(probe.measure()?);
-        }
-        seen.sort_by_key(Seen::anonymous);
-        seen.get(EMPTY_PROCESSES / 2).copied().ok_or(ProbeError::Untold)
+        Self::new(Stock { dimension, ..Stock::new(TierKind::Hot, 1_000) }, folder.path()).median()
     }
 }
 
@@ -273,19 +275,38 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Of the closed store in `folder`, filled from `stock`.
+    /// Of the closed store in `folder`, filled from `stock`, in each of so many fresh
+    /// processes.
+    ///
+    /// # Errors
+    /// As [`Footprint::seen_by`].
+    pub fn of(stock: Stock, folder: &Path, empty: &Seen, processes: usize) -> Result<Vec<Self>, ProbeError> {
+        let disk = Disk::of(folder)?.allocated;
+        Self::seen_by(&Probe::new(stock, folder), stock, empty, disk, processes)
+    }
+
+    /// Of the closed store that `probe` opens, filled from `stock`, which takes `disk`
+    /// bytes, wherever they are; in each of so many fresh processes.
     ///
     /// # Errors
     /// As [`Probe::measure`], and [`ProbeError::Elsewhere`] if the store is not `stock`.
-    pub fn of(stock: Stock, folder: &Path, empty: &Seen) -> Result<Self, ProbeError> {
-        let seen = Probe::new(stock, folder).measure()?;
-        seen.check(stock)?;
-        Ok(Self::growth(&seen, empty, Disk::of(folder)?.allocated))
+    pub fn seen_by(
+        probe: &Probe,
+        stock: Stock,
+        empty: &Seen,
+        disk: u64,
+        processes: usize,
+    ) -> Result<Vec<Self>, ProbeError> {
+        let each = |_| {
+            let seen = probe.measure()?;
+            seen.check(stock)?;
+            Ok(Self::growth(&seen, empty, disk))
+        };
+        (0..processes).map(each).collect()
     }
 
-    /// Of a store that takes `disk` bytes, wherever they are: what `seen` has more than
-    /// a process with an `empty` engine.
-    pub fn growth(seen: &Seen, empty: &Seen, disk: u64) -> Self {
+    /// What `seen` has more than a process with an `empty` engine.
+    fn growth(seen: &Seen, empty: &Seen, disk: u64) -> Self {
         let growth = |full: u64, empty: u64| full.saturating_sub(empty).max(LEAST_BYTES);
         Self {
             anonymous: growth(seen.anonymous(), empty.anonymous()),

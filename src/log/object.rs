@@ -17,6 +17,7 @@ mod span;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -169,23 +170,23 @@ impl ObjectLog {
                 head.next += 1;
                 head.heard = Some(SystemTime::now());
                 head.undo.clear();
-                let mut lacking = std::mem::take(&mut head.lacking);
-                let copied = if lacking.is_empty() {
-                    self.copy(&content.changes, head)
+                let lacking = if head.lacking.is_empty() {
+                    Cow::Borrowed(&content.changes)
                 } else {
-                    lacking.extend(content.changes.clone());
-                    self.copy(&lacking, head)
+                    let mut all = std::mem::take(&mut head.lacking);
+                    all.extend(content.changes.clone());
+                    Cow::Owned(all)
                 };
+                let copied = self.copy(&lacking, head);
                 let mut overlay = write(&self.overlay);
                 if copied.is_ok() {
                     // All of it is in the copy, or something newer is.
                     overlay.retain(|key, value| shown.get(key) != Some(value));
                 } else {
-                    lacking.extend(content.changes.clone());
                     // It is committed all the same. The copy gets it with the next
                     // commit, or from the bucket when the log is opened again.
                     overlay.extend(content.changes.clone());
-                    head.lacking = lacking;
+                    head.lacking = lacking.into_owned();
                 }
                 drop(overlay);
                 self.folds.made(content, bytes);

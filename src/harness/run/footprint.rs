@@ -3,11 +3,8 @@
 use super::{RunConfig, RunError};
 use crate::harness::benchmark::median;
 use crate::harness::measure::Measurement;
-use crate::harness::probe::{Aspect, Footprint, Probe};
+use crate::harness::probe::{Aspect, Footprint, PROCESSES, Probe};
 use crate::key::TierKind;
-
-/// Fresh processes that look at one store, as in the bench.
-const PROCESSES: usize = 5;
 
 /// Measures what stores of all [`RunConfig::scales`] take in every tier, as
 /// `footprint_hot/ram/10000` and the like; see [`Footprint`].
@@ -30,10 +27,7 @@ pub fn run_footprint(config: &RunConfig) -> Result<Vec<Measurement>, RunError> {
             let engine = stock.fill(folder.path())?;
             stock.check(&engine)?;
             drop(engine);
-            let mut seen = Vec::with_capacity(PROCESSES);
-            for _ in 0..PROCESSES {
-                seen.push(Footprint::of(stock, folder.path(), &empty)?);
-            }
+            let seen = Footprint::of(stock, folder.path(), &empty, PROCESSES)?;
             for aspect in Aspect::ALL {
                 let values: Vec<f64> =
                     seen.iter().filter_map(aspect.value).map(|bytes| bytes as f64).collect();
