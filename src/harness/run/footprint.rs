@@ -1,6 +1,7 @@
 //! RAM and disk by tier and scale.
 
 use super::{RunConfig, RunError};
+use crate::engine::Engine;
 use crate::harness::benchmark::median;
 use crate::harness::measure::Measurement;
 use crate::harness::probe::{Aspect, Footprint, PROCESSES, Probe};
@@ -27,6 +28,8 @@ pub fn run_footprint(config: &RunConfig) -> Result<Vec<Measurement>, RunError> {
             let engine = stock.fill(folder.path())?;
             stock.check(&engine)?;
             drop(engine);
+            // The file of WARM vectors that others have left shrinks when it is opened again.
+            drop(Engine::open(folder.path(), stock.config())?);
             let seen = Footprint::of(stock, folder.path(), &empty, PROCESSES)?;
             for aspect in Aspect::ALL {
                 let values: Vec<f64> =
