@@ -12,6 +12,8 @@ use crate::log::{Batch, Durability, Table, Visit, VolatileLog};
 use crate::memory::NewMemory;
 use crate::tier::Method;
 
+mod opening;
+
 /// A log that refuses one commit or one read of a record when it is told to.
 #[derive(Default)]
 struct Refusing {
@@ -419,25 +421,4 @@ fn the_lists_of_the_weakest_do_not_grow_with_what_was_stored_and_forgotten() {
         writer.take_weakest(TierKind::Hot, 10).into_iter().map(|(id, _)| id).collect();
     assert_eq!(weakest.len(), kept.len());
     assert!(kept.iter().all(|id| weakest.contains(id)));
-}
-
-/// Each search goes through every segment, and merging at the end leaves holes in the heap.
-#[test]
-fn a_large_store_is_merged_while_it_is_opened() {
-    const COUNT: usize = open::MERGED_AFTER * open::RESTORED_AT_ONCE + 100;
-    let log: Arc<dyn Log> = Arc::new(VolatileLog::default());
-    let folder = tempfile::tempdir().unwrap();
-    for (hot_capacity, tier) in [(COUNT, TierKind::Hot), (0, TierKind::Warm)] {
-        let config = Config { hot_capacity, warm_capacity: COUNT, ..tiny() };
-        let engine = Engine::over(log.clone(), folder.path(), config.clone()).unwrap();
-        if engine.stats().total() == 0 {
-            engine.store_batch((0..COUNT).map(|word| NewMemory::new(text(word))).collect()).unwrap();
-        }
-        engine.consolidate().unwrap();
-        drop(engine);
-        let engine = Engine::over(log.clone(), folder.path(), config).unwrap();
-        assert_eq!(engine.stats().memories[tier.index()], COUNT);
-        let due = engine.shared.lock_writer().tiers[tier.index()].upkeep(false);
-        assert!(due.is_none(), "{tier} is unmerged");
-    }
 }

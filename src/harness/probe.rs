@@ -408,6 +408,17 @@ mod tests {
         assert!(error.to_string().contains("first line of `main`"), "{error}");
     }
 
+    #[cfg(all(feature = "object-store", feature = "postgres"))]
+    #[test]
+    fn the_process_looks_where_the_settings_say() {
+        let config = Config { cache_folder: "copies".into(), warm: Residence::Postgres, ..Config::default() };
+        let placed =
+            Probe::new(Stock::new(TierKind::Warm, 30), Path::new("s3://bucket/store")).placed(&config);
+        assert!(placed.shared_warm && placed.cache_folder == config.cache_folder);
+        let read: Probe = serde_json::from_str(&serde_json::to_string(&placed).unwrap()).unwrap();
+        assert_eq!(read, placed);
+    }
+
     #[test]
     fn every_process_that_is_measured_has_a_steady_allocator_unless_the_default_is_asked_for() {
         let probe = Probe::new(Stock::new(TierKind::Cold, 30), Path::new("store"));
