@@ -4,8 +4,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 /// Passes on what goes to a server and what comes back.
 pub(crate) struct Proxy {
@@ -21,15 +21,16 @@ struct Network {
     silent: AtomicBool,
     /// What is asked arrives, and the answers are lost.
     deaf: AtomicBool,
-    /// Microseconds that everything takes.
+    /// Microseconds that everything takes on its way.
     delay: AtomicU64,
     /// Bytes of answers that still come through before all is cut; negative for no
     /// end.
     answers: AtomicI64,
     /// Whether connections are refused from then on.
     stay: AtomicBool,
-    /// Pieces that were passed on to the server.
+    /// How often something was asked after an answer, and whether there was one since.
     trips: AtomicU64,
+    answered: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -94,7 +95,8 @@ impl Proxy {
         self.network.stay.store(stay, Ordering::SeqCst);
     }
 
-    /// Pieces that were passed on to the server so far: a short statement is one.
+    /// Round trips so far, of all connections: what is asked before an answer has come back
+    /// is part of one. Only with a [delay](Proxy::delay) is it sure which came first.
     pub(crate) fn trips(&self) -> u64 {
         self.network.trips.load(Ordering::SeqCst)
     }
@@ -107,10 +109,27 @@ impl Network {
         }
     }
 
-    fn pass(&self, mut from: TcpStream, mut to: TcpStream, answers: bool) {
+    /// Reads at once what comes, and lets [`Network::deliver`] pass it on: what is on its
+    /// way together takes the delay once.
+    fn pass(self: &Arc<Self>, mut from: TcpStream, to: TcpStream, answers: bool) {
+        let (pieces, coming) = mpsc::channel::<(Instant, Vec<u8>)>();
+        let network = self.clone();
+        std::thread::spawn(move || network.deliver(&coming, to, answers));
         let mut bytes = [0; 64 << 10];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
-            std::thread::sleep(Duration::from_micros(self.delay.load(Ordering::SeqCst)));
+            if !answers && self.answered.swap(false, Ordering::SeqCst) {
+                self.trips.fetch_add(1, Ordering::SeqCst);
+            }
+            let due = Instant::now() + Duration::from_micros(self.delay.load(Ordering::SeqCst));
+            if pieces.send((due, bytes[..count].to_vec())).is_err() {
+                break;
+            }
+        }
+    }
+
+    fn deliver(&self, coming: &mpsc::Receiver<(Instant, Vec<u8>)>, mut to: TcpStream, answers: bool) {
+        for (due, bytes) in coming {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
             while self.silent.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -118,18 +137,19 @@ impl Network {
                 continue;
             }
             if answers && self.answers.load(Ordering::SeqCst) >= 0 {
-                let left = self.answers.fetch_sub(count as i64, Ordering::SeqCst) - count as i64;
+                let count = bytes.len() as i64;
+                let left = self.answers.fetch_sub(count, Ordering::SeqCst) - count;
                 if left < 0 {
                     self.answers.store(-1, Ordering::SeqCst);
                     self.down.fetch_or(self.stay.load(Ordering::SeqCst), Ordering::SeqCst);
-                    let _ = to.write_all(&bytes[..(left + count as i64).max(0) as usize]);
+                    let _ = to.write_all(&bytes[..(count + left).max(0) as usize]);
                     return self.cut();
                 }
             }
-            self.trips.fetch_add(u64::from(!answers), Ordering::SeqCst);
-            if to.write_all(&bytes[..count]).is_err() {
+            if to.write_all(&bytes).is_err() {
                 break;
             }
+            self.answered.fetch_or(answers, Ordering::SeqCst);
         }
         let _ = to.shutdown(Shutdown::Both);
     }

@@ -2,10 +2,12 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Hook, HookError, Manager, Object, Pool, PoolError, Runtime};
+use futures_util::{FutureExt, future};
 use scopeguard::ScopeGuard;
 use tokio_postgres::Row;
 use tokio_postgres::error::{DbError, SqlState};
@@ -122,8 +124,7 @@ impl Client {
         self.0.counter.traffic()
     }
 
-    /// The rows that `statement` gives, in one round trip once its connection
-    /// knows it.
+    /// The rows that `statement` gives, in one round trip.
     ///
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::Refused`].
@@ -241,8 +242,7 @@ impl Shared {
     async fn query(&self, statement: &Statement) -> Result<Vec<Row>, CallError> {
         let connection = self.connection().await?;
         self.counter.request(statement.bytes());
-        let prepared = connection.prepare_cached(statement.sql()).await?;
-        let rows = connection.query(&prepared, &statement.parameters()).await?;
+        let rows = connection.rows(statement).await?;
         self.counter.answer(rows.iter().map(Row::raw_size_bytes).sum());
         connection.give_back();
         Ok(rows)
@@ -259,6 +259,21 @@ impl Shared {
 pub(super) struct Connection(ScopeGuard<Object, fn(Object)>);
 
 impl Connection {
+    /// The rows of a statement. One that this connection has not prepared yet is sent
+    /// as it is, with its types, right behind the request to prepare it for the next
+    /// time: a recall has so many forms that each connection would long meet new ones.
+    async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let parameters = statement.parameters();
+        let mut preparing = pin!(self.prepare_cached(statement.sql()));
+        if let Some(prepared) = preparing.as_mut().now_or_never() {
+            let values: Vec<_> = parameters.into_iter().map(|(value, _)| value).collect();
+            return self.query(&prepared?, &values).await;
+        }
+        let asked = self.query_typed(statement.sql(), &parameters);
+        let (_, rows) = future::try_join(preparing, asked).await?;
+        Ok(rows)
+    }
+
     pub(super) fn give_back(self) {
         drop(ScopeGuard::into_inner(self.0));
     }

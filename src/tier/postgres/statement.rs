@@ -7,32 +7,54 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
-/// A value that goes with a statement.
-type Value = Box<dyn ToSql + Send + Sync>;
+/// A value that goes with a statement, as one type of PostgreSQL's: told, so that the
+/// server need not be asked what it expects.
+pub(super) trait Parameter: ToSql + Send + Sync + 'static {
+    /// That type.
+    const TYPE: Type;
+}
+
+macro_rules! parameters {
+    ($($rust:ty => $sql:ident),+ $(,)?) => {
+        $(impl Parameter for $rust {
+            const TYPE: Type = Type::$sql;
+        })+
+    };
+}
+
+parameters! {
+    i64 => INT8, f32 => FLOAT4, Bits => BIT,
+    Vec<i64> => INT8_ARRAY, Vec<f32> => FLOAT4_ARRAY, Vec<bool> => BOOL_ARRAY,
+    Vec<String> => TEXT_ARRAY, Vec<Vec<u8>> => BYTEA_ARRAY,
+    Vec<Bits> => VARBIT_ARRAY, Vec<Option<Bits>> => VARBIT_ARRAY,
+}
 
 /// A statement, and the values of its parameters.
 #[derive(Default)]
 pub(super) struct Statement {
     sql: String,
-    values: Vec<Value>,
+    values: Vec<(Box<dyn ToSql + Send + Sync>, Type)>,
     bytes: usize,
 }
 
 impl Statement {
     /// Adds a value of so many bytes; how the statement's text refers to it.
-    pub(super) fn bind_sized(&mut self, value: impl ToSql + Send + Sync + 'static, bytes: usize) -> String {
-        self.values.push(Box::new(value));
+    pub(super) fn bind_sized<T: Parameter>(&mut self, value: T, bytes: usize) -> String {
+        self.values.push((Box::new(value), T::TYPE));
         self.bytes += bytes;
         format!("${}", self.values.len())
     }
 
     /// Adds a value without parts of its own; how the text refers to it.
-    pub(super) fn bind<T: ToSql + Send + Sync + 'static>(&mut self, value: T) -> String {
+    pub(super) fn bind<T: Parameter>(&mut self, value: T) -> String {
         self.bind_sized(value, size_of::<T>())
     }
 
     /// Adds a list; how the text refers to it.
-    pub(super) fn bind_list<T: ToSql + Send + Sync + 'static>(&mut self, values: Vec<T>) -> String {
+    pub(super) fn bind_list<T>(&mut self, values: Vec<T>) -> String
+    where
+        Vec<T>: Parameter,
+    {
         let bytes = size_of_val(values.as_slice());
         self.bind_sized(values, bytes)
     }
@@ -52,8 +74,9 @@ impl Statement {
         self.bytes
     }
 
-    pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        self.values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect()
+    /// The values with their types.
+    pub(super) fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        self.values.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect()
     }
 }
 
