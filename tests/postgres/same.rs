@@ -189,6 +189,27 @@ fn few_candidates_hold_nearly_all_that_the_exact_scan_finds() {
     }
 }
 
+/// Terms with too many rows are looked for in pairs, of which there need not be any.
+#[test]
+fn terms_that_are_frequent_and_never_together_are_found_all_the_same() {
+    let Some(server) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let term_limits = terms::Limits { candidates: 10, ..terms::Limits::default() };
+    let config = Config { term_limits, hot_capacity: 0, warm_capacity: usize::MAX, ..config() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    for word in ["harbour", "lantern"] {
+        engine
+            .store_batch((0..40).map(|number| NewMemory::new(format!("{word} w{number}"))).collect())
+            .unwrap();
+    }
+    for method in [Method::Indexed, Method::Terms] {
+        let found = |text| {
+            engine.recall(&Query::text(text).limit(10).method(method).touch(false)).unwrap().hits.len()
+        };
+        assert_eq!((found("harbour lantern"), found("harbour"), found("violin compass")), (10, 10, 0));
+    }
+}
+
 #[test]
 fn the_same_operations_have_the_same_results_as_with_local_warm() {
     let Some(server) = shared() else { return };

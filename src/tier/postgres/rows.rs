@@ -1,6 +1,8 @@
 //! Rows of the table: how memories are put in, found again when the engine
 //! opens, and deleted.
 
+use std::fmt::{Display, Write as _};
+
 use super::present::{Dead, Seq, key};
 use super::statement::{Bits, Statement};
 use crate::encoder::{Encoder, Term};
@@ -175,9 +177,14 @@ impl Table {
 }
 
 /// A list as PostgreSQL writes it.
-fn array<T: ToString>(items: impl Iterator<Item = T>) -> String {
-    let items: Vec<String> = items.map(|item| item.to_string()).collect();
-    format!("{{{}}}", items.join(","))
+fn array(items: impl Iterator<Item = impl Display>) -> String {
+    let mut text = String::from("{");
+    for (at, item) in items.enumerate() {
+        let comma = if at > 0 { "," } else { "" };
+        // A string takes all that is written to it.
+        let _ = write!(text, "{comma}{item}");
+    }
+    text + "}"
 }
 
 /// Metadata as an object. PostgreSQL has no character 0 in its texts, so a

@@ -52,6 +52,35 @@ enum Reach {
     All,
 }
 
+/// The rows that are scored for a text: those with one of its rarest terms, or with two of
+/// the next ones; all rows that share a term, if they are few enough.
+struct Candidates {
+    /// Those that some row has, and how many have it, the rarest first.
+    terms: Vec<(u64, i64)>,
+    /// How many of them are looked for by themselves.
+    singly: usize,
+    /// About how many rows are to be found, and of how many.
+    rows: u64,
+    of: u64,
+}
+
+impl Candidates {
+    /// What lets these rows through alone.
+    fn condition(&self, made: &mut Statement) -> String {
+        let (rarest, rest) = self.terms.split_at(self.singly.min(self.terms.len()));
+        let mut clauses = Vec::new();
+        if !rarest.is_empty() {
+            let rarest = rarest.iter().map(|&(_, key)| key).collect();
+            clauses.push(format!("terms && {}", made.bind_list(rarest)));
+        }
+        let least = usize::from(rarest.is_empty());
+        for pair in pairs(rest.get(..PAIRED).unwrap_or(rest), self.of, self.rows, least) {
+            clauses.push(format!("terms @> {}", made.bind_list(pair.into())));
+        }
+        format!("({})", clauses.join(" OR "))
+    }
+}
+
 /// What recalls of one namespace see.
 pub(super) struct PostgresView {
     pub client: Client,
@@ -98,12 +127,13 @@ impl PostgresView {
 
     /// How many rows are to be scored for a text, those included that the filter leaves
     /// out: they are taken to have the terms of the others. A range of time has an index
-    /// of its own, and no estimate here, so all rows within it are.
+    /// of its own, and no estimate here, so all rows within it are. Half as many again as
+    /// other tiers score, which choose by the overlap of all terms.
     fn rows(&self, search: &Search<'_>, top: &TopK) -> u64 {
         if search.method == Method::Exact || search.filter.created.is_some() {
             return u64::MAX;
         }
-        let rows = search.term_limits.candidates.max(top.k()) as u64;
+        let rows = search.term_limits.candidates.max(top.k()) as u64 * 3 / 2;
         let present = self.present();
         let held = |&term: &Term| u64::from(present.frequency(self.table.key(self.namespace, term)));
         match search.filter.holding.iter().map(held).min() {
@@ -112,40 +142,65 @@ impl PostgresView {
         }
     }
 
-    /// The rows that are scored for a text: those with one of its rarest terms, or with
-    /// two of the next ones; all rows that share a term, if they are no more than
-    /// `rows`. `None` if there are none.
-    fn candidates(&self, made: &mut Statement, query: &TextQuery, rows: u64) -> Option<String> {
+    /// The rows that are scored for a text.
+    fn candidates(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Candidates {
+        let rows = self.rows(search, top);
         let present = self.present();
         let keys = query.terms().iter().map(|term| self.table.key(self.namespace, term.term));
-        let mut keys: Vec<(u64, i64)> = keys.map(|key| (present.frequency(key).into(), key)).collect();
-        drop(present);
-        keys.retain(|&(frequency, _)| frequency > 0);
-        keys.sort_unstable();
-        let all = keys.iter().map(|&(frequency, _)| frequency).sum::<u64>() <= rows;
-        let singly = if all {
-            keys.len()
-        } else {
-            within(rows / 4, keys.iter().map(|&(frequency, _)| frequency)).max(1)
-        };
-        let (rarest, rest) = keys.split_at_checked(singly)?;
-        let rarest: Vec<i64> = rarest.iter().map(|&(_, key)| key).collect();
-        if rarest.is_empty() {
-            return None;
+        let mut terms: Vec<(u64, i64)> = keys.map(|key| (present.frequency(key).into(), key)).collect();
+        terms.retain(|&(frequency, _)| frequency > 0);
+        terms.sort_unstable();
+        Candidates { singly: singly(&terms, rows), terms, rows, of: self.len as u64 }
+    }
+
+    /// Offers the best texts to `top`.
+    fn by_text(&self, search: &Search<'_>, query: &TextQuery, top: &mut TopK) -> Result<(), Error> {
+        let mut candidates = self.candidates(search, query, top);
+        if candidates.terms.is_empty() {
+            return Ok(());
         }
-        let mut clauses = vec![format!("terms && {}", made.bind_list(rarest))];
-        for pair in pairs(rest.get(..PAIRED).unwrap_or(rest), self.len as u64, rows) {
-            clauses.push(format!("terms @> {}", made.bind_list(pair.into())));
+        self.offer_candidates(search, query, &candidates, top)?;
+        if candidates.singly == 0 && top.len() < top.k() {
+            // Frequent terms may be in no row together.
+            candidates.singly = 1;
+            self.offer_candidates(search, query, &candidates, top)?;
         }
-        Some(format!("({})", clauses.join(" OR ")))
+        Ok(())
+    }
+
+    fn offer_candidates(
+        &self,
+        search: &Search<'_>,
+        query: &TextQuery,
+        candidates: &Candidates,
+        top: &mut TopK,
+    ) -> Result<(), Error> {
+        if search.method == Method::Terms {
+            let asked: Vec<(i64, f32)> = query
+                .terms()
+                .iter()
+                .map(|term| (self.table.key(self.namespace, term.term), term.weight))
+                .collect();
+            let rows = self.client.query("search", self.by_overlap(search, &asked, candidates, top))?;
+            return self.offer(&rows, top, |row| overlap(row, &asked));
+        }
+        let Some(statement) = self.by_score(search, query, candidates, top) else { return Ok(()) };
+        let rows = self.client.query("search", statement)?;
+        self.offer(&rows, top, |row| row.try_get(3))
     }
 
     /// Texts by the score of their vectors, as other tiers compute it: every
     /// step of it has one exact or correctly rounded result.
-    fn by_score(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Option<Statement> {
+    fn by_score(
+        &self,
+        search: &Search<'_>,
+        query: &TextQuery,
+        candidates: &Candidates,
+        top: &TopK,
+    ) -> Option<Statement> {
         let vector = query.vector()?;
         let mut made = Statement::default();
-        let candidates = self.candidates(&mut made, query, self.rows(search, top))?;
+        let candidates = candidates.condition(&mut made);
         let words = vector.planes().len() / vector.count().max(1);
         let planes = vector.planes().chunks_exact(words.max(1)).enumerate().map(|(plane, words)| {
             let bits = made.bind_sized(Bits(words.into()), size_of_val(words));
@@ -166,23 +221,29 @@ impl PostgresView {
         )))
     }
 
-    /// Texts by the overlap of terms; the rows have what it is summed up from.
-    fn by_overlap(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Option<Statement> {
+    /// Texts by the overlap of terms, which are `asked` for with these weights; the rows
+    /// have what it is summed up from.
+    fn by_overlap(
+        &self,
+        search: &Search<'_>,
+        asked: &[(i64, f32)],
+        candidates: &Candidates,
+        top: &TopK,
+    ) -> Statement {
         let mut made = Statement::default();
-        let candidates = self.candidates(&mut made, query, self.rows(search, top))?;
-        let all = query.terms().iter().map(|term| self.table.key(self.namespace, term.term)).collect();
-        let all = made.bind_list(all);
-        let weights = made.bind_list(query.terms().iter().map(|term| term.weight).collect());
+        let candidates = candidates.condition(&mut made);
+        let (all, weights) = asked.iter().copied().unzip();
+        let (all, weights) = (made.bind_list::<i64>(all), made.bind_list::<f32>(weights));
         let conditions = self.conditions(&mut made, search.filter);
         let limit = made.bind(limit(top.k().saturating_add(MARGIN)));
         let table = &self.table.name;
-        Some(made.text(format!(
+        made.text(format!(
             "SELECT id, seq, record, terms, weights, \
                (SELECT sum(asked.weight * held.weight) FROM unnest(terms, weights) AS held (term, weight) \
                 JOIN unnest({all}::bigint[], {weights}::real[]) AS asked (term, weight) USING (term)) AS overlap \
              FROM {table} WHERE {candidates} AND {conditions} \
              ORDER BY overlap DESC, id DESC LIMIT {limit}"
-        )))
+        ))
     }
 
     /// The rows of the nearest vectors of one kind. The index gives the nearest of the
@@ -288,8 +349,21 @@ fn within(most: u64, frequencies: impl Iterator<Item = u64>) -> usize {
     sums.take_while(|&sum| sum <= most).count()
 }
 
-/// Pairs of `terms` that are in few of `len` rows together: about `rows` in all.
-fn pairs(terms: &[(u64, i64)], len: u64, rows: u64) -> Vec<[i64; 2]> {
+/// How many of `terms`, the rarest first, are looked for by themselves so that about `rows`
+/// rows are found: all of them, if that is all there is, or so many as fill a quarter. One
+/// at least, unless it has too many rows itself and there is another to go with it.
+fn singly(terms: &[(u64, i64)], rows: u64) -> usize {
+    let frequencies = || terms.iter().map(|&(frequency, _)| frequency);
+    match (within(rows, frequencies()), within(rows / 4, frequencies())) {
+        (all, _) if all == terms.len() => all,
+        (0, _) if terms.len() > 1 => 0,
+        (_, fitting) => fitting.max(1),
+    }
+}
+
+/// Pairs of `terms` that are in few of `len` rows together: about `rows` in all, and
+/// `least` pairs at any rate.
+fn pairs(terms: &[(u64, i64)], len: u64, rows: u64, least: usize) -> Vec<[i64; 2]> {
     let mut pairs: Vec<(u64, [i64; 2])> = Vec::new();
     for (at, &(frequency, key)) in terms.iter().enumerate() {
         for &(other, with) in terms.get(at + 1..).unwrap_or_default() {
@@ -298,7 +372,7 @@ fn pairs(terms: &[(u64, i64)], len: u64, rows: u64) -> Vec<[i64; 2]> {
         }
     }
     pairs.sort_unstable();
-    let few = within(rows, pairs.iter().map(|&(expected, _)| expected));
+    let few = within(rows, pairs.iter().map(|&(expected, _)| expected)).max(least);
     pairs.into_iter().take(few).map(|(_, pair)| pair).collect()
 }
 
@@ -332,21 +406,7 @@ impl TierView for PostgresView {
             return Ok(());
         }
         match (search.target, search.method) {
-            (Target::Text(query), Method::Terms) => {
-                let Some(statement) = self.by_overlap(search, query, top) else { return Ok(()) };
-                let asked: Vec<(i64, f32)> = query
-                    .terms()
-                    .iter()
-                    .map(|term| (self.table.key(self.namespace, term.term), term.weight))
-                    .collect();
-                let rows = self.client.query("search", statement)?;
-                self.offer(&rows, top, |row| overlap(row, &asked))
-            }
-            (Target::Text(query), Method::Indexed | Method::Exact) => {
-                let Some(statement) = self.by_score(search, query, top) else { return Ok(()) };
-                let rows = self.client.query("search", statement)?;
-                self.offer(&rows, top, |row| row.try_get(3))
-            }
+            (Target::Text(query), _) => self.by_text(search, query, top),
             (Target::Vector { vector, supplied }, _) => {
                 let rows = self.nearest(search, vector, supplied, top)?;
                 let bits = vector.dimension().bits();
@@ -390,8 +450,18 @@ mod tests {
     fn the_rarest_pairs_come_first_and_few_enough_for_the_rows() {
         let terms = [(10, 1), (100, 2), (1_000, 3)];
         // Expected in 4, 40 (cut off at 10) and 400 (cut off at 100) rows.
-        assert_eq!(pairs(&terms, 1_000, 1_000), [[1, 2], [1, 3], [2, 3]]);
-        assert_eq!(pairs(&terms, 1_000, 20), [[1, 2], [1, 3]]);
-        assert!(pairs(&terms, 1_000, 3).is_empty() && pairs(&terms[..1], 1_000, 100).is_empty());
+        assert_eq!(pairs(&terms, 1_000, 1_000, 0), [[1, 2], [1, 3], [2, 3]]);
+        assert_eq!(pairs(&terms, 1_000, 20, 0), [[1, 2], [1, 3]]);
+        assert!(pairs(&terms, 1_000, 3, 0).is_empty() && pairs(&terms[..1], 1_000, 100, 1).is_empty());
+        assert_eq!(pairs(&terms, 1_000, 3, 1), [[1, 2]]);
+    }
+
+    #[test]
+    fn a_term_is_looked_for_by_itself_unless_it_has_too_many_rows() {
+        let terms = [(10, 1), (100, 2), (1_000, 3)];
+        for (rows, count) in [(2_000, 3), (440, 2), (60, 1), (12, 1), (9, 0)] {
+            assert_eq!(singly(&terms, rows), count, "{rows}");
+        }
+        assert_eq!((singly(&terms[..1], 9), singly(&[], 9)), (1, 0));
     }
 }
