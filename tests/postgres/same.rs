@@ -1,5 +1,6 @@
 //! The same operations give the same results as with WARM in this process.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use fastrand::Rng;
@@ -191,7 +192,7 @@ fn few_candidates_hold_nearly_all_that_the_exact_scan_finds() {
 
 /// Terms with too many rows are looked for in pairs, of which there need not be any.
 #[test]
-fn terms_that_are_frequent_and_never_together_are_found_all_the_same() {
+fn terms_that_are_frequent_and_seldom_together_are_found_all_the_same() {
     let Some(server) = shared() else { return };
     let folder = tempfile::tempdir().unwrap();
     let term_limits = terms::Limits { candidates: 10, ..terms::Limits::default() };
@@ -202,11 +203,18 @@ fn terms_that_are_frequent_and_never_together_are_found_all_the_same() {
             .store_batch((0..40).map(|number| NewMemory::new(format!("{word} w{number}"))).collect())
             .unwrap();
     }
-    for method in [Method::Indexed, Method::Terms] {
-        let found = |text| {
-            engine.recall(&Query::text(text).limit(10).method(method).touch(false)).unwrap().hits.len()
-        };
-        assert_eq!((found("harbour lantern"), found("harbour"), found("violin compass")), (10, 10, 0));
+    for together in 0..4 {
+        for method in [Method::Indexed, Method::Terms] {
+            let found = |text| {
+                let query = Query::text(text).limit(10).method(method).touch(false);
+                let hits = engine.recall(&query).unwrap().hits;
+                let distinct: HashSet<MemoryId> = hits.iter().map(|hit| hit.memory.id).collect();
+                (hits.len(), distinct.len())
+            };
+            assert_eq!(found("harbour lantern"), (10, 10), "{together} together");
+            assert_eq!((found("harbour"), found("violin compass")), ((10, 10), (0, 0)));
+        }
+        engine.store(format!("harbour lantern {together}")).unwrap();
     }
 }
 

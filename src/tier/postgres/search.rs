@@ -159,13 +159,17 @@ impl PostgresView {
         if candidates.terms.is_empty() {
             return Ok(());
         }
-        self.offer_candidates(search, query, &candidates, top)?;
-        if candidates.singly == 0 && top.len() < top.k() {
-            // Frequent terms may be in no row together.
+        if candidates.singly == 0 {
+            let mut found = top.clone();
+            self.offer_candidates(search, query, &candidates, &mut found)?;
+            if found.len() == found.k() {
+                *top = found;
+                return Ok(());
+            }
+            // Frequent terms may be together in few rows, or in none.
             candidates.singly = 1;
-            self.offer_candidates(search, query, &candidates, top)?;
         }
-        Ok(())
+        self.offer_candidates(search, query, &candidates, top)
     }
 
     fn offer_candidates(
