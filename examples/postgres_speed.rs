@@ -1,5 +1,5 @@
-//! What WARM in PostgreSQL takes, beside pgvector alone and beside `COPY`: the same
-//! memories, queries and server, in turns.
+//! What WARM in PostgreSQL takes, beside pgvector alone, and beside `COPY` and
+//! `INSERT`: the same memories, queries and server, in turns.
 //!
 //! With `vectors` behind the number, each memory comes with a vector of its own.
 //!
@@ -70,7 +70,7 @@ fn main() -> Result<(), Failure> {
     stores(&Engine::open(folder.path(), stock.config())?, &beside)
 }
 
-/// Fills WARM. The index of vectors is made at the end, which takes a tenth of the time.
+/// Fills WARM. The index of vectors is made at the end, which takes a quarter of the time.
 fn fill(stock: Stock, folder: &Path, beside: &Beside) -> Result<(), Failure> {
     let engine = Engine::open(folder, stock.config())?;
     let index: String = beside.runtime.block_on(async {
@@ -250,11 +250,11 @@ fn recalls(engine: &Engine, stock: Stock, beside: &Beside) -> Result<(), Failure
         // Brings into memory what is found there when it counts.
         ask(engine, beside, session, &asked)?;
         let (ours, theirs) = ask(engine, beside, session, &asked)?;
-        let (name, beside) = (
+        let (ours, theirs) = (
             ours.print("recall from WARM in PostgreSQL"),
             theirs.print(&format!("pgvector alone, {search} neighbours")),
         );
-        println!("recall takes {:.2} times as long", name.as_secs_f64() / beside.as_secs_f64());
+        println!("recall takes {:.2} times as long", ours.as_secs_f64() / theirs.as_secs_f64());
     }
     Ok(())
 }

@@ -26,7 +26,8 @@ const SCAN_ROWS: usize = 32;
 /// How far a search goes; the defaults keep recall@10 at 0.99 and above.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Candidates that are refined at most, per tier.
+    /// Candidates that are refined at most, per tier; about so many where a tier does not
+    /// know the overlap of each.
     pub candidates: usize,
     /// A candidate is left out when its score would have to be this many
     /// standard deviations above its overlap,

@@ -1,8 +1,8 @@
 //! WARM in a PostgreSQL database with pgvector: texts' terms, vectors and records
 //! are there, ids and term statistics in RAM.
 //!
-//! A batch of memories is one round trip, and so is a recall, whose answer brings
-//! the records along. Scores are bit for bit those of the other tiers. Several
+//! A batch of memories is one round trip, and so is a recall as a rule, whose answer
+//! brings the records along. Scores are bit for bit those of the other tiers. Several
 //! engines can share a database, each with a store of its own in it.
 //!
 //! **Snapshots.** A row never changes: each change of the tier has a number, a row

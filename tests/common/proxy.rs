@@ -95,8 +95,9 @@ impl Proxy {
         self.network.stay.store(stay, Ordering::SeqCst);
     }
 
-    /// Round trips so far, of all connections: what is asked before an answer has come back
-    /// is part of one. Only with a [delay](Proxy::delay) is it sure which came first.
+    /// Round trips so far, but for the first, of all connections: what is asked before an
+    /// answer has come back is part of one. With a [delay](Proxy::delay) that is longer than
+    /// it takes to ask, it is sure which came first.
     pub(crate) fn trips(&self) -> u64 {
         self.network.trips.load(Ordering::SeqCst)
     }
@@ -146,10 +147,11 @@ impl Network {
                     return self.cut();
                 }
             }
+            // Before whoever waits for it can ask again.
+            self.answered.fetch_or(answers, Ordering::SeqCst);
             if to.write_all(&bytes).is_err() {
                 break;
             }
-            self.answered.fetch_or(answers, Ordering::SeqCst);
         }
         let _ = to.shutdown(Shutdown::Both);
     }

@@ -203,7 +203,8 @@ fn terms_that_are_frequent_and_seldom_together_are_found_all_the_same() {
             .store_batch((0..40).map(|number| NewMemory::new(format!("{word} w{number}"))).collect())
             .unwrap();
     }
-    for together in 0..4 {
+    let requests = || engine.traffic(TierKind::Warm).requests;
+    for together in 0..12 {
         for method in [Method::Indexed, Method::Terms] {
             let found = |text| {
                 let query = Query::text(text).limit(10).method(method).touch(false);
@@ -211,11 +212,34 @@ fn terms_that_are_frequent_and_seldom_together_are_found_all_the_same() {
                 let distinct: HashSet<MemoryId> = hits.iter().map(|hit| hit.memory.id).collect();
                 (hits.len(), distinct.len())
             };
+            let before = requests();
             assert_eq!(found("harbour lantern"), (10, 10), "{together} together");
+            assert_eq!(requests() - before, if together < 10 { 2 } else { 1 }, "{together} together");
             assert_eq!((found("harbour"), found("violin compass")), ((10, 10), (0, 0)));
         }
         engine.store(format!("harbour lantern {together}")).unwrap();
     }
+}
+
+/// What HOT has found says nothing of what is in WARM.
+#[test]
+fn a_rarer_term_is_found_in_warm_however_many_hits_there_are_in_hot() {
+    let Some(server) = shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let term_limits = terms::Limits { candidates: 10, ..terms::Limits::default() };
+    let config = Config { term_limits, hot_capacity: 16, warm_capacity: usize::MAX, ..config() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    let long = WORDS[4..20].join(" ");
+    for number in 0..40 {
+        engine.store(format!("harbour w{number}")).unwrap();
+    }
+    for number in 0..80 {
+        engine.store(format!("lantern {long} w{number}")).unwrap();
+    }
+    let recall = engine.recall(&Query::text("harbour lantern").limit(10).touch(false)).unwrap();
+    let tiers = |tier| recall.hits.iter().filter(|hit| hit.memory.tier == tier).count();
+    assert_eq!(tiers(TierKind::Warm), 10, "{recall:?}");
+    assert!(recall.hits.iter().all(|hit| hit.memory.text.starts_with("harbour")));
 }
 
 #[test]

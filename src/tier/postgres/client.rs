@@ -261,7 +261,8 @@ pub(super) struct Connection(ScopeGuard<Object, fn(Object)>);
 impl Connection {
     /// The rows of a statement. One that this connection has not prepared yet is sent
     /// as it is, with its types, right behind the request to prepare it for the next
-    /// time: a recall has so many forms that each connection would long meet new ones.
+    /// time: a recall has so many forms that each connection would long meet new ones. An
+    /// error of the first does not mean that the second was not sent.
     async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
         let parameters = statement.parameters();
         let mut preparing = pin!(self.prepare_cached(statement.sql()));

@@ -1,4 +1,4 @@
-//! Recall: one statement finds the best memories and brings their records.
+//! Recall: a statement finds the best memories and brings their records.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,12 +19,16 @@ use crate::log::Log;
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, lock, read, write};
 use crate::tier::{Method, Search, Target, TierBytes, TierView};
 
-/// Terms behind the rarest that are looked for in pairs.
+/// Terms that are looked for in pairs: the rarest of those that are not looked for by
+/// themselves.
 const PAIRED: usize = 8;
 
 /// How much more often two terms of a question are in one row than if they had
 /// nothing to do with each other.
 const TOGETHER: u64 = 4;
+
+/// A term with so many times as many rows as are to be scored is not looked for by itself.
+const TOO_MANY: u64 = 2;
 
 /// In a namespace of up to so many memories all vectors are compared, which
 /// takes as long as the index takes to find some.
@@ -53,28 +57,25 @@ enum Reach {
 }
 
 /// The rows that are scored for a text: those with one of its rarest terms, or with two of
-/// the next ones; all rows that share a term, if they are few enough.
+/// the next ones; all rows that share a term, if they are few enough. Where even the rarest
+/// has far too many rows, two terms have to be in one.
 struct Candidates {
-    /// Those that some row has, and how many have it, the rarest first.
-    terms: Vec<(u64, i64)>,
+    /// Those that some row has, the rarest first.
+    terms: Vec<i64>,
     /// How many of them are looked for by themselves.
     singly: usize,
-    /// About how many rows are to be found, and of how many.
-    rows: u64,
-    of: u64,
+    pairs: Vec<[i64; 2]>,
 }
 
 impl Candidates {
     /// What lets these rows through alone.
     fn condition(&self, made: &mut Statement) -> String {
-        let (rarest, rest) = self.terms.split_at(self.singly.min(self.terms.len()));
+        let rarest: Vec<i64> = self.terms.iter().take(self.singly).copied().collect();
         let mut clauses = Vec::new();
         if !rarest.is_empty() {
-            let rarest = rarest.iter().map(|&(_, key)| key).collect();
             clauses.push(format!("terms && {}", made.bind_list(rarest)));
         }
-        let least = usize::from(rarest.is_empty());
-        for pair in pairs(rest.get(..PAIRED).unwrap_or(rest), self.of, self.rows, least) {
+        for &pair in &self.pairs {
             clauses.push(format!("terms @> {}", made.bind_list(pair.into())));
         }
         format!("({})", clauses.join(" OR "))
@@ -133,7 +134,7 @@ impl PostgresView {
         if search.method == Method::Exact || search.filter.created.is_some() {
             return u64::MAX;
         }
-        let rows = search.term_limits.candidates.max(top.k()) as u64 * 3 / 2;
+        let rows = (search.term_limits.candidates.max(top.k()) as u64).saturating_mul(3) / 2;
         let present = self.present();
         let held = |&term: &Term| u64::from(present.frequency(self.table.key(self.namespace, term)));
         match search.filter.holding.iter().map(held).min() {
@@ -142,15 +143,22 @@ impl PostgresView {
         }
     }
 
-    /// The rows that are scored for a text.
+    /// How the terms of a question are listed, and their weights.
+    fn asked(&self, query: &TextQuery) -> Vec<(i64, f32)> {
+        query.terms().iter().map(|term| (self.table.key(self.namespace, term.term), term.weight)).collect()
+    }
+
     fn candidates(&self, search: &Search<'_>, query: &TextQuery, top: &TopK) -> Candidates {
         let rows = self.rows(search, top);
         let present = self.present();
-        let keys = query.terms().iter().map(|term| self.table.key(self.namespace, term.term));
-        let mut terms: Vec<(u64, i64)> = keys.map(|key| (present.frequency(key).into(), key)).collect();
-        terms.retain(|&(frequency, _)| frequency > 0);
+        let counted = self.asked(query).into_iter().map(|(key, _)| (present.frequency(key).into(), key));
+        let mut terms: Vec<(u64, i64)> = counted.filter(|&(frequency, _)| frequency > 0).collect();
         terms.sort_unstable();
-        Candidates { singly: singly(&terms, rows), terms, rows, of: self.len as u64 }
+        let singly = singly(&terms, rows);
+        let rest = terms.get(singly..).unwrap_or_default();
+        let least = usize::from(singly == 0);
+        let pairs = pairs(rest.get(..PAIRED).unwrap_or(rest), self.len as u64, rows, least);
+        Candidates { terms: terms.into_iter().map(|(_, key)| key).collect(), singly, pairs }
     }
 
     /// Offers the best texts to `top`.
@@ -160,13 +168,14 @@ impl PostgresView {
             return Ok(());
         }
         if candidates.singly == 0 {
-            let mut found = top.clone();
+            // Frequent terms may be together in few rows, or in none, which only tells what
+            // is found here: `top` may be full of what other tiers have.
+            let mut found = TopK::new(top.k());
             self.offer_candidates(search, query, &candidates, &mut found)?;
             if found.len() == found.k() {
-                *top = found;
+                found.into_sorted().into_iter().for_each(|scored| top.push(scored));
                 return Ok(());
             }
-            // Frequent terms may be together in few rows, or in none.
             candidates.singly = 1;
         }
         self.offer_candidates(search, query, &candidates, top)
@@ -180,11 +189,7 @@ impl PostgresView {
         top: &mut TopK,
     ) -> Result<(), Error> {
         if search.method == Method::Terms {
-            let asked: Vec<(i64, f32)> = query
-                .terms()
-                .iter()
-                .map(|term| (self.table.key(self.namespace, term.term), term.weight))
-                .collect();
+            let asked = self.asked(query);
             let rows = self.client.query("search", self.by_overlap(search, &asked, candidates, top))?;
             return self.offer(&rows, top, |row| overlap(row, &asked));
         }
@@ -355,14 +360,16 @@ fn within(most: u64, frequencies: impl Iterator<Item = u64>) -> usize {
 
 /// How many of `terms`, the rarest first, are looked for by themselves so that about `rows`
 /// rows are found: all of them, if that is all there is, or so many as fill a quarter. One
-/// at least, unless it has too many rows itself and there is another to go with it.
+/// at least, unless it has [`TOO_MANY`] times as many rows and there is another to go with it.
 fn singly(terms: &[(u64, i64)], rows: u64) -> usize {
     let frequencies = || terms.iter().map(|&(frequency, _)| frequency);
-    match (within(rows, frequencies()), within(rows / 4, frequencies())) {
-        (all, _) if all == terms.len() => all,
-        (0, _) if terms.len() > 1 => 0,
-        (_, fitting) => fitting.max(1),
+    if within(rows, frequencies()) == terms.len() {
+        return terms.len();
     }
+    if terms.len() > 1 && within(rows.saturating_mul(TOO_MANY), frequencies()) == 0 {
+        return 0;
+    }
+    within(rows / 4, frequencies()).max(1)
 }
 
 /// Pairs of `terms` that are in few of `len` rows together: about `rows` in all, and
@@ -371,11 +378,12 @@ fn pairs(terms: &[(u64, i64)], len: u64, rows: u64, least: usize) -> Vec<[i64; 2
     let mut pairs: Vec<(u64, [i64; 2])> = Vec::new();
     for (at, &(frequency, key)) in terms.iter().enumerate() {
         for &(other, with) in terms.get(at + 1..).unwrap_or_default() {
-            let apart = frequency.saturating_mul(other) / len.max(1);
-            pairs.push((apart.saturating_mul(TOGETHER).min(frequency), [key, with]));
+            let expected = frequency.saturating_mul(other).saturating_mul(TOGETHER) / len.max(1);
+            pairs.push((expected.min(frequency), [key, with]));
         }
     }
-    pairs.sort_unstable();
+    // Of equal ones those with the rarest terms come first, whatever their keys are.
+    pairs.sort_by_key(|&(expected, _)| expected);
     let few = within(rows, pairs.iter().map(|&(expected, _)| expected)).max(least);
     pairs.into_iter().take(few).map(|(_, pair)| pair).collect()
 }
@@ -463,9 +471,9 @@ mod tests {
     #[test]
     fn a_term_is_looked_for_by_itself_unless_it_has_too_many_rows() {
         let terms = [(10, 1), (100, 2), (1_000, 3)];
-        for (rows, count) in [(2_000, 3), (440, 2), (60, 1), (12, 1), (9, 0)] {
+        for (rows, count) in [(2_000, 3), (440, 2), (60, 1), (12, 1), (5, 1), (4, 0)] {
             assert_eq!(singly(&terms, rows), count, "{rows}");
         }
-        assert_eq!((singly(&terms[..1], 9), singly(&[], 9)), (1, 0));
+        assert_eq!((singly(&terms[..1], 4), singly(&[], 4)), (1, 0));
     }
 }
