@@ -144,7 +144,7 @@ impl Beside {
     fn nearest(
         &self,
         (client, statement): &(Client, Statement),
-        bits: &Bits,
+        bits: &Raw,
     ) -> Result<Vec<MemoryId>, Failure> {
         let rows = self.runtime.block_on(client.query(statement, &[bits]))?;
         rows.iter().map(|row| Ok(MemoryId(row.try_get::<_, i64>(0)? as u64))).collect()
@@ -208,6 +208,15 @@ fn complete(rows: u64, ids: &[MemoryId]) -> Result<(), Failure> {
 #[derive(Debug)]
 struct Raw(Vec<u8>);
 
+impl Raw {
+    /// A vector as PostgreSQL's `bit(n)`.
+    fn bits(words: &[u64]) -> Result<Self, Failure> {
+        let mut sent = i32::try_from(words.len() * 64)?.to_be_bytes().to_vec();
+        words.iter().for_each(|word| sent.extend_from_slice(&word.to_le_bytes()));
+        Ok(Self(sent))
+    }
+}
+
 impl<'a> FromSql<'a> for Raw {
     fn from_sql(_type: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Send + Sync>> {
         Ok(Self(raw.to_vec()))
@@ -232,7 +241,7 @@ impl ToSql for Raw {
 }
 
 /// A question, its vector for pgvector, the exact ten, and the memory that it was made of.
-type Asked = (Query, Bits, Vec<MemoryId>, MemoryId);
+type Asked = (Query, Raw, Vec<MemoryId>, MemoryId);
 
 /// Recalls by text or vector, and pgvector with the vector of the same text.
 fn recalls(engine: &Engine, stock: Stock, beside: &Beside) -> Result<(), Failure> {
@@ -240,7 +249,7 @@ fn recalls(engine: &Engine, stock: Stock, beside: &Beside) -> Result<(), Failure
     for source in stock.sources(engine, QUERIES)? {
         let text = partial_query(&source.text, 0.6, source.id.0);
         let vector = engine.encoder().encode(&Document::new(&text).analyze()?)?;
-        let bits = Bits(vector.words().to_vec());
+        let bits = Raw::bits(vector.words())?;
         let query = if stock.vectors { Query::vector(vector) } else { Query::text(&text) };
         let query = query.limit(LIMIT).touch(false);
         let exact = ids(engine, &query.clone().method(Method::Exact))?;
@@ -340,22 +349,4 @@ fn stores(engine: &Engine, beside: &Beside) -> Result<(), Failure> {
         );
     }
     Ok(())
-}
-
-/// A vector as PostgreSQL's `bit(n)`.
-#[derive(Debug)]
-struct Bits(Vec<u64>);
-
-impl ToSql for Bits {
-    fn to_sql(&self, _type: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Send + Sync>> {
-        out.extend_from_slice(&i32::try_from(self.0.len() * 64)?.to_be_bytes());
-        self.0.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
-        Ok(IsNull::No)
-    }
-
-    fn accepts(kind: &Type) -> bool {
-        *kind == Type::BIT
-    }
-
-    to_sql_checked!();
 }

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use mnemocore::hdv::Hypervector;
 use mnemocore::index::terms;
 use mnemocore::{Config, Engine, MemoryId, Method, Namespace, NewMemory, Query, Recall, TierKind, Timestamp};
+use tempfile::TempDir;
 
 use super::common::tiny;
 use super::server::{QUICK, Server, open, shared};
@@ -190,14 +191,20 @@ fn few_candidates_hold_nearly_all_that_the_exact_scan_finds() {
     }
 }
 
+/// An engine of which a term soon has too many rows.
+fn with_few_candidates(server: &Server, hot_capacity: usize) -> (TempDir, Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let term_limits = terms::Limits { candidates: 10, ..terms::Limits::default() };
+    let config = Config { term_limits, hot_capacity, warm_capacity: usize::MAX, ..config() };
+    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    (folder, engine)
+}
+
 /// Terms with too many rows are looked for in pairs, of which there need not be any.
 #[test]
 fn terms_that_are_frequent_and_seldom_together_are_found_all_the_same() {
     let Some(server) = shared() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let term_limits = terms::Limits { candidates: 10, ..terms::Limits::default() };
-    let config = Config { term_limits, hot_capacity: 0, warm_capacity: usize::MAX, ..config() };
-    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    let (_folder, engine) = with_few_candidates(server, 0);
     for word in ["harbour", "lantern"] {
         engine
             .store_batch((0..40).map(|number| NewMemory::new(format!("{word} w{number}"))).collect())
@@ -225,10 +232,7 @@ fn terms_that_are_frequent_and_seldom_together_are_found_all_the_same() {
 #[test]
 fn a_rarer_term_is_found_in_warm_however_many_hits_there_are_in_hot() {
     let Some(server) = shared() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let term_limits = terms::Limits { candidates: 10, ..terms::Limits::default() };
-    let config = Config { term_limits, hot_capacity: 16, warm_capacity: usize::MAX, ..config() };
-    let engine = open(folder.path(), &config, &server.connection()).unwrap();
+    let (_folder, engine) = with_few_candidates(server, 16);
     let long = WORDS[4..20].join(" ");
     for number in 0..40 {
         engine.store(format!("harbour w{number}")).unwrap();
