@@ -33,7 +33,7 @@ use tokio_postgres::Row;
 
 pub use self::database::Database;
 
-use self::client::{Answer, CallError, Client, Connection};
+use self::client::{Answer, CallError, Client, Connection, Purpose};
 use self::present::{Dead, Present, Seq};
 use self::rows::Table;
 use self::search::PostgresView;
@@ -198,7 +198,7 @@ impl PostgresTier {
         let bytes = |memory: &Admission| memory.record.len() + size_of_val(&*memory.vector);
         for some in inserted_together(memories, bytes) {
             let statement = self.table.insertion(self.epoch, namespace, seq, some, &self.encoder)?;
-            let Answer { rows, attempts } = self.client.ask("store", statement)?;
+            let Answer { rows, attempts } = self.client.write("store", statement)?;
             self.unsure |= attempts > 1;
             let owners: i64 = match rows.first() {
                 Some(row) => row.try_get(0).map_err(|error| self.client.misread(&error))?,
@@ -215,7 +215,7 @@ impl PostgresTier {
     fn renew(&mut self) -> Result<(), Error> {
         // The same as before if that had no answer: it may have begun.
         let next = *self.renewed.get_or_insert_with(|| fastrand::i64(..));
-        if self.client.query("begin an epoch", self.table.renewal(self.epoch, next))?.is_empty() {
+        if self.client.write("begin an epoch", self.table.renewal(self.epoch, next))?.rows.is_empty() {
             return Err(self.client.fenced());
         }
         self.epoch = next;
@@ -239,13 +239,18 @@ fn inserted_together<T>(mut memories: &[T], bytes: impl Fn(&T) -> usize) -> impl
     })
 }
 
+/// Brings the database up to date, on the connection that the writer has from then on.
 fn migrate(client: &Client, limits: Limits, bits: usize) -> Result<(), Error> {
     let limits = Limits { call: OPENING, ..limits };
-    let version =
-        client.with_connection("migrate", limits, move |mut connection: Connection| async move {
+    let version = client.with_connection(
+        Purpose::Writing,
+        "migrate",
+        limits,
+        move |mut connection: Connection| async move {
             let version = schema::migrate(&mut connection, bits).await?;
             Ok((version, connection))
-        })?;
+        },
+    )?;
     if schema::is_recent(&version) {
         return Ok(());
     }
@@ -259,7 +264,7 @@ fn migrate(client: &Client, limits: Limits, bits: usize) -> Result<(), Error> {
 fn load(client: &Client, limits: Limits, table: &Table) -> Result<Kept, Error> {
     let limits = Limits { call: OPENING, ..limits };
     let table = table.clone();
-    client.with_connection("open", limits, move |mut connection: Connection| {
+    client.with_connection(Purpose::Reading, "open", limits, move |mut connection: Connection| {
         let table = table.clone();
         async move {
             let kept = take_over(&mut connection, &table).await?;

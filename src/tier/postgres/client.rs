@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Hook, HookError, Manager, Object, Pool, PoolError, Runtime};
+use deadpool_postgres::{ClientWrapper, Hook, HookError, Manager, Object, Pool, PoolError, Runtime};
 use futures_util::{FutureExt, future};
 use scopeguard::ScopeGuard;
 use tokio_postgres::Row;
@@ -18,8 +18,8 @@ use crate::error::Error;
 use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
 use crate::sync::{Mutex, lock};
 
-/// Connections of one engine at most.
-const CONNECTIONS: usize = 8;
+/// Connections of one engine for reading at most.
+const READING: usize = 8;
 
 /// How long a server that was given up is left alone: meanwhile calls fail at
 /// once, so that nobody waits in a row for one that is away.
@@ -38,12 +38,41 @@ const OF_CALL: f64 = 0.9;
 pub(super) struct Client(Arc<Shared>);
 
 struct Shared {
-    pool: Pool,
+    reading: Pool,
+    writing: Pool,
     /// Names the server.
     name: String,
     limits: Limits,
     counter: Counter,
     health: Mutex<Health>,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    /// Plans are made for the values of the parameters, because what an array holds
+    /// decides which index is best.
+    Reading,
+    /// For the writer, whose statements have one plan for all values: to plan with those
+    /// of a batch, hundreds of kilobytes, takes a tenth of what storing it takes.
+    Writing,
+}
+
+impl Purpose {
+    const fn connections(self) -> usize {
+        match self {
+            Self::Reading => READING,
+            Self::Writing => 1,
+        }
+    }
+
+    /// PostgreSQL's name of how statements are planned.
+    const fn plans(self) -> &'static str {
+        match self {
+            Self::Reading => "force_custom_plan",
+            Self::Writing => "force_generic_plan",
+        }
+    }
 }
 
 /// What is known of a server.
@@ -68,34 +97,10 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] if there can be no pool.
     pub(super) fn new(database: Database, limits: Limits) -> Result<Self, Error> {
-        let Database { config, tls, name } = database;
-        // Not plans for any values: what an array holds decides which index is best. And
-        // no scan of the tables of all engines, however new their statistics are.
-        let session = format!(
-            "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET jit = off; \
-             SET hnsw.ef_search = {NEIGHBOURS}",
-            limits.call.mul_f64(OF_CALL).as_millis()
-        );
-        let set_up = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
-            let session = session.clone();
-            Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
-        });
-        let pool = Pool::builder(Manager::new(config, tls))
-            .max_size(CONNECTIONS)
-            .runtime(Runtime::Tokio1)
-            // Also where the statements may take longer.
-            .wait_timeout(Some(limits.call))
-            .create_timeout(Some(limits.call))
-            .recycle_timeout(Some(limits.call))
-            .post_create(set_up)
-            .build();
-        let pool = pool.map_err(|error| Error::Refused {
-            what: name.clone(),
-            action: "make a pool",
-            message: error.to_string(),
-        })?;
+        let reading = pool(&database, limits, Purpose::Reading)?;
+        let writing = pool(&database, limits, Purpose::Writing)?;
         let (counter, health) = (Counter::default(), Mutex::default());
-        Ok(Self(Arc::new(Shared { pool, name, limits, counter, health })))
+        Ok(Self(Arc::new(Shared { reading, writing, name: database.name, limits, counter, health })))
     }
 
     /// The server's name, without credentials.
@@ -129,19 +134,30 @@ impl Client {
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::Refused`].
     pub(super) fn query(&self, action: &'static str, statement: Statement) -> Result<Vec<Row>, Error> {
-        self.ask(action, statement).map(|answer| answer.rows)
+        self.ask(Purpose::Reading, action, statement).map(|answer| answer.rows)
     }
 
-    /// As [`Client::query`], and how often it was asked.
+    /// As [`Client::query`], for the writer: the rows, and how often the statement was made.
     ///
     /// # Errors
     /// As [`Client::query`].
-    pub(super) fn ask(&self, action: &'static str, statement: Statement) -> Result<Answer, Error> {
+    pub(super) fn write(&self, action: &'static str, statement: Statement) -> Result<Answer, Error> {
+        self.ask(Purpose::Writing, action, statement)
+    }
+
+    fn ask(&self, purpose: Purpose, action: &'static str, statement: Statement) -> Result<Answer, Error> {
         let limits = self.0.limits.carrying(statement.bytes() as u64);
         let statement = Arc::new(statement);
-        let asked = self.call(action, limits, move |shared| {
+        let asked = self.call(action, limits, move |shared, attempt| {
             let statement = statement.clone();
-            async move { shared.query(&statement).await }
+            async move {
+                let connection = shared.connection(purpose).await?;
+                shared.counter.request(statement.bytes());
+                let rows = connection.rows(&statement, attempt).await?;
+                shared.counter.answer(rows.iter().map(Row::raw_size_bytes).sum());
+                connection.give_back();
+                Ok(rows)
+            }
         });
         asked.map(|(rows, attempts)| Answer { rows, attempts })
     }
@@ -152,6 +168,7 @@ impl Client {
     /// As [`Client::query`].
     pub(super) fn with_connection<T: Send + 'static, F>(
         &self,
+        purpose: Purpose,
         action: &'static str,
         limits: Limits,
         work: impl Fn(Connection) -> F + Send + Sync + 'static,
@@ -160,11 +177,11 @@ impl Client {
         F: Future<Output = Result<(T, Connection), CallError>> + Send,
     {
         let work = Arc::new(work);
-        let done = self.call(action, limits, move |shared| {
+        let done = self.call(action, limits, move |shared, _| {
             let work = work.clone();
             async move {
                 shared.counter.request(0);
-                let (answer, connection) = work(shared.connection().await?).await?;
+                let (answer, connection) = work(shared.connection(purpose).await?).await?;
                 connection.give_back();
                 Ok(answer)
             }
@@ -172,12 +189,12 @@ impl Client {
         done.map(|(answer, _)| answer)
     }
 
-    /// The answer, and the attempts that it took.
+    /// The answer, and the attempts that it took; `work` is told which one it is.
     fn call<T: Send + 'static, F>(
         &self,
         action: &'static str,
         limits: Limits,
-        work: impl Fn(Arc<Shared>) -> F + Send + Sync + 'static,
+        work: impl Fn(Arc<Shared>, u32) -> F + Send + Sync + 'static,
     ) -> Result<(T, u32), Error>
     where
         F: Future<Output = Result<T, CallError>> + Send,
@@ -189,7 +206,7 @@ impl Client {
             let mut attempts = 0;
             let call = || {
                 attempts += 1;
-                let (shared, work) = (&shared, work(shared.clone()));
+                let (shared, work) = (&shared, work(shared.clone(), attempts));
                 async move {
                     let answer = work.await;
                     if answer.as_ref().err().is_none_or(CallError::is_answer) {
@@ -212,6 +229,34 @@ impl Client {
         })?;
         Ok((answer, attempts))
     }
+}
+
+fn pool(database: &Database, limits: Limits, purpose: Purpose) -> Result<Pool, Error> {
+    // No scan of the tables of all engines, however new their statistics are.
+    let session = format!(
+        "SET statement_timeout = {}; SET plan_cache_mode = {}; SET enable_seqscan = off; SET jit = off; \
+         SET hnsw.ef_search = {NEIGHBOURS}",
+        limits.call.mul_f64(OF_CALL).as_millis(),
+        purpose.plans()
+    );
+    let set_up = Hook::async_fn(move |client: &mut ClientWrapper, _| {
+        let session = session.clone();
+        Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
+    });
+    let pool = Pool::builder(Manager::new(database.config.clone(), database.tls.clone()))
+        .max_size(purpose.connections())
+        .runtime(Runtime::Tokio1)
+        // Also where the statements may take longer.
+        .wait_timeout(Some(limits.call))
+        .create_timeout(Some(limits.call))
+        .recycle_timeout(Some(limits.call))
+        .post_create(set_up)
+        .build();
+    pool.map_err(|error| Error::Refused {
+        what: database.name.clone(),
+        action: "make a pool",
+        message: error.to_string(),
+    })
 }
 
 impl Shared {
@@ -239,22 +284,17 @@ impl Shared {
         }
     }
 
-    async fn query(&self, statement: &Statement) -> Result<Vec<Row>, CallError> {
-        let connection = self.connection().await?;
-        self.counter.request(statement.bytes());
-        let rows = connection.rows(statement).await?;
-        self.counter.answer(rows.iter().map(Row::raw_size_bytes).sum());
-        connection.give_back();
-        Ok(rows)
-    }
-
-    async fn connection(&self) -> Result<Connection, CallError> {
+    async fn connection(&self, purpose: Purpose) -> Result<Connection, CallError> {
+        let pool = match purpose {
+            Purpose::Reading => &self.reading,
+            Purpose::Writing => &self.writing,
+        };
         let close: fn(Object) = |object| drop(Object::take(object));
-        Ok(Connection(scopeguard::guard(self.pool.get().await?, close)))
+        Ok(Connection(scopeguard::guard(pool.get().await?, close)))
     }
 }
 
-/// A connection of the pool. Unless it is given back it is closed: an answer
+/// A connection of a pool. Unless it is given back it is closed: an answer
 /// that nobody has waited for may still be on its way.
 pub(super) struct Connection(ScopeGuard<Object, fn(Object)>);
 
@@ -263,14 +303,14 @@ impl Connection {
     /// as it is, with its types, right behind the request to prepare it for the next
     /// time: a recall has so many forms that each connection would long meet new ones. An
     /// error of the first does not mean that the second was not sent.
-    async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let parameters = statement.parameters();
-        let mut preparing = pin!(self.prepare_cached(statement.sql()));
+    async fn rows(&self, statement: &Statement, attempt: u32) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let (sql, parameters) = (statement.sql(attempt), statement.parameters());
+        let mut preparing = pin!(self.prepare_cached(sql));
         if let Some(prepared) = preparing.as_mut().now_or_never() {
             let values: Vec<_> = parameters.into_iter().map(|(value, _)| value).collect();
             return self.query(&prepared?, &values).await;
         }
-        let asked = self.query_typed(statement.sql(), &parameters);
+        let asked = self.query_typed(sql, &parameters);
         let (_, rows) = future::try_join(preparing, asked).await?;
         Ok(rows)
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::encoder::Term;
@@ -43,15 +44,16 @@ pub(super) struct Present {
     rare: HashSet<(NamespaceId, bool)>,
     dead: HashMap<NamespaceId, Vec<Dead>>,
     /// In how many rows of the database each term is.
-    frequencies: HashMap<i64, u32>,
+    frequencies: FxHashMap<i64, u32>,
 }
 
 /// How a term is listed in the database: it differs between stores and
 /// namespaces, so that a search for it finds no row of another one.
 pub(super) fn key(store: i64, namespace: NamespaceId, term: Term) -> i64 {
     let mut bytes = [0; 20];
-    let parts = [&store.to_le_bytes()[..], &namespace.0.to_le_bytes(), &term.0.to_le_bytes()];
-    bytes.iter_mut().zip(parts.into_iter().flatten()).for_each(|(byte, &part)| *byte = part);
+    bytes[..8].copy_from_slice(&store.to_le_bytes());
+    bytes[8..12].copy_from_slice(&namespace.0.to_le_bytes());
+    bytes[12..].copy_from_slice(&term.0.to_le_bytes());
     xxh3_64(&bytes).cast_signed()
 }
 

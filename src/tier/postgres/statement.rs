@@ -24,7 +24,7 @@ macro_rules! parameters {
 
 parameters! {
     i64 => INT8, f32 => FLOAT4, Bits => BIT,
-    Vec<i64> => INT8_ARRAY, Vec<f32> => FLOAT4_ARRAY, Vec<bool> => BOOL_ARRAY,
+    Vec<i16> => INT2_ARRAY, Vec<i32> => INT4_ARRAY, Vec<i64> => INT8_ARRAY, Vec<f32> => FLOAT4_ARRAY, Vec<bool> => BOOL_ARRAY,
     Vec<String> => TEXT_ARRAY, Vec<Vec<u8>> => BYTEA_ARRAY,
     Vec<Bits> => VARBIT_ARRAY, Vec<Option<Bits>> => VARBIT_ARRAY,
 }
@@ -33,6 +33,8 @@ parameters! {
 #[derive(Default)]
 pub(super) struct Statement {
     sql: String,
+    /// Instead of it, where it may have been made already.
+    again: Option<String>,
     values: Vec<(Box<dyn ToSql + Send + Sync>, Type)>,
     bytes: usize,
 }
@@ -65,8 +67,15 @@ impl Statement {
         self
     }
 
-    pub(super) fn sql(&self) -> &str {
-        &self.sql
+    /// With another text from the second attempt on.
+    pub(super) fn again(mut self, sql: String) -> Self {
+        self.again = Some(sql);
+        self
+    }
+
+    /// Its text, for the first attempt or a later one.
+    pub(super) fn sql(&self, attempt: u32) -> &str {
+        self.again.as_ref().filter(|_| attempt > 1).unwrap_or(&self.sql)
     }
 
     /// About how many bytes the values take on their way.
