@@ -223,10 +223,12 @@ impl PostgresView {
         let limit = made.bind(limit(top.k()));
         let table = &self.table.name;
         Some(made.text(format!(
+            // The best first: a score that is asked for among the conditions is computed twice.
             "SELECT id, seq, record, score FROM ( \
                SELECT id, seq, record, ({all} - ({distances}))::real * {unit}::real * norm AS score \
-               FROM {table} WHERE {candidates} AND {conditions}) AS found \
-             WHERE score >= {least}::real ORDER BY score DESC, id DESC LIMIT {limit}"
+               FROM {table} WHERE {candidates} AND {conditions} \
+               ORDER BY score DESC, id DESC LIMIT {limit}) AS best \
+             WHERE score >= {least}::real"
         )))
     }
 
