@@ -1,7 +1,8 @@
 //! What WARM in PostgreSQL takes, beside pgvector alone, and beside `COPY` and
 //! `INSERT`: the same memories, queries and server, in turns.
 //!
-//! With `vectors` behind the number, each memory comes with a vector of its own.
+//! With `vectors` behind the number, each memory comes with a vector of its own; with
+//! another number behind that, so many other stores of this size are in the same table.
 //!
 //! ```sh
 //! MNEMO_WARM=postgres MNEMO_POSTGRES="host=localhost dbname=empty" \
@@ -41,21 +42,28 @@ const APART: usize = 10;
 /// The stores that copied rows are put in.
 const COPIED: i64 = 1;
 const INSERTED: i64 = 2;
+/// The store that is measured.
+const OURS: &str = "(SELECT store FROM ours)";
 /// Of WARM's table, without the store.
 const COLUMNS: &str =
     "namespace, seq, id, created, norm, supplied, terms, weights, metadata, vector, text_vector, record";
 
 fn main() -> Result<(), Failure> {
     let memories = std::env::args().nth(1).map_or(Ok(10_000), |count| count.parse())?;
+    let vectors = match std::env::args().nth(2).as_deref() {
+        None | Some("texts") => false,
+        Some("vectors") => true,
+        Some(other) => return Err(format!("expected `texts` or `vectors`, found {other}").into()),
+    };
+    let others = std::env::args().nth(3).map_or(Ok(0), |count| count.parse())?;
     if Config::default().warm != Residence::Postgres {
         return Err("set MNEMO_WARM=postgres, and MNEMO_POSTGRES to an empty database".into());
     }
     let runtime = Runtime::new()?;
     let folder = tempfile::tempdir()?;
-    let vectors = std::env::args().nth(2).is_some_and(|kind| kind == "vectors");
     let stock = Stock { vectors, ..Stock::new(TierKind::Warm, memories) };
     let mut beside = Beside::new(runtime)?;
-    fill(stock, folder.path(), &beside)?;
+    fill(stock, others, folder.path(), &beside)?;
     beside.copy_vectors()?;
     // They are of no account among vectors.
     let settings = if vectors { &CANDIDATES[..1] } else { &CANDIDATES[..] };
@@ -71,7 +79,7 @@ fn main() -> Result<(), Failure> {
 }
 
 /// Fills WARM. The index of vectors is made at the end, which takes a quarter of the time.
-fn fill(stock: Stock, folder: &Path, beside: &Beside) -> Result<(), Failure> {
+fn fill(stock: Stock, others: u64, folder: &Path, beside: &Beside) -> Result<(), Failure> {
     let engine = Engine::open(folder, stock.config())?;
     let index: String = beside.runtime.block_on(async {
         let definition = "SELECT pg_get_indexdef('mnemo_warm_16384_vectors'::regclass)";
@@ -82,6 +90,12 @@ fn fill(stock: Stock, folder: &Path, beside: &Beside) -> Result<(), Failure> {
     let filled = Instant::now();
     stock.fill_in(&engine)?;
     println!("{} memories stored in {:.1?}", stock.memories, filled.elapsed());
+    beside.run("CREATE TABLE ours AS SELECT store FROM mnemo_stores")?;
+    let filled = Instant::now();
+    for other in 1..=others {
+        Stock { seed: SEED + other, ..stock }.fill(tempfile::tempdir()?.path())?;
+    }
+    println!("{others} more stores filled in {:.1?}", filled.elapsed());
     let made = Instant::now();
     beside.run(&index)?;
     println!("their vectors' index made in {:.1?}", made.elapsed());
@@ -113,16 +127,16 @@ impl Beside {
         Ok(beside)
     }
 
-    /// Makes a table with vectors and records alone, stored as in WARM, and its index.
+    /// Makes a table with our vectors and records alone, stored as in WARM, and its index.
     fn copy_vectors(&mut self) -> Result<(), Failure> {
         let made = Instant::now();
-        self.run(
+        self.run(&format!(
             "CREATE TABLE alone (id bigint PRIMARY KEY, vector bit(16384), record bytea)
                  WITH (toast_tuple_target = 8160);
              ALTER TABLE alone ALTER COLUMN vector SET STORAGE PLAIN;
-             INSERT INTO alone SELECT id, vector, record FROM mnemo_warm_16384;
+             INSERT INTO alone SELECT id, vector, record FROM mnemo_warm_16384 WHERE store = {OURS};
              CREATE INDEX ON alone USING hnsw (vector bit_hamming_ops)",
-        )?;
+        ))?;
         println!("pgvector's own table and its index made in {:.1?}", made.elapsed());
         self.run("VACUUM ANALYZE")?;
         for search in SEARCHES {
@@ -195,7 +209,7 @@ fn rows_of(ids: &[MemoryId], store: i64) -> Result<String, Failure> {
     let (first, last) = (ids.first().ok_or("no ids")?, ids.last().ok_or("no ids")?);
     Ok(format!(
         "SELECT {store}::bigint, {COLUMNS} FROM mnemo_warm_16384 \
-         WHERE id BETWEEN {first} AND {last} AND store NOT IN ({COPIED}, {INSERTED})"
+         WHERE id BETWEEN {first} AND {last} AND store = {OURS}"
     ))
 }
 

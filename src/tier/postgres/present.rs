@@ -39,9 +39,9 @@ impl Dead {
 pub(super) struct Present {
     live: HashMap<MemoryId, (NamespaceId, Seq)>,
     sizes: HashMap<NamespaceId, usize>,
-    /// Namespaces of which vectors that are supplied, or those that are not, are rare among
-    /// those of the whole table.
-    rare: HashSet<(NamespaceId, bool)>,
+    /// Namespaces of which the nearest vectors of the table, those that were supplied or
+    /// those that were not, held too few; and how many rows the table had.
+    rare: HashMap<(NamespaceId, bool), u64>,
     dead: HashMap<NamespaceId, Vec<Dead>>,
     /// In how many rows of the database each term is.
     frequencies: FxHashMap<i64, u32>,
@@ -72,13 +72,14 @@ impl Present {
         self.sizes.get(&namespace).copied().unwrap_or_default()
     }
 
-    /// Whether the nearest vectors of the table were found to hold too few of a namespace's.
-    pub(super) fn is_rare(&self, namespace: NamespaceId, supplied: bool) -> bool {
-        self.rare.contains(&(namespace, supplied))
+    /// The rows of the table, those of other stores included, if its nearest vectors were
+    /// found to hold too few of a namespace's.
+    pub(super) fn rare_among(&self, namespace: NamespaceId, supplied: bool) -> Option<u64> {
+        self.rare.get(&(namespace, supplied)).copied()
     }
 
-    pub(super) fn note_rare(&mut self, namespace: NamespaceId, supplied: bool) {
-        self.rare.insert((namespace, supplied));
+    pub(super) fn note_rare(&mut self, namespace: NamespaceId, supplied: bool, among: u64) {
+        self.rare.insert((namespace, supplied), among);
     }
 
     pub(super) fn holds(&self, namespace: NamespaceId, id: MemoryId) -> bool {

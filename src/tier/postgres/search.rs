@@ -32,7 +32,11 @@ const TOO_MANY: u64 = 2;
 
 /// In a namespace of up to so many memories all vectors are compared, which
 /// takes as long as the index takes to find some.
-const COMPARED: usize = 2_048;
+const COMPARED: u64 = 2_048;
+
+/// So many more are compared for each time that the table is as large as the namespace:
+/// the index passes over what belongs to others.
+const PASSED_OVER: u64 = 118;
 
 /// Rows by overlap come with so many more than are asked for: the server's sums
 /// are rounded in another order than ours.
@@ -268,23 +272,34 @@ impl PostgresView {
         top: &TopK,
     ) -> Result<Vec<Row>, Error> {
         let ask = |reach| self.client.query("search", self.by_distance(search, query, supplied, top, reach));
+        let rare_among = self.present().rare_among(self.namespace, supplied);
+        let wanted = top.k().min(self.len);
         // Of equally near rows the newest counts, which no index knows.
-        if search.method == Method::Exact || self.len <= COMPARED {
+        if search.method == Method::Exact || is_soon_compared(self.len, rare_among) {
             return ask(Reach::All);
         }
-        let wanted = top.k().min(self.len);
-        if wanted > NEIGHBOURS
-            || !search.filter.is_empty()
-            || self.present().is_rare(self.namespace, supplied)
-        {
+        if rare_among.is_some() || wanted > NEIGHBOURS || !search.filter.is_empty() {
             return ask(Reach::Enough);
         }
         let rows = ask(Reach::Nearest)?;
         if rows.len() >= wanted {
             return Ok(rows);
         }
-        write(&self.present).note_rare(self.namespace, supplied);
-        ask(Reach::Enough)
+        let among = self.rows_of_table()?;
+        write(&self.present).note_rare(self.namespace, supplied, among);
+        ask(if is_soon_compared(self.len, Some(among)) { Reach::All } else { Reach::Enough })
+    }
+
+    /// About how many rows the table has, those of other stores included.
+    fn rows_of_table(&self) -> Result<u64, Error> {
+        let table = &self.table.name;
+        let count = format!("SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass");
+        let rows = self.client.query("search", Statement::default().text(count))?;
+        let count = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0));
+        // None are known as long as the database has not looked.
+        count
+            .map(|count| u64::try_from(count).unwrap_or_default())
+            .map_err(|error| self.client.misread(&error))
     }
 
     /// Vectors of one kind by their distance.
@@ -349,6 +364,14 @@ impl PostgresView {
         };
         read().map_err(|error: tokio_postgres::Error| self.client.misread(&error))
     }
+}
+
+/// Whether all vectors of a namespace of `len` are compared in the time in which the index
+/// finds the nearest: it has to look at the more, the fewer of the table's rows are these.
+fn is_soon_compared(len: usize, rare_among: Option<u64>) -> bool {
+    let len = len as u64;
+    let passed_over = rare_among.map_or(0, |rows| PASSED_OVER.saturating_mul(rows) / len.max(1));
+    len <= COMPARED.saturating_add(passed_over)
 }
 
 /// How many of `frequencies` are together no more than `most`.
@@ -458,6 +481,13 @@ mod tests {
             assert_eq!(within(most, [2, 3, 5].into_iter()), count, "{most}");
         }
         assert_eq!(within(u64::MAX, [u64::MAX, 1].into_iter()), 2);
+    }
+
+    #[test]
+    fn the_more_vectors_are_compared_the_larger_the_table_is() {
+        let most = |rare_among| (0..100_000).rfind(|&len| is_soon_compared(len, rare_among));
+        let found = [None, Some(0), Some(300_000), Some(10_000_000)].map(most);
+        assert_eq!(found, [Some(2_048), Some(2_048), Some(7_061), Some(35_390)]);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Statement {
 }
 
 /// A hypervector as PostgreSQL's `bit(n)`. Distances are the same in any order
-/// of bits, so the words go as they lie in memory on most machines.
+/// of bits, so the words go as they lie in memory: little-endian, as in segments.
 #[derive(Clone)]
 pub(super) struct Bits(pub Arc<[u64]>);
 
@@ -103,7 +103,7 @@ impl fmt::Debug for Bits {
 impl ToSql for Bits {
     fn to_sql(&self, _type: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Send + Sync>> {
         out.put_i32(i32::try_from(self.0.len() * 64)?);
-        self.0.iter().for_each(|&word| out.put_u64_le(word));
+        out.put_slice(bytemuck::cast_slice(&self.0));
         Ok(IsNull::No)
     }
 
