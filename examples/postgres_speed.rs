@@ -1,8 +1,8 @@
 //! What WARM in PostgreSQL takes, beside pgvector alone, and beside `COPY` and
 //! `INSERT`: the same memories, queries and server, in turns.
 //!
-//! With `vectors` behind the number, each memory comes with a vector of its own; with
-//! another number behind that, so many other stores of this size are in the same table.
+//! Behind the number may be `texts`, or `vectors` for memories that come with vectors of
+//! their own, and behind that how many other stores of this size are in the same table.
 //!
 //! ```sh
 //! MNEMO_WARM=postgres MNEMO_POSTGRES="host=localhost dbname=empty" \
@@ -42,8 +42,6 @@ const APART: usize = 10;
 /// The stores that copied rows are put in.
 const COPIED: i64 = 1;
 const INSERTED: i64 = 2;
-/// The store that is measured.
-const OURS: &str = "(SELECT store FROM ours)";
 /// Of WARM's table, without the store.
 const COLUMNS: &str =
     "namespace, seq, id, created, norm, supplied, terms, weights, metadata, vector, text_vector, record";
@@ -63,7 +61,7 @@ fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let stock = Stock { vectors, ..Stock::new(TierKind::Warm, memories) };
     let mut beside = Beside::new(runtime)?;
-    fill(stock, others, folder.path(), &beside)?;
+    beside.ours = fill(stock, others, folder.path(), &beside)?;
     beside.copy_vectors()?;
     // They are of no account among vectors.
     let settings = if vectors { &CANDIDATES[..1] } else { &CANDIDATES[..] };
@@ -78,9 +76,14 @@ fn main() -> Result<(), Failure> {
     stores(&Engine::open(folder.path(), stock.config())?, &beside)
 }
 
-/// Fills WARM. The index of vectors is made at the end, which takes a quarter of the time.
-fn fill(stock: Stock, others: u64, folder: &Path, beside: &Beside) -> Result<(), Failure> {
+/// Fills WARM; the number of the store that is measured. The index of vectors is made at the
+/// end, which takes a quarter of the time.
+fn fill(stock: Stock, others: u64, folder: &Path, beside: &Beside) -> Result<i64, Failure> {
     let engine = Engine::open(folder, stock.config())?;
+    let stores = beside.runtime.block_on(beside.client.query("SELECT store FROM mnemo_stores", &[]))?;
+    let [ours] = &stores[..] else {
+        return Err(format!("expected an empty database, found {} stores", stores.len() - 1).into());
+    };
     let index: String = beside.runtime.block_on(async {
         let definition = "SELECT pg_get_indexdef('mnemo_warm_16384_vectors'::regclass)";
         let row = beside.client.query_one(definition, &[]).await?;
@@ -90,7 +93,6 @@ fn fill(stock: Stock, others: u64, folder: &Path, beside: &Beside) -> Result<(),
     let filled = Instant::now();
     stock.fill_in(&engine)?;
     println!("{} memories stored in {:.1?}", stock.memories, filled.elapsed());
-    beside.run("CREATE TABLE ours AS SELECT store FROM mnemo_stores")?;
     let filled = Instant::now();
     for other in 1..=others {
         Stock { seed: SEED + other, ..stock }.fill(tempfile::tempdir()?.path())?;
@@ -99,7 +101,7 @@ fn fill(stock: Stock, others: u64, folder: &Path, beside: &Beside) -> Result<(),
     let made = Instant::now();
     beside.run(&index)?;
     println!("their vectors' index made in {:.1?}", made.elapsed());
-    Ok(())
+    Ok(ours.try_get(0)?)
 }
 
 fn connect(runtime: &Runtime) -> Result<Client, Failure> {
@@ -115,6 +117,8 @@ fn connect(runtime: &Runtime) -> Result<Client, Failure> {
 struct Beside {
     runtime: Runtime,
     client: Client,
+    /// The store that is measured.
+    ours: i64,
     /// A session for each of [`SEARCHES`].
     searching: Vec<(Client, Statement)>,
 }
@@ -122,7 +126,7 @@ struct Beside {
 impl Beside {
     fn new(runtime: Runtime) -> Result<Self, Failure> {
         let client = connect(&runtime)?;
-        let beside = Self { runtime, client, searching: Vec::new() };
+        let beside = Self { runtime, client, ours: 0, searching: Vec::new() };
         beside.run("SET maintenance_work_mem = '4GB'; SET max_parallel_maintenance_workers = 2")?;
         Ok(beside)
     }
@@ -134,8 +138,9 @@ impl Beside {
             "CREATE TABLE alone (id bigint PRIMARY KEY, vector bit(16384), record bytea)
                  WITH (toast_tuple_target = 8160);
              ALTER TABLE alone ALTER COLUMN vector SET STORAGE PLAIN;
-             INSERT INTO alone SELECT id, vector, record FROM mnemo_warm_16384 WHERE store = {OURS};
+             INSERT INTO alone SELECT id, vector, record FROM mnemo_warm_16384 WHERE store = {};
              CREATE INDEX ON alone USING hnsw (vector bit_hamming_ops)",
+            self.ours
         ))?;
         println!("pgvector's own table and its index made in {:.1?}", made.elapsed());
         self.run("VACUUM ANALYZE")?;
@@ -148,6 +153,16 @@ impl Beside {
             self.searching.push((client, statement));
         }
         Ok(())
+    }
+
+    /// The rows of memories, as those of another store.
+    fn rows_of(&self, ids: &[MemoryId], store: i64) -> Result<String, Failure> {
+        let (first, last) = (ids.first().ok_or("no ids")?, ids.last().ok_or("no ids")?);
+        Ok(format!(
+            "SELECT {store}::bigint, {COLUMNS} FROM mnemo_warm_16384 \
+             WHERE id BETWEEN {first} AND {last} AND store = {}",
+            self.ours
+        ))
     }
 
     fn run(&self, sql: &str) -> Result<(), Failure> {
@@ -167,7 +182,7 @@ impl Beside {
     /// What `COPY` takes for the rows of these memories, as they are in WARM: into the same
     /// table, for another store.
     fn copy(&self, ids: &[MemoryId]) -> Result<Duration, Failure> {
-        let out = format!("COPY ({}) TO STDOUT (FORMAT binary)", rows_of(ids, COPIED)?);
+        let out = format!("COPY ({}) TO STDOUT (FORMAT binary)", self.rows_of(ids, COPIED)?);
         let into = format!("COPY mnemo_warm_16384 (store, {COLUMNS}) FROM STDIN (FORMAT binary)");
         self.runtime.block_on(async {
             let rows: Vec<_> = self.client.copy_out(&out).await?.try_collect().await?;
@@ -191,7 +206,7 @@ impl Beside {
         let rows = (0..ids.len()).map(row).collect::<Vec<_>>().join(",");
         let insert = format!("INSERT INTO mnemo_warm_16384 (store, {COLUMNS}) VALUES {rows}");
         self.runtime.block_on(async {
-            let rows = self.client.query(&rows_of(ids, INSERTED)?, &[]).await?;
+            let rows = self.client.query(&self.rows_of(ids, INSERTED)?, &[]).await?;
             let value = |row: &Row, column| row.try_get(column).map(|value: Option<Raw>| value);
             let values: Result<Vec<_>, _> =
                 rows.iter().flat_map(|row| (0..columns).map(move |column| value(row, column))).collect();
@@ -202,15 +217,6 @@ impl Beside {
             Ok(started.elapsed())
         })
     }
-}
-
-/// The rows of memories, as those of another store.
-fn rows_of(ids: &[MemoryId], store: i64) -> Result<String, Failure> {
-    let (first, last) = (ids.first().ok_or("no ids")?, ids.last().ok_or("no ids")?);
-    Ok(format!(
-        "SELECT {store}::bigint, {COLUMNS} FROM mnemo_warm_16384 \
-         WHERE id BETWEEN {first} AND {last} AND store = {OURS}"
-    ))
 }
 
 /// Whether that many rows came.

@@ -56,7 +56,7 @@ pub(crate) struct Opened {
 /// What operations of one kind asked for, for one of them.
 pub(crate) struct Spent {
     what: String,
-    requests: f64,
+    pub(crate) requests: f64,
     sent: f64,
     received: f64,
 }

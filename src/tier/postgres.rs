@@ -19,6 +19,7 @@
 
 mod client;
 mod database;
+mod nearest;
 mod present;
 mod rows;
 mod schema;
@@ -145,11 +146,13 @@ impl PostgresTier {
         let mut present = Present::default();
         let mut seq = 0;
         for row in rows {
-            let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
-            let (namespace, id, at): (i64, i64, Seq) = read().map_err(|error| client.misread(&error))?;
+            let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+            let (namespace, id, at, supplied): (i64, i64, Seq, bool) =
+                read().map_err(|error| client.misread(&error))?;
             // Numbers of namespaces have 32 bits; another one is none of ours.
             let Ok(namespace) = u32::try_from(namespace) else { continue };
-            present.insert(NamespaceId(namespace), MemoryId(id.cast_unsigned()), at);
+            let row = present::Row { namespace: NamespaceId(namespace), seq: at, supplied };
+            present.insert(MemoryId(id.cast_unsigned()), row);
             seq = seq.max(at);
         }
         for row in terms {
@@ -281,7 +284,7 @@ async fn take_over(connection: &mut Connection, table: &Table) -> Result<Kept, C
     let take = "INSERT INTO mnemo_stores (store, epoch) VALUES ($1, $2) \
                 ON CONFLICT (store) DO UPDATE SET epoch = excluded.epoch";
     transaction.execute(take, &[store, &epoch]).await?;
-    let ids = format!("SELECT namespace, id, seq FROM {name} WHERE store = $1");
+    let ids = format!("SELECT namespace, id, seq, supplied FROM {name} WHERE store = $1");
     let rows = transaction.query(&ids, &[store]).await?;
     let terms =
         format!("SELECT term, count(*) FROM {name}, unnest(terms) AS term WHERE store = $1 GROUP BY term");
@@ -317,7 +320,8 @@ impl Tier for PostgresTier {
             return Err(error);
         }
         for memory in memories {
-            present.insert(namespace, memory.row.id, seq);
+            let supplied = memory.row.supplied;
+            present.insert(memory.row.id, present::Row { namespace, seq, supplied });
             memory.row.terms.iter().for_each(|&(term, _)| present.count(self.table.key(namespace, term), 1));
         }
         Ok(Some(namespace))
@@ -373,6 +377,7 @@ impl Tier for PostgresTier {
             namespace,
             seq: self.seq,
             len: self.known().size(namespace),
+            supplied: self.known().size_of(namespace, true),
             records: Mutex::default(),
         });
         self.drop_views(namespace);

@@ -273,6 +273,20 @@ fn a_call_that_arrives_late_changes_nothing() {
 }
 
 #[test]
+fn a_store_whose_answer_was_lost_is_made_again_and_there_once() {
+    let Some(server) = shared() else { return };
+    let (_folder, proxy, engine) = behind_proxy(server);
+    engine.store(note("before")).unwrap();
+    let asked = engine.traffic(TierKind::Warm).requests;
+    // The server answers once it is done.
+    proxy.cut_after(0);
+    engine.store(NewMemory::new(note("unanswered")).metadata("number", "once-3907")).unwrap();
+    assert_eq!(engine.traffic(TierKind::Warm).requests, asked + 2);
+    let rows = "SELECT id FROM mnemo_warm_512 WHERE metadata::text LIKE '%once-3907%'";
+    assert_eq!((server.ask(rows).len(), count(&engine)), (1, 2));
+}
+
+#[test]
 fn an_epoch_that_began_without_an_answer_does_not_fence_its_own_engine() {
     let Some(server) = shared() else { return };
     let (_folder, proxy, engine) = behind_proxy(server);

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
 use crate::sync::{Mutex, lock};
 
-/// Connections of one engine for reading at most.
+/// Connections of one engine for [`Purpose::Reading`] at most.
 const READING: usize = 8;
 
 /// How long a server that was given up is left alone: meanwhile calls fail at
@@ -50,11 +50,12 @@ struct Shared {
 /// What a connection is for.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
-    /// Plans are made for the values of the parameters, because what an array holds
-    /// decides which index is best.
+    /// For recalls and upkeep, side by side. Plans are made for the values of the
+    /// parameters, because what an array holds decides which index is best.
     Reading,
-    /// For the writer, whose statements have one plan for all values: to plan with those
-    /// of a batch, hundreds of kilobytes, takes a tenth of what storing it takes.
+    /// For what is done within the engine's lock, where it waits for nobody. There is one
+    /// plan for all values: to plan with those of a batch, hundreds of kilobytes, takes a
+    /// tenth of what storing it takes.
     Writing,
 }
 
@@ -137,7 +138,7 @@ impl Client {
         self.ask(Purpose::Reading, action, statement).map(|answer| answer.rows)
     }
 
-    /// As [`Client::query`], for the writer: the rows, and how often the statement was made.
+    /// As [`Client::query`], within the engine's lock: the rows, and how often the statement was made.
     ///
     /// # Errors
     /// As [`Client::query`].
@@ -148,12 +149,12 @@ impl Client {
     fn ask(&self, purpose: Purpose, action: &'static str, statement: Statement) -> Result<Answer, Error> {
         let limits = self.0.limits.carrying(statement.bytes() as u64);
         let statement = Arc::new(statement);
-        let asked = self.call(action, limits, move |shared, attempt| {
+        let asked = self.call(action, limits, move |shared, nth| {
             let statement = statement.clone();
             async move {
                 let connection = shared.connection(purpose).await?;
                 shared.counter.request(statement.bytes());
-                let rows = connection.rows(&statement, attempt).await?;
+                let rows = connection.rows(&statement, nth).await?;
                 shared.counter.answer(rows.iter().map(Row::raw_size_bytes).sum());
                 connection.give_back();
                 Ok(rows)

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -17,6 +18,12 @@ use crate::error::Error;
 
 /// The variable with a connection string, which goes before all others.
 const STRING: &str = "MNEMO_POSTGRES";
+
+/// How long a connection rests before it is asked whether it is still there, unless the
+/// string says something else than the client's default: firewalls in between forget those
+/// that rest, and tell nobody.
+const KEPT: Duration = Duration::from_secs(60);
+const KEPT_BY_DEFAULT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// A database, and how it is spoken to.
 #[derive(Clone)]
@@ -79,6 +86,9 @@ impl Database {
         }
         if config.get_application_name().is_none() {
             config.application_name("mnemocore");
+        }
+        if config.get_keepalives_idle() == KEPT_BY_DEFAULT {
+            config.keepalives_idle(KEPT);
         }
         let mode = match given {
             Some(mode) => mode,
@@ -281,6 +291,14 @@ mod tests {
             ("host=db", SslMode::Prefer),
         ] {
             assert_eq!(read(&[(STRING, text)]).unwrap().config.get_ssl_mode(), mode, "{text}");
+        }
+    }
+
+    #[test]
+    fn connections_that_rest_are_kept_unless_the_string_says_how_long() {
+        for (text, seconds) in [("host=db", 60), ("host=db keepalives_idle=7", 7)] {
+            let kept = read(&[(STRING, text)]).unwrap().config.get_keepalives_idle();
+            assert_eq!(kept, Duration::from_secs(seconds), "{text}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::nearest::Reach;
 use crate::encoder::Term;
 use crate::key::{MemoryId, NamespaceId};
 
@@ -34,14 +35,24 @@ impl Dead {
     }
 }
 
+/// A row of the tier.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    pub namespace: NamespaceId,
+    pub seq: Seq,
+    /// Whether its vector was supplied.
+    pub supplied: bool,
+}
+
 /// What is in the tier.
 #[derive(Default)]
 pub(super) struct Present {
-    live: HashMap<MemoryId, (NamespaceId, Seq)>,
-    sizes: HashMap<NamespaceId, usize>,
-    /// Namespaces of which the nearest vectors of the table, those that were supplied or
-    /// those that were not, held too few; and how many rows the table had.
-    rare: HashMap<(NamespaceId, bool), u64>,
+    live: HashMap<MemoryId, Row>,
+    /// Memories of each namespace, those with vectors that were supplied and the others.
+    sizes: HashMap<(NamespaceId, bool), usize>,
+    /// How far a search has to go for the nearest vectors, those that were supplied or those
+    /// that were not, where others have most of the table; and how many there were then.
+    reaches: HashMap<(NamespaceId, bool), (Reach, usize)>,
     dead: HashMap<NamespaceId, Vec<Dead>>,
     /// In how many rows of the database each term is.
     frequencies: FxHashMap<i64, u32>,
@@ -69,29 +80,34 @@ impl Present {
 
     /// Memories of one namespace.
     pub(super) fn size(&self, namespace: NamespaceId) -> usize {
-        self.sizes.get(&namespace).copied().unwrap_or_default()
+        [false, true].map(|supplied| self.size_of(namespace, supplied)).iter().sum()
     }
 
-    /// The rows of the table, those of other stores included, if its nearest vectors were
-    /// found to hold too few of a namespace's.
-    pub(super) fn rare_among(&self, namespace: NamespaceId, supplied: bool) -> Option<u64> {
-        self.rare.get(&(namespace, supplied)).copied()
+    /// Those with vectors that were supplied, or the others.
+    pub(super) fn size_of(&self, namespace: NamespaceId, supplied: bool) -> usize {
+        self.sizes.get(&(namespace, supplied)).copied().unwrap_or_default()
     }
 
-    pub(super) fn note_rare(&mut self, namespace: NamespaceId, supplied: bool, among: u64) {
-        self.rare.insert((namespace, supplied), among);
+    /// How far a search for vectors of a kind has to go, if that was found; no longer once
+    /// there are twice as many memories.
+    pub(super) fn reach(&self, namespace: NamespaceId, supplied: bool) -> Option<Reach> {
+        let &(reach, size) = self.reaches.get(&(namespace, supplied))?;
+        (self.size(namespace) < 2 * size).then_some(reach)
+    }
+
+    pub(super) fn note_reach(&mut self, namespace: NamespaceId, supplied: bool, reach: Reach) {
+        self.reaches.insert((namespace, supplied), (reach, self.size(namespace)));
     }
 
     pub(super) fn holds(&self, namespace: NamespaceId, id: MemoryId) -> bool {
-        self.live.get(&id).is_some_and(|&(of, _)| of == namespace)
+        self.live.get(&id).is_some_and(|row| row.namespace == namespace)
     }
 
     /// The row that a view as of `seq` shows for a memory.
     pub(super) fn row(&self, namespace: NamespaceId, id: MemoryId, seq: Seq) -> Option<Seq> {
-        let live =
-            self.live.get(&id).filter(|&&(of, row)| of == namespace && row <= seq).map(|&(_, row)| row);
+        let live = self.live.get(&id).filter(|row| row.namespace == namespace && row.seq <= seq);
         let shown = |dead: &&Dead| dead.id == id && dead.seq <= seq && seq < dead.gone;
-        live.or_else(|| self.dead.get(&namespace)?.iter().find(shown).map(|dead| dead.seq))
+        live.map(|row| row.seq).or_else(|| self.dead.get(&namespace)?.iter().find(shown).map(|dead| dead.seq))
     }
 
     /// Rows that a view as of `seq` must not show, though they came before it.
@@ -101,20 +117,21 @@ impl Present {
     }
 
     /// Notes a row; of two rows for one memory, the one that came later counts.
-    pub(super) fn insert(&mut self, namespace: NamespaceId, id: MemoryId, seq: Seq) {
-        match self.live.get(&id).copied() {
-            Some((_, newer)) if newer >= seq => return self.bury(namespace, Dead { id, seq, gone: 0 }),
+    pub(super) fn insert(&mut self, id: MemoryId, row: Row) {
+        let Row { namespace, seq, supplied } = row;
+        match self.live.get(&id) {
+            Some(newer) if newer.seq >= seq => return self.bury(namespace, Dead { id, seq, gone: 0 }),
             Some(_) => drop(self.remove(id, 0)),
             None => {}
         }
-        self.live.insert(id, (namespace, seq));
-        *self.sizes.entry(namespace).or_default() += 1;
+        self.live.insert(id, row);
+        *self.sizes.entry((namespace, supplied)).or_default() += 1;
     }
 
     /// Takes a memory out of the tier as of `gone`; whether it was there.
     pub(super) fn remove(&mut self, id: MemoryId, gone: Seq) -> bool {
-        let Some((namespace, seq)) = self.live.remove(&id) else { return false };
-        if let Some(size) = self.sizes.get_mut(&namespace) {
+        let Some(Row { namespace, seq, supplied }) = self.live.remove(&id) else { return false };
+        if let Some(size) = self.sizes.get_mut(&(namespace, supplied)) {
             *size = size.saturating_sub(1);
         }
         self.bury(namespace, Dead { id, seq, gone });
@@ -185,7 +202,7 @@ impl Present {
     /// Bytes that one namespace takes here, about: the terms are shared out by
     /// the number of memories.
     pub(super) fn bytes(&self, namespace: NamespaceId) -> usize {
-        let row = size_of::<(MemoryId, NamespaceId, Seq)>();
+        let row = size_of::<(MemoryId, Row)>();
         let terms = self.frequencies.capacity() * size_of::<(i64, u32)>();
         let share = (terms * self.size(namespace)).checked_div(self.len()).unwrap_or_default();
         self.size(namespace) * row * 8 / 7 + share
@@ -198,13 +215,17 @@ mod tests {
 
     const SPACE: NamespaceId = NamespaceId(3);
 
+    fn row(seq: Seq) -> Row {
+        Row { namespace: SPACE, seq, supplied: seq % 2 == 1 }
+    }
+
     #[test]
     fn a_view_shows_a_memory_from_when_it_came_until_it_went() {
         let (mut present, id) = (Present::default(), MemoryId(7));
-        present.insert(SPACE, id, 2);
+        present.insert(id, row(2));
         assert!(present.remove(id, 5));
         assert!(!present.remove(id, 6));
-        present.insert(SPACE, id, 9);
+        present.insert(id, row(9));
         let shown: Vec<Option<Seq>> = (0..11).map(|seq| present.row(SPACE, id, seq)).collect();
         let (first, second) = (Some(2), Some(9));
         assert_eq!(shown, [None, None, first, first, first, None, None, None, None, second, second]);
@@ -215,7 +236,7 @@ mod tests {
     #[test]
     fn a_row_is_deleted_once_no_view_shows_it() {
         let mut present = Present::default();
-        present.insert(SPACE, MemoryId(1), 1);
+        present.insert(MemoryId(1), row(1));
         present.remove(MemoryId(1), 4);
         assert_eq!((present.buried(1), present.buried(2)), (vec![SPACE], vec![]));
         assert!(present.unseen(SPACE, 3, 10).is_empty());
@@ -229,11 +250,24 @@ mod tests {
     fn of_two_rows_for_one_memory_the_later_one_counts() {
         for order in [[1, 8], [8, 1]] {
             let mut present = Present::default();
-            order.into_iter().for_each(|seq| present.insert(SPACE, MemoryId(1), seq));
+            order.into_iter().for_each(|seq| present.insert(MemoryId(1), row(seq)));
             assert_eq!((present.row(SPACE, MemoryId(1), 8), present.size(SPACE)), (Some(8), 1));
             let hidden: Vec<Seq> = present.hidden(SPACE, 8).iter().map(|dead| dead.seq).collect();
             assert_eq!(hidden, [1]);
         }
+    }
+
+    #[test]
+    fn how_far_a_search_goes_is_found_anew_when_a_namespace_has_doubled() {
+        let mut present = Present::default();
+        present.insert(MemoryId(1), row(1));
+        present.insert(MemoryId(2), row(2));
+        assert_eq!((present.size_of(SPACE, true), present.size_of(SPACE, false)), (1, 1));
+        present.note_reach(SPACE, true, Reach::All);
+        present.insert(MemoryId(3), row(3));
+        assert_eq!((present.reach(SPACE, true), present.reach(SPACE, false)), (Some(Reach::All), None));
+        present.insert(MemoryId(4), row(4));
+        assert_eq!(present.reach(SPACE, true), None);
     }
 
     #[test]

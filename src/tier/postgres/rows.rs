@@ -49,7 +49,8 @@ impl Table {
     }
 
     /// Puts memories in, once however often it is made, and gives 1, or 0 if the
-    /// store's epoch is another one; then it does nothing.
+    /// store's epoch is another one; then it does nothing. No other insertion has the same
+    /// `seq` and one of these ids.
     pub(super) fn insertion(
         &self,
         epoch: i64,

@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use super::client::{Client, NEIGHBOURS};
+use super::client::Client;
 use super::present::{Present, Seq};
 use super::rows::Table;
 use super::statement::{Bits, Statement};
 use crate::encoder::Term;
 use crate::error::Error;
-use crate::hdv::Hypervector;
 use crate::index::postings::MAX_WEIGHT;
 use crate::index::{RowFilter, Scored, TextQuery, TopK, cascade};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::Log;
-use crate::sync::{Mutex, RwLock, RwLockReadGuard, lock, read, write};
+use crate::sync::{Mutex, RwLock, RwLockReadGuard, lock, read};
 use crate::tier::{Method, Search, Target, TierBytes, TierView};
 
 /// Terms that are looked for in pairs: the rarest of those that are not looked for by
@@ -30,35 +29,12 @@ const TOGETHER: u64 = 4;
 /// A term with so many times as many rows as are to be scored is not looked for by itself.
 const TOO_MANY: u64 = 2;
 
-/// In a namespace of up to so many memories all vectors are compared, which
-/// takes as long as the index takes to find some.
-const COMPARED: u64 = 2_048;
-
-/// So many more are compared for each time that the table is as large as the namespace:
-/// the index passes over what belongs to others.
-const PASSED_OVER: u64 = 118;
-
 /// Rows by overlap come with so many more than are asked for: the server's sums
 /// are rounded in another order than ours.
 const MARGIN: usize = 16;
 
-/// Lets the index go on behind the nearest, for this statement alone: the setting is
-/// made before the first row is read, and ends with the transaction.
-const GO_ON: &str = "(SELECT set_config('hnsw.iterative_scan', 'strict_order', true)) IS NOT NULL AND ";
-
 /// Records that a view keeps for who asks for them next.
 const RECORDS: usize = 1_024;
-
-/// How far a search for the nearest vectors goes.
-#[derive(Clone, Copy)]
-enum Reach {
-    /// As the index finds them at once.
-    Nearest,
-    /// Until there are as many as are asked for.
-    Enough,
-    /// All are compared.
-    All,
-}
 
 /// The rows that are scored for a text: those with one of its rarest terms, or with two of
 /// the next ones; all rows that share a term, if they are few enough. Where even the rarest
@@ -96,17 +72,19 @@ pub(super) struct PostgresView {
     /// Rows of this count and before are in it.
     pub seq: Seq,
     pub len: usize,
+    /// How many of its memories came with a vector.
+    pub supplied: usize,
     /// Those that the last searches have brought along.
     pub records: Mutex<HashMap<MemoryId, Vec<u8>>>,
 }
 
 impl PostgresView {
-    fn present(&self) -> RwLockReadGuard<'_, Present> {
+    pub(super) fn present(&self) -> RwLockReadGuard<'_, Present> {
         read(&self.present)
     }
 
     /// What every row has to fulfil that a search gives.
-    fn conditions(&self, made: &mut Statement, filter: &RowFilter) -> String {
+    pub(super) fn conditions(&self, made: &mut Statement, filter: &RowFilter) -> String {
         let mut all = format!("seq <= {}", made.bind(self.seq));
         if !filter.holding.is_empty() {
             let keys = filter.holding.iter().map(|&term| self.table.key(self.namespace, term)).collect();
@@ -130,6 +108,13 @@ impl PostgresView {
         all
     }
 
+    /// In how many rows the rarest is of the terms that a row has to have.
+    pub(super) fn least_held(&self, filter: &RowFilter) -> Option<u64> {
+        let present = self.present();
+        let held = |&term: &Term| u64::from(present.frequency(self.table.key(self.namespace, term)));
+        filter.holding.iter().map(held).min()
+    }
+
     /// How many rows are to be scored for a text, those included that the filter leaves
     /// out: they are taken to have the terms of the others. A range of time has an index
     /// of its own, and no estimate here, so all rows within it are. Half as many again as
@@ -139,9 +124,7 @@ impl PostgresView {
             return u64::MAX;
         }
         let rows = (search.term_limits.candidates.max(top.k()) as u64).saturating_mul(3) / 2;
-        let present = self.present();
-        let held = |&term: &Term| u64::from(present.frequency(self.table.key(self.namespace, term)));
-        match search.filter.holding.iter().map(held).min() {
+        match self.least_held(search.filter) {
             Some(held) => rows.saturating_mul(self.len as u64) / held.max(1),
             None => rows,
         }
@@ -261,76 +244,6 @@ impl PostgresView {
         ))
     }
 
-    /// The rows of the nearest vectors of one kind. The index gives the nearest of the
-    /// whole table; only where these leave too few is it asked to go on, which takes it
-    /// half as long again even when the first would have done.
-    fn nearest(
-        &self,
-        search: &Search<'_>,
-        query: &Hypervector,
-        supplied: bool,
-        top: &TopK,
-    ) -> Result<Vec<Row>, Error> {
-        let ask = |reach| self.client.query("search", self.by_distance(search, query, supplied, top, reach));
-        let rare_among = self.present().rare_among(self.namespace, supplied);
-        let wanted = top.k().min(self.len);
-        // Of equally near rows the newest counts, which no index knows.
-        if search.method == Method::Exact || is_soon_compared(self.len, rare_among) {
-            return ask(Reach::All);
-        }
-        if rare_among.is_some() || wanted > NEIGHBOURS || !search.filter.is_empty() {
-            return ask(Reach::Enough);
-        }
-        let rows = ask(Reach::Nearest)?;
-        if rows.len() >= wanted {
-            return Ok(rows);
-        }
-        let among = self.rows_of_table()?;
-        write(&self.present).note_rare(self.namespace, supplied, among);
-        ask(if is_soon_compared(self.len, Some(among)) { Reach::All } else { Reach::Enough })
-    }
-
-    /// About how many rows the table has, those of other stores included.
-    fn rows_of_table(&self) -> Result<u64, Error> {
-        let table = &self.table.name;
-        let count = format!("SELECT reltuples::bigint FROM pg_class WHERE oid = '{table}'::regclass");
-        let rows = self.client.query("search", Statement::default().text(count))?;
-        let count = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0));
-        // None are known as long as the database has not looked.
-        count
-            .map(|count| u64::try_from(count).unwrap_or_default())
-            .map_err(|error| self.client.misread(&error))
-    }
-
-    /// Vectors of one kind by their distance.
-    fn by_distance(
-        &self,
-        search: &Search<'_>,
-        query: &Hypervector,
-        supplied: bool,
-        top: &TopK,
-        reach: Reach,
-    ) -> Statement {
-        let mut made = Statement::default();
-        let vector = made.bind_sized(Bits(query.words().into()), size_of_val(query.words()));
-        let (nearest, setting) = match reach {
-            Reach::Nearest => ("distance", ""),
-            Reach::Enough => ("distance", GO_ON),
-            Reach::All => ("distance + 0, id DESC", ""),
-        };
-        let (store, namespace) = (made.bind(self.table.store), made.bind(i64::from(self.namespace.0)));
-        let kind = if supplied { "supplied" } else { "NOT supplied" };
-        let conditions = self.conditions(&mut made, search.filter);
-        let limit = made.bind(limit(top.k()));
-        let (table, order) =
-            (&self.table.name, nearest.replace("distance", &format!("(vector <~> {vector})")));
-        made.text(format!(
-            "SELECT id, seq, record, vector <~> {vector} AS distance FROM {table} \
-             WHERE {setting}store = {store} AND namespace = {namespace} AND {kind} AND {conditions} \
-             ORDER BY {order} LIMIT {limit}"
-        ))
-    }
-
     /// Offers the rows of an answer to `top`, and keeps their records.
     fn offer(
         &self,
@@ -364,14 +277,6 @@ impl PostgresView {
         };
         read().map_err(|error: tokio_postgres::Error| self.client.misread(&error))
     }
-}
-
-/// Whether all vectors of a namespace of `len` are compared in the time in which the index
-/// finds the nearest: it has to look at the more, the fewer of the table's rows are these.
-fn is_soon_compared(len: usize, rare_among: Option<u64>) -> bool {
-    let len = len as u64;
-    let passed_over = rare_among.map_or(0, |rows| PASSED_OVER.saturating_mul(rows) / len.max(1));
-    len <= COMPARED.saturating_add(passed_over)
 }
 
 /// How many of `frequencies` are together no more than `most`.
@@ -414,7 +319,7 @@ fn pairs(terms: &[(u64, i64)], len: u64, rows: u64, least: usize) -> Vec<[i64; 2
 }
 
 /// How many rows are asked for.
-fn limit(rows: usize) -> i64 {
+pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
@@ -481,13 +386,6 @@ mod tests {
             assert_eq!(within(most, [2, 3, 5].into_iter()), count, "{most}");
         }
         assert_eq!(within(u64::MAX, [u64::MAX, 1].into_iter()), 2);
-    }
-
-    #[test]
-    fn the_more_vectors_are_compared_the_larger_the_table_is() {
-        let most = |rare_among| (0..100_000).rfind(|&len| is_soon_compared(len, rare_among));
-        let found = [None, Some(0), Some(300_000), Some(10_000_000)].map(most);
-        assert_eq!(found, [Some(2_048), Some(2_048), Some(7_061), Some(35_390)]);
     }
 
     #[test]
