@@ -21,6 +21,7 @@ mod client;
 mod database;
 mod nearest;
 mod present;
+mod reach;
 mod rows;
 mod schema;
 mod search;

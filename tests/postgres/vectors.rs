@@ -57,6 +57,10 @@ fn as_many_are_found_as_are_asked_for_however_rare_a_store_is_in_the_table() {
         assert_eq!(ask(engine, 50, true), (50, 1), "with a filter");
         assert_eq!(ask(engine, 300, false), (300, 1), "more than the index looks at");
     }
+    let nobody = Query::vector(Hypervector::random(config().dimension, 5)).metadata("kind", "eleventh");
+    let before = rare.traffic(TierKind::Warm);
+    assert!(rare.recall(&nobody).unwrap().hits.is_empty());
+    assert_eq!(rare.traffic(TierKind::Warm), before, "what nobody has is not asked for");
     server.ask("ALTER ROLE mnemo SET hnsw.max_scan_tuples = 100");
     common.close().unwrap();
     let common = open(folders[1].path(), &config(), &server.connection()).unwrap();

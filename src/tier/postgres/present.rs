@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::nearest::Reach;
+use super::reach::Reach;
 use crate::encoder::Term;
 use crate::key::{MemoryId, NamespaceId};
 
