@@ -138,7 +138,8 @@ impl Client {
         self.ask(Purpose::Reading, action, statement).map(|answer| answer.rows)
     }
 
-    /// As [`Client::query`], within the engine's lock: the rows, and how often the statement was made.
+    /// As [`Client::query`], within the engine's lock: the rows, and how often the
+    /// statement was made.
     ///
     /// # Errors
     /// As [`Client::query`].

@@ -80,7 +80,7 @@ impl Present {
 
     /// Memories of one namespace.
     pub(super) fn size(&self, namespace: NamespaceId) -> usize {
-        [false, true].map(|supplied| self.size_of(namespace, supplied)).iter().sum()
+        self.size_of(namespace, true) + self.size_of(namespace, false)
     }
 
     /// Those with vectors that were supplied, or the others.

@@ -24,7 +24,8 @@ macro_rules! parameters {
 
 parameters! {
     i64 => INT8, f32 => FLOAT4, Bits => BIT,
-    Vec<i16> => INT2_ARRAY, Vec<i32> => INT4_ARRAY, Vec<i64> => INT8_ARRAY, Vec<f32> => FLOAT4_ARRAY, Vec<bool> => BOOL_ARRAY,
+    Vec<i16> => INT2_ARRAY, Vec<i32> => INT4_ARRAY, Vec<i64> => INT8_ARRAY,
+    Vec<f32> => FLOAT4_ARRAY, Vec<bool> => BOOL_ARRAY,
     Vec<String> => TEXT_ARRAY, Vec<Vec<u8>> => BYTEA_ARRAY,
     Vec<Bits> => VARBIT_ARRAY, Vec<Option<Bits>> => VARBIT_ARRAY,
 }
