@@ -4,11 +4,11 @@
 mod answer;
 
 use std::fmt::Display;
-use std::fs;
+use std::fs::{self, File};
 use std::future::Future;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use self::answer::{is_refusal, without_secrets};
 use crate::error::Error;
+use crate::identity::{Identity, is_missing};
 use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
 
 /// Objects that are read or deleted at the same time.
@@ -44,11 +45,52 @@ const DELETE: &str = "delete objects";
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     folder: Path,
-    /// The folder's place on a disk, if it is on one.
-    disk: Option<PathBuf>,
+    /// The folder itself, if it is on a disk.
+    disk: Option<Disk>,
     name: String,
     limits: Limits,
     counter: Arc<Counter>,
+}
+
+/// A folder on a disk, which several machines may have mounted.
+///
+/// It is kept open while an engine has it: if another folder takes its place, or the disk
+/// is no longer mounted there, nothing is written to what is there instead.
+#[derive(Clone, Debug)]
+struct Disk {
+    path: PathBuf,
+    /// Empty until the folder exists.
+    opened: Arc<OnceLock<(File, Identity)>>,
+}
+
+impl Disk {
+    fn of(path: PathBuf) -> Self {
+        Self { path, opened: Arc::default() }
+    }
+
+    /// Checks that the path leads to the folder that it led to at first.
+    fn check(&self) -> Result<(), Error> {
+        let failed = |error| Error::io(&self.path, error);
+        // Windows opens no folders as files.
+        if !cfg!(unix) {
+            return Ok(());
+        }
+        if self.opened.get().is_none() {
+            match File::open(&self.path) {
+                Err(error) if is_missing(&error) => return Ok(()),
+                file => {
+                    let file = file.map_err(failed)?;
+                    let identity = Identity::of(&file.metadata().map_err(failed)?);
+                    self.opened.get_or_init(|| (file, identity));
+                }
+            }
+        }
+        match self.opened.get().map(|(_, identity)| identity.is_at(&self.path)) {
+            Some(Ok(false)) => Err(Error::Moved { path: self.path.clone() }),
+            Some(Err(error)) => Err(failed(error)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// An object that was listed.
@@ -128,7 +170,8 @@ impl Bucket {
         let store = store.map_err(|error| refused(&error))?;
         let folder = Path::parse(folder.trim_matches('/')).map_err(|error| refused(&error))?;
         let disk = (scheme == "file").then(|| LocalFileSystem::new().path_to_filesystem(&folder));
-        let (disk, counter) = (disk.transpose().map_err(|error| refused(&error))?, Arc::default());
+        let disk = disk.transpose().map_err(|error| refused(&error))?.map(Disk::of);
+        let counter = Arc::default();
         Ok(Self { store, folder, disk, name: url.trim_end_matches('/').into(), limits, counter })
     }
 
@@ -166,6 +209,17 @@ impl Bucket {
         self.counter.traffic()
     }
 
+    /// The same bucket for an engine that is opened now: a folder on a disk may have been
+    /// exchanged since another engine had it.
+    pub(crate) fn afresh(mut self) -> Self {
+        self.disk = self.disk.map(|disk| Disk::of(disk.path));
+        self
+    }
+
+    fn check_disk(&self) -> Result<(), Error> {
+        self.disk.as_ref().map_or(Ok(()), Disk::check)
+    }
+
     /// Makes an object, if there is none of its name.
     pub(crate) fn create(&self, name: &str, content: Vec<u8>) -> Result<Created, Error> {
         match self.write(name, content, PutMode::Create)? {
@@ -183,6 +237,7 @@ impl Bucket {
     }
 
     fn write(&self, name: &str, content: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>, Error> {
+        self.check_disk()?;
         let (bucket, path) = (self.clone(), self.path(name));
         let payload = PutPayload::from(content);
         let limits = self.limits.carrying(payload.content_length() as u64);
@@ -284,6 +339,7 @@ impl Bucket {
         if paths.is_empty() {
             return Ok(());
         }
+        self.check_disk()?;
         self.finish(wait(async move {
             let call = || {
                 bucket.counter.request(0);
@@ -305,7 +361,8 @@ impl Bucket {
     /// that no listing shows.
     pub(crate) fn delete_unfinished(&self, folder: &str, age: Duration) -> Result<(), Error> {
         let Some(disk) = &self.disk else { return Ok(()) };
-        let folder = disk.join(folder);
+        disk.check()?;
+        let folder = disk.path.join(folder);
         let failed = |error| Error::io(&folder, error);
         // `object_store` writes `name#1` before it is `name`.
         let is_unfinished = |name: &str| {

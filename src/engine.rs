@@ -44,7 +44,7 @@ use crate::config::Config;
 use crate::encoder::{Encoder, Projection, Term, TermStatistics};
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Log, Record};
+use crate::log::{Log, Record, check_process};
 use crate::memory::{Memory, Namespace};
 use crate::sync::{ArcSwap, Mutex, MutexGuard, RwLock, RwLockReadGuard, lock, read};
 use crate::tier::{TierBytes, TierView};
@@ -64,7 +64,8 @@ use crate::tier::{TierBytes, TierView};
 /// ```
 ///
 /// It is shared between threads by reference or in an [`Arc`]. Dropping it
-/// closes the store.
+/// closes the store. It works in the process that opened it: in a forked one, every verb
+/// returns [`Error::Forked`].
 pub struct Engine {
     // Ends before `shared` does: the thread holds a reference to it.
     background: Option<Background>,
@@ -76,6 +77,8 @@ pub struct Engine {
 
 /// What the engine's threads share.
 struct Shared {
+    /// The process that the engine works in.
+    process: u32,
     config: Config,
     encoder: Arc<Encoder>,
     log: Arc<dyn Log>,
@@ -169,9 +172,10 @@ impl Engine {
     /// # Errors
     /// Whatever reading it reports.
     pub fn get(&self, id: MemoryId) -> Result<Option<Memory>, Error> {
-        let Some(record) = self.shared.log.record(id)? else { return Ok(None) };
+        let shared = self.shared()?;
+        let Some(record) = shared.log.record(id)? else { return Ok(None) };
         let record = Record::decode(&record)?;
-        let Some(space) = self.shared.space_by_id(record.namespace) else { return Ok(None) };
+        let Some(space) = shared.space_by_id(record.namespace) else { return Ok(None) };
         let tier = space.view.load().tier_of(id);
         Ok(tier.map(|tier| to_memory(id, record, &space.name, tier)))
     }
@@ -209,6 +213,15 @@ impl Engine {
     /// The encoder, for who wants to make hypervectors of the engine's own kind.
     pub fn encoder(&self) -> &Encoder {
         &self.shared.encoder
+    }
+
+    /// What the verbs work on.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a process that was forked from the engine's own.
+    fn shared(&self) -> Result<&Arc<Shared>, Error> {
+        check_process(&self.shared.home.name, self.shared.process)?;
+        Ok(&self.shared)
     }
 }
 

@@ -79,6 +79,29 @@ pub enum Error {
         /// The store.
         path: PathBuf,
     },
+    /// The path of an open store leads to something else now, or to nothing: its folder
+    /// or its lock file was renamed, deleted or replaced. The engine changes nothing
+    /// there.
+    #[error(
+        "{path}: the store that was opened is not there any more: its folder or the file `lock` in it was moved, deleted or replaced; close this engine and open the store where it is now"
+    )]
+    Moved {
+        /// The store, as it was opened.
+        path: PathBuf,
+    },
+    /// The process was forked from the one that opened the store. An engine works in the
+    /// process that opened it only: a fork shares its files and has none of its threads.
+    #[error(
+        "{path}: opened by process {opened_by} and used by process {used_by}, which was forked from it; use the engine in {opened_by}, or open another store in {used_by}"
+    )]
+    Forked {
+        /// The store.
+        path: PathBuf,
+        /// The process that opened it.
+        opened_by: u32,
+        /// This process.
+        used_by: u32,
+    },
     /// The path holds something else than a store.
     #[error("{path}: expected an empty folder or a MnemoCore store, found {found}; choose another path")]
     Foreign {
@@ -199,6 +222,7 @@ impl Error {
                 message: message.clone(),
             }),
             Error::Fenced { path } => Some(Error::Fenced { path: path.clone() }),
+            Error::Moved { path } => Some(Error::Moved { path: path.clone() }),
             _ => None,
         }
     }

@@ -60,6 +60,7 @@ pub mod error;
 #[cfg(feature = "suite")]
 pub mod harness;
 pub mod hdv;
+mod identity;
 pub mod index;
 #[cfg(feature = "inject")]
 mod inject;

@@ -14,8 +14,10 @@ mod codec;
 mod disk;
 mod fault;
 mod files;
+mod folder;
 mod inspect;
 mod journal;
+mod lock;
 mod mark;
 #[cfg(feature = "object-store")]
 mod object;
@@ -25,6 +27,7 @@ mod volatile;
 
 pub use codec::{Record, SegmentEntry, Standing};
 pub use disk::DiskLog;
+pub(crate) use lock::{LOCK, StoreLock, absolute, check_process};
 pub(crate) use mark::sync_folder;
 #[cfg(feature = "object-store")]
 pub use object::ObjectLog;
@@ -47,6 +50,9 @@ pub enum Durability {
     /// loss. Concurrent stores share one flush.
     Synced,
 }
+
+/// The name of the log's folder in a store.
+pub(crate) const FOLDER: &str = "log";
 
 /// A table of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,10 +117,14 @@ pub trait Log: Send + Sync {
         self.commit(batch, Durability::Buffered)
     }
 
-    /// Whether commits may succeed.
+    /// Checks that the store is still this log's: that no other engine has taken it over,
+    /// and that its path still leads to the folder that was opened.
+    ///
+    /// Whoever changes files beside the log calls it first.
     ///
     /// # Errors
-    /// What every commit from now on would report.
+    /// [`Error::Fenced`], [`Error::Moved`] or [`Error::Forked`] if not; [`Error::Io`] if
+    /// that cannot be told.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::copy::LocalCopy;
-use super::home::{Home, LOG};
+use super::home::Home;
 use super::open::check_settings;
 use crate::bucket::Bucket;
 use crate::config::Config;
@@ -75,18 +75,19 @@ impl Engine {
 
     fn over_copy(bucket: Bucket, config: Config, writable: bool) -> Result<Self, Error> {
         config.check()?;
+        let bucket = bucket.afresh();
         let copy = LocalCopy::hold(&config.cache_folder, bucket.clone())?;
         let (folder, name) = (copy.folder().to_path_buf(), PathBuf::from(bucket.name()));
-        let (place, cache) = (folder.join(LOG), config.log_cache_bytes);
+        let (lock, cache) = (copy.lock().clone(), config.log_cache_bytes);
         let log = if writable {
             // Before anybody is replaced.
             let fits = |log: &dyn Log| {
                 check_settings(&name, &config, log, &mut Batch::default())?;
                 copy.check_room(derived(log, &config)?, config.cache_bytes)
             };
-            ObjectLog::open_if(bucket, &place, cache, &fits)?
+            ObjectLog::open_if(bucket, lock, cache, &fits)?
         } else {
-            ObjectLog::snapshot(bucket, &place, cache)?
+            ObjectLog::snapshot_locked(bucket, lock, cache)?
         };
         let most = config.cache_bytes;
         let home = Home { folder, name, writable, _temporary: None, copy: Some(copy) };

@@ -1,9 +1,10 @@
 //! Copies on the local disk of stores that are in buckets: a bounded cache, of
 //! which those that were used last stay.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -11,27 +12,26 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::home::LOG;
 use crate::bucket::Bucket;
 use crate::error::Error;
-
-/// The file that whoever uses a copy has locked, and touches when it does.
-const LOCK: &str = "lock";
+use crate::log::{LOCK, StoreLock, absolute};
 
 /// The copy of one store, held for one engine.
 pub(super) struct LocalCopy {
     bucket: Bucket,
-    folder: PathBuf,
-    /// Unlocked when it is dropped.
-    _lock: File,
+    /// Its file is as old as the last use of the copy.
+    lock: Arc<StoreLock>,
 }
 
 impl LocalCopy {
     /// A copy of what is in `bucket` that no other engine uses: one that is there
     /// already, or a new one, in the folder `cache`.
     pub(super) fn hold(cache: &Path, bucket: Bucket) -> Result<Self, Error> {
-        let name = xxh3_64(bucket.name().as_bytes());
+        let (cache, name) = (absolute(cache)?, xxh3_64(bucket.name().as_bytes()));
         for number in 0.. {
             let folder = cache.join(format!("{name:016x}-{number}"));
-            if let Some(lock) = lock(&folder).map_err(|error| Error::io(&folder, error))? {
-                return Ok(Self { bucket, folder, _lock: lock });
+            fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, error))?;
+            if let Some(lock) = StoreLock::try_acquire(&folder)? {
+                lock.touch()?;
+                return Ok(Self { bucket, lock: Arc::new(lock) });
             }
         }
         unreachable!("numbers do not end")
@@ -42,7 +42,11 @@ impl LocalCopy {
     }
 
     pub(super) fn folder(&self) -> &Path {
-        &self.folder
+        self.lock.folder()
+    }
+
+    pub(super) fn lock(&self) -> &Arc<StoreLock> {
+        &self.lock
     }
 
     /// Whether the log, which is here, and so many more bytes fit into `most` bytes.
@@ -50,7 +54,7 @@ impl LocalCopy {
     /// # Errors
     /// [`Error::Setting`] if not; [`Error::Io`].
     pub(super) fn check_room(&self, more: u64, most: u64) -> Result<(), Error> {
-        let log = size(&self.folder.join(LOG)).map_err(|error| Error::io(&self.folder, error))?;
+        let log = size(&self.folder().join(LOG)).map_err(|error| Error::io(self.folder(), error))?;
         self.check(log + more, most)
     }
 
@@ -69,22 +73,23 @@ impl LocalCopy {
     /// # Errors
     /// [`Error::Setting`] if this one alone takes more; [`Error::Io`].
     pub(super) fn make_room(&self, most: u64) -> Result<(), Error> {
-        let cache = self.folder.parent().unwrap_or(&self.folder);
+        let own = self.folder();
+        let cache = own.parent().unwrap_or(own);
         let failed = |error| Error::io(cache, error);
-        let own = size(&self.folder).map_err(failed)?;
-        self.check(own, most)?;
+        let own_bytes = size(own).map_err(failed)?;
+        self.check(own_bytes, most)?;
         let mut others = Vec::new();
         for entry in fs::read_dir(cache).map_err(failed)?.flatten() {
             let folder = entry.path();
-            if folder != self.folder && folder.is_dir() {
+            if folder != own && folder.is_dir() {
                 let used = fs::metadata(folder.join(LOCK)).and_then(|lock| lock.modified());
                 others.push((used.unwrap_or(SystemTime::UNIX_EPOCH), size(&folder).map_err(failed)?, folder));
             }
         }
         others.sort();
-        let mut total = own + others.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
+        let mut total = own_bytes + others.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
         for (_, bytes, folder) in others {
-            if total > most && empty(&folder).map_err(failed)? {
+            if total > most && empty(&folder)? {
                 total -= bytes;
             }
         }
@@ -92,34 +97,19 @@ impl LocalCopy {
     }
 }
 
-/// Locks a copy's folder, unless somebody uses it.
-fn lock(folder: &Path) -> io::Result<Option<File>> {
-    fs::create_dir_all(folder)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
-    match lock.try_lock() {
-        Ok(()) => {
-            lock.set_modified(SystemTime::now())?;
-            Ok(Some(lock))
-        }
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
 /// Removes all of a copy but its lock, which somebody may be waiting for; says
 /// whether it could, because nobody uses it.
-fn empty(folder: &Path) -> io::Result<bool> {
-    let lock = File::options().create(true).truncate(false).write(true).open(folder.join(LOCK))?;
-    if lock.try_lock().is_err() {
-        return Ok(false);
-    }
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        match path.file_name() {
-            Some(name) if name == LOCK => {}
-            _ if path.is_dir() => fs::remove_dir_all(&path)?,
-            _ => fs::remove_file(&path)?,
-        }
+fn empty(folder: &Path) -> Result<bool, Error> {
+    let Some(_lock) = StoreLock::try_acquire(folder)? else { return Ok(false) };
+    let failed = |error| Error::io(folder, error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let removed = match path.file_name() {
+            Some(name) if name == LOCK => Ok(()),
+            _ if path.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        };
+        removed.map_err(failed)?;
     }
     Ok(true)
 }

@@ -24,6 +24,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::forget`].
     pub fn forget_batch(&self, ids: &[MemoryId]) -> Result<Vec<MemoryId>, Error> {
-        self.shared.submit(Work::Forget(ids.to_vec()), self.shared.config.durability)
+        let shared = self.shared()?;
+        shared.submit(Work::Forget(ids.to_vec()), shared.config.durability)
     }
 }

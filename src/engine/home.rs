@@ -10,16 +10,19 @@ use super::copy::LocalCopy;
 use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::error::Error;
-use crate::log::{DiskLog, sync_folder};
+use crate::log::{DiskLog, LOCK, StoreLock, absolute, sync_folder};
 use crate::tier::cold::Depot;
 
 /// Version of the store's layout as a whole.
 const FORMAT: u64 = 1;
 
 /// The names in a store's folder.
-pub(super) const LOG: &str = "log";
+pub(super) const LOG: &str = crate::log::FOLDER;
 pub(super) const WARM: &str = "warm.vectors";
 pub(super) const COLD: &str = "cold";
+
+/// Where a repair writes the new log.
+pub(super) const REPAIRED: &str = "log.repaired";
 
 /// Where an engine's files are.
 pub(super) struct Home {
@@ -81,27 +84,71 @@ pub(super) fn settings(config: &Config) -> [(&'static str, u64); 3] {
     ]
 }
 
-/// Refuses a folder that holds something else than a store.
-pub(super) fn check_folder(path: &Path) -> Result<(), Error> {
+/// Locks the store in the folder `path`, and makes the folder if there is none.
+///
+/// # Errors
+/// [`Error::Foreign`] if the folder holds something else, [`Error::Locked`],
+/// [`Error::NoSpace`] or [`Error::Io`].
+pub(super) fn lock_or_make(path: &Path) -> Result<Arc<StoreLock>, Error> {
+    let path = &absolute(path)?;
     let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
     std::fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;
-    let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
-    let names: Vec<String> =
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let log = path.join(LOG);
-    let ours = names.iter().any(|name| name == LOG)
-        && DiskLog::may_be_at(&log).map_err(|error| Error::io(&log, error))?;
-    if names.is_empty() {
+    if !is_lock(&path.join(LOCK)) {
+        // No lock is put into a folder of somebody else's.
+        look_at(path)?;
+    }
+    let lock = StoreLock::acquire(path)?;
+    finish_repair(&lock)?;
+    if look_at(path)? == Content::Nothing {
         // A new folder survives a power loss once the one that it is in is synced.
         let made_in = path.parent().into_iter().chain(missing.into_iter().filter_map(Path::parent));
-        for folder in
-            made_in.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
-        {
+        for folder in made_in {
             sync_folder(folder).map_err(|error| Error::io(folder, error))?;
         }
-    } else if !ours {
-        let found = names.into_iter().min().unwrap_or_default();
-        return Err(Error::Foreign { path: path.into(), found });
     }
-    Ok(())
+    Ok(Arc::new(lock))
+}
+
+/// Whether this is a store's lock. A file with something in it is of another program.
+pub(super) fn is_lock(path: &Path) -> bool {
+    path.metadata().is_ok_and(|lock| lock.is_file() && lock.len() == 0)
+}
+
+#[derive(PartialEq, Eq)]
+enum Content {
+    Nothing,
+    Store,
+}
+
+/// Looks at the names in a folder.
+///
+/// # Errors
+/// [`Error::Foreign`] for a folder that holds something else than a store.
+fn look_at(path: &Path) -> Result<Content, Error> {
+    let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names: Vec<String> = names.filter(|name| name != LOCK || !is_lock(&path.join(LOCK))).collect();
+    let log = path.join(LOG);
+    let Some(first) = names.iter().min() else { return Ok(Content::Nothing) };
+    let is_log = || DiskLog::may_be_at(&log).map_err(|error| Error::io(&log, error));
+    if names.iter().any(|name| name == LOG) && is_log()? || is_repaired(path) {
+        return Ok(Content::Store);
+    }
+    Err(Error::Foreign { path: path.into(), found: first.clone() })
+}
+
+/// Whether a repair was interrupted between its two renames.
+pub(super) fn is_repaired(path: &Path) -> bool {
+    !path.join(LOG).exists() && DiskLog::is_closed_at(&path.join(REPAIRED))
+}
+
+/// Ends such a repair.
+pub(super) fn finish_repair(lock: &StoreLock) -> Result<(), Error> {
+    let path = lock.folder();
+    if !is_repaired(path) {
+        return Ok(());
+    }
+    let (log, repaired) = (path.join(LOG), path.join(REPAIRED));
+    let renamed = std::fs::rename(&repaired, &log).and_then(|()| sync_folder(path));
+    renamed.map_err(|error| Error::io(path, error))
 }

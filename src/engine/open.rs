@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::home::{COLD, Home, LOG, WARM, check_folder, settings};
-use super::repair::finish_repair;
+use super::home::{COLD, Home, LOG, WARM, lock_or_make, settings};
 use super::upkeep::Background;
 use super::writer::{EMBEDDING, Entry, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
 use super::{Engine, Shared, Spaces};
@@ -52,8 +51,9 @@ const SCANNED: usize = 16;
 type Found = (MemoryId, Standing, Vec<u8>);
 
 impl Engine {
-    /// Opens the store in the folder `path`, or makes one if there is none. With
-    /// the feature `object-store` it may also be the URL of a `Bucket`, such as
+    /// Opens the store in the folder `path`, or makes one if there is none. A relative
+    /// path is made absolute here: a later change of the working folder has no effect.
+    /// With the feature `object-store` it may also be the URL of a `Bucket`, such as
     /// `s3://bucket/folder`.
     ///
     /// Everything that was acknowledged is there again, however the last engine
@@ -63,8 +63,8 @@ impl Engine {
     /// out then.
     ///
     /// # Errors
-    /// [`Error::Locked`] if it is open already; [`Error::Foreign`] if the folder
-    /// holds something else; [`Error::Incompatible`] if it was made with another
+    /// [`Error::Locked`] if it is open already, or being repaired; [`Error::Foreign`] if the
+    /// folder holds something else; [`Error::Incompatible`] if it was made with another
     /// dimension or a newer version; [`Error::Corrupt`] if the log cannot be
     /// read; [`Error::Setting`] for a setting that cannot be; [`Error::Io`] or
     /// [`Error::NoSpace`].
@@ -74,10 +74,9 @@ impl Engine {
         if let Some(url) = path.to_str().filter(|path| path.contains("://")) {
             return Self::open_url(url, config);
         }
-        finish_repair(path)?;
-        check_folder(path)?;
-        let log = Arc::new(DiskLog::open(&path.join(LOG), config.log_cache_bytes)?);
-        match Self::start(Home::folder(path.into()), config, log.clone()) {
+        let lock = lock_or_make(path)?;
+        let log = Arc::new(DiskLog::open_locked(lock.clone(), LOG, config.log_cache_bytes)?);
+        match Self::start(Home::folder(lock.folder().into()), config, log.clone()) {
             Ok(mut engine) => {
                 engine.mended.extend_from_slice(log.mended());
                 Ok(engine)
@@ -180,6 +179,7 @@ impl Engine {
         };
         let background = config.background && home.writable;
         let shared = Arc::new(Shared {
+            process: std::process::id(),
             config,
             encoder,
             log,

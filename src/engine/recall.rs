@@ -190,21 +190,22 @@ impl Engine {
     pub fn recall(&self, query: &Query) -> Result<Recall, Error> {
         #[cfg(feature = "inject")]
         let mut slowed = crate::inject::slow("recall");
-        let space = self.shared.space(&query.namespace);
+        let shared = self.shared()?;
+        let space = shared.space(&query.namespace);
         let view = space.as_ref().map(|space| space.view.load_full());
-        let probe = self.shared.probe(query, view.as_deref())?;
+        let probe = shared.probe(query, view.as_deref())?;
         let (Some(space), Some(view)) = (space, view) else {
             return Ok(Recall { hits: Vec::new(), confidence: 0.0, unreachable: Vec::new() });
         };
-        let Found { hits, unreachable } = self.shared.search(query, &probe, &space, &view)?;
+        let Found { hits, unreachable } = shared.search(query, &probe, &space, &view)?;
         #[cfg(feature = "inject")]
         if let Some(best) = hits.first() {
             slowed.also(&best.memory.tier.to_string().to_lowercase());
         }
         if query.touch {
-            self.shared.touch(hits.iter().map(|hit| hit.memory.id));
+            shared.touch(hits.iter().map(|hit| hit.memory.id));
         }
-        let confidence = self.shared.confidence(&probe, &hits)?;
+        let confidence = shared.confidence(&probe, &hits)?;
         Ok(Recall { hits, confidence, unreachable })
     }
 }

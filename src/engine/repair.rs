@@ -7,21 +7,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Engine;
-use super::home::{COLD, LOG, settings};
+use super::home::{COLD, LOG, REPAIRED, finish_repair, is_lock, is_repaired, settings};
 use super::writer::NEXT_ID;
 use crate::config::Config;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{
-    Batch, CatalogueKey, DiskLog, Durability, Log, Record, Salvage, SegmentEntry, Standing, sync_folder,
+    Batch, CatalogueKey, DiskLog, Durability, LOCK, Log, Record, Salvage, SegmentEntry, Standing, StoreLock,
+    absolute, sync_folder,
 };
 use crate::memory::Namespace;
 use crate::tier::cold::ColdFile;
-
-/// Where the new log is written.
-const REPAIRED: &str = "log.repaired";
 
 /// What damaged logs are renamed to, with a number behind.
 const DAMAGED: &str = "log.damaged";
@@ -99,15 +98,19 @@ impl Engine {
     /// dimension or a newer version; [`Error::Setting`] for a setting that cannot
     /// be; [`Error::Io`] or [`Error::NoSpace`]. The store is as it was then.
     pub fn repair(path: impl AsRef<Path>, config: Config) -> Result<Repair, Error> {
-        let path = path.as_ref();
         config.check()?;
-        finish_repair(path)?;
+        let path = &absolute(path.as_ref())?;
         let log = path.join(LOG);
+        if !is_lock(&path.join(LOCK)) && !DiskLog::is_at(&log) && !is_repaired(path) {
+            return Err(no_store(path));
+        }
+        let lock = Arc::new(StoreLock::acquire(path)?);
+        finish_repair(&lock)?;
         if !DiskLog::is_at(&log) {
             return Err(no_store(path));
         }
-        // Until the new log is in place nobody may open the old one.
-        let _lock = DiskLog::lock(&log)?;
+        // An engine whose lock file was deleted still holds this one.
+        let _log_lock = DiskLog::lock(&log)?;
         let salvage = Salvage::read(&log)?;
         let found = Found::sort(path, &config, &salvage)?;
         let mut repair = Repair {
@@ -120,9 +123,9 @@ impl Engine {
             set_aside: free_name(path),
         };
         let repaired = path.join(REPAIRED);
-        if let Err(error) = write(&repaired, &config, &found, &salvage, &mut repair) {
-            // On a full disk it would only take room.
-            let _ = std::fs::remove_dir_all(&repaired);
+        if let Err(error) = write(&lock, &config, &found, &salvage, &mut repair).and_then(|()| lock.check()) {
+            // On a full disk it would only take room. What is in another store stays.
+            let _ = lock.check().map(|()| std::fs::remove_dir_all(&repaired));
             return Err(error);
         }
         let renamed = sync_folder(path)
@@ -132,16 +135,6 @@ impl Engine {
         renamed.map_err(|error| Error::io(path, error))?;
         Ok(repair)
     }
-}
-
-/// Ends a repair that was interrupted between its two renames.
-pub(super) fn finish_repair(path: &Path) -> Result<(), Error> {
-    let (log, repaired) = (path.join(LOG), path.join(REPAIRED));
-    if log.exists() || !DiskLog::is_closed_at(&repaired) {
-        return Ok(());
-    }
-    let renamed = std::fs::rename(&repaired, &log).and_then(|()| sync_folder(path));
-    renamed.map_err(|error| Error::io(path, error))
 }
 
 fn no_store(path: &Path) -> Error {
@@ -292,17 +285,19 @@ impl Found {
 
 /// Writes the new log and closes it.
 fn write(
-    path: &Path,
+    lock: &Arc<StoreLock>,
     config: &Config,
     found: &Found,
     salvage: &Salvage,
     repair: &mut Repair,
 ) -> Result<(), Error> {
+    let path = &lock.folder().join(REPAIRED);
+    lock.check()?;
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(path, error)),
         _ => {}
     }
-    let log = DiskLog::open(path, config.log_cache_bytes)?;
+    let log = DiskLog::open_locked(lock.clone(), REPAIRED, config.log_cache_bytes)?;
     let mut batch = Batch::default();
     for (name, value) in &found.settings {
         if let Ok(value) = value.as_slice().try_into() {

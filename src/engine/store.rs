@@ -30,7 +30,8 @@ impl Engine {
     /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::MetadataTooLarge`],
     /// [`Error::Importance`], [`Error::Encode`] or [`Error::Hdv`] for what
     /// cannot be stored; [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] when
-    /// the disk refuses it. Nothing is stored then.
+    /// the disk refuses it; [`Error::Moved`] if the store's folder is not there any more.
+    /// Nothing is stored then.
     pub fn store(&self, memory: impl Into<NewMemory>) -> Result<MemoryId, Error> {
         self.store_with(memory, self.shared.config.durability)
     }
@@ -46,10 +47,10 @@ impl Engine {
     ) -> Result<MemoryId, Error> {
         #[cfg(feature = "inject")]
         let _slowed = crate::inject::slow("store");
-        let memory = memory.into();
-        let projection = self.shared.projection_of(std::slice::from_ref(&memory))?;
-        let prepared = self.shared.prepare(memory, Timestamp::now(), projection.as_ref())?;
-        let ids = self.shared.submit(Work::Store(vec![prepared]), durability)?;
+        let (shared, memory) = (self.shared()?, memory.into());
+        let projection = shared.projection_of(std::slice::from_ref(&memory))?;
+        let prepared = shared.prepare(memory, Timestamp::now(), projection.as_ref())?;
+        let ids = shared.submit(Work::Store(vec![prepared]), durability)?;
         Ok(ids.into_iter().next().unwrap_or_default())
     }
 
@@ -59,9 +60,9 @@ impl Engine {
     /// # Errors
     /// As [`Engine::store`], for the first that cannot be stored.
     pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<MemoryId>, Error> {
-        let now = Timestamp::now();
-        let projection = self.shared.projection_of(&memories)?;
-        let prepare = |memory| self.shared.prepare(memory, now, projection.as_ref());
+        let (shared, now) = (self.shared()?, Timestamp::now());
+        let projection = shared.projection_of(&memories)?;
+        let prepare = |memory| shared.prepare(memory, now, projection.as_ref());
         let prepared: Result<Vec<Prepared>, Error> = if memories.len() < PARALLEL {
             memories.into_iter().map(prepare).collect()
         } else {
@@ -69,7 +70,7 @@ impl Engine {
         };
         match prepared? {
             none if none.is_empty() => Ok(Vec::new()),
-            prepared => self.shared.submit(Work::Store(prepared), self.shared.config.durability),
+            prepared => shared.submit(Work::Store(prepared), shared.config.durability),
         }
     }
 }

@@ -86,7 +86,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::recall`].
     pub fn synthesize(&self, query: &Query) -> Result<Synthesis, Error> {
-        let shared = &self.shared;
+        let shared = self.shared()?;
         let space = shared.space(query.namespace_asked());
         let view = space.as_ref().map(|space| space.view.load_full());
         let probe = shared.probe(query, view.as_deref())?;

@@ -37,8 +37,8 @@ impl Engine {
     /// bit; this does it all before it returns.
     ///
     /// # Errors
-    /// [`Error::NoSpace`], [`Error::Io`], [`Error::Log`] or [`Error::Corrupt`];
-    /// what was not moved is where it was.
+    /// [`Error::NoSpace`], [`Error::Io`], [`Error::Log`], [`Error::Moved`] or
+    /// [`Error::Corrupt`]; what was not moved is where it was.
     pub fn consolidate(&self) -> Result<Consolidation, Error> {
         self.consolidate_at(Timestamp::now())
     }
@@ -49,7 +49,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::consolidate`].
     pub fn consolidate_at(&self, now: Timestamp) -> Result<Consolidation, Error> {
-        self.shared.upkeep(now, true)
+        self.shared()?.upkeep(now, true)
     }
 
     /// Removes the texts of forgotten memories from the disk, and the names of
@@ -72,13 +72,19 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] when access counts or
-    /// the log's last tables could not be written.
+    /// the log's last tables could not be written; [`Error::Moved`] if the store is not
+    /// there any more; [`Error::Forked`] in a forked process, which closes nothing.
     pub fn close(mut self) -> Result<(), Error> {
         self.shut()
     }
 
     fn shut(&mut self) -> Result<(), Error> {
         self.closed = true;
+        if let Err(error) = self.shared() {
+            // The threads and files are the parent's: nothing is waited for, closed or deleted.
+            std::mem::forget((self.background.take(), self.shared.clone()));
+            return Err(error);
+        }
         drop(self.background.take());
         let promoted = if self.shared.home.writable { self.shared.promote(Timestamp::now()) } else { Ok(0) };
         self.shared.log.close()?;
@@ -164,7 +170,9 @@ impl Shared {
             return Err(error);
         }
         // One that cannot be deleted now is deleted when the engine opens.
-        batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        if self.log.check().is_ok() {
+            batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        }
         self.publish(&mut writer, changed);
         Ok(Some(changed.is_some()))
     }

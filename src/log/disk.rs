@@ -15,7 +15,10 @@
 //! it opens them, and what it panics at becomes an error.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -23,11 +26,14 @@ use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy, Pinn
 use fjall::{CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::fault::contained;
-use super::files::{empty_journals, prepare, try_files, wait_until_closed};
+use super::files::{FJALL_LOCK, check_working_folder, empty_journals, prepare, try_files};
+use super::folder::LogFolder;
+use super::lock::{HeldLock, StoreLock};
 use super::mark::{self, Mark, sync_folder};
-use super::{Batch, Durability, Log, TABLES, Table, Visit, codec, setting_key};
+use super::{Batch, Durability, FOLDER, Log, TABLES, Table, Visit, codec, setting_key};
 use crate::error::Error;
-use crate::sync::{Mutex, RwLock, lock, read, write};
+use crate::identity::is_missing;
+use crate::sync::{Mutex, PoisonError, RwLock, lock, read, write};
 
 /// Bytes that wait in memory before they are written as a table.
 const MEMTABLE_BYTES: u64 = 4 << 20;
@@ -42,9 +48,14 @@ const BLOCK_BYTES: u32 = 4 << 10;
 /// The smallest limit that fjall takes; the journal is emptied at each close.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
+/// How long fjall may take to release its files after it was dropped.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
 /// The log of an engine that keeps its memories on disk.
 pub struct DiskLog {
-    path: PathBuf,
+    folder: LogFolder,
+    /// Tells the log from any other; its journals repeat it.
+    number: u64,
     cache_bytes: u64,
     /// Empty only while the log is closed for being tidied up.
     store: RwLock<Option<Store>>,
@@ -52,6 +63,8 @@ pub struct DiskLog {
     /// A batch that was refused, and is in doubt until the store was opened anew.
     refused: Mutex<Option<Refused>>,
     mended: Vec<PathBuf>,
+    /// Whether a store that was closed may still use its files.
+    lingers: AtomicBool,
 }
 
 /// A batch whose commit reported an error, and what takes it back. It may have
@@ -65,14 +78,15 @@ struct Refused {
 struct Store {
     database: Database,
     tables: [Keyspace; 3],
-    /// The number of the log, which its journals repeat.
-    number: u64,
     /// Whether the journal that is written to has the number.
     numbered: AtomicBool,
+    /// Another handle of the file that fjall keeps locked until it is closed.
+    lock: File,
 }
 
 impl DiskLog {
-    /// Opens the log in the folder `path`, or makes one there.
+    /// Opens the log of the store in the folder `store`, which exists, or makes one. The
+    /// log is in the folder `log` there, and the store is locked while the log is open.
     ///
     /// The checksums of all its files are checked. A journal whose end was torn,
     /// as a kill leaves it, is cut there; anything else that is not as it was
@@ -81,16 +95,24 @@ impl DiskLog {
     /// # Errors
     /// [`Error::Locked`] if it is open already, [`Error::Corrupt`] if its files
     /// are damaged, [`Error::NoSpace`] or [`Error::Io`].
-    pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, Error> {
+    pub fn open(store: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        Self::open_locked(Arc::new(StoreLock::acquire(store)?), FOLDER, cache_bytes)
+    }
+
+    /// Opens the log in the folder `name` of a store that the caller has locked.
+    pub(crate) fn open_locked(lock: Arc<StoreLock>, name: &str, cache_bytes: u64) -> Result<Self, Error> {
+        let folder = LogFolder::open(lock, name)?;
         let mut mended = Vec::new();
-        let store = Store::open(path, cache_bytes, &mut mended)?;
+        let (store, number) = Store::open(&folder, cache_bytes, None, &mut mended)?;
         Ok(Self {
-            path: path.into(),
+            folder,
+            number,
             cache_bytes,
             store: RwLock::new(Some(store)),
             unflushed: AtomicU64::new(0),
             refused: Mutex::new(None),
             mended,
+            lingers: AtomicBool::new(false),
         })
     }
 
@@ -105,7 +127,29 @@ impl DiskLog {
         action: &'static str,
         act: impl FnOnce(&Store) -> fjall::Result<T>,
     ) -> Result<T, Error> {
-        self.opened(action, |store| contained(&self.path, action, || act(store)))
+        self.opened(action, |store| contained(self.path(), action, || act(store)))
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Checks that the path still leads to this log, before more is done than to append to
+    /// its open journal.
+    fn check_log(&self) -> Result<(), Error> {
+        self.folder.check()?;
+        match Mark::try_read(self.folder.anchor()) {
+            Ok(Some(mark)) if mark.number == self.number => Ok(()),
+            Err(error) if !is_missing(&error) => Err(Error::io(&Mark::path(self.path()), error)),
+            _ => Err(self.folder.moved()),
+        }
+    }
+
+    /// As [`DiskLog::with`], for reading. A file of fjall's that is missing because the
+    /// store was moved is not damaged.
+    fn reading<T>(&self, act: impl FnOnce(&Store) -> Result<T, Error>) -> Result<T, Error> {
+        self.folder.check_read()?;
+        self.opened("read", act).map_err(|error| self.check_log().err().unwrap_or(error))
     }
 
     /// Calls `act` with the open store.
@@ -123,7 +167,7 @@ impl DiskLog {
         }
         match &*store {
             Some(store) => act(store),
-            None => Err(Error::Log { path: self.path.clone(), action, message: "it is closed".into() }),
+            None => Err(Error::Log { path: self.path().into(), action, message: "it is closed".into() }),
         }
     }
 
@@ -132,12 +176,27 @@ impl DiskLog {
     fn reopen(&self, needed: impl FnOnce(&Option<Store>) -> bool) -> Result<(), Error> {
         let mut slot = write(&self.store);
         if needed(&slot) {
-            *slot = None;
-            wait_until_closed(&self.path).map_err(|error| Error::io(&self.path, error))?;
-            *slot = Some(Store::open(&self.path, self.cache_bytes, &mut Vec::new())?);
+            self.check_log()?;
+            self.end(&mut slot)?;
+            *slot = Some(self.open_again()?);
             self.unflushed.store(0, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    fn open_again(&self) -> Result<Store, Error> {
+        self.check_log()?;
+        let (store, _) = Store::open(&self.folder, self.cache_bytes, Some(self.number), &mut Vec::new())?;
+        Ok(store)
+    }
+
+    /// Closes the store, if it is open, and returns once fjall has released its files; with
+    /// fjall's lock, which keeps other engines out.
+    fn end(&self, slot: &mut Option<Store>) -> Result<Option<HeldLock>, Error> {
+        let Some(store) = slot.take() else { return Ok(None) };
+        let ended = store.end();
+        self.lingers.store(ended.is_err(), Ordering::Relaxed);
+        ended.map(Some).map_err(|error| Error::io(self.path(), error))
     }
 
     /// Hands a batch to the store, once.
@@ -151,7 +210,7 @@ impl DiskLog {
                 }
             }
             if !store.numbered.load(Ordering::Relaxed) {
-                let mark = codec::encode_mark(store.number, store.database.seqno());
+                let mark = codec::encode_mark(self.number, store.database.seqno());
                 writes.insert(store.table(Table::Catalogue), setting_key(mark::SETTING), mark);
             }
             writes.commit()?;
@@ -164,6 +223,7 @@ impl DiskLog {
     /// what is in it then is the truth. Where it cannot be opened anew as yet, it
     /// stays as it is, for reading; the next commit settles what is in doubt.
     fn attempt(&self, batch: &Batch, mode: PersistMode) -> Result<(), Error> {
+        self.folder.check_store()?;
         self.settle()?;
         let Err(error) = self.write(batch, mode) else { return Ok(()) };
         let mut refused = lock(&self.refused);
@@ -199,7 +259,7 @@ impl DiskLog {
             let changes = changes.collect::<Result<_, Error>>()?;
             refused.undo = Some(Batch { changes, ..Batch::default() });
         }
-        try_files(&self.path)?;
+        self.try_files()?;
         self.reopen(|_| true)?;
         self.holds(&refused.batch)
     }
@@ -228,7 +288,7 @@ impl DiskLog {
             self.unflushed.store(0, Ordering::Relaxed);
             // The batch is in the journal whatever comes of this; a store that
             // cannot go on refuses the next batch.
-            let _ = self.with("commit", Store::rotate);
+            let _ = self.check_log().and_then(|()| self.with("commit", Store::rotate));
         }
     }
 
@@ -238,7 +298,7 @@ impl DiskLog {
         let tidied = self.tidy_once(action, reopen, compact);
         if let Err(Error::Log { .. }) = tidied {
             // As in a commit.
-            try_files(&self.path)?;
+            self.try_files()?;
             self.reopen(|_| true)?;
             return self.tidy_once(action, reopen, compact);
         }
@@ -249,7 +309,8 @@ impl DiskLog {
     fn tidy_once(&self, action: &'static str, reopen: bool, compact: bool) -> Result<(), Error> {
         let mut slot = write(&self.store);
         let Some(store) = &*slot else { return Ok(()) };
-        contained(&self.path, action, || {
+        self.check_log()?;
+        contained(self.path(), action, || {
             store.flush()?;
             if compact {
                 store.tables.iter().try_for_each(Keyspace::major_compact)?;
@@ -258,29 +319,60 @@ impl DiskLog {
         })?;
         self.unflushed.store(0, Ordering::Relaxed);
         if reopen {
-            try_files(&self.path)?;
+            self.try_files()?;
         }
-        let closed = Mark { number: store.number, closed: true };
-        *slot = None;
         // Should that fail, the journal is read again when the log opens.
-        let emptied = empty_journals(&self.path, closed).map_err(|error| Error::io(&self.path, error));
+        let emptied = self.end(&mut slot).and_then(|lock| {
+            self.check_log()?;
+            let emptied = empty_journals(self.folder.anchor(), Mark { number: self.number, closed: true });
+            drop(lock);
+            emptied.map_err(|error| Error::io(self.path(), error))
+        });
         if reopen {
-            *slot = Some(Store::open(&self.path, self.cache_bytes, &mut Vec::new())?);
+            *slot = Some(self.open_again()?);
         }
         emptied
+    }
+
+    /// Checks that files can be made, which opening the store takes.
+    fn try_files(&self) -> Result<(), Error> {
+        self.check_log()?;
+        try_files(self.folder.anchor()).map_err(|error| Error::io(self.path(), error))
+    }
+}
+
+impl Drop for DiskLog {
+    fn drop(&mut self) {
+        let store = self.store.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let another = Mark::read(self.folder.anchor()).is_some_and(|mark| mark.number != self.number);
+        if self.folder.is_forked() || another {
+            // In a forked process the threads that it waits for do not exist. Elsewhere it
+            // deletes tables that it has replaced, by their names.
+            std::mem::forget(store);
+            self.folder.leak();
+            return;
+        }
+        let ended = store.map(Store::end).transpose();
+        if ended.is_err() || *self.lingers.get_mut() {
+            // A descriptor of this number must not become another store's while fjall may
+            // still use it.
+            self.folder.leak();
+        }
     }
 }
 
 impl Log for DiskLog {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.with("read", |store| Ok(store.table(table).get(key)?.map(|value| value.to_vec())))
+        self.reading(|store| {
+            contained(self.path(), "read", || Ok(store.table(table).get(key)?.map(|value| value.to_vec())))
+        })
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        self.opened("read", |store| {
+        self.reading(|store| {
             let mut entries = store.table(table).prefix(prefix);
             let mut next =
-                || contained(&self.path, "read", || entries.next().map(Guard::into_inner).transpose());
+                || contained(self.path(), "read", || entries.next().map(Guard::into_inner).transpose());
             while let Some((key, value)) = next()? {
                 visit(&key, &value)?;
             }
@@ -307,6 +399,10 @@ impl Log for DiskLog {
         Ok(())
     }
 
+    fn check(&self) -> Result<(), Error> {
+        self.check_log()
+    }
+
     fn compact(&self) -> Result<(), Error> {
         self.tidy("compact", true, true)
     }
@@ -317,10 +413,19 @@ impl Log for DiskLog {
 }
 
 impl Store {
-    fn open(path: &Path, cache_bytes: u64, mended: &mut Vec<PathBuf>) -> Result<Self, Error> {
-        let found = prepare(path, mended)?;
+    /// Opens the store, and returns the log's number. If the log was open before, `number`
+    /// is what it was then.
+    fn open(
+        folder: &LogFolder,
+        cache_bytes: u64,
+        number: Option<u64>,
+        mended: &mut Vec<PathBuf>,
+    ) -> Result<(Self, u64), Error> {
+        let found = prepare(folder, number, mended)?;
+        let (path, anchor) = (folder.path(), folder.anchor());
+        check_working_folder().map_err(|error| Error::io(path, error))?;
         let (database, tables) = contained(path, "open", || {
-            let database = Database::builder(path)
+            let database = Database::builder(anchor)
                 .cache_size(cache_bytes)
                 // One is enough behind our own rotation, and stays out of the
                 // way of the engine's threads.
@@ -335,16 +440,28 @@ impl Store {
         })?;
         if found.mark.is_none() {
             // fjall does not see to it that the folders it makes keep their names.
-            [&path.join("keyspaces"), path, path.parent().unwrap_or(path)]
+            [&anchor.join("keyspaces"), anchor, path.parent().unwrap_or(path)]
                 .into_iter()
                 .try_for_each(sync_folder)
                 .map_err(|error| Error::io(path, error))?;
         }
         let mark = found.number.map_or_else(Mark::new, |number| Mark { number, closed: false });
         if found.mark.is_none_or(|found| found.closed) {
-            mark.write(path).map_err(|error| Error::io(&Mark::path(path), error))?;
+            mark.write(anchor).map_err(|error| Error::io(&Mark::path(path), error))?;
         }
-        Ok(Self { database, tables, number: mark.number, numbered: AtomicBool::new(false) })
+        let lock = File::options().write(true).open(anchor.join(FJALL_LOCK));
+        let lock = lock.map_err(|error| Error::io(&path.join(FJALL_LOCK), error))?;
+        Ok((Self { database, tables, numbered: AtomicBool::new(false), lock }, mark.number))
+    }
+
+    /// Closes the store; returns fjall's lock once fjall has released it, which it does
+    /// last, a moment after it was dropped.
+    fn end(self) -> io::Result<HeldLock> {
+        let Self { database, tables, lock, .. } = self;
+        drop(database);
+        drop(tables);
+        let lock = HeldLock::wait(lock, CLOSED_WITHIN)?;
+        lock.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, "the log is still in use"))
     }
 
     fn table(&self, table: Table) -> &Keyspace {

@@ -3,17 +3,20 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::folder::LogFolder;
 use super::inspect::{Inspection, inspect};
+use super::lock::HeldLock;
 use super::mark::Mark;
 use super::{DiskLog, journal};
 use crate::error::Error;
 
-/// How long an engine that has just been dropped may take to let go of the log.
-const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+/// The file that fjall keeps locked. It guards the log alone; the store has a lock of its
+/// own, which is held while fjall is closed as well.
+pub(super) const FJALL_LOCK: &str = "lock";
 
-/// A log that is still locked after this time is another engine's.
+/// fjall's lock is held for longer than this only if the store's lock was deleted.
 const LOCKED_FOR: Duration = Duration::from_millis(300);
 
 impl DiskLog {
@@ -35,7 +38,7 @@ impl DiskLog {
     /// first file that is made; should it be gone, others are left.
     pub(crate) fn is_at(path: &Path) -> bool {
         let journals = || journal::paths(path).is_ok_and(|journals| !journals.is_empty());
-        path.join("lock").is_file()
+        path.join(FJALL_LOCK).is_file()
             || path.join("version").is_file()
             || path.join("keyspaces").is_dir()
             || journals()
@@ -46,32 +49,38 @@ impl DiskLog {
         Mark::read(path).is_some_and(|mark| mark.closed)
     }
 
-    /// Keeps engines away from the log at `path` while the file lives.
+    /// Takes fjall's lock of the log at `path`.
     ///
     /// # Errors
-    /// [`Error::Locked`] if it is open, [`Error::Io`].
-    pub(crate) fn lock(path: &Path) -> Result<File, Error> {
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
-        let lock = lock.map_err(|error| Error::io(path, error))?;
-        match wait_for(&lock, LOCKED_FOR) {
-            Ok(true) => Ok(lock),
-            Ok(false) => Err(Error::Locked { path: path.into() }),
-            Err(error) => Err(Error::io(path, error)),
-        }
+    /// [`Error::Locked`] if the log is open, [`Error::Io`].
+    pub(crate) fn lock(path: &Path) -> Result<HeldLock, Error> {
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(FJALL_LOCK));
+        let held = lock.and_then(|lock| HeldLock::wait(lock, LOCKED_FOR));
+        held.map_err(|error| Error::io(path, error))?.ok_or_else(|| Error::Locked { path: path.into() })
     }
 }
 
-/// Looks at the files of the log, and puts right what a crash may have left.
-pub(super) fn prepare(path: &Path, mended: &mut Vec<PathBuf>) -> Result<Inspection, Error> {
+/// Looks at the files of the log, and puts right what a crash may have left. `number` is
+/// the log's, if that is known.
+pub(super) fn prepare(
+    folder: &LogFolder,
+    number: Option<u64>,
+    mended: &mut Vec<PathBuf>,
+) -> Result<Inspection, Error> {
+    let path = folder.path();
     if !DiskLog::is_at(path) {
         return Ok(Inspection::default());
     }
-    let lock = path.join("lock");
+    let lock = path.join(FJALL_LOCK);
     if !lock.exists() {
         mended.push(lock);
     }
     let _lock = DiskLog::lock(path)?;
     let found = inspect(path)?;
+    if number.is_some_and(|number| found.number.is_some_and(|found| found != number)) {
+        return Err(folder.moved());
+    }
+    folder.check()?;
     if found.unfinished {
         clear(path).map_err(|error| Error::io(path, error))?;
     }
@@ -86,22 +95,31 @@ pub(super) fn prepare(path: &Path, mended: &mut Vec<PathBuf>) -> Result<Inspecti
     Ok(found)
 }
 
+/// Checks that the process has a working folder, without which fjall panics when it opens a
+/// store, wherever that is.
+pub(super) fn check_working_folder() -> io::Result<()> {
+    std::env::current_dir().map(drop).map_err(|error| {
+        let hint = "the working folder of this process; change to a folder that exists";
+        io::Error::new(error.kind(), format!("{error}: {hint}"))
+    })
+}
+
 /// Makes, writes and removes a file, as opening the store does: a store that was
 /// closed and could not be opened again could not be read either.
-pub(super) fn try_files(folder: &Path) -> Result<(), Error> {
+pub(super) fn try_files(folder: &Path) -> io::Result<()> {
+    check_working_folder()?;
     let path = folder.join("trial");
     let written = File::create(&path).and_then(|mut file| {
         file.write_all(&[0; 4096])?;
         file.sync_all()
     });
     let removed = fs::remove_file(&path);
-    written.and(removed).map_err(|error| Error::io(&path, error))
+    written.and(removed)
 }
 
 /// Empties the journals of a closed store, all of whose memtables are tables,
-/// and marks it as closed.
+/// and marks it as closed. The caller has its locks.
 pub(super) fn empty_journals(path: &Path, mark: Mark) -> io::Result<()> {
-    let _lock = wait_until_closed(path)?;
     for journal in journal::paths(path)? {
         let journal = OpenOptions::new().write(true).open(journal)?;
         journal.set_len(0)?;
@@ -121,28 +139,5 @@ fn clear(path: &Path) -> io::Result<()> {
             fs::remove_file(entry)?;
         }
     }
-    fs::remove_file(path.join("lock"))
-}
-
-/// The store lets go of its lock when its last thread has ended, a moment after
-/// it was dropped. Returns the lock.
-pub(super) fn wait_until_closed(path: &Path) -> io::Result<File> {
-    let lock = OpenOptions::new().write(true).open(path.join("lock"))?;
-    if wait_for(&lock, CLOSED_WITHIN)? {
-        return Ok(lock);
-    }
-    Err(io::Error::new(io::ErrorKind::WouldBlock, "the log is still in use"))
-}
-
-/// Whether the lock could be had in this time.
-fn wait_for(lock: &File, time: Duration) -> io::Result<bool> {
-    let start = Instant::now();
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(true),
-            Err(fs::TryLockError::WouldBlock) if start.elapsed() >= time => return Ok(false),
-            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-        }
-    }
+    fs::remove_file(path.join(FJALL_LOCK))
 }

@@ -55,7 +55,15 @@ impl Mark {
     /// The mark in `folder`; `None` if there is none that can be read. Logs of
     /// before the marks have none, and lose nothing by it but the two checks.
     pub(super) fn read(folder: &Path) -> Option<Self> {
-        let bytes = std::fs::read(Self::path(folder)).ok()?;
+        Self::try_read(folder).ok().flatten()
+    }
+
+    /// As [`Mark::read`], if the file can be read at all.
+    pub(super) fn try_read(folder: &Path) -> io::Result<Option<Self>> {
+        std::fs::read(Self::path(folder)).map(|bytes| Self::decode(&bytes))
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
         let (hashed, checksum) = bytes.split_at_checked(HASHED)?;
         (xxh3_64(hashed).to_le_bytes() == checksum).then_some(())?;
         let (magic, rest) = hashed.split_at_checked(MAGIC.len())?;

@@ -304,7 +304,7 @@ impl Log for ObjectLog {
 
     fn check(&self) -> Result<(), Error> {
         let mut head = lock(&self.head);
-        if head.fenced { Err(self.fence(&mut head)) } else { Ok(()) }
+        if head.fenced { Err(self.fence(&mut head)) } else { self.local.check() }
     }
 
     fn compact(&self) -> Result<(), Error> {

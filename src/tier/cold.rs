@@ -44,6 +44,8 @@ const FETCHED_AT_ONCE: usize = 8;
 pub struct ColdTier {
     folder: PathBuf,
     depot: Option<Arc<dyn Depot>>,
+    /// Says whether the folder is still the store's.
+    log: Arc<dyn Log>,
     /// What the log says of each segment.
     entries: HashMap<u64, SegmentEntry>,
     encoder: Arc<Encoder>,
@@ -105,6 +107,7 @@ impl ColdTier {
         let mut tier = Self {
             folder: folder.to_path_buf(),
             depot,
+            log: log.clone(),
             entries: segments.iter().copied().collect(),
             encoder,
             shards: HashMap::new(),
@@ -258,12 +261,12 @@ impl Tier for ColdTier {
 
     fn stage(&mut self, namespace: NamespaceId, memories: Vec<Admission>) -> Upkeep {
         let (folder, number) = (self.folder.clone(), self.take_number());
-        let depot = self.depot.clone();
+        let (depot, log) = (self.depot.clone(), self.log.clone());
         Box::new(move || {
             let rows: Vec<Row> = memories.iter().map(|memory| memory.row.clone()).collect();
             let contents = memories.iter().map(|memory| (&*memory.record, &*memory.vector));
             let segment = Archive::segment(number, &rows, contents)?;
-            let written = Some(write(&folder, depot.as_deref(), namespace, &segment)?);
+            let written = Some(write(&folder, depot.as_deref(), &*log, namespace, &segment)?);
             Ok(Box::new(Written { namespace, number, written, plan: Vec::new() }) as Done)
         })
     }
@@ -311,10 +314,10 @@ impl Tier for ColdTier {
             return self.discard(left);
         };
         let (folder, number) = (self.folder.clone(), self.take_number());
-        let depot = self.depot.clone();
+        let (depot, log) = (self.depot.clone(), self.log.clone());
         Some(Box::new(move || {
             let merged = archive::merge(number, &plan)?;
-            let write = |segment| write(&folder, depot.as_deref(), namespace, &segment);
+            let write = |segment| write(&folder, depot.as_deref(), &*log, namespace, &segment);
             let written = merged.map(write).transpose()?;
             Ok(Box::new(Written { namespace, number, written, plan }) as Done)
         }))
@@ -370,7 +373,7 @@ impl Tier for ColdTier {
             self.len -= current.map_or(0, |shard| shard.len());
             // On a full disk every attempt would leave another file. One that
             // cannot be deleted now is deleted when the engine opens.
-            let _ = std::fs::remove_file(format::path(&self.folder, number));
+            let _ = self.log.check().map(|()| std::fs::remove_file(format::path(&self.folder, number)));
             self.given_up.push(number);
         }
     }
@@ -380,17 +383,21 @@ impl Tier for ColdTier {
 fn write(
     folder: &Path,
     depot: Option<&dyn Depot>,
+    log: &dyn Log,
     namespace: NamespaceId,
     segment: &Segment<Archive>,
 ) -> Result<(Segment<Archive>, SegmentEntry), Error> {
+    log.check()?;
     let (segment, entry) = format::write(folder, namespace, segment)?;
     if let Some(depot) = depot {
         let number = segment.rows.number();
         let path = format::path(folder, number);
         let content = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+        // What was read is this store's.
+        log.check()?;
         if let Err(error) = depot.keep(&format::depot_name(number, &entry), content) {
             // As when it could not be written here.
-            let _ = std::fs::remove_file(&path);
+            let _ = log.check().map(|()| std::fs::remove_file(&path));
             return Err(error);
         }
     }

@@ -12,7 +12,7 @@ use mnemocore::{Config, Engine, Error, Parts};
 
 /// Opens the store in `folder`, with WARM in the database that `connection` names.
 pub(crate) fn open(folder: &Path, config: &Config, connection: &str) -> Result<Engine, Error> {
-    let log: Arc<dyn Log> = Arc::new(DiskLog::open(&folder.join("log"), config.log_cache_bytes)?);
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder, config.log_cache_bytes)?);
     let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
     let mut batch = Batch::default();
     let database = Database::parse(connection)?;

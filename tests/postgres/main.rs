@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod moved;
 #[path = "../common/proxy.rs"]
 mod proxy;
 mod same;

@@ -2,6 +2,7 @@
 //! takes the log over.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::fold::{Folds, Listed};
@@ -10,7 +11,7 @@ use super::{Head, LOG, Made, NEXT, ObjectLog};
 use crate::bucket::{Bucket, Created};
 use crate::error::Error;
 use crate::log::mark::random_number;
-use crate::log::{DiskLog, Log};
+use crate::log::{DiskLog, FOLDER, Log, StoreLock};
 use crate::sync::{Mutex, RwLock, lock};
 
 /// How often objects that went while they were being read are looked for anew:
@@ -22,7 +23,7 @@ const TWICE: &str = "it has taken two of one name; a store needs conditional wri
 
 impl ObjectLog {
     /// Opens the log in `bucket` for writing, or makes one there, with its local
-    /// copy in the folder `copy`. Another engine that has it open cannot commit
+    /// copy in the folder `copy`, which exists. Another engine that has it open cannot commit
     /// any more.
     ///
     /// # Errors
@@ -31,18 +32,18 @@ impl ObjectLog {
     /// if objects are missing or damaged; [`Error::Behind`] if the copy has more;
     /// [`Error::Locked`] if the copy is in use.
     pub fn open(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        Self::open_if(bucket, copy, cache_bytes, &|_| Ok(()))
+        Self::open_if(bucket.afresh(), Arc::new(StoreLock::acquire(copy)?), cache_bytes, &|_| Ok(()))
     }
 
     /// As [`ObjectLog::open`], if `fits` has nothing against what is there: it is asked
-    /// before anybody is replaced.
+    /// before anybody is replaced. The caller has locked the copy.
     pub(crate) fn open_if(
         bucket: Bucket,
-        copy: &Path,
+        copy: Arc<StoreLock>,
         cache_bytes: u64,
         fits: &dyn Fn(&dyn Log) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        let mut log = Self::follow(bucket, copy, cache_bytes)?;
+        let mut log = Self::follow(bucket, &copy, cache_bytes)?;
         fits(&log)?;
         let mut readings = 1;
         while !log.take_over()? {
@@ -50,7 +51,7 @@ impl ObjectLog {
             if readings > READINGS {
                 return Err(log.busy());
             }
-            log = log.follow_again(copy, cache_bytes)?;
+            log = log.follow_again(&copy, cache_bytes)?;
         }
         if !log.folds.are_complete() {
             // Objects are missing, all of which the copy has.
@@ -65,7 +66,16 @@ impl ObjectLog {
     /// # Errors
     /// As [`ObjectLog::open`].
     pub fn snapshot(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        let log = Self::follow(bucket, copy, cache_bytes)?;
+        Self::snapshot_locked(bucket.afresh(), Arc::new(StoreLock::acquire(copy)?), cache_bytes)
+    }
+
+    /// As [`ObjectLog::snapshot`], with a copy that the caller has locked.
+    pub(crate) fn snapshot_locked(
+        bucket: Bucket,
+        copy: Arc<StoreLock>,
+        cache_bytes: u64,
+    ) -> Result<Self, Error> {
+        let log = Self::follow(bucket, &copy, cache_bytes)?;
         match lock(&log.head).next {
             0 => Err(Error::Foreign { path: log.bucket.name().into(), found: "no store".into() }),
             _ => Ok(()),
@@ -74,16 +84,16 @@ impl ObjectLog {
     }
 
     /// The copy in `copy`, brought up to date.
-    fn follow(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
+    fn follow(bucket: Bucket, copy: &Arc<StoreLock>, cache_bytes: u64) -> Result<Self, Error> {
         let local = open_copy(copy, cache_bytes)?;
         let folds = Folds::of(bucket.clone())?;
         let (head, overlay) = (Mutex::default(), RwLock::default());
         Self { bucket, local, writer: None, head, folds, overlay }.follow_again(copy, cache_bytes)
     }
 
-    fn follow_again(mut self, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
+    fn follow_again(mut self, copy: &Arc<StoreLock>, cache_bytes: u64) -> Result<Self, Error> {
         for _ in 0..READINGS {
-            match self.catch_up(copy)? {
+            match self.catch_up(copy.folder())? {
                 CaughtUp::Yes => return Ok(self),
                 CaughtUp::ObjectsWent => {}
                 CaughtUp::CopyIsUseless => {
@@ -231,16 +241,19 @@ enum CaughtUp {
 
 /// Opens a local copy; one that is damaged is made anew, for all of it is in the
 /// bucket.
-pub(super) fn open_copy(folder: &Path, cache_bytes: u64) -> Result<DiskLog, Error> {
-    match DiskLog::open(folder, cache_bytes) {
+pub(super) fn open_copy(copy: &Arc<StoreLock>, cache_bytes: u64) -> Result<DiskLog, Error> {
+    let open = || DiskLog::open_locked(copy.clone(), FOLDER, cache_bytes);
+    match open() {
         Err(Error::Corrupt { .. }) => {
-            remove_copy(folder)?;
-            DiskLog::open(folder, cache_bytes)
+            remove_copy(copy)?;
+            open()
         }
         opened => opened,
     }
 }
 
-fn remove_copy(folder: &Path) -> Result<(), Error> {
-    std::fs::remove_dir_all(folder).map_err(|error| Error::io(folder, error))
+fn remove_copy(copy: &StoreLock) -> Result<(), Error> {
+    copy.check()?;
+    let log = copy.folder().join(FOLDER);
+    std::fs::remove_dir_all(&log).map_err(|error| Error::io(&log, error))
 }

@@ -6,17 +6,18 @@ use tempfile::TempDir;
 use super::open::open_copy;
 use super::*;
 use crate::key::MemoryId;
+use crate::log::StoreLock;
 use crate::remote::Limits;
 
 fn open(objects: &Arc<InMemory>) -> (ObjectLog, TempDir) {
     let bucket = Bucket::of(objects.clone(), "agents/anna", "memory://", Limits::default()).unwrap();
     let disk = tempfile::tempdir().unwrap();
-    (ObjectLog::open(bucket, &disk.path().join("log"), 1 << 20).unwrap(), disk)
+    (ObjectLog::open(bucket, disk.path(), 1 << 20).unwrap(), disk)
 }
 
 fn snapshot(objects: &Arc<InMemory>, disk: &TempDir) -> ObjectLog {
     let bucket = Bucket::of(objects.clone(), "agents/anna", "memory://", Limits::default()).unwrap();
-    ObjectLog::snapshot(bucket, &disk.path().join("log"), 1 << 20).unwrap()
+    ObjectLog::snapshot(bucket, disk.path(), 1 << 20).unwrap()
 }
 
 fn value(log: &ObjectLog, id: u64) -> Option<Vec<u8>> {
@@ -94,7 +95,7 @@ fn what_was_removed_while_a_copy_was_half_made_is_not_in_it() {
     let (log, _here) = open(&objects);
     commit(&log, 1).unwrap();
     let there = tempfile::tempdir().unwrap();
-    let local = open_copy(&there.path().join("log"), 1 << 20).unwrap();
+    let local = open_copy(&Arc::new(StoreLock::acquire(there.path()).unwrap()), 1 << 20).unwrap();
     // The first part of a copy of what was there when memory 9 was, and no more.
     let mut part = Batch::default();
     part.put_setting(LOG, lock(&log.head).log);

@@ -1,0 +1,166 @@
+//! The lock of a store: one file in the store's folder, held by one engine.
+//!
+//! An engine takes the lock before it looks at the folder, and keeps it until the store
+//! is closed. A path does not identify a store: while a store is open, its folder can be
+//! renamed, deleted, or replaced by another store. So the engine compares the file at
+//! the lock's path with the file that it locked before it changes or reopens anything.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+#[cfg(feature = "object-store")]
+use std::time::SystemTime;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::identity::Identity;
+
+/// The name of the lock in a store's folder.
+pub(crate) const LOCK: &str = "lock";
+
+/// A lock that is still held after this time belongs to another engine.
+const LOCKED_FOR: Duration = Duration::from_millis(300);
+
+/// How often a lock's file may be replaced while it is being locked.
+const ATTEMPTS: usize = 100;
+
+/// The lock of one store.
+#[derive(Debug)]
+pub(crate) struct StoreLock {
+    folder: PathBuf,
+    path: PathBuf,
+    held: HeldLock,
+    identity: Identity,
+}
+
+impl StoreLock {
+    /// Locks the store in `folder`, which exists.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another engine keeps holding the lock, [`Error::Io`].
+    pub(crate) fn acquire(folder: &Path) -> Result<Self, Error> {
+        Self::within(folder, LOCKED_FOR)?.ok_or_else(|| Error::Locked { path: folder.into() })
+    }
+
+    /// Locks the store in `folder`, which exists; `None` if another engine holds the lock.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    #[cfg(feature = "object-store")]
+    pub(crate) fn try_acquire(folder: &Path) -> Result<Option<Self>, Error> {
+        Self::within(folder, Duration::ZERO)
+    }
+
+    fn within(folder: &Path, time: Duration) -> Result<Option<Self>, Error> {
+        let folder = absolute(folder)?;
+        let path = folder.join(LOCK);
+        let failed = |error| Error::io(&path, error);
+        for _ in 0..ATTEMPTS {
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+            let Some(held) = HeldLock::wait(file.map_err(failed)?, time).map_err(failed)? else {
+                return Ok(None);
+            };
+            let identity = Identity::of(&held.file.metadata().map_err(failed)?);
+            let lock = Self { folder: folder.clone(), path: path.clone(), held, identity };
+            match lock.check() {
+                // The file was replaced before it could be locked.
+                Err(Error::Moved { .. }) => {}
+                checked => return checked.map(|()| Some(lock)),
+            }
+        }
+        Err(Error::Moved { path: folder })
+    }
+
+    /// The absolute path of the store's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Checks that the path of the store still leads to the store that was locked, in the
+    /// process that locked it.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] or [`Error::Forked`] if not, [`Error::Io`] if that cannot be told.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_process(&self.folder, self.held.process)?;
+        self.check_identity(&self.path, self.identity)
+    }
+
+    /// Checks that `path`, which lies in the store, still leads to what `identity` is of.
+    pub(super) fn check_identity(&self, path: &Path, identity: Identity) -> Result<(), Error> {
+        match identity.is_at(path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Moved { path: self.folder.clone() }),
+            Err(error) => Err(Error::io(path, error)),
+        }
+    }
+
+    /// Whether this process was forked from the one that took the lock.
+    pub(super) fn is_forked(&self) -> bool {
+        self.held.is_forked()
+    }
+
+    /// Notes in the lock's file that the store is used now.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn touch(&self) -> Result<(), Error> {
+        self.held.file.set_modified(SystemTime::now()).map_err(|error| Error::io(&self.path, error))
+    }
+}
+
+/// Refuses to go on in a process that was forked from `process`: it has none of the
+/// engine's threads, and shares its locks and files.
+///
+/// # Errors
+/// [`Error::Forked`].
+pub(crate) fn check_process(store: &Path, process: u32) -> Result<(), Error> {
+    match std::process::id() {
+        same if same == process => Ok(()),
+        forked => Err(Error::Forked { path: store.into(), opened_by: process, used_by: forked }),
+    }
+}
+
+/// The path from the root, so that a later change of the working folder has no effect.
+///
+/// # Errors
+/// [`Error::Io`] if the path is empty or the working folder is gone.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|error| Error::io(path, error))
+}
+
+/// A locked file, unlocked when it is dropped.
+///
+/// A forked process shares the lock with its parent, so it neither keeps the lock from
+/// being released, nor releases it.
+#[derive(Debug)]
+pub(crate) struct HeldLock {
+    file: File,
+    process: u32,
+}
+
+impl HeldLock {
+    /// Locks the file, waiting for at most `time`; `None` if another holder keeps it.
+    pub(super) fn wait(file: File, time: Duration) -> io::Result<Option<Self>> {
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self { file, process: std::process::id() })),
+                Err(TryLockError::WouldBlock) if start.elapsed() >= time => return Ok(None),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        if !self.is_forked() {
+            // If that fails, closing the file unlocks it.
+            let _ = self.file.unlock();
+        }
+    }
+}
