@@ -4,7 +4,7 @@
 mod answer;
 
 use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs;
 use std::future::Future;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use self::answer::{is_refusal, without_secrets};
 use crate::error::Error;
-use crate::identity::{Identity, is_missing};
+use crate::identity::{OpenFolder, is_missing};
 use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
 
 /// Objects that are read or deleted at the same time.
@@ -60,7 +60,7 @@ pub struct Bucket {
 struct Disk {
     path: PathBuf,
     /// Empty until the folder exists.
-    opened: Arc<OnceLock<(File, Identity)>>,
+    opened: Arc<OnceLock<OpenFolder>>,
 }
 
 impl Disk {
@@ -68,28 +68,30 @@ impl Disk {
         Self { path, opened: Arc::default() }
     }
 
+    /// Makes the folder if it never was there.
+    fn make(&self) -> Result<(), Error> {
+        match self.opened.get() {
+            Some(_) => Ok(()),
+            None => fs::create_dir_all(&self.path).map_err(|error| Error::io(&self.path, error)),
+        }
+    }
+
     /// Checks that the path leads to the folder that it led to at first.
     fn check(&self) -> Result<(), Error> {
         let failed = |error| Error::io(&self.path, error);
-        // Windows opens no folders as files.
-        if !cfg!(unix) {
-            return Ok(());
-        }
         if self.opened.get().is_none() {
-            match File::open(&self.path) {
+            match OpenFolder::open(&self.path) {
                 Err(error) if is_missing(&error) => return Ok(()),
-                file => {
-                    let file = file.map_err(failed)?;
-                    let identity = Identity::of(&file.metadata().map_err(failed)?);
-                    self.opened.get_or_init(|| (file, identity));
-                }
+                opened => drop(self.opened.set(opened.map_err(failed)?)),
             }
         }
-        match self.opened.get().map(|(_, identity)| identity.is_at(&self.path)) {
-            Some(Ok(false)) => Err(Error::Moved { path: self.path.clone() }),
-            Some(Err(error)) => Err(failed(error)),
-            _ => Ok(()),
-        }
+        let there = self.opened.get().map_or(Ok(true), |opened| opened.is_at(&self.path));
+        if there.map_err(failed)? { Ok(()) } else { Err(Error::Moved { path: self.path.clone() }) }
+    }
+
+    /// The path that leads to it whatever happens.
+    fn anchor(&self) -> Option<&str> {
+        self.opened.get().filter(|opened| opened.is_anchored())?.anchor().to_str()
     }
 }
 
@@ -237,10 +239,12 @@ impl Bucket {
     }
 
     fn write(&self, name: &str, content: Vec<u8>, mode: PutMode) -> Result<object_store::Result<()>, Error> {
+        self.disk.as_ref().map_or(Ok(()), Disk::make)?;
         self.check_disk()?;
         let (bucket, path) = (self.clone(), self.path(name));
         let payload = PutPayload::from(content);
         let limits = self.limits.carrying(payload.content_length() as u64);
+        // Once more afterwards: what was written elsewhere was not stored.
         self.finish(wait(async move {
             let call = || {
                 bucket.counter.request(payload.content_length());
@@ -248,7 +252,8 @@ impl Bucket {
                 bucket.store.put_opts(&path, payload.clone(), options)
             };
             attempt(limits, &bucket.name, WRITE, passes, call).await.map(drop)
-        })?)
+        })?)?
+        .map_or_else(|error| Ok(Err(error)), |()| self.check_disk().map(Ok))
     }
 
     /// The content of an object; `None` if there is none of that name.
@@ -272,6 +277,7 @@ impl Bucket {
         names: Vec<String>,
         range: Option<GetRange>,
     ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.check_disk()?;
         let bucket = self.clone();
         let read = wait(async move {
             let read = |name: &str| bucket.clone().read_one(bucket.path(name), range.clone());
@@ -311,7 +317,9 @@ impl Bucket {
 
     /// What is in a folder of the bucket, in the order of names.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<Object>, Error> {
+        self.check_disk()?;
         let (bucket, path) = (self.clone(), self.path(folder));
+        let prefix = path.clone();
         let listed = self.finish(wait(async move {
             let call = || {
                 bucket.counter.request(0);
@@ -319,7 +327,6 @@ impl Bucket {
             };
             attempt(bucket.limits, &bucket.name, LIST, passes, call).await
         })?)?;
-        let prefix = self.path(folder);
         let now = std::time::SystemTime::now();
         let object = |meta: object_store::ObjectMeta| {
             let mut parts = meta.location.prefix_match(&prefix)?;
@@ -362,7 +369,7 @@ impl Bucket {
     pub(crate) fn delete_unfinished(&self, folder: &str, age: Duration) -> Result<(), Error> {
         let Some(disk) = &self.disk else { return Ok(()) };
         disk.check()?;
-        let folder = disk.path.join(folder);
+        let folder = disk.anchor().map_or(disk.path.as_path(), AsRef::as_ref).join(folder);
         let failed = |error| Error::io(&folder, error);
         // `object_store` writes `name#1` before it is `name`.
         let is_unfinished = |name: &str| {
@@ -387,7 +394,19 @@ impl Bucket {
     }
 
     fn path(&self, name: &str) -> Path {
-        name.split('/').fold(self.folder.clone(), |path, part| path.join(part))
+        let anchor = self.disk.as_ref().and_then(Disk::anchor);
+        let anchor = anchor.and_then(|anchor| Path::parse(anchor.trim_start_matches('/')).ok());
+        let folder = anchor.unwrap_or_else(|| self.folder.clone());
+        name.split('/').fold(folder, |path, part| path.join(part))
+    }
+
+    /// What the storage says, without secrets, and with the folder's own path.
+    fn said(&self, message: &str) -> String {
+        let said = without_secrets(message);
+        match self.disk.as_ref().and_then(|disk| Some((disk.anchor()?, disk.path.to_str()?))) {
+            Some((anchor, path)) => said.replace(anchor, path),
+            None => said,
+        }
     }
 
     /// Sets apart what was refused from what could not be reached.
@@ -399,14 +418,14 @@ impl Bucket {
             Ok(value) => Ok(Ok(value)),
             Err(Failure::Refused(error)) => Ok(Err(error)),
             Err(Failure::Unreachable(Error::Unreachable { what, action, attempts, message })) => {
-                Err(Error::Unreachable { what, action, attempts, message: without_secrets(&message) })
+                Err(Error::Unreachable { what, action, attempts, message: self.said(&message) })
             }
             Err(Failure::Unreachable(error)) => Err(error),
         }
     }
 
     fn refused(&self, action: &'static str, error: &object_store::Error) -> Error {
-        Error::Refused { what: self.name.clone(), action, message: without_secrets(&error.to_string()) }
+        Error::Refused { what: self.name.clone(), action, message: self.said(&error.to_string()) }
     }
 }
 

@@ -180,7 +180,8 @@ impl Engine {
         Ok(tier.map(|tier| to_memory(id, record, &space.name, tier)))
     }
 
-    /// How many memories are where, and what they take.
+    /// How many memories are where, and what they take. Not in a forked process, where it
+    /// may wait forever.
     pub fn stats(&self) -> Stats {
         let spaces: Vec<Arc<Space>> = self.shared.spaces().by_id.values().cloned().collect();
         let mut stats = Stats { memories: [0; 3], bytes: [TierBytes::default(); 3], namespaces: Vec::new() };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::encoder::EncodeError;
 use crate::hdv::HdvError;
+use crate::identity::shown;
 
 /// An error of the engine. None of them loses a memory that was acknowledged.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +90,11 @@ pub enum Error {
         /// The store, as it was opened.
         path: PathBuf,
     },
-    /// The process was forked from the one that opened the store. An engine works in the
-    /// process that opened it only: a fork shares its files and has none of its threads.
+    /// The process was forked from the one that opened the store, or any other. An engine
+    /// works in the process that opened it only: a fork shares its files and has none of its
+    /// threads.
     #[error(
-        "{path}: opened by process {opened_by} and used by process {used_by}, which was forked from it; use the engine in {opened_by}, or open another store in {used_by}"
+        "{path}: opened by process {opened_by} and used by process {used_by}, which was forked from it; use the engine in {opened_by} only, and start other processes without forking from it"
     )]
     Forked {
         /// The store.
@@ -229,7 +231,7 @@ impl Error {
 
     /// An operating system's error at `path`.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        let path = path.to_path_buf();
+        let path = shown(path);
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace { path },
             _ => Error::Io { path, source },

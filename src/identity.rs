@@ -1,8 +1,8 @@
-//! What tells a file or a folder from all others, whatever path leads to it.
+//! Files and folders by what they are, and not by the path that leads to them.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The identity of a file or a folder. No other one has it while this one is open.
 ///
@@ -46,9 +46,111 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Where Linux shows the files that a thread has open.
+const DESCRIPTORS: &str = "/proc/thread-self/fd";
+
+/// A folder that is kept open.
+///
+/// On Linux, [`OpenFolder::anchor`] is a path that leads to it whatever its own path leads
+/// to by now. Elsewhere, and where `/proc` is not mounted, that is its own path.
+#[derive(Debug)]
+pub(crate) struct OpenFolder {
+    path: PathBuf,
+    identity: Identity,
+    /// So that no other folder takes its identity or its descriptor.
+    handle: Option<File>,
+    anchor: Option<PathBuf>,
+}
+
+impl OpenFolder {
+    /// Opens the folder at `path`, which is absolute.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        // Only Unix opens folders as files.
+        let handle = if cfg!(unix) { Some(File::open(path)?) } else { None };
+        let opened = handle.as_ref().map_or_else(|| std::fs::metadata(path), File::metadata)?;
+        let identity = Identity::of(&opened);
+        let leads = |anchor: &PathBuf| identity.is_at(anchor).is_ok_and(|leads| leads);
+        let anchor = handle.as_ref().and_then(anchor).filter(leads);
+        Ok(Self { path: path.into(), identity, handle, anchor })
+    }
+
+    /// The path by which it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether [`OpenFolder::anchor`] leads to it whatever happens.
+    pub(crate) fn is_anchored(&self) -> bool {
+        self.anchor.is_some()
+    }
+
+    /// The path by which its files are best reached.
+    pub(crate) fn anchor(&self) -> &Path {
+        self.anchor.as_deref().unwrap_or(&self.path)
+    }
+
+    /// Whether `path` leads to it.
+    ///
+    /// # Errors
+    /// As [`Identity::is_at`].
+    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.identity.is_at(path)
+    }
+
+    /// Keeps its descriptor for as long as the process lives, for who may still use it.
+    pub(crate) fn leak(&mut self) {
+        std::mem::forget(self.handle.take());
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn anchor(folder: &File) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    Some(Path::new(DESCRIPTORS).join(folder.as_raw_fd().to_string()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn anchor(_: &File) -> Option<PathBuf> {
+    None
+}
+
+/// The path as people know it: what an anchor in it leads to stands in its place.
+pub(crate) fn shown(path: &Path) -> PathBuf {
+    let Ok(within) = path.strip_prefix(DESCRIPTORS) else { return path.into() };
+    let mut parts = within.components();
+    let anchor = parts.next().map(|descriptor| Path::new(DESCRIPTORS).join(descriptor));
+    let folder = anchor.and_then(|anchor| std::fs::read_link(anchor).ok());
+    folder.map_or_else(
+        || path.into(),
+        |folder| if parts.as_path().as_os_str().is_empty() { folder } else { folder.join(parts) },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_anchor_leads_to_its_folder_under_any_name_and_is_shown_by_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&first).unwrap();
+        let open = OpenFolder::open(&first).unwrap();
+        assert!(open.is_anchored() && open.is_at(&first).unwrap());
+        std::fs::write(open.anchor().join("file"), "1").unwrap();
+        assert_eq!(shown(&open.anchor().join("file")), first.join("file"));
+        std::fs::rename(&first, &second).unwrap();
+        std::fs::create_dir(&first).unwrap();
+        std::fs::write(open.anchor().join("file"), "2").unwrap();
+        assert_eq!(std::fs::read(second.join("file")).unwrap(), b"2");
+        assert!(!open.is_at(&first).unwrap() && std::fs::read_dir(&first).unwrap().next().is_none());
+        assert_eq!(shown(open.anchor()), second);
+        assert_eq!(shown(&first), first);
+    }
 
     #[cfg(unix)]
     #[test]

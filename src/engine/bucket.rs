@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::copy::LocalCopy;
-use super::home::Home;
+use super::home::{Home, check_threads};
 use super::open::check_settings;
 use crate::bucket::Bucket;
 use crate::config::Config;
@@ -75,9 +75,10 @@ impl Engine {
 
     fn over_copy(bucket: Bucket, config: Config, writable: bool) -> Result<Self, Error> {
         config.check()?;
+        check_threads(bucket.name().as_ref())?;
         let bucket = bucket.afresh();
         let copy = LocalCopy::hold(&config.cache_folder, bucket.clone())?;
-        let (folder, name) = (copy.folder().to_path_buf(), PathBuf::from(bucket.name()));
+        let name = PathBuf::from(bucket.name());
         let (lock, cache) = (copy.lock().clone(), config.log_cache_bytes);
         let log = if writable {
             // Before anybody is replaced.
@@ -85,12 +86,12 @@ impl Engine {
                 check_settings(&name, &config, log, &mut Batch::default())?;
                 copy.check_room(derived(log, &config)?, config.cache_bytes)
             };
-            ObjectLog::open_if(bucket, lock, cache, &fits)?
+            ObjectLog::open_if(bucket, lock.clone(), cache, &fits)?
         } else {
-            ObjectLog::snapshot_locked(bucket, lock, cache)?
+            ObjectLog::snapshot_locked(bucket, lock.clone(), cache)?
         };
         let most = config.cache_bytes;
-        let home = Home { folder, name, writable, _temporary: None, copy: Some(copy) };
+        let home = Home { name, writable, copy: Some(copy), ..Home::locked(lock) };
         let log = Arc::new(log);
         let engine = Self::start(home, config, log.clone())?;
         if let Some(copy) = &engine.shared.home.copy {

@@ -1,6 +1,7 @@
 //! Copies on the local disk of stores that are in buckets: a bounded cache, of
 //! which those that were used last stay.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -81,7 +82,9 @@ impl LocalCopy {
         let mut others = Vec::new();
         for entry in fs::read_dir(cache).map_err(failed)?.flatten() {
             let folder = entry.path();
-            if folder != own && folder.is_dir() {
+            // Nothing of anybody else's.
+            let is_copy = is_copy(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if folder != own && is_copy {
                 let used = fs::metadata(folder.join(LOCK)).and_then(|lock| lock.modified());
                 others.push((used.unwrap_or(SystemTime::UNIX_EPOCH), size(&folder).map_err(failed)?, folder));
             }
@@ -97,16 +100,27 @@ impl LocalCopy {
     }
 }
 
+/// Whether a folder in the cache has the name of a copy.
+fn is_copy(name: &OsStr) -> bool {
+    let parts = name.to_str().and_then(|name| name.split_once('-'));
+    parts.is_some_and(|(hash, number)| {
+        hash.len() == 16
+            && hash.bytes().all(|digit| digit.is_ascii_hexdigit())
+            && number.parse::<u64>().is_ok()
+    })
+}
+
 /// Removes all of a copy but its lock, which somebody may be waiting for; says
 /// whether it could, because nobody uses it.
 fn empty(folder: &Path) -> Result<bool, Error> {
-    let Some(_lock) = StoreLock::try_acquire(folder)? else { return Ok(false) };
+    let Some(lock) = StoreLock::try_acquire(folder)? else { return Ok(false) };
     let failed = |error| Error::io(folder, error);
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let removed = match path.file_name() {
-            Some(name) if name == LOCK => Ok(()),
-            _ if path.is_dir() => fs::remove_dir_all(&path),
+    for entry in fs::read_dir(lock.anchor()).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        let removed = match entry.file_type() {
+            _ if entry.file_name() == LOCK => Ok(()),
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
             _ => fs::remove_file(&path),
         };
         removed.map_err(failed)?;
@@ -160,6 +174,26 @@ mod tests {
     fn a_copy_that_goes_while_it_is_measured_counts_nothing() {
         let cache = tempfile::tempdir().unwrap();
         assert_eq!(size(&cache.path().join("gone")).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_else_is_in_the_cache_makes_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let [cache, outside] = ["cache", "outside"].map(|name| folder.path().join(name));
+        let kept =
+            [cache.join("photos/cat.jpg"), outside.join("file"), cache.join("0123456789abcdef-x/file")];
+        for path in &kept {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, [0; 1_000]).unwrap();
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&outside, cache.join("0123456789abcdef-0")).unwrap();
+        let own = hold(&cache, "s3://own");
+        own.make_room(500).unwrap();
+        for path in kept {
+            let around = fs::read_dir(path.parent().unwrap()).unwrap().count();
+            assert!(path.exists() && around == 1, "{}", path.display());
+        }
     }
 
     #[test]

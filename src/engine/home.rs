@@ -1,7 +1,7 @@
 //! Where an engine's files are, and what is in the folder.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tempfile::TempDir;
 
@@ -10,7 +10,8 @@ use super::copy::LocalCopy;
 use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::error::Error;
-use crate::log::{DiskLog, LOCK, StoreLock, absolute, sync_folder};
+use crate::identity::shown;
+use crate::log::{DiskLog, LOCK, StoreLock, absolute, check_process, sync_folder};
 use crate::tier::cold::Depot;
 
 /// Version of the store's layout as a whole.
@@ -26,15 +27,17 @@ pub(super) const REPAIRED: &str = "log.repaired";
 
 /// Where an engine's files are.
 pub(super) struct Home {
-    /// The folder with its files.
+    /// The path by which its files are reached.
     pub folder: PathBuf,
     /// What an error calls it: the folder, or the URL of a bucket.
     pub name: PathBuf,
     /// Whether memories may be stored into it.
     pub writable: bool,
+    /// Keeps the folder for this engine, and open.
+    pub _lock: Option<Arc<StoreLock>>,
     /// Deleted with the engine; for memories that need not last.
     pub _temporary: Option<TempDir>,
-    /// Holds the folder for this engine, if it is a copy of what is in a bucket.
+    /// If the folder is a copy of what is in a bucket.
     #[cfg(feature = "object-store")]
     pub copy: Option<LocalCopy>,
 }
@@ -46,10 +49,17 @@ impl Home {
             name: path.clone(),
             folder: path,
             writable: true,
+            _lock: None,
             _temporary: None,
             #[cfg(feature = "object-store")]
             copy: None,
         }
+    }
+
+    /// A store that was locked.
+    pub(super) fn locked(lock: Arc<StoreLock>) -> Self {
+        let (folder, name) = (lock.anchor().into(), lock.folder().into());
+        Self { folder, name, _lock: Some(lock), ..Self::folder(PathBuf::new()) }
     }
 
     /// Where COLD keeps its files besides the folder.
@@ -84,6 +94,16 @@ pub(super) fn settings(config: &Config) -> [(&'static str, u64); 3] {
     ]
 }
 
+/// Refuses to open a store in a process that was forked from one that has opened any: the
+/// threads on which engines share work are the parent's.
+///
+/// # Errors
+/// [`Error::Forked`].
+pub(super) fn check_threads(store: &Path) -> Result<(), Error> {
+    static FIRST: OnceLock<u32> = OnceLock::new();
+    check_process(store, *FIRST.get_or_init(std::process::id))
+}
+
 /// Locks the store in the folder `path`, and makes the folder if there is none.
 ///
 /// # Errors
@@ -99,7 +119,7 @@ pub(super) fn lock_or_make(path: &Path) -> Result<Arc<StoreLock>, Error> {
     }
     let lock = StoreLock::acquire(path)?;
     finish_repair(&lock)?;
-    if look_at(path)? == Content::Nothing {
+    if look_at(lock.anchor())? == Content::Nothing {
         // A new folder survives a power loss once the one that it is in is synced.
         let made_in = path.parent().into_iter().chain(missing.into_iter().filter_map(Path::parent));
         for folder in made_in {
@@ -134,7 +154,7 @@ fn look_at(path: &Path) -> Result<Content, Error> {
     if names.iter().any(|name| name == LOG) && is_log()? || is_repaired(path) {
         return Ok(Content::Store);
     }
-    Err(Error::Foreign { path: path.into(), found: first.clone() })
+    Err(Error::Foreign { path: shown(path), found: first.clone() })
 }
 
 /// Whether a repair was interrupted between its two renames.
@@ -144,7 +164,7 @@ pub(super) fn is_repaired(path: &Path) -> bool {
 
 /// Ends such a repair.
 pub(super) fn finish_repair(lock: &StoreLock) -> Result<(), Error> {
-    let path = lock.folder();
+    let path = lock.anchor();
     if !is_repaired(path) {
         return Ok(());
     }

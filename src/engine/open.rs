@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::home::{COLD, Home, LOG, WARM, lock_or_make, settings};
+use super::home::{COLD, Home, LOG, WARM, check_threads, lock_or_make, settings};
 use super::upkeep::Background;
 use super::writer::{EMBEDDING, Entry, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
 use super::{Engine, Shared, Spaces};
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::config::Residence;
 use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
+use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, DiskLog, Durability, Log, Record, Standing, Table, VolatileLog};
 use crate::memory::Namespace;
@@ -76,7 +77,7 @@ impl Engine {
         }
         let lock = lock_or_make(path)?;
         let log = Arc::new(DiskLog::open_locked(lock.clone(), LOG, config.log_cache_bytes)?);
-        match Self::start(Home::folder(lock.folder().into()), config, log.clone()) {
+        match Self::start(Home::locked(lock), config, log.clone()) {
             Ok(mut engine) => {
                 engine.mended.extend_from_slice(log.mended());
                 Ok(engine)
@@ -127,6 +128,7 @@ impl Engine {
     pub fn from_parts(config: Config, parts: Parts) -> Result<Self, Error> {
         config.check()?;
         let (home, mut batch) = (Home::folder(PathBuf::new()), Batch::default());
+        check_threads(&home.name)?;
         check_settings(&home.name, &config, &*parts.log, &mut batch)?;
         Self::assemble(config, parts, home, Vec::new(), batch)
     }
@@ -138,6 +140,7 @@ impl Engine {
     }
 
     pub(super) fn start(home: Home, config: Config, log: Arc<dyn Log>) -> Result<Self, Error> {
+        check_threads(&home.name)?;
         let mut batch = Batch::default();
         let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
         // Before anything is made: a refused engine leaves the folder as it was.
@@ -149,7 +152,7 @@ impl Engine {
         let hot = HotTier::new(encoder.clone());
         let parts = Parts { encoder, log, tiers: [Box::new(hot), warm, Box::new(cold)] };
         let mut engine = Self::assemble(config, parts, home, lost, batch)?;
-        engine.mended = damaged;
+        engine.mended = damaged.iter().map(|path| shown(path)).collect();
         Ok(engine)
     }
 

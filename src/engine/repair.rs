@@ -14,6 +14,7 @@ use super::home::{COLD, LOG, REPAIRED, finish_repair, is_lock, is_repaired, sett
 use super::writer::NEXT_ID;
 use crate::config::Config;
 use crate::error::Error;
+use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{
     Batch, CatalogueKey, DiskLog, Durability, LOCK, Log, Record, Salvage, SegmentEntry, Standing, StoreLock,
@@ -99,13 +100,14 @@ impl Engine {
     /// be; [`Error::Io`] or [`Error::NoSpace`]. The store is as it was then.
     pub fn repair(path: impl AsRef<Path>, config: Config) -> Result<Repair, Error> {
         config.check()?;
-        let path = &absolute(path.as_ref())?;
-        let log = path.join(LOG);
-        if !is_lock(&path.join(LOCK)) && !DiskLog::is_at(&log) && !is_repaired(path) {
-            return Err(no_store(path));
+        let path = absolute(path.as_ref())?;
+        if !is_lock(&path.join(LOCK)) && !DiskLog::is_at(&path.join(LOG)) && !is_repaired(&path) {
+            return Err(no_store(&path));
         }
-        let lock = Arc::new(StoreLock::acquire(path)?);
+        let lock = Arc::new(StoreLock::acquire(&path)?);
         finish_repair(&lock)?;
+        let path = lock.anchor();
+        let log = path.join(LOG);
         if !DiskLog::is_at(&log) {
             return Err(no_store(path));
         }
@@ -113,6 +115,7 @@ impl Engine {
         let _log_lock = DiskLog::lock(&log)?;
         let salvage = Salvage::read(&log)?;
         let found = Found::sort(path, &config, &salvage)?;
+        let set_aside = free_name(path);
         let mut repair = Repair {
             kept: 0,
             lost: Vec::new(),
@@ -120,7 +123,7 @@ impl Engine {
             without_vector: Vec::new(),
             renamed: Vec::new(),
             damaged: salvage.damaged.clone(),
-            set_aside: free_name(path),
+            set_aside: lock.folder().join(&set_aside),
         };
         let repaired = path.join(REPAIRED);
         if let Err(error) = write(&lock, &config, &found, &salvage, &mut repair).and_then(|()| lock.check()) {
@@ -129,7 +132,7 @@ impl Engine {
             return Err(error);
         }
         let renamed = sync_folder(path)
-            .and_then(|()| std::fs::rename(&log, &repair.set_aside))
+            .and_then(|()| std::fs::rename(&log, path.join(&set_aside)))
             .and_then(|()| std::fs::rename(&repaired, &log))
             .and_then(|()| sync_folder(path));
         renamed.map_err(|error| Error::io(path, error))?;
@@ -143,17 +146,17 @@ fn no_store(path: &Path) -> Error {
         Err(error) => return Error::io(path, error),
     };
     match entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).min() {
-        Some(found) => Error::Foreign { path: path.into(), found },
+        Some(found) => Error::Foreign { path: shown(path), found },
         None => Error::io(path, io::Error::new(io::ErrorKind::NotFound, "there is no store to repair")),
     }
 }
 
-/// The first name of a damaged log that is not taken.
-fn free_name(path: &Path) -> PathBuf {
+/// The first name of a damaged log that is not taken in `folder`.
+fn free_name(folder: &Path) -> String {
     let mut number = 1;
     loop {
-        let name = path.join(format!("{DAMAGED}-{number}"));
-        if !name.exists() {
+        let name = format!("{DAMAGED}-{number}");
+        if !folder.join(&name).exists() {
             return name;
         }
         number += 1;
@@ -242,7 +245,7 @@ impl Found {
             let value = self.settings.get(what).and_then(|value| value.as_slice().try_into().ok());
             match value.map(u64::from_le_bytes) {
                 Some(expected) if expected != received => {
-                    return Err(Error::Incompatible { path: path.into(), what, expected, received });
+                    return Err(Error::Incompatible { path: shown(path), what, expected, received });
                 }
                 _ => {}
             }
@@ -291,7 +294,7 @@ fn write(
     salvage: &Salvage,
     repair: &mut Repair,
 ) -> Result<(), Error> {
-    let path = &lock.folder().join(REPAIRED);
+    let path = &lock.anchor().join(REPAIRED);
     lock.check()?;
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(path, error)),

@@ -32,7 +32,6 @@ use super::lock::{HeldLock, StoreLock};
 use super::mark::{self, Mark, sync_folder};
 use super::{Batch, Durability, FOLDER, Log, TABLES, Table, Visit, codec, setting_key};
 use crate::error::Error;
-use crate::identity::is_missing;
 use crate::sync::{Mutex, PoisonError, RwLock, lock, read, write};
 
 /// Bytes that wait in memory before they are written as a table.
@@ -137,12 +136,7 @@ impl DiskLog {
     /// Checks that the path still leads to this log, before more is done than to append to
     /// its open journal.
     fn check_log(&self) -> Result<(), Error> {
-        self.folder.check()?;
-        match Mark::try_read(self.folder.anchor()) {
-            Ok(Some(mark)) if mark.number == self.number => Ok(()),
-            Err(error) if !is_missing(&error) => Err(Error::io(&Mark::path(self.path()), error)),
-            _ => Err(self.folder.moved()),
-        }
+        self.folder.check_log(self.number)
     }
 
     /// As [`DiskLog::with`], for reading. A file of fjall's that is missing because the
@@ -308,8 +302,8 @@ impl DiskLog {
     /// Nobody reads or commits meanwhile.
     fn tidy_once(&self, action: &'static str, reopen: bool, compact: bool) -> Result<(), Error> {
         let mut slot = write(&self.store);
-        let Some(store) = &*slot else { return Ok(()) };
         self.check_log()?;
+        let Some(store) = &*slot else { return Ok(()) };
         contained(self.path(), action, || {
             store.flush()?;
             if compact {
@@ -440,7 +434,7 @@ impl Store {
         })?;
         if found.mark.is_none() {
             // fjall does not see to it that the folders it makes keep their names.
-            [&anchor.join("keyspaces"), anchor, path.parent().unwrap_or(path)]
+            [&anchor.join("keyspaces"), anchor, folder.store()]
                 .into_iter()
                 .try_for_each(sync_folder)
                 .map_err(|error| Error::io(path, error))?;

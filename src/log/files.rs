@@ -11,6 +11,7 @@ use super::lock::HeldLock;
 use super::mark::Mark;
 use super::{DiskLog, journal};
 use crate::error::Error;
+use crate::identity::shown;
 
 /// The file that fjall keeps locked. It guards the log alone; the store has a lock of its
 /// own, which is held while fjall is closed as well.
@@ -56,7 +57,7 @@ impl DiskLog {
     pub(crate) fn lock(path: &Path) -> Result<HeldLock, Error> {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(FJALL_LOCK));
         let held = lock.and_then(|lock| HeldLock::wait(lock, LOCKED_FOR));
-        held.map_err(|error| Error::io(path, error))?.ok_or_else(|| Error::Locked { path: path.into() })
+        held.map_err(|error| Error::io(path, error))?.ok_or_else(|| Error::Locked { path: shown(path) })
     }
 }
 
@@ -67,13 +68,13 @@ pub(super) fn prepare(
     number: Option<u64>,
     mended: &mut Vec<PathBuf>,
 ) -> Result<Inspection, Error> {
-    let path = folder.path();
+    let path = folder.anchor();
     if !DiskLog::is_at(path) {
         return Ok(Inspection::default());
     }
     let lock = path.join(FJALL_LOCK);
     if !lock.exists() {
-        mended.push(lock);
+        mended.push(shown(&lock));
     }
     let _lock = DiskLog::lock(path)?;
     let found = inspect(path)?;
@@ -90,7 +91,7 @@ pub(super) fn prepare(
             file.sync_all()
         });
         cut.map_err(|error| Error::io(journal, error))?;
-        mended.push(journal.clone());
+        mended.push(shown(journal));
     }
     Ok(found)
 }

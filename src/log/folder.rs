@@ -1,26 +1,27 @@
 //! The folder of a log that is open.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lock::StoreLock;
+use super::mark::Mark;
 use crate::error::Error;
-use crate::identity::Identity;
+use crate::identity::{OpenFolder, is_missing};
 
 /// A log's folder, in a store that is locked.
 ///
-/// fjall goes by paths, and writes tables in the background. On Linux it gets a path that
-/// leads to the open folder whatever that is called by now, so that nothing it does
-/// reaches another store. Elsewhere the path is checked before each call.
+/// fjall goes by paths, and writes tables in the background. Where it can be anchored,
+/// nothing that it does reaches another store. Elsewhere the path is checked before each
+/// call.
 pub(super) struct LogFolder {
     lock: Arc<StoreLock>,
     path: PathBuf,
-    identity: Identity,
-    /// Kept open, so that no other folder takes its identity or its descriptor.
-    handle: Option<File>,
-    anchor: Option<PathBuf>,
+    open: OpenFolder,
+    /// Whether the last check found another folder in its place.
+    moved: AtomicBool,
 }
 
 impl LogFolder {
@@ -30,21 +31,13 @@ impl LogFolder {
     /// [`Error::Moved`], [`Error::NoSpace`] or [`Error::Io`].
     pub(super) fn open(lock: Arc<StoreLock>, name: &str) -> Result<Self, Error> {
         lock.check()?;
-        let path = lock.folder().join(name);
-        let failed = |error| Error::io(&path, error);
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-            _ => {}
-        }
-        // Only Unix opens folders as files.
-        let handle = if cfg!(unix) { Some(File::open(&path).map_err(failed)?) } else { None };
-        let opened = handle.as_ref().map_or_else(|| fs::metadata(&path), File::metadata).map_err(failed)?;
-        let identity = Identity::of(&opened);
-        let anchor = handle.as_ref().and_then(anchor).filter(|anchor| {
-            // Not where no `/proc` is mounted.
-            identity.is_at(anchor).is_ok_and(|leads| leads)
-        });
-        Ok(Self { lock, path, identity, handle, anchor })
+        let (path, within) = (lock.folder().join(name), lock.anchor().join(name));
+        let made = match fs::create_dir(&within) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        };
+        let open = made.and_then(|()| OpenFolder::open(&within)).map_err(|error| Error::io(&path, error))?;
+        Ok(Self { lock, path, open, moved: AtomicBool::new(false) })
     }
 
     /// The log's path, as the user knows it.
@@ -52,9 +45,14 @@ impl LogFolder {
         &self.path
     }
 
-    /// The path that leads to this folder if any does.
+    /// The path by which its files are reached: see [`OpenFolder::anchor`].
     pub(super) fn anchor(&self) -> &Path {
-        self.anchor.as_deref().unwrap_or(&self.path)
+        self.open.anchor()
+    }
+
+    /// The path by which the store's folder is reached.
+    pub(super) fn store(&self) -> &Path {
+        self.lock.anchor()
     }
 
     /// Checks before a commit that the store is where it was.
@@ -62,7 +60,8 @@ impl LogFolder {
     /// # Errors
     /// As [`StoreLock::check`].
     pub(super) fn check_store(&self) -> Result<(), Error> {
-        self.lock.check()
+        self.lock.check()?;
+        if self.moved.load(Ordering::Relaxed) { self.check() } else { Ok(()) }
     }
 
     /// Checks that the store is where it was, and the log in it.
@@ -70,8 +69,22 @@ impl LogFolder {
     /// # Errors
     /// As [`StoreLock::check`].
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.check_store()?;
-        self.lock.check_identity(&self.path, self.identity)
+        let checked = self.lock.check().and_then(|()| self.lock.expect(self.open.is_at(&self.path)));
+        self.moved.store(matches!(checked, Err(Error::Moved { .. })), Ordering::Relaxed);
+        checked
+    }
+
+    /// As [`LogFolder::check`], and that it still holds the log with this number.
+    ///
+    /// # Errors
+    /// As [`StoreLock::check`].
+    pub(super) fn check_log(&self, number: u64) -> Result<(), Error> {
+        self.check()?;
+        match Mark::try_read(self.anchor()) {
+            Ok(Some(mark)) if mark.number == number => Ok(()),
+            Err(error) if !is_missing(&error) => Err(Error::io(&Mark::path(&self.path), error)),
+            _ => Err(self.moved()),
+        }
     }
 
     /// Checks before a read, if fjall goes by the log's path.
@@ -79,10 +92,10 @@ impl LogFolder {
     /// # Errors
     /// As [`LogFolder::check`].
     pub(super) fn check_read(&self) -> Result<(), Error> {
-        if self.anchor.is_some() { Ok(()) } else { self.check() }
+        if self.open.is_anchored() { Ok(()) } else { self.check() }
     }
 
-    /// The error for a log whose folder holds another log by now.
+    /// The error for a folder that holds another log by now.
     pub(super) fn moved(&self) -> Error {
         Error::Moved { path: self.lock.folder().into() }
     }
@@ -94,18 +107,6 @@ impl LogFolder {
 
     /// Keeps the folder's descriptor for as long as the process lives.
     pub(super) fn leak(&mut self) {
-        std::mem::forget(self.handle.take());
+        self.open.leak();
     }
-}
-
-/// A path to an open folder.
-#[cfg(target_os = "linux")]
-fn anchor(folder: &File) -> Option<PathBuf> {
-    use std::os::fd::AsRawFd;
-    Some(PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn anchor(_: &File) -> Option<PathBuf> {
-    None
 }

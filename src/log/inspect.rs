@@ -19,6 +19,7 @@ use super::mark::{self, Mark};
 use super::tables::{self, Listed, Manifest};
 use super::{TABLES, codec, setting_key};
 use crate::error::Error;
+use crate::identity::shown;
 
 /// What fjall writes into its `version`.
 const VERSION: &[u8] = b"FJL\x03";
@@ -84,7 +85,7 @@ fn has_content(keyspaces: &[(u64, PathBuf)], journals: &[Journal]) -> io::Result
 }
 
 fn damaged(path: &Path, what: &str) -> Error {
-    Error::Corrupt { path: path.into(), what: what.into() }
+    Error::Corrupt { path: shown(path), what: what.into() }
 }
 
 pub(super) fn read_journals(folder: &Path) -> Result<Vec<Journal>, Error> {

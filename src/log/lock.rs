@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::identity::Identity;
+use crate::identity::{Identity, OpenFolder};
 
 /// The name of the lock in a store's folder.
 pub(crate) const LOCK: &str = "lock";
@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 100;
 /// The lock of one store.
 #[derive(Debug)]
 pub(crate) struct StoreLock {
-    folder: PathBuf,
+    folder: OpenFolder,
     path: PathBuf,
     held: HeldLock,
     identity: Identity,
@@ -56,14 +56,19 @@ impl StoreLock {
         let path = folder.join(LOCK);
         let failed = |error| Error::io(&path, error);
         for _ in 0..ATTEMPTS {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+            let open = OpenFolder::open(&folder).map_err(|error| Error::io(&folder, error))?;
+            if path.symlink_metadata().is_ok_and(|lock| !lock.is_file()) {
+                return Err(Error::Foreign { path: folder, found: LOCK.into() });
+            }
+            let file =
+                OpenOptions::new().create(true).truncate(false).write(true).open(open.anchor().join(LOCK));
             let Some(held) = HeldLock::wait(file.map_err(failed)?, time).map_err(failed)? else {
                 return Ok(None);
             };
             let identity = Identity::of(&held.file.metadata().map_err(failed)?);
-            let lock = Self { folder: folder.clone(), path: path.clone(), held, identity };
+            let lock = Self { folder: open, path: path.clone(), held, identity };
             match lock.check() {
-                // The file was replaced before it could be locked.
+                // Something was replaced before it could be locked.
                 Err(Error::Moved { .. }) => {}
                 checked => return checked.map(|()| Some(lock)),
             }
@@ -73,7 +78,12 @@ impl StoreLock {
 
     /// The absolute path of the store's folder.
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
+    }
+
+    /// The path by which the files of the store are reached: see [`OpenFolder::anchor`].
+    pub(crate) fn anchor(&self) -> &Path {
+        self.folder.anchor()
     }
 
     /// Checks that the path of the store still leads to the store that was locked, in the
@@ -82,16 +92,16 @@ impl StoreLock {
     /// # Errors
     /// [`Error::Moved`] or [`Error::Forked`] if not, [`Error::Io`] if that cannot be told.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        check_process(&self.folder, self.held.process)?;
-        self.check_identity(&self.path, self.identity)
+        check_process(self.folder(), self.held.process)?;
+        self.expect(self.identity.is_at(&self.path))
     }
 
-    /// Checks that `path`, which lies in the store, still leads to what `identity` is of.
-    pub(super) fn check_identity(&self, path: &Path, identity: Identity) -> Result<(), Error> {
-        match identity.is_at(path) {
+    /// The error of a path that does not lead to a part of the store any more.
+    pub(super) fn expect(&self, leads: io::Result<bool>) -> Result<(), Error> {
+        match leads {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Error::Moved { path: self.folder.clone() }),
-            Err(error) => Err(Error::io(path, error)),
+            Ok(false) => Err(Error::Moved { path: self.folder().into() }),
+            Err(error) => Err(Error::io(self.folder(), error)),
         }
     }
 

@@ -22,6 +22,7 @@ use super::mark::{self, Mark};
 use super::tables::{self, Manifest};
 use super::{Record, TABLES, Table, codec, setting_key};
 use crate::error::Error;
+use crate::identity::shown;
 use crate::key::MemoryId;
 
 /// The newest of each key, `None` for one that was removed.
@@ -90,6 +91,7 @@ impl Salvage {
         let mut damaged = BTreeSet::new();
         let mut keyspaces = read_tables(folder, &mut damaged).map_err(|error| Error::io(folder, error))?;
         replay(folder, &mut keyspaces, &mut damaged)?;
+        let mut damaged: BTreeSet<PathBuf> = damaged.iter().map(|path| shown(path)).collect();
         if let Err(Error::Corrupt { path, .. }) = inspect::inspect(folder) {
             damaged.insert(path);
         }

@@ -93,3 +93,62 @@ fn a_shared_folder_that_was_replaced_takes_nothing_of_an_open_engine() {
     assert!(contents(&one.join("bucket")) == before);
     assert_complete(&open(&one, "third"), 48);
 }
+
+#[test]
+fn an_exchange_of_a_shared_folder_under_load_puts_nothing_into_the_other_one() {
+    for round in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+        let open = |place: &Path, cache: &str| {
+            Engine::open_bucket(bucket(place), config(&folder.path().join(cache)))
+        };
+        let other = open(&two, "other").unwrap();
+        store(&other, 0..3);
+        other.close().unwrap();
+        let before: Vec<Vec<u8>> = contents(&two.join("bucket")).into_values().collect();
+        let engine = open(&one, "own").unwrap();
+        let mut acknowledged = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_micros(5_000 + 1_300 * round));
+                fs::rename(one.join("bucket"), one.join("moved")).unwrap();
+                fs::rename(two.join("bucket"), one.join("bucket")).unwrap();
+            });
+            while engine.store(note(&word(acknowledged))).is_ok() {
+                acknowledged += 1;
+            }
+        });
+        drop(engine);
+        let now: Vec<Vec<u8>> = contents(&one.join("bucket")).into_values().collect();
+        assert!(now == before, "round {round}: the other store was changed");
+        fs::rename(one.join("bucket"), two.join("bucket")).unwrap();
+        fs::rename(one.join("moved"), one.join("bucket")).unwrap();
+        let engine = open(&one, "third").unwrap();
+        for number in 0..acknowledged {
+            assert_eq!(find(&engine, &word(number)).unwrap().1, note(&word(number)), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn objects_of_two_stores_in_one_bucket_are_an_error_and_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+    for (place, first) in [(&one, 0), (&two, 100)] {
+        let engine = Engine::open_bucket(bucket(place), config(&place.join("cache"))).unwrap();
+        store(&engine, first..first + 3);
+        // As a kill leaves it, with an object for each commit.
+        std::mem::forget(engine);
+    }
+    let objects = |place: &Path| {
+        let mut objects: Vec<PathBuf> = contents(&place.join("bucket/log")).into_keys().collect();
+        objects.sort();
+        objects
+    };
+    let [own, others] = [objects(&one), objects(&two)];
+    fs::remove_file(own.last().unwrap()).unwrap();
+    fs::copy(others.last().unwrap(), own.last().unwrap()).unwrap();
+    let opened = Engine::open_bucket(bucket(&one), config(&folder.path().join("new")));
+    let message = opened.err().unwrap().to_string();
+    assert!(message.contains("another store's"), "{message}");
+}

@@ -1,6 +1,10 @@
 //! The folder of an open store is renamed, deleted or replaced.
 
+#[cfg(target_os = "linux")]
+use std::ffi::CString;
 use std::fs;
+#[cfg(target_os = "linux")]
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -236,4 +240,79 @@ fn an_exchange_under_full_load_changes_nothing_of_what_is_there_now() {
             assert_eq!(engine.get(*id).unwrap().unwrap().text, long(number), "round {round}");
         }
     }
+}
+
+/// Runs `act` on the store at `place` while it is exchanged for `other`, and back.
+#[cfg(target_os = "linux")]
+fn exchanging(place: &Path, other: &Path, act: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut exchanged = 0;
+            while !done.load(Ordering::SeqCst) || exchanged % 2 == 1 {
+                std::thread::sleep(std::time::Duration::from_micros(700));
+                exchange(place, other);
+                exchanged += 1;
+            }
+        });
+        act();
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+/// Exchanges two folders in one step.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "the standard library has no such call")]
+fn exchange(one: &Path, other: &Path) {
+    let name = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap();
+    let (one, other) = (name(one), name(other));
+    // SAFETY: two strings of C that live until it returns.
+    let exchanged = unsafe {
+        libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE)
+    };
+    assert_eq!(exchanged, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Fails unless both stores are as they were, whatever was opened or repaired meanwhile.
+#[cfg(target_os = "linux")]
+fn assert_apart(rounds: usize, act: fn(&Path)) {
+    for round in 0..rounds {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, other) = (folder.path().join("store"), folder.path().join("other"));
+        drop(spread(&place, OWN));
+        killed_store(&other);
+        exchanging(&place, &other, || act(&place));
+        for (place, count) in [(&place, OWN), (&other, OTHERS)] {
+            let engine = Engine::open(place, tiny()).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            assert!(engine.mended().is_empty(), "round {round}: {:?}", engine.mended());
+            assert_complete(&engine, count);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_exchange_while_a_store_is_opened_changes_neither() {
+    assert_apart(40, |place| drop(Engine::open(place, tiny())));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_exchange_while_a_store_is_repaired_changes_neither() {
+    assert_apart(20, |place| drop(Engine::repair(place, tiny())));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_that_cannot_be_compacted_because_it_was_moved_cannot_be_closed_well_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("store");
+    let other = beside(&place, "other");
+    killed_store(&other);
+    let engine = spread(&place, OWN);
+    exchanging(&place, &other, || while engine.compact().is_ok() {});
+    fs::rename(&place, beside(&place, "moved")).unwrap();
+    assert!(matches!(engine.compact(), Err(Error::Moved { .. })));
+    assert!(matches!(engine.close(), Err(Error::Moved { .. })));
+    assert_complete(&Engine::open(beside(&place, "moved"), tiny()).unwrap(), OWN);
 }

@@ -192,20 +192,33 @@ impl Recorder {
         self.ops.push(op);
     }
 
+    /// The folder that `path` begins at, and the rest of it.
+    fn start<'p>(&self, beside: c_int, path: &'p Path) -> Option<(Node, &'p Path)> {
+        if let Ok(inside) = path.strip_prefix(&self.root) {
+            return Some((ROOT, inside));
+        }
+        // A folder that is open, as the engine reaches its own.
+        if let Ok(inside) = path.strip_prefix("/proc/thread-self/fd") {
+            let mut parts = inside.components();
+            let descriptor = parts.next()?.as_os_str().to_str()?.parse().ok()?;
+            return Some((*self.open.get(&descriptor)?, parts.as_path()));
+        }
+        if path.is_absolute() { None } else { Some((*self.open.get(&beside)?, path)) }
+    }
+
     /// The name that `path` means in a watched folder, and what has it.
     fn entry(&self, beside: c_int, path: &Path) -> Option<(Entry, Option<Node>)> {
-        let (from, path) = match path.strip_prefix(&self.root) {
-            Ok(inside) => (ROOT, inside),
-            Err(_) if path.is_absolute() => return None,
-            Err(_) => (*self.open.get(&beside)?, path),
-        };
+        let (from, path) = self.start(beside, path)?;
         let folder = self.tree.find(from, path.parent()?)?;
         Some(((folder, path.file_name()?.into()), self.tree.find(from, path)))
     }
 
-    /// The node that `path` stands for, also if that is the watched folder.
+    /// The node that `path` stands for, also if that is where it begins.
     fn node(&self, beside: c_int, path: &Path) -> Option<Node> {
-        if path == self.root { Some(ROOT) } else { self.entry(beside, path)?.1 }
+        match self.start(beside, path)? {
+            (node, inside) if inside.as_os_str().is_empty() => Some(node),
+            _ => self.entry(beside, path)?.1,
+        }
     }
 
     fn opened(&mut self, descriptor: c_int, beside: c_int, path: &Path, flags: c_int) {
@@ -248,7 +261,7 @@ impl Recorder {
     }
 
     fn is_watched(&self, path: &Path) -> bool {
-        path.starts_with(&self.root) || self.entry(libc::AT_FDCWD, path).is_some()
+        path.starts_with(&self.root) || self.start(libc::AT_FDCWD, path).is_some()
     }
 
     fn closed(&mut self, descriptor: c_int) {

@@ -155,10 +155,14 @@ impl ObjectLog {
         for (span, bytes) in chain.iter().zip(contents) {
             let Some(bytes) = bytes else { return Ok(CaughtUp::ObjectsWent) };
             let content = self.decode(*span, &bytes)?;
-            if number.is_some_and(|number| number != content.log) {
-                return Ok(CaughtUp::CopyIsUseless);
+            match number {
+                Some(number) if number != content.log => return Ok(CaughtUp::CopyIsUseless),
+                // Without a copy the first object tells.
+                None if head.next > 0 && head.log != content.log => {
+                    return Err(self.damaged(format!("{}, which is another store's,", span.name())));
+                }
+                _ => head.log = content.log,
             }
-            head.log = content.log;
             head.next = span.last + 1;
             self.copy(&content.changes, &head)?;
         }
@@ -254,6 +258,6 @@ pub(super) fn open_copy(copy: &Arc<StoreLock>, cache_bytes: u64) -> Result<DiskL
 
 fn remove_copy(copy: &StoreLock) -> Result<(), Error> {
     copy.check()?;
-    let log = copy.folder().join(FOLDER);
+    let log = copy.anchor().join(FOLDER);
     std::fs::remove_dir_all(&log).map_err(|error| Error::io(&log, error))
 }

@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::archive::{Archive, ArchiveColumns};
 use crate::error::Error;
+use crate::identity::shown;
 use crate::index::column::SharedBytes;
 use crate::index::postings::MAX_ROWS;
 use crate::index::{Column, Numbers, Postings, Segment};
@@ -137,7 +138,7 @@ pub(super) fn serialise(columns: &[&[u8]; COLUMNS]) -> Vec<u8> {
 /// [`Error::Io`] if it cannot be opened, [`Error::Corrupt`] if it is not what
 /// was written.
 pub(super) fn open(path: &Path, number: u64, entry: SegmentEntry) -> Result<Segment<Archive>, Error> {
-    let damaged = |what: &str| Error::Corrupt { path: path.to_path_buf(), what: what.into() };
+    let damaged = |what: &str| Error::Corrupt { path: shown(path), what: what.into() };
     let file = File::open(path).map_err(|error| Error::io(path, error))?;
     let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
     if length != entry.bytes {
