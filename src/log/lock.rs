@@ -8,6 +8,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(feature = "object-store")]
 use std::time::SystemTime;
 use std::time::{Duration, Instant};
@@ -21,6 +22,10 @@ pub(crate) const LOCK: &str = "lock";
 /// A lock that is still held after this time belongs to another engine.
 const LOCKED_FOR: Duration = Duration::from_millis(300);
 
+/// A check holds for so long: it takes a system call that looks up a path, and a commit may
+/// take only ten times as long as that.
+const CHECKED_FOR: Duration = Duration::from_millis(1);
+
 /// How often a lock's file may be replaced while it is being locked.
 const ATTEMPTS: usize = 100;
 
@@ -31,6 +36,9 @@ pub(crate) struct StoreLock {
     path: PathBuf,
     held: HeldLock,
     identity: Identity,
+    opened: Instant,
+    /// When it was last checked and found, in nanoseconds since it was opened.
+    found: AtomicU64,
 }
 
 impl StoreLock {
@@ -66,7 +74,8 @@ impl StoreLock {
                 return Ok(None);
             };
             let identity = Identity::of(&held.file.metadata().map_err(failed)?);
-            let lock = Self { folder: open, path: path.clone(), held, identity };
+            let (opened, found) = (Instant::now(), AtomicU64::new(0));
+            let lock = Self { folder: open, path: path.clone(), held, identity, opened, found };
             match lock.check() {
                 // Something was replaced before it could be locked.
                 Err(Error::Moved { .. }) => {}
@@ -93,7 +102,17 @@ impl StoreLock {
     /// [`Error::Moved`] or [`Error::Forked`] if not, [`Error::Io`] if that cannot be told.
     pub(crate) fn check(&self) -> Result<(), Error> {
         check_process(self.folder(), self.held.process)?;
-        self.expect(self.identity.is_at(&self.path))
+        let now = self.opened.elapsed().as_nanos() as u64;
+        let checked = self.expect(self.identity.is_at(&self.path));
+        self.found.store(if checked.is_ok() { now } else { 0 }, Ordering::Relaxed);
+        checked
+    }
+
+    /// As [`StoreLock::check`], unless that found the store within the last millisecond.
+    pub(crate) fn check_lately(&self) -> Result<(), Error> {
+        let (now, found) = (self.opened.elapsed().as_nanos() as u64, self.found.load(Ordering::Relaxed));
+        let is_late = found == 0 || now.saturating_sub(found) > CHECKED_FOR.as_nanos() as u64;
+        if is_late { self.check() } else { Ok(()) }
     }
 
     /// The error of a path that does not lead to a part of the store any more.

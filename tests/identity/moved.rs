@@ -48,10 +48,16 @@ fn refused_after(change: impl Fn(&Path), check: impl Fn(&str, &Path)) {
         let engine = spread(&place, OWN - 1);
         let newest = engine.store(note(&word(OWN - 1))).unwrap();
         change(&place);
+        noticed();
         let refused = act(engine, newest);
         assert!(matches!(&refused, Err(Error::Moved { path }) if *path == place), "{name}: {refused:?}");
         check(name, &place);
     }
+}
+
+/// Waits until an engine looks again for its folder before it stores.
+fn noticed() {
+    std::thread::sleep(std::time::Duration::from_millis(2));
 }
 
 fn beside(place: &Path, name: &str) -> PathBuf {
@@ -118,6 +124,7 @@ fn a_link_to_a_store_that_leads_elsewhere_now_is_a_store_that_was_moved() {
     let engine = spread(&link, OWN);
     fs::remove_file(&link).unwrap();
     symlink(&other, &link).unwrap();
+    noticed();
     assert!(matches!(engine.store(note("later")), Err(Error::Moved { .. })));
     assert!(matches!(engine.close(), Err(Error::Moved { .. })));
     assert!(contents(&other) == before);
@@ -172,6 +179,7 @@ fn a_lock_file_that_is_deleted_lets_nobody_in_and_is_noticed() {
         } else {
             fs::remove_file(folder.path().join("lock")).unwrap();
         }
+        noticed();
         assert!(matches!(engine.store(note("later")), Err(Error::Moved { .. })));
         assert!(matches!(engine.compact(), Err(Error::Moved { .. })));
         let opened = Engine::open(folder.path(), tiny());
