@@ -122,7 +122,7 @@ impl Group<'_> {
         *self.defined += 1;
         let full = format!("{}/{name}", self.name);
         self.group.bench_function(name, |bencher| {
-            self.recorder.borrow_mut().note(&full, None);
+            self.recorder.borrow_mut().note(&full);
             routine(bencher);
         });
     }

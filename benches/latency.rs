@@ -230,7 +230,7 @@ fn recall_wall(latency: &mut Latency, name: &str, stock: Stock, method: Method) 
     let (wall, recorder) = latency.wall();
     let mut group = wall.benchmark_group(name);
     group.bench_function(BenchmarkId::from_parameter(stock.memories), |bencher| {
-        recorder.note(&format!("{name}/{}", stock.memories), None);
+        recorder.note(&format!("{name}/{}", stock.memories));
         let asked = asked.get();
         bencher.iter(|| {
             let (engine, query) = asked.next();
@@ -248,7 +248,7 @@ fn archive(latency: &mut Latency) {
     let mut group = wall.benchmark_group("archive/wall");
     group.throughput(Throughput::Elements(count as u64));
     group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-        recorder.note(&format!("archive/wall/{count}"), None);
+        recorder.note(&format!("archive/wall/{count}"));
         let batch: Vec<NewMemory> = new_texts(count).into_iter().map(NewMemory::new).collect();
         bencher.iter_custom(|iterations| (0..iterations).map(|_| time_archiving(batch.clone())).sum());
     });

@@ -17,6 +17,7 @@ pub mod probe;
 pub mod profile;
 pub mod quality;
 pub mod random;
+pub mod reference;
 pub mod results;
 pub mod run;
 pub mod sizing;

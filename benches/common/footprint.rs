@@ -53,7 +53,7 @@ pub fn measure_aspects(
             calls += 1;
             let value = (aspect.value)(&footprint).expect("an aspect that was measured") as f64;
             bencher.iter_custom(|iterations| value * iterations as f64 * ripple.next());
-            recorder.note(&format!("{name}/{memories}"), None);
+            recorder.note(&format!("{name}/{memories}"));
         });
         group.finish();
     }

@@ -209,7 +209,7 @@ impl Latency {
                 inputs.into_iter().for_each(|input| drop(black_box(operation(state, input))));
                 started.elapsed()
             });
-            self.recorder.note(&names[0], None);
+            self.recorder.note(&names[0]);
         });
         wall.finish();
 
@@ -241,9 +241,10 @@ impl Latency {
 
     /// Prints and notes what a P99 benchmark gathered, if it was measured.
     pub fn note_p99(&mut self, name: &str, sampler: Sampler) -> Option<Latencies> {
+        let reference = sampler.reference();
         let latencies = sampler.into_latencies().filter(|_| !self.arguments.test)?;
         println!("{name}: {latencies}\n");
-        self.recorder.note(name, Some(&latencies));
+        self.recorder.note_latencies(name, &latencies, reference);
         Some(latencies)
     }
 

@@ -2,6 +2,7 @@
 
 use criterion::measurement::{Measurement as _, WallTime};
 use mnemocore::harness::measure::Latencies;
+use mnemocore::harness::reference::Reference;
 
 use super::handed_over::handed_over;
 use super::ripple::Ripple;
@@ -25,6 +26,7 @@ pub struct Sampler {
     all: Latencies,
     warm_up: WarmUp,
     ripple: Ripple,
+    reference: Reference,
 }
 
 impl Sampler {
@@ -36,6 +38,7 @@ impl Sampler {
             all: Latencies::new(),
             warm_up: WarmUp::default(),
             ripple: Ripple::default(),
+            reference: Reference::default(),
         }
     }
 
@@ -43,6 +46,7 @@ impl Sampler {
     /// operations as it is told. Returns their P99 in nanoseconds, times
     /// `iterations`, because Criterion divides by that.
     pub fn sample(&mut self, iterations: u64, measure: impl FnOnce(u64, &mut Latencies)) -> f64 {
+        self.reference.pass();
         self.sample.clear();
         measure(iterations.saturating_mul(self.operations), &mut self.sample);
         if self.warm_up.was_all(iterations) {
@@ -50,6 +54,11 @@ impl Sampler {
         }
         self.all.merge(&self.sample);
         self.sample.p99().as_nanos() as f64 * iterations as f64 * self.ripple.next()
+    }
+
+    /// The median time of the reference work between the samples.
+    pub fn reference(&self) -> Option<f64> {
+        self.reference.median()
     }
 
     /// All operations of the measured samples; `None` if there were none.

@@ -1,7 +1,10 @@
 //! Notes what was measured, for the gate and the report.
 
+use std::collections::HashMap;
+
 use mnemocore::harness::measure::Latencies;
 use mnemocore::harness::profile::{Arguments, Profile};
+use mnemocore::harness::reference::Reference;
 use mnemocore::harness::results::{self, Kind, NEW, Results};
 use mnemocore::harness::tied::end_with_parent;
 
@@ -10,6 +13,7 @@ pub struct Recorder {
     profile: Profile,
     arguments: Arguments,
     results: Results,
+    references: HashMap<String, Reference>,
 }
 
 impl Recorder {
@@ -17,13 +21,21 @@ impl Recorder {
     pub fn new(profile: Profile, arguments: &Arguments) -> Self {
         end_with_parent();
         let results = Results::new(env!("CARGO_CRATE_NAME"));
-        Self { profile, arguments: arguments.clone(), results }
+        Self { profile, arguments: arguments.clone(), results, references: HashMap::new() }
     }
 
-    /// Notes that Criterion measured the benchmark `name`, with the latencies of
-    /// its single operations where they are known.
-    pub fn note(&mut self, name: &str, latencies: Option<&Latencies>) {
-        self.results.note(name, self.profile, self.arguments.quick, latencies);
+    /// Notes that Criterion takes a sample of the benchmark `name`, and does the reference
+    /// work beside it: once for each sample, outside of its timer.
+    pub fn note(&mut self, name: &str) {
+        let reference = self.references.entry(name.into()).or_default();
+        reference.pass();
+        self.results.note(name, self.profile, self.arguments.quick, None, reference.median());
+    }
+
+    /// Notes that Criterion measured the benchmark `name`, with the latencies of its single
+    /// operations, and the median time of the reference work beside them.
+    pub fn note_latencies(&mut self, name: &str, latencies: &Latencies, reference: Option<f64>) {
+        self.results.note(name, self.profile, self.arguments.quick, Some(latencies), reference);
     }
 
     /// Notes a value that Criterion does not hold.

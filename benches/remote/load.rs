@@ -112,7 +112,7 @@ impl<F: FnOnce() -> Traffic<Texts>> Load<F> {
                 asked += operations.len();
                 run_closed(&loaded.runtime, &loaded.engine, operations, workers).elapsed
             });
-            bench.latency.recorder.note(&format!("{group}/{case}"), None);
+            bench.latency.recorder.note(&format!("{group}/{case}"));
         });
         measured.finish();
         let what = format!("{}, {workers} workers, {delay:?}", self.name);

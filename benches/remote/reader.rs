@@ -43,7 +43,7 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place) {
                 });
                 some.sum()
             });
-            bench.latency.recorder.note(&format!("{group}/{case}"), None);
+            bench.latency.recorder.note(&format!("{group}/{case}"));
         });
         measured.finish();
     }

@@ -107,7 +107,7 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
             point.latencies.merge(&finished.latencies);
             finished.elapsed
         });
-        latency.recorder.note(&format!("{name}/throughput/{workers}"), None);
+        latency.recorder.note(&format!("{name}/throughput/{workers}"));
     });
     group.finish();
     if let Some(load) = load.into_value() {

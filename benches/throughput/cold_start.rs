@@ -33,7 +33,7 @@ pub(crate) fn measure(bench: &mut Bench) {
         group.bench_function(BenchmarkId::from_parameter(memories), |bencher| {
             let closed = closed.get();
             bencher.iter_custom(|iterations| (0..iterations).map(|_| closed.open()).sum());
-            latency.recorder.note(&format!("cold_start/wall/{memories}"), None);
+            latency.recorder.note(&format!("cold_start/wall/{memories}"));
         });
     }
     group.finish();

@@ -106,7 +106,7 @@ fn frontier(bench: &mut Bench, name: &str, stock: Stock, mut settings: Vec<(Stri
                 elapsed += sample;
                 sample
             });
-            bench.latency.recorder.note(&full_name(Kind::Throughput, &setting), None);
+            bench.latency.recorder.note(&full_name(Kind::Throughput, &setting));
         });
         if let Some(recall) = recall.filter(|_| !test) {
             bench.latency.recorder.note_value(&full_name(Kind::Quality, &setting), Kind::Quality, recall);

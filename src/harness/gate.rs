@@ -8,8 +8,12 @@
 //! With theta = ln(1 + allowed) where less is better, and ln(1 / (1 - allowed))
 //! where more is:
 //!
-//! 1. **Screen.** A benchmark is clear if the bootstrap's upper 95 % bound of
-//!    ln(median new / median old) is below what *half* the allowed worsening gives.
+//! 1. **Screen.** Saved samples clear a benchmark if the bootstrap's upper 95 % bound of
+//!    ln(median new / median old) is below what *half* the allowed worsening gives, and if
+//!    the [reference work](super::reference) beside both shows that the runs met the same
+//!    machine: the baseline's took at most 3 % longer, and the bound holds with that added
+//!    too. A benchmark that looks better than it was is not cleared either. All others are
+//!    suspects.
 //! 2. **Confirm.** Each run of a pair of a suspect gives a median. The change c is
 //!    the mean of ln(median) over the faster half of the candidate's runs, less that
 //!    of the baseline's ([`pairs::Randomization`]). It has *regressed* if c > 0.95
@@ -25,8 +29,9 @@
 //!    theta; the p of whichever counts is doubled (Bonferroni).
 //! 3. **Bytes and qualities** are compared as they are.
 //!
-//! A suspect that cannot be confirmed is inconclusive: a machine that was busier in
-//! one run has slowed all samples of it, and they do not tell. Who knows that it was
+//! Suspects are confirmed in the order of their apparent changes, the largest first, for
+//! as long as the budget lasts. One that cannot be confirmed is inconclusive: a machine
+//! that was busier in one run has slowed all samples of it, and they do not tell. Who knows that it was
 //! as quiet in both may judge by them alone ([`Screening::conclude_alone`]): what has
 //! regressed then is where the bootstrap's p of "at most theta", adjusted by Holm over
 //! all benchmarks, is at most alpha.
@@ -51,6 +56,9 @@ const FEWEST_SAMPLES: usize = 10;
 const CONFIDENCE: f64 = 0.95;
 /// The part of the allowed worsening below which a benchmark is clear.
 const CLEAR: f64 = 0.5;
+/// ln of how much longer the baseline's reference work may have taken. On a quiet machine
+/// two runs differ by less; a neighbor that hides a regression of 10 % shows as more.
+const SAME_MACHINE: f64 = 0.03;
 /// The part of the allowed worsening that pairs must exceed beyond doubt. At 1, a
 /// worsening just above what is allowed would be found in one of twenty runs.
 const BEYOND_DOUBT: f64 = 0.3;
@@ -71,6 +79,8 @@ pub struct Observation {
     pub kind: Kind,
     /// The measurement.
     pub data: Data,
+    /// The median time of the [reference work](super::reference) beside it, in nanoseconds.
+    pub reference: Option<f64>,
     /// When, how and where it was taken, where that was noted.
     pub origin: Option<Origin>,
 }

@@ -62,6 +62,9 @@ pub struct Entry {
     /// Single operations that the percentiles rest on, 0 without percentiles.
     #[serde(default)]
     pub operations: u64,
+    /// The median time of the [reference work](super::reference) beside it, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<f64>,
     /// When and how.
     pub taken: Taken,
 }
@@ -160,12 +163,21 @@ impl Results {
     }
 
     /// Notes a benchmark whose samples Criterion holds, with the distribution of
-    /// its single operations where there is one. Its kind is told by its name.
-    pub fn note(&mut self, name: &str, profile: Profile, quick: bool, latencies: Option<&Latencies>) {
+    /// its single operations where there is one, and the reference work beside it. Its
+    /// kind is told by its name.
+    pub fn note(
+        &mut self,
+        name: &str,
+        profile: Profile,
+        quick: bool,
+        latencies: Option<&Latencies>,
+        reference: Option<f64>,
+    ) {
         let percentiles = latencies.and_then(Latencies::percentiles);
         let operations = latencies.map_or(0, Latencies::len);
         let taken = self.taken(profile, quick);
-        let entry = Entry { kind: Kind::of_name(name), value: None, percentiles, operations, taken };
+        let kind = Kind::of_name(name);
+        let entry = Entry { kind, value: None, percentiles, operations, reference, taken };
         self.entries.insert(name.into(), entry);
     }
 
@@ -178,7 +190,8 @@ impl Results {
     pub fn note_measurement(&mut self, measurement: Measurement, profile: Profile) {
         let Measurement { name, kind, value, percentiles, operations } = measurement;
         let taken = self.taken(profile, false);
-        self.entries.insert(name, Entry { kind, value: Some(value), percentiles, operations, taken });
+        let value = Some(value);
+        self.entries.insert(name, Entry { kind, value, percentiles, operations, reference: None, taken });
     }
 
     /// Notes how a figure stands to its target, in place of one of the same name.
@@ -365,7 +378,7 @@ mod tests {
         let mut latencies = Latencies::new();
         latencies.record(Duration::from_micros(7));
         for name in names {
-            results.note(name, Profile::Quick, false, Some(&latencies));
+            results.note(name, Profile::Quick, false, Some(&latencies), Some(1e5));
         }
         results
     }

@@ -64,7 +64,7 @@ pub fn sheet(taken: u64) -> Results {
 pub fn entry(results: &Results, kind: Kind, value: Option<f64>, taken: u64) -> Entry {
     let revision = results.machine.revision.clone();
     let taken = Taken { unix_seconds: taken, revision, profile: Profile::Quick, quick: false };
-    Entry { kind, value, percentiles: None, operations: 0, taken }
+    Entry { kind, value, percentiles: None, operations: 0, reference: Some(100_000.0), taken }
 }
 
 /// Fifty samples that scatter by `spread` about `center`.
@@ -83,7 +83,7 @@ impl Home {
 
     /// The folder of a benchmark's run.
     pub fn run_folder(&self, run: &str, id: &str) -> PathBuf {
-        self.path().join(id.replace('/', "_")).join(run)
+        self.path().join(folder_name(id)).join(run)
     }
 
     /// Writes Criterion's files of one benchmark.
@@ -158,7 +158,8 @@ impl Home {
         let (counter, count) = (counter.display(), values.len());
         let mut script = format!(
             "n=$(cat '{counter}' 2>/dev/null || echo 0)\necho $((n + 1)) > '{counter}'\n\
-             mkdir -p \"$CRITERION_HOME/fake/new\"\ncd \"$CRITERION_HOME/fake/new\"\ncase $((n % {count})) in\n"
+             own=\"$CRITERION_HOME/{}/new\"\nmkdir -p \"$own\"\ncd \"$own\"\ncase $((n % {count})) in\n",
+            folder_name(id)
         );
         for (turn, value) in values.iter().enumerate() {
             let [about, sample, estimates] = criterion_files(id, &[*value; 10]);
@@ -190,6 +191,10 @@ impl Home {
     }
 }
 
+fn folder_name(id: &str) -> String {
+    id.replace('/', "_")
+}
+
 /// `benchmark.json`, `sample.json` and `estimates.json`.
 fn criterion_files(id: &str, values: &[f64]) -> [String; 3] {
     let estimate = json!({
@@ -200,7 +205,9 @@ fn criterion_files(id: &str, values: &[f64]) -> [String; 3] {
     let iterations = vec![4.0; values.len()];
     let times: Vec<f64> = values.iter().map(|value| 4.0 * value).collect();
     [
-        json!({"group_id": "g", "full_id": id, "throughput": {"Elements": 100}, "title": id}).to_string(),
+        json!({"group_id": "g", "full_id": id, "directory_name": folder_name(id),
+            "throughput": {"Elements": 100}, "title": id})
+        .to_string(),
         json!({"sampling_mode": "Flat", "iters": iterations, "times": times}).to_string(),
         json!({"mean": estimate, "median": estimate, "slope": null, "std_dev": estimate}).to_string(),
     ]

@@ -3,6 +3,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 
 mod confirmed;
+mod contract;
+mod disturbed;
 mod home;
 mod recorded;
 mod screened;

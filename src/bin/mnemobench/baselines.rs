@@ -15,7 +15,7 @@ use mnemocore::harness::results::Results;
 use serde::{Deserialize, Serialize};
 
 use super::cli::InitArgs;
-use super::sides;
+use super::{sides, streams};
 
 /// Version of the format; a newer one is refused.
 const FORMAT: u32 = 1;
@@ -71,7 +71,7 @@ pub(crate) fn init(arguments: &InitArgs) -> Result<u8, Box<dyn Error>> {
         let path = folder.join(format!("{}.json", results.bench));
         let text = to_json(name, &results, &side)?;
         fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("{}: {} benchmarks", path.display(), results.entries.len());
+        streams::line(format!("{}: {} benchmarks", path.display(), results.entries.len()))?;
     }
     Ok(0)
 }

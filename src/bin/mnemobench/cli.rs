@@ -149,8 +149,11 @@ pub(crate) struct SelftestArgs {
     /// The seed of the simulation
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
-    /// Run the real benches, as baseline and as candidate
+    /// Simulate runs of which one side was slowed throughout
     #[arg(long)]
+    pub(crate) disturbed: bool,
+    /// Run the real benches, as baseline and as candidate
+    #[arg(long, conflicts_with = "disturbed")]
     pub(crate) real: bool,
     /// How often
     #[arg(long, value_name = "N", default_value_t = 20, requires = "real")]
@@ -165,9 +168,24 @@ pub(crate) struct SelftestArgs {
     /// `inject` (may be repeated, each gets a row; an empty one slows nothing)
     #[arg(long, value_name = "SPEC", requires = "real")]
     pub(crate) inject: Vec<String>,
+    /// Keep every core busy while one side is measured, and not while pairs confirm
+    #[arg(long, value_name = "SIDE", requires = "real")]
+    pub(crate) busy: Option<BusySide>,
+    /// The share of the time that each core is kept busy
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, requires = "busy")]
+    pub(crate) share: f64,
     /// Where measurements are.
     #[command(flatten)]
     pub(crate) home: HomeArgs,
+}
+
+/// Which run of a comparison is disturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BusySide {
+    /// The run that is saved as the baseline.
+    Baseline,
+    /// The run that is judged.
+    Candidate,
 }
 
 /// `report`.

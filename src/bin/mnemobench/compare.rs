@@ -31,7 +31,7 @@ use self::measure::Task;
 use self::plan::{Run, Step};
 use self::subject::{Candidate, Subject};
 use crate::cli::{CompareArgs, OwnSystem};
-use crate::{process, progress, report};
+use crate::{process, progress, report, streams};
 
 /// Without a data set: as many conversations, each about as long as one of LoCoMo's.
 const SEED: u64 = 42;
@@ -57,8 +57,8 @@ pub(crate) fn adapter(system: OwnSystem) -> Result<u8, Box<dyn Error>> {
 /// Measures what is not measured yet, and writes everything.
 pub(crate) fn compare(arguments: &CompareArgs) -> Result<u8, Box<dyn Error>> {
     if cfg!(debug_assertions) {
-        eprintln!(
-            "warning: this is a debug build, in which our own rows are many times slower; use --release"
+        streams::note(
+            "warning: this is a debug build, in which our own rows are many times slower; use --release",
         );
     }
     // Also where only our own engine runs, within this process.
@@ -88,7 +88,7 @@ pub(crate) fn compare(arguments: &CompareArgs) -> Result<u8, Box<dyn Error>> {
     match finished {
         Ok(()) => Ok(0),
         Err(Interrupted) => {
-            eprintln!("interrupted; what was measured is kept, and the same command goes on from here");
+            streams::note("interrupted; what was measured is kept, and the same command goes on from here");
             Ok(INTERRUPTED)
         }
     }
@@ -196,7 +196,8 @@ fn run_plan(
             cell.write(cells).map_err(|error| format!("{}: {error}", cells.display()))?;
             // Somebody may look into a file to see how far it has come.
             if bar.is_hidden() {
-                eprintln!("{}/{} {}", bar.position() + 1, plan.len(), describe(&cell.key));
+                let done = bar.position() + 1;
+                streams::note(format!("{done}/{} {}", plan.len(), describe(&cell.key)));
             }
         }
         bar.inc(1);
@@ -225,7 +226,7 @@ fn run_cell(
         Ok(measured) => Ok(Outcome::Measured(measured)),
         Err(Failure::Interrupted) => Err(Interrupted),
         Err(failure) => {
-            bar.suspend(|| eprintln!("{what}: {failure}"));
+            bar.suspend(|| streams::note(format!("{what}: {failure}")));
             Ok(Outcome::Failed(failure.to_string()))
         }
     }
@@ -257,7 +258,7 @@ fn write(comparison: &Comparison, folder: &Path) -> Result<(), Box<dyn Error>> {
     report::save(&folder.join("compare.json"), &json)?;
     let chapter = report::Chapter::of(comparison)?;
     report::save(&folder.join("compare.md"), &chapter.markdown())?;
-    print!("{}", chapter.text());
-    println!("{}: compare.json and compare.md", folder.display());
+    streams::print(&chapter.text())?;
+    streams::line(format!("{}: compare.json and compare.md", folder.display()))?;
     Ok(())
 }

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use indicatif::ProgressBar;
 use mnemocore::harness::gate::statistics::median;
 use mnemocore::harness::gate::thresholds::Gate;
 use mnemocore::harness::gate::{Pairs, Suspect};
@@ -26,6 +27,10 @@ const SAMPLING: [&str; 8] = [
     "--color=never",
     "--quiet",
 ];
+
+/// Suspects whose pairs take turns.
+const IN_TURN: usize = 8;
+
 /// What to run.
 pub(crate) struct Confirmation<'a> {
     /// Criterion's folder, with the executables.
@@ -36,6 +41,8 @@ pub(crate) struct Confirmation<'a> {
     pub(crate) pairs: usize,
     /// The time of one process.
     pub(crate) limit: Duration,
+    /// The time of all of them.
+    pub(crate) budget: Duration,
     /// More variables for the candidate's processes.
     pub(crate) environment: Vec<(&'a str, &'a str)>,
 }
@@ -44,25 +51,40 @@ impl<'a> Confirmation<'a> {
     /// As the settings say.
     pub(crate) fn new(home: &'a Path, runs: [&'a str; 2], gate: &Gate) -> Self {
         let limit = Duration::from_secs(gate.process_seconds);
-        Self { home, runs, pairs: gate.pairs, limit, environment: Vec::new() }
+        let budget = Duration::from_secs_f64(60.0 * gate.minutes);
+        Self { home, runs, pairs: gate.pairs, limit, budget, environment: Vec::new() }
     }
 
-    /// Runs pairs until there are enough, or all suspects are cleared.
+    /// Runs pairs until there are enough, all suspects are cleared, or the budget is spent.
     ///
     /// A pair measures one suspect, so that its two processes follow each other within
-    /// a second; pairs of all suspects take turns, so that a bad minute of the machine
-    /// hits a pair or two of each, and not all of one.
+    /// a second; pairs of a few suspects take turns, so that a bad minute of the machine
+    /// hits a pair or two of each, and not all of one. Those at the front go first.
     pub(crate) fn run(&self, suspects: &[Suspect]) -> Result<Pairs, Failure> {
-        let bar = progress::bar(self.pairs * suspects.len());
+        let (bar, end) = (progress::bar(self.pairs * suspects.len()), Instant::now() + self.budget);
         bar.set_message(format!("confirming {}", suspects.len()));
         let mut closed = Pairs::new();
+        for some in suspects.chunks(IN_TURN) {
+            self.run_some(some, end, &bar, &mut closed)?;
+        }
+        bar.finish_and_clear();
+        Ok(closed)
+    }
+
+    fn run_some(
+        &self,
+        suspects: &[Suspect],
+        end: Instant,
+        bar: &ProgressBar,
+        closed: &mut Pairs,
+    ) -> Result<(), Failure> {
         let mut open: Vec<(&Suspect, Vec<[f64; 2]>)> =
             suspects.iter().map(|suspect| (suspect, Vec::new())).collect();
         for number in 0..self.pairs {
             for (suspect, mut pairs) in std::mem::take(&mut open) {
                 bar.inc(1);
-                let result = match self.run_pair(suspect, number) {
-                    Ok(pair) => {
+                let result = match self.run_pair(suspect, number, end) {
+                    Ok(Some(pair)) => {
                         pairs.push(pair);
                         if !suspect.is_cleared_by(&pairs) {
                             open.push((suspect, pairs));
@@ -70,6 +92,11 @@ impl<'a> Confirmation<'a> {
                         }
                         Ok(pairs)
                     }
+                    Ok(None) => Err(format!(
+                        "the budget of {} minutes for pairs left it undecided; raise gate.minutes, or name fewer \
+                         benches with --bench",
+                        self.budget.as_secs_f64() / 60.0
+                    )),
                     Err(Failure::Interrupted) => return Err(Failure::Interrupted),
                     Err(failure) => Err(format!("not confirmed: {failure}")),
                 };
@@ -77,13 +104,15 @@ impl<'a> Confirmation<'a> {
                 closed.insert(suspect.id.clone(), result);
             }
         }
-        bar.finish_and_clear();
         closed.extend(open.into_iter().map(|(suspect, pairs)| (suspect.id.clone(), Ok(pairs))));
-        Ok(closed)
+        Ok(())
     }
 
-    /// The median of the baseline and that of the candidate.
-    fn run_pair(&self, suspect: &Suspect, number: usize) -> Result<[f64; 2], Failure> {
+    /// The median of the baseline and that of the candidate; `None` after the `end`.
+    fn run_pair(&self, suspect: &Suspect, number: usize, end: Instant) -> Result<Option<[f64; 2]>, Failure> {
+        if Instant::now() >= end {
+            return Ok(None);
+        }
         let old = || self.run_once(self.runs[0], suspect, &[]);
         let new = || self.run_once(self.runs[1], suspect, &self.environment);
         let (before, after) = if number.is_multiple_of(2) {
@@ -93,7 +122,7 @@ impl<'a> Confirmation<'a> {
             let after = new();
             (old(), after)
         };
-        Ok([before?, after?])
+        Ok(Some([before?, after?]))
     }
 
     /// Measures the suspect alone, in a home of its own, and returns the median per

@@ -93,10 +93,13 @@ pub(crate) fn read(home: &Path, run: &str) -> Run {
     let mut folders = Vec::new();
     find(home, run, 0, &mut folders);
     let mut found: BTreeMap<String, (SystemTime, Result<Benchmark, Unreadable>)> = BTreeMap::new();
-    for folder in folders {
+    for of in folders {
+        let folder = of.join(run);
         let written =
             fs::metadata(&folder).and_then(|about| about.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-        let (id, benchmark) = read_folder(home, folder);
+        let Some((id, benchmark)) = read_folder(of.strip_prefix(home).unwrap_or(&of), folder) else {
+            continue;
+        };
         // Criterion may choose another folder when a filter leaves out a namesake:
         // the newer of two is the run's.
         if found.get(&id).is_none_or(|(other, _)| *other <= written) {
@@ -106,8 +109,9 @@ pub(crate) fn read(home: &Path, run: &str) -> Run {
     found.into_iter().map(|(id, (_, benchmark))| (id, benchmark)).collect()
 }
 
-/// Finds the folders called `run` that hold files or nothing. One with folders
-/// within is a group of that name.
+/// Finds the folders of benchmarks that have a folder of `run` with files or nothing in it.
+/// One with folders within is a group of that name. A name such as `feature/login` is that
+/// of a folder in a folder.
 fn find(folder: &Path, run: &str, depth: usize, found: &mut Vec<PathBuf>) {
     let mut folders: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
@@ -122,9 +126,11 @@ fn find(folder: &Path, run: &str, depth: usize, found: &mut Vec<PathBuf>) {
         if depth == 0 && NOT_BENCHMARKS.iter().any(|other| name == *other) {
             continue;
         }
-        if depth > 0 && name == run && !holds_folders(&path) {
-            found.push(path);
-        } else if depth < DEEPEST {
+        let of_run = path.join(run);
+        if of_run.is_dir() && !holds_folders(&of_run) {
+            found.push(path.clone());
+        }
+        if depth < DEEPEST {
             find(&path, run, depth + 1, found);
         }
     }
@@ -134,26 +140,29 @@ fn holds_folders(folder: &Path) -> bool {
     fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| entry.path().is_dir())
 }
 
-fn read_folder(home: &Path, folder: PathBuf) -> (String, Result<Benchmark, Unreadable>) {
+/// Reads what a run left of the benchmark in the folder `of`, by its path below the home;
+/// `None` if it is another benchmark's: the run `feature/main` is not the run `main` of a
+/// benchmark in `feature`.
+fn read_folder(of: &Path, folder: PathBuf) -> Option<(String, Result<Benchmark, Unreadable>)> {
     #[derive(Deserialize)]
     struct About {
         full_id: String,
+        directory_name: Option<PathBuf>,
         throughput: Option<serde_json::Value>,
     }
-    let About { full_id, throughput } = match json(&folder.join("benchmark.json")) {
+    let About { full_id, directory_name, throughput } = match json(&folder.join("benchmark.json")) {
         Ok(about) => about,
-        Err(error) => {
-            let path = folder.parent().unwrap_or(&folder);
-            let path = path.strip_prefix(home).unwrap_or(path);
-            return (path.to_string_lossy().into_owned(), Err(error));
-        }
+        Err(error) => return Some((of.to_string_lossy().into_owned(), Err(error))),
     };
+    if directory_name.is_some_and(|own| own != of) {
+        return None;
+    }
     let elements = throughput.as_ref().and_then(|throughput| throughput.get("Elements")?.as_u64());
     let benchmark = samples(&folder.join("sample.json")).and_then(|samples| {
         let estimates = json(&folder.join("estimates.json"))?;
         Ok(Benchmark { id: full_id.clone(), elements, samples, estimates, folder })
     });
-    (full_id, benchmark)
+    Some((full_id, benchmark))
 }
 
 /// The values of the samples, per iteration.

@@ -1,23 +1,30 @@
 //! `detect`: read both sides, screen, confirm, print.
 
+use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs;
-use std::path::Path;
+use std::path::{Component, Path};
+use std::{fs, io};
 
-use mnemocore::harness::gate::thresholds::{FEWEST_PAIRS, Thresholds};
+use mnemocore::harness::gate::thresholds::{FEWEST_PAIRS, Override, Thresholds};
 use mnemocore::harness::gate::{Side, screen};
 
 use super::cli::{DetectArgs, Format};
 use super::confirm::Confirmation;
 use super::output::{Report, Source};
-use super::{baselines, output, sides};
+use super::{baselines, output, sides, streams};
 
 /// Judges as told, prints, and returns the exit code.
 pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
     let report = match judge(arguments) {
         Ok(report) => report,
+        // People find errors there, and programs in what they asked for.
+        Err(error) if arguments.output.is_none() && matches!(arguments.format, Format::Text) => {
+            return Err(error);
+        }
         Err(error) => {
-            eprintln!("error: {error}");
+            if arguments.output.is_some() {
+                streams::note(format!("error: {error}"));
+            }
             Report::failed(&arguments.baseline, &arguments.candidate, error.to_string())
         }
     };
@@ -26,23 +33,27 @@ pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
         Format::Json => output::json(&report)?,
         Format::Markdown => output::markdown(&report),
     };
-    match &arguments.output {
-        Some(path) => fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?,
-        None => print!("{text}"),
-    }
-    Ok(report.exit_code)
+    let printed = match &arguments.output {
+        Some(path) => fs::write(path, text)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        None => streams::print(&text),
+    };
+    Ok(streams::exit_code(report.exit_code, printed))
 }
 
 fn judge(arguments: &DetectArgs) -> Result<Report, Box<dyn Error>> {
     let thresholds = thresholds(arguments)?;
     let home = arguments.home.criterion();
     let DetectArgs { baseline, candidate, .. } = arguments;
+    [baseline, candidate].into_iter().try_for_each(|run| check_name(run))?;
 
-    let new = only(sides::of_run(&home, candidate), &arguments.bench);
+    let new = sides::of_run(&home, candidate);
     if new.observations.is_empty() {
         return Err(format!("{}: nothing measured as `{candidate}`; run cargo bench", home.display()).into());
     }
     let (old, source) = baseline_side(arguments, &home, &new)?;
+    check_names([&old, &new], &arguments.bench, &thresholds)?;
+    let [old, new] = [old, new].map(|side| only(side, &arguments.bench));
 
     let screening = screen(&old, &new, &thresholds);
     let judgement = if arguments.no_confirm {
@@ -75,15 +86,14 @@ fn baseline_side(
     candidate: &Side,
 ) -> Result<(Side, Source), Box<dyn Error>> {
     let name = &arguments.baseline;
-    let saved = only(sides::of_run(home, name), &arguments.bench);
+    let saved = sides::of_run(home, name);
     if !saved.observations.is_empty() {
         return Ok((saved, Source::Criterion));
     }
-    if let Some((side, folder)) = baselines::find(&arguments.home.baselines, name, candidate)? {
-        let side = only(side, &arguments.bench);
-        if !side.observations.is_empty() {
-            return Ok((side, Source::Recorded(folder)));
-        }
+    if let Some((side, folder)) = baselines::find(&arguments.home.baselines, name, candidate)?
+        && !side.observations.is_empty()
+    {
+        return Ok((side, Source::Recorded(folder)));
     }
     let (home, folder) = (home.display(), arguments.home.baselines.display());
     Err(format!(
@@ -91,6 +101,39 @@ fn baseline_side(
          on the revision to compare with, run cargo bench -- --save-baseline {name}"
     )
     .into())
+}
+
+/// Refuses a name that leads out of the folder of its kind. One with folders in it, such as
+/// `feature/login`, is a name: Criterion makes them.
+fn check_name(run: &str) -> Result<(), String> {
+    let plain = |part: Component| matches!(part, Component::Normal(_));
+    if run.is_empty() || !Path::new(run).components().all(plain) {
+        return Err(format!(
+            "the name `{run}` leads elsewhere; expected one such as `main` or `feature/login`"
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses benches and exceptions that fit nothing: a typing error would let everything
+/// pass. If benches are named, exceptions may be of the others.
+fn check_names(sides: [&Side; 2], benches: &[String], thresholds: &Thresholds) -> Result<(), String> {
+    let observations = || sides.iter().flat_map(|side| &side.observations);
+    let measured: BTreeSet<&str> =
+        observations().map(|(_, observation)| observation.bench.as_str()).collect();
+    if let Some(bench) = benches.iter().find(|bench| !measured.contains(bench.as_str())) {
+        let measured: Vec<&str> = measured.into_iter().collect();
+        return Err(format!("--bench {bench}: nothing is measured of it; there is {}", measured.join(", ")));
+    }
+    let fits = |exception: &&Override| observations().any(|(id, _)| exception.id.matches(id));
+    match thresholds.overrides.iter().find(|exception| !fits(exception)) {
+        Some(exception) if benches.is_empty() => Err(format!(
+            "override {}: no benchmark has such a name; correct it, take it out of the thresholds, or name the \
+             benches that were run with --bench",
+            exception.id
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// What belongs to the benches that are asked for; all if none is.

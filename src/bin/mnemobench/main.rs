@@ -18,6 +18,7 @@ mod report;
 mod selftest;
 mod sides;
 mod slo;
+mod streams;
 mod table;
 mod units;
 
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error}");
+            streams::note(format!("error: {error}"));
             ExitCode::from(CANNOT_JUDGE)
         }
     }

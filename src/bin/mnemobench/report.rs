@@ -21,7 +21,7 @@ use self::plot::Error;
 use self::sheet::Report;
 use crate::cli::ReportArgs;
 use crate::measured::Measured;
-use crate::{baselines, sides};
+use crate::{baselines, sides, streams};
 
 /// Writes everything, and returns the exit code.
 pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
@@ -33,7 +33,7 @@ pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     let baseline = baseline.map(|name| find_baseline(&home, &places.baselines, name)).transpose()?;
     let comparison = read_comparison(output, arguments.comparison.as_deref())?;
     let report = Report::new(&measured, baseline.as_ref(), &levels, comparison.as_ref())?;
-    report.unreadable.iter().for_each(|(what, reason)| eprintln!("warning: {what}: {reason}"));
+    report.unreadable.iter().for_each(|(what, reason)| streams::note(format!("warning: {what}: {reason}")));
     // Markers that make no sense are told before anything is written.
     let readme = arguments.readme.as_deref().map(|path| Readme::splice(path, &report)).transpose()?;
 
@@ -44,7 +44,11 @@ pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     for (name, json) in &exported {
         save(&output.join(name), json)?;
     }
-    println!("{}: report.html, report.md and {} results as JSON", output.display(), exported.len());
+    streams::line(format!(
+        "{}: report.html, report.md and {} results as JSON",
+        output.display(),
+        exported.len()
+    ))?;
     readme.map(Readme::save).transpose()?;
     Ok(0)
 }
@@ -125,14 +129,12 @@ impl<'a> Readme<'a> {
 
     fn save(self) -> Result<(), Error> {
         let path = self.path.display();
-        self.notes.iter().for_each(|note| println!("{path}: {note}"));
+        self.notes.iter().try_for_each(|note| streams::line(format!("{path}: {note}")))?;
         if self.before == self.after {
-            println!("{path}: unchanged");
-            return Ok(());
+            return Ok(streams::line(format!("{path}: unchanged"))?);
         }
         save(self.path, &self.after)?;
-        println!("{path}: written");
-        Ok(())
+        Ok(streams::line(format!("{path}: written"))?)
     }
 }
 

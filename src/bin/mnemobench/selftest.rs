@@ -3,6 +3,7 @@
 //! Simulated, with noise as it was measured on shared machines; or real, with an
 //! executable against itself, as it is and slowed on purpose.
 
+mod busy;
 mod real;
 mod simulation;
 
@@ -10,10 +11,15 @@ use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 
 use super::cli::SelftestArgs;
+use super::streams;
 
 /// Runs what is asked for and prints its table.
 pub(crate) fn selftest(arguments: &SelftestArgs) -> Result<u8, Box<dyn std::error::Error>> {
-    let rows = if arguments.real { real::run(arguments)? } else { simulation::run(arguments) };
+    let rows = match arguments {
+        SelftestArgs { real: true, .. } => real::run(arguments)?,
+        SelftestArgs { disturbed: true, .. } => simulation::run_disturbed(arguments),
+        _ => simulation::run(arguments),
+    };
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
     let mut rows = rows.into_iter();
@@ -21,7 +27,7 @@ pub(crate) fn selftest(arguments: &SelftestArgs) -> Result<u8, Box<dyn std::erro
         table.set_header(header);
     }
     table.add_rows(rows);
-    println!("{table}");
+    streams::line(table)?;
     Ok(0)
 }
 

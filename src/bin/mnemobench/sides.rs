@@ -37,24 +37,28 @@ pub(crate) fn combine(
         match sheet {
             Ok(results) => {
                 let Results { bench, machine, entries, .. } = results;
-                for (id, Entry { kind, value, taken, .. }) in entries {
+                for (id, Entry { kind, value, taken, reference, .. }) in entries {
                     let data = value.map(Data::Value).or_else(|| samples.remove(&id));
                     let data = data.unwrap_or_else(|| Data::Unreadable(NO_SAMPLES.into()));
                     let origin = Some(Origin { taken, machine: machine.clone() });
-                    side.observations.insert(id, Observation { bench: bench.clone(), kind, data, origin });
+                    side.observations
+                        .insert(id, Observation { bench: bench.clone(), kind, data, reference, origin });
                 }
             }
             Err(error) => {
                 let bench = error.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 let data = Data::Unreadable(error.to_string());
                 let id = format!("results of {bench}");
-                side.observations.insert(id, Observation { bench, kind: Kind::Wall, data, origin: None });
+                let kind = Kind::Wall;
+                let unknown = Observation { bench, kind, data, reference: None, origin: None };
+                side.observations.insert(id, unknown);
             }
         }
     }
     for (id, data) in samples {
         let kind = Kind::of_name(&id);
-        side.observations.entry(id).or_insert(Observation { bench: String::new(), kind, data, origin: None });
+        let unknown = Observation { bench: String::new(), kind, data, reference: None, origin: None };
+        side.observations.entry(id).or_insert(unknown);
     }
     side
 }

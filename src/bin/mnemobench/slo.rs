@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::CANNOT_JUDGE;
 use crate::cli::{Format, SloArgs};
 use crate::measured::{Benchmark, Measured};
+use crate::streams;
 use crate::table::Table;
 use crate::units;
 
@@ -23,14 +24,14 @@ pub(crate) fn slo(arguments: &SloArgs) -> Result<u8, Box<dyn Error>> {
     let own = arguments.home.thresholds(arguments.thresholds.as_deref())?.slo;
     let home = arguments.home.criterion();
     let measured = Measured::read(&home, NEW);
-    measured.unreadable.iter().for_each(|(what, reason)| eprintln!("warning: {what}: {reason}"));
+    measured.unreadable.iter().for_each(|(what, reason)| streams::note(format!("warning: {what}: {reason}")));
     let levels = Levels::judge(&measured, &own);
-    match arguments.format {
-        Format::Text => print!("{}", levels.print(Table::to_text)),
-        Format::Markdown => print!("{}", levels.print(Table::to_markdown)),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&levels)?),
-    }
-    Ok(levels.exit_code())
+    let printed = match arguments.format {
+        Format::Text => streams::print(&levels.print(Table::to_text)),
+        Format::Markdown => streams::print(&levels.print(Table::to_markdown)),
+        Format::Json => streams::line(serde_json::to_string_pretty(&levels)?),
+    };
+    Ok(streams::exit_code(levels.exit_code(), printed))
 }
 
 /// A promise about the worst of some benchmarks.

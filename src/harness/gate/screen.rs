@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::pairs::{Randomization, Student};
-use super::statistics::{Bootstrap, Resamples, holm};
+use super::statistics::{Bootstrap, Resamples, holm, median};
 use super::thresholds::{Allowed, FEWEST_PAIRS, Thresholds};
 use super::verdict::{Change, Effect, Finding, Judgement, Verdict};
-use super::{BEYOND_DOUBT, CLEAR, CONFIDENCE, Data, Observation, Origin, Side, is_exact};
+use super::{BEYOND_DOUBT, CLEAR, CONFIDENCE, Data, Observation, Origin, SAME_MACHINE, Side, is_exact};
 use crate::harness::measure::Better;
 use crate::harness::profile::Profile;
 use crate::harness::results::Kind;
@@ -37,9 +37,13 @@ pub struct Suspect {
     pub bench: String,
     /// How thorough its run was.
     pub profile: Profile,
+    /// How much its saved samples have changed, in either direction: ln of the ratio.
+    pub apparent: f64,
     allowed: Allowed,
-    /// Whether the saved samples alone leave no doubt that it has regressed.
-    beyond_doubt: bool,
+    /// Operations in an iteration of the candidate.
+    operations: u64,
+    /// What the saved samples say alone.
+    alone: Verdict,
     finding: Finding,
 }
 
@@ -191,6 +195,15 @@ impl<'a> Case<'a> {
         if old == new { 0.0 } else { (new / old).ln() }
     }
 
+    /// Whether saved samples clear it, whose worsening is at most `upper` as it seems: both
+    /// runs met the same machine.
+    fn is_clear(&self, upper: f64) -> bool {
+        let reference = |side: Option<&Observation>| side?.reference.filter(|time| *time > 0.0);
+        let slowed = reference(self.old).zip(reference(self.new)).map(|(old, new)| (old / new).ln());
+        slowed
+            .is_some_and(|slowed| slowed <= SAME_MACHINE && upper + slowed.max(0.0) < self.allowed.log(CLEAR))
+    }
+
     /// Resamples depend on the number of samples alone and are drawn once.
     fn bootstrap(&self, resamples: &mut BTreeMap<[usize; 2], [Resamples; 2]>) -> Option<Bootstrap> {
         let (old, new) = (self.old?.data.per_operation()?, self.new?.data.per_operation()?);
@@ -275,33 +288,40 @@ impl Screening {
         for ((case, ratio), (worse, better)) in timed.into_iter().zip(families) {
             let upper = ratio.quantile(CONFIDENCE);
             let change = case.change([ratio.estimate, ratio.quantile(1.0 - CONFIDENCE), upper], 0);
-            if upper < case.allowed.log(CLEAR) {
-                let verdict = if better <= alpha { Verdict::Improved } else { Verdict::Passed };
-                self.findings.push(case.finding(verdict, Some(change), None));
-            } else if let Some(Observation { bench, origin: Some(origin), .. }) = case.new {
+            let is_better = better <= alpha;
+            if case.is_clear(upper) && !is_better {
+                self.findings.push(case.finding(Verdict::Passed, Some(change), None));
+            } else if let Some(Observation { bench, data, origin: Some(origin), .. }) = case.new {
+                let operations = if let Data::Samples { operations, .. } = data { *operations } else { 1 };
                 self.suspects.push(Suspect {
                     id: case.id.to_owned(),
                     bench: bench.clone(),
                     profile: origin.taken.profile,
+                    apparent: ratio.estimate.abs(),
                     allowed: case.allowed,
-                    beyond_doubt: worse <= alpha,
+                    operations,
+                    alone: match case.is_clear(upper) {
+                        _ if worse <= alpha => Verdict::Regressed,
+                        true => Verdict::Passed,
+                        false => Verdict::Inconclusive,
+                    },
                     finding: case.finding(Verdict::Inconclusive, Some(change), Some(UNCONFIRMED.into())),
                 });
             }
         }
+        self.suspects.sort_by(|a, b| b.apparent.total_cmp(&a.apparent));
     }
 
-    /// What has to be confirmed.
+    /// What has to be confirmed, what has changed most first.
     pub fn suspects(&self) -> &[Suspect] {
         &self.suspects
     }
 
-    /// Judges by the saved samples alone, as if the machine had been as quiet in both
-    /// runs: what is beyond doubt then has regressed.
+    /// Judges by the saved samples alone: what is beyond doubt if the machine was as quiet
+    /// in both runs has regressed, and what the reference work supports passes.
     pub fn conclude_alone(self) -> Judgement {
         let Self { mut findings, suspects, thresholds } = self;
-        findings.extend(suspects.into_iter().map(|Suspect { beyond_doubt, finding, .. }| {
-            let verdict = if beyond_doubt { Verdict::Regressed } else { Verdict::Inconclusive };
+        findings.extend(suspects.into_iter().map(|Suspect { alone: verdict, finding, .. }| {
             let reason = Some("by the saved samples alone, which drift from run to run".into());
             Finding { verdict, effect: verdict.effect(thresholds.gate.undecided), reason, ..finding }
         }));
@@ -331,6 +351,8 @@ impl Screening {
 struct Evidence {
     change: [f64; 3],
     pairs: usize,
+    /// The medians of both sides, per operation.
+    medians: [f64; 2],
     /// The change that speaks most for a regression.
     slower: [f64; 3],
     /// p of "that is not beyond doubt".
@@ -363,10 +385,13 @@ impl Suspect {
     fn evidence(&self, pairs: Option<&Result<Vec<[f64; 2]>, String>>) -> Result<Evidence, String> {
         let logs = logarithms(pairs.ok_or(UNCONFIRMED)?.as_ref().map_err(String::clone)?);
         let (pairs, doubtful) = (logs.len(), self.allowed.log(BEYOND_DOUBT));
+        let (old, new): (Vec<f64>, Vec<f64>) = logs.iter().map(|[old, new]| (old.exp(), new.exp())).unzip();
+        let medians = [old, new].map(|runs| median(&runs).unwrap_or(f64::NAN));
         if let Some(mean) = self.cleared(&logs) {
             let change = mean.interval(CONFIDENCE);
             let better = mean.p_at_least(-doubtful);
-            return Ok(Evidence { change, pairs, slower: change, worse: 1.0, better, is_allowed: true });
+            let slower = change;
+            return Ok(Evidence { change, pairs, medians, slower, worse: 1.0, better, is_allowed: true });
         }
         let both = Student::of_pairs(&logs).zip(Randomization::new(&logs));
         let (mean, halves) = both
@@ -381,6 +406,7 @@ impl Suspect {
         Ok(Evidence {
             change,
             pairs,
+            medians,
             slower,
             // The smaller of two (Bonferroni).
             worse: (2.0 * p).min(1.0),
@@ -390,12 +416,18 @@ impl Suspect {
     }
 
     fn conclude(self, evidence: Result<Evidence, String>, thresholds: &Thresholds) -> Finding {
-        let Self { allowed, mut finding, .. } = self;
+        let Self { allowed, operations, mut finding, .. } = self;
         let (verdict, reason) = match evidence {
             Ok(evidence) => {
                 let (verdict, reason) = evidence.verdict(allowed.log(1.0), thresholds.gate.alpha);
                 let seen = if verdict == Verdict::Regressed { evidence.slower } else { evidence.change };
                 finding.change = Some(change(allowed, seen, evidence.pairs));
+                // The values that the change is of, and not those of the saved samples.
+                let shown = |median: f64| match finding.kind {
+                    Kind::Throughput => 1e9 / median,
+                    _ => median * operations as f64,
+                };
+                [finding.baseline, finding.candidate] = evidence.medians.map(|median| Some(shown(median)));
                 (verdict, reason)
             }
             Err(reason) => (Verdict::Inconclusive, Some(reason)),

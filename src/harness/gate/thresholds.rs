@@ -44,11 +44,13 @@ pub struct Gate {
     pub undecided: Effect,
     /// Seconds after which a process that confirms is stopped.
     pub process_seconds: u64,
+    /// Minutes that all pairs together may take. What they leave is inconclusive.
+    pub minutes: f64,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { pairs: 20, alpha: 0.05, undecided: Effect::CannotJudge, process_seconds: 300 }
+        Self { pairs: 20, alpha: 0.05, undecided: Effect::CannotJudge, process_seconds: 300, minutes: 15.0 }
     }
 }
 
@@ -177,9 +179,10 @@ impl Thresholds {
         let share = |key: String, share: f64| {
             value(key, share, share > 0.0 && share < 1.0, "a share above 0 and below 1")
         };
-        let Gate { pairs, alpha, process_seconds, .. } = self.gate;
+        let Gate { pairs, alpha, process_seconds, minutes, .. } = self.gate;
         value("gate.pairs".into(), pairs as f64, pairs >= FEWEST_PAIRS, "at least 12")?;
         value("gate.process_seconds".into(), process_seconds as f64, process_seconds > 0, "at least 1")?;
+        value("gate.minutes".into(), minutes, minutes > 0.0 && minutes < 1e6, "a time above 0")?;
         share("gate.alpha".into(), alpha)?;
         for kind in Kind::ALL {
             share(format!("default.{}", kind.as_str()), self.default.of(kind))?;

@@ -15,9 +15,10 @@ use mnemocore::harness::profile::{PROFILE_VARIABLE, Profile};
 use mnemocore::harness::results::{self, NEW, Results};
 use tempfile::TempDir;
 
-use super::super::cli::SelftestArgs;
+use super::super::cli::{BusySide, SelftestArgs};
 use super::super::confirm::Confirmation;
-use super::super::{process, sides};
+use super::super::{process, sides, streams};
+use super::busy::Busy;
 use super::percent;
 
 /// The variable of the feature `inject`.
@@ -29,7 +30,16 @@ const LISTED: usize = 12;
 
 /// A table: a row for each slow-down.
 pub(super) fn run(arguments: &SelftestArgs) -> Result<Vec<Vec<String>>, Box<dyn Error>> {
-    let header = ["injected", "runs", "regressed", "undecided", "seconds a run", "by benchmark: regressed"];
+    let header = [
+        "injected",
+        "runs",
+        "exit code 1",
+        "exit code 2",
+        "exit code 0",
+        "any improved",
+        "seconds a run",
+        "by benchmark: regressed",
+    ];
     let mut rows = vec![header.map(String::from).to_vec()];
     let injections: Vec<&str> = match arguments.inject.as_slice() {
         [] => vec![""],
@@ -52,24 +62,28 @@ fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<
     let [mut baseline, mut candidate] = RUNS;
     for run in 1..=arguments.runs {
         let began = Instant::now();
-        if run == 1 || !injection.is_empty() {
+        let busy = |side| (arguments.busy == Some(side)).then(|| Busy::start(arguments.share));
+        if run == 1 || !injection.is_empty() || arguments.busy.is_some() {
+            let _busy = busy(BusySide::Baseline);
             trial.measure(baseline, "")?;
         }
         // What is taken within the same second as the baseline would be stale.
         std::thread::sleep(Duration::from_millis(1100));
+        let disturbed = busy(BusySide::Candidate);
         trial.measure(candidate, injection)?;
+        drop(disturbed);
         let measured = began.elapsed().as_secs();
         let judgement = trial.judge([baseline, candidate])?;
         let counts: Vec<String> =
             judgement.counts().map(|(verdict, count)| format!("{count} {}", verdict.as_str())).collect();
         let (counts, confirmed) = (counts.join(", "), began.elapsed().as_secs() - measured);
-        eprintln!(
+        streams::note(format!(
             "{run}/{} {injection}: {counts}; measured {measured} s, confirmed {confirmed} s",
             arguments.runs
-        );
+        ));
         judgement.findings.iter().filter(|finding| is_worth_a_line(finding)).for_each(print);
         judgements.push(judgement);
-        if injection.is_empty() {
+        if injection.is_empty() && arguments.busy.is_none() {
             (baseline, candidate) = (candidate, baseline);
         }
     }
@@ -88,7 +102,7 @@ fn print(finding: &Finding) {
             [change.estimate, change.lower, change.upper].map(|share| 100.0 * share);
         format!(" {estimate:+.1} % ({lower:+.1} to {upper:+.1}) in {} pairs", change.pairs)
     });
-    eprintln!("  {} {}{change}", finding.verdict.as_str(), finding.id);
+    streams::note(format!("  {} {}{change}", finding.verdict.as_str(), finding.id));
 }
 
 fn row(judgements: &[Judgement], injection: &str, seconds: f64) -> Vec<String> {
@@ -105,9 +119,15 @@ fn row(judgements: &[Judgement], injection: &str, seconds: f64) -> Vec<String> {
         runs.to_string(),
         percent(with(Effect::Regressed), runs),
         percent(with(Effect::CannotJudge), runs),
+        percent(with(Effect::Pass), runs),
+        percent(judgements.iter().filter(|judgement| has_improved(judgement)).count(), runs),
         format!("{seconds:.0}"),
         by_benchmark.collect::<Vec<_>>().join(", "),
     ]
+}
+
+fn has_improved(judgement: &Judgement) -> bool {
+    judgement.findings.iter().any(|finding| finding.verdict == Verdict::Improved)
 }
 
 /// What is run, and a folder of its own for what it measures.

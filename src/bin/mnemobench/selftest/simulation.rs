@@ -1,5 +1,7 @@
 //! The rule on simulated runs, whose truth is known.
 
+use std::fmt;
+
 use indicatif::{ParallelProgressIterator, ProgressBar};
 use mnemocore::harness::gate::thresholds::Thresholds;
 use mnemocore::harness::gate::verdict::{Effect, Judgement, Verdict};
@@ -33,6 +35,24 @@ const NEIGHBOUR: [f64; 2] = [0.2, 0.5];
 const LASTING: u32 = 40;
 /// How much slower one benchmark of the family really is.
 const EFFECTS: [f64; 5] = [0.0, 0.10, 0.15, 0.20, 0.30];
+/// How far the reference work differs between runs on one machine (standard deviation).
+const REFERENCE: f64 = 0.005;
+/// What slows a whole run: 20 to 150 %, all its benchmarks or every other one.
+const DISTURBANCES: [Disturbance; 8] = [
+    Disturbance { of: BASELINE, share: 0.2, half: false },
+    Disturbance { of: BASELINE, share: 0.5, half: false },
+    Disturbance { of: BASELINE, share: 1.5, half: false },
+    Disturbance { of: CANDIDATE, share: 0.2, half: false },
+    Disturbance { of: CANDIDATE, share: 0.5, half: false },
+    Disturbance { of: CANDIDATE, share: 1.5, half: false },
+    Disturbance { of: BASELINE, share: 0.5, half: true },
+    Disturbance { of: CANDIDATE, share: 0.5, half: true },
+];
+const QUIET: Disturbance = Disturbance { of: BASELINE, share: 0.0, half: false };
+const BASELINE: usize = 0;
+const CANDIDATE: usize = 1;
+/// How much slower the one benchmark is in a disturbed family.
+const HIDDEN: f64 = 0.20;
 /// How much more memory one benchmark really takes.
 const MEMORY: f64 = 0.25;
 
@@ -49,7 +69,8 @@ pub(super) fn run(arguments: &SelftestArgs) -> Vec<Vec<String>> {
     rows[0].push(format!("memory +{:.0} % found", 100.0 * MEMORY));
     let bar = ProgressBar::new((MACHINES.len() * EFFECTS.len() * arguments.families) as u64);
     for machine in MACHINES {
-        let cells: Vec<Tally> = EFFECTS.map(|effect| families(machine, effect, arguments, &bar)).into();
+        let cells: Vec<Tally> =
+            EFFECTS.map(|effect| families(machine, effect, QUIET, arguments, &bar)).into();
         let (sigma, neighbours) = machine;
         for (rule, name) in ["screen and pairs", "saved samples alone"].iter().enumerate() {
             let of = |tally: &Tally, count: fn(&Counts) -> usize| {
@@ -67,6 +88,60 @@ pub(super) fn run(arguments: &SelftestArgs) -> Vec<Vec<String>> {
     rows
 }
 
+/// A table: a row for each run that was slowed throughout.
+pub(super) fn run_disturbed(arguments: &SelftestArgs) -> Vec<Vec<String>> {
+    let header = [
+        "slowed throughout",
+        "A/A: any regressed",
+        "A/A: any improved",
+        "A/A: undecided",
+        "+20 % found",
+        "+20 %: exit code 0",
+    ];
+    let mut rows = vec![header.map(String::from).to_vec()];
+    let bar = ProgressBar::new((DISTURBANCES.len() * 2 * arguments.families) as u64);
+    for disturbance in DISTURBANCES {
+        let judged = |effect| families(MACHINES[0], effect, disturbance, arguments, &bar).0[0];
+        let (same, slower) = (judged(0.0), judged(HIDDEN));
+        let of = |count: usize| percent(count, arguments.families);
+        rows.push(vec![
+            disturbance.to_string(),
+            of(same.others),
+            of(same.improved),
+            of(same.undecided),
+            of(slower.slower),
+            of(slower.passed),
+        ]);
+    }
+    bar.finish_and_clear();
+    rows
+}
+
+/// What slows a whole run of one side.
+#[derive(Clone, Copy)]
+struct Disturbance {
+    of: usize,
+    share: f64,
+    /// Only every other benchmark.
+    half: bool,
+}
+
+impl Disturbance {
+    /// ln of the factor that it makes on a benchmark's time.
+    fn log(self, side: usize, benchmark: usize) -> f64 {
+        let spared = side != self.of || self.half && benchmark % 2 == 1;
+        if spared { 0.0 } else { self.share.ln_1p() }
+    }
+}
+
+impl fmt::Display for Disturbance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.of == BASELINE { "baseline" } else { "candidate" };
+        let part = if self.half { ", half of the benchmarks" } else { "" };
+        write!(f, "{side} by {:.0} %{part}", 100.0 * self.share)
+    }
+}
+
 /// In how many families something was said, by both rules.
 #[derive(Clone, Copy, Default)]
 struct Tally([Counts; 2]);
@@ -81,6 +156,10 @@ struct Counts {
     others: usize,
     /// Any was left undecided.
     undecided: usize,
+    /// Any has improved.
+    improved: usize,
+    /// The exit code would be 0.
+    passed: usize,
 }
 
 impl Counts {
@@ -95,6 +174,14 @@ impl Counts {
             larger: any(&|id| id == LARGER, Verdict::Regressed),
             others: any(&|id| id != LARGER && (id != SLOWER || effect == 0.0), Verdict::Regressed),
             undecided: usize::from(findings.any(|finding| finding.effect == Effect::CannotJudge)),
+            improved: any(&|_| true, Verdict::Improved),
+            // The larger one is always there.
+            passed: usize::from(
+                judgement
+                    .findings
+                    .iter()
+                    .all(|finding| finding.id == LARGER || finding.effect == Effect::Pass),
+            ),
         }
     }
 
@@ -104,6 +191,8 @@ impl Counts {
             larger: self.larger + other.larger,
             others: self.others + other.others,
             undecided: self.undecided + other.undecided,
+            improved: self.improved + other.improved,
+            passed: self.passed + other.passed,
         }
     }
 }
@@ -111,13 +200,14 @@ impl Counts {
 fn families(
     (sigma, neighbours): (f64, u32),
     effect: f64,
+    disturbance: Disturbance,
     arguments: &SelftestArgs,
     bar: &ProgressBar,
 ) -> Tally {
     let judge = |family: usize| {
         let seed = arguments.seed ^ sigma.to_bits() ^ effect.to_bits();
         let random = Random::stream(seed, family as u64);
-        let judgements = Noise { random, sigma, neighbours }.family(effect);
+        let judgements = Noise { random, sigma, neighbours }.family(effect, disturbance);
         Tally(judgements.map(|judgement| Counts::of(&judgement, effect)))
     };
     let sum = |a: Tally, b: Tally| Tally([a.0[0].plus(b.0[0]), a.0[1].plus(b.0[1])]);
@@ -132,18 +222,21 @@ struct Noise {
 
 impl Noise {
     /// Both runs of a family, judged with pairs and without.
-    fn family(&mut self, effect: f64) -> [Judgement; 2] {
+    fn family(&mut self, effect: f64, disturbance: Disturbance) -> [Judgement; 2] {
         let (mut old, mut new) = (Side::default(), Side::default());
         let truth = |id: &str| if id == SLOWER { effect.ln_1p() } else { 0.0 };
         for i in 0..FAMILY {
             let id = format!("b{i:02}/p99/1");
+            let slowed = [BASELINE, CANDIDATE].map(|side| disturbance.log(side, i));
             let slower = truth(&id);
-            let (before, after) = (self.samples(0.0), self.samples(slower));
-            old.observations.insert(id.clone(), observation(Kind::P99, before, 1));
-            new.observations.insert(id, observation(Kind::P99, after, 2));
+            let (before, after) = (self.samples(slowed[0]), self.samples(slower + slowed[1]));
+            let [reference_before, reference_after] = slowed.map(|slowed| self.reference(slowed));
+            old.observations.insert(id.clone(), observation(Kind::P99, before, reference_before, 1));
+            new.observations.insert(id, observation(Kind::P99, after, reference_after, 2));
         }
-        old.observations.insert(LARGER.into(), observation(Kind::Ram, Data::Value(1e6), 1));
-        new.observations.insert(LARGER.into(), observation(Kind::Ram, Data::Value(1e6 * (1.0 + MEMORY)), 2));
+        let larger = 1e6 * (1.0 + MEMORY);
+        old.observations.insert(LARGER.into(), observation(Kind::Ram, Data::Value(1e6), None, 1));
+        new.observations.insert(LARGER.into(), observation(Kind::Ram, Data::Value(larger), None, 2));
 
         let thresholds = Thresholds::default();
         let screening = screen(&old, &new, &thresholds);
@@ -169,6 +262,11 @@ impl Noise {
         Data::Samples { values: (0..SAMPLES).map(sample).collect(), operations: 1 }
     }
 
+    /// The time of the reference work beside a benchmark.
+    fn reference(&mut self, slowed: f64) -> Option<f64> {
+        Some(1e5 * (slowed + REFERENCE * self.normal()).exp())
+    }
+
     /// Two runs, the second slower by `slower`.
     fn pair(&mut self, slower: f64) -> [f64; 2] {
         let first = self.neighbour();
@@ -190,7 +288,7 @@ impl Noise {
     }
 }
 
-fn observation(kind: Kind, data: Data, unix_seconds: u64) -> Observation {
+fn observation(kind: Kind, data: Data, reference: Option<f64>, unix_seconds: u64) -> Observation {
     let machine = Machine {
         cpu: "simulated".into(),
         cpu_features: Vec::new(),
@@ -203,5 +301,6 @@ fn observation(kind: Kind, data: Data, unix_seconds: u64) -> Observation {
         revision: String::new(),
     };
     let taken = Taken { unix_seconds, revision: String::new(), profile: Profile::Default, quick: false };
-    Observation { bench: "simulated".into(), kind, data, origin: Some(Origin { taken, machine }) }
+    let origin = Some(Origin { taken, machine });
+    Observation { bench: "simulated".into(), kind, data, reference, origin }
 }

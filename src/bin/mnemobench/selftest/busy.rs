@@ -1,0 +1,46 @@
+//! A neighbor: threads that keep every core busy.
+
+use std::hint;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Work and rest alternate within this time, shorter than any benchmark's sample.
+const PERIOD: Duration = Duration::from_millis(4);
+
+/// Keeps every core busy until it is dropped.
+pub(super) struct Busy {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    /// Each core for `share` of the time.
+    pub(super) fn start(share: f64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let work = PERIOD.mul_f64(share.clamp(0.0, 1.0));
+        let threads = (0..cores).map(|_| {
+            let stop = stop.clone();
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let started = Instant::now();
+                    while started.elapsed() < work {
+                        hint::spin_loop();
+                    }
+                    thread::sleep(PERIOD - work);
+                }
+            })
+        });
+        let threads = threads.collect();
+        Self { stop, threads }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
