@@ -21,7 +21,7 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 /// Prints a line to standard output.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
     print(&format!("{text}\n"))
 }
