@@ -68,7 +68,7 @@ fn valid_results() -> &'static [u8] {
     static VALID: OnceLock<Vec<u8>> = OnceLock::new();
     VALID.get_or_init(|| {
         let mut results = Results::new("latency");
-        results.note(ID, Profile::Quick, false, None);
+        results.note(ID, Profile::Quick, false, None, Some(1e5));
         results.note_value("footprint_hot/ram", Kind::Ram, 4096.0, Profile::Quick);
         serde_json::to_vec(&results).expect("JSON")
     })
