@@ -244,7 +244,7 @@ impl Bucket {
         let (bucket, path) = (self.clone(), self.path(name));
         let payload = PutPayload::from(content);
         let limits = self.limits.carrying(payload.content_length() as u64);
-        // Once more afterwards: what was written elsewhere was not stored.
+        // Checked again below: an object in a folder that was moved is not stored.
         self.finish(wait(async move {
             let call = || {
                 bucket.counter.request(payload.content_length());

@@ -37,7 +37,7 @@ pub(super) struct Home {
     pub _lock: Option<Arc<StoreLock>>,
     /// Deleted with the engine; for memories that need not last.
     pub _temporary: Option<TempDir>,
-    /// If the folder is a copy of what is in a bucket.
+    /// The local copy, for a store in a bucket.
     #[cfg(feature = "object-store")]
     pub copy: Option<LocalCopy>,
 }

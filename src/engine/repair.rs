@@ -127,7 +127,7 @@ impl Engine {
         };
         let repaired = path.join(REPAIRED);
         if let Err(error) = write(&lock, &config, &found, &salvage, &mut repair).and_then(|()| lock.check()) {
-            // On a full disk it would only take room. What is in another store stays.
+            // On a full disk it would only take room.
             let _ = lock.check().map(|()| std::fs::remove_dir_all(&repaired));
             return Err(error);
         }

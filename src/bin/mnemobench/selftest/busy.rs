@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Work and rest alternate within this time, shorter than any benchmark's sample.
+/// Each thread works and rests once in this time.
 const PERIOD: Duration = Duration::from_millis(4);
 
 /// Keeps every core busy until it is dropped.
