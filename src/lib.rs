@@ -67,6 +67,7 @@ mod inject;
 pub mod key;
 pub mod log;
 pub mod memory;
+mod process;
 #[cfg(feature = "remote")]
 pub mod remote;
 mod sync;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors, the lowest first; modules of one floor do not use each other.
 const FLOORS: [&[&str]; 12] = [
-    &["key", "hdv", "identity", "inject", "sync"],
+    &["key", "hdv", "identity", "inject", "process", "sync"],
     &["encoder"],
     &["error"],
     &["memory", "index", "remote"],

@@ -12,6 +12,7 @@ use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::log::{DiskLog, LOCK, StoreLock, absolute, check_process, sync_folder};
+use crate::process;
 use crate::tier::cold::Depot;
 
 /// Version of the store's layout as a whole.
@@ -101,7 +102,7 @@ pub(super) fn settings(config: &Config) -> [(&'static str, u64); 3] {
 /// [`Error::Forked`].
 pub(super) fn check_threads(store: &Path) -> Result<(), Error> {
     static FIRST: OnceLock<u32> = OnceLock::new();
-    check_process(store, *FIRST.get_or_init(std::process::id))
+    check_process(store, *FIRST.get_or_init(process::id))
 }
 
 /// Locks the store in the folder `path`, and makes the folder if there is none.

@@ -19,6 +19,7 @@ use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, DiskLog, Durability, Log, Record, Standing, Table, VolatileLog};
 use crate::memory::Namespace;
+use crate::process;
 use crate::sync::{Mutex, RwLock};
 use crate::tier::cold::ColdTier;
 use crate::tier::hot::HotTier;
@@ -182,7 +183,7 @@ impl Engine {
         };
         let background = config.background && home.writable;
         let shared = Arc::new(Shared {
-            process: std::process::id(),
+            process: process::id(),
             config,
             encoder,
             log,

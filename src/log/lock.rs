@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::identity::{Identity, OpenFolder};
+use crate::process;
 
 /// The name of the lock in a store's folder.
 pub(crate) const LOCK: &str = "lock";
@@ -142,7 +143,7 @@ impl StoreLock {
 /// # Errors
 /// [`Error::Forked`].
 pub(crate) fn check_process(store: &Path, process: u32) -> Result<(), Error> {
-    match std::process::id() {
+    match process::id() {
         same if same == process => Ok(()),
         forked => Err(Error::Forked { path: store.into(), opened_by: process, used_by: forked }),
     }
@@ -172,7 +173,7 @@ impl HeldLock {
         let start = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Some(Self { file, process: std::process::id() })),
+                Ok(()) => return Ok(Some(Self { file, process: process::id() })),
                 Err(TryLockError::WouldBlock) if start.elapsed() >= time => return Ok(None),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -181,7 +182,7 @@ impl HeldLock {
     }
 
     fn is_forked(&self) -> bool {
-        self.process != std::process::id()
+        self.process != process::id()
     }
 }
 
