@@ -223,7 +223,7 @@ impl Results {
     /// The results of every bench of a run, in the order of their names; none if
     /// the run is unknown. What cannot be read comes as its error.
     pub fn of_run(home: &Path, run: &str) -> Vec<Result<Self, ResultsError>> {
-        let Ok(files) = fs::read_dir(home.join(FOLDER).join(run)) else { return Vec::new() };
+        let Ok(files) = fs::read_dir(folder(home, run)) else { return Vec::new() };
         let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
@@ -281,7 +281,7 @@ impl Results {
     }
 
     fn path(&self, home: &Path, run: &str) -> PathBuf {
-        home.join(FOLDER).join(run).join(format!("{}.json", self.bench))
+        folder(home, run).join(format!("{}.json", self.bench))
     }
 }
 
@@ -314,7 +314,12 @@ pub fn program(home: &Path, run: &str, bench: &str) -> PathBuf {
 
 /// The folder with the executables of a run.
 pub fn programs(home: &Path, run: &str) -> PathBuf {
-    home.join(FOLDER).join(run).join("bin")
+    folder(home, run).join("bin")
+}
+
+/// The folder of a run.
+pub fn folder(home: &Path, run: &str) -> PathBuf {
+    home.join(FOLDER).join(run)
 }
 
 /// Seconds since 1970 UTC.

@@ -141,51 +141,88 @@ fn results_are_files_of_json_named_by_category_name_and_time() {
     assert_eq!(files(), names, "the same results give the same files");
 }
 
-/// A baseline of `latency` and `quality`, whose recalls took `factor` of now.
-fn baseline(home: &Home, cpu: &str, factor: f64) {
-    let id = "recall_hot/p99/5000";
-    home.write_samples("old", id, &samples(120e3 * factor, 0.01));
+/// A baseline whose recalls seem to have taken 25 % longer, beside reference work that took
+/// as much longer, and which found a quarter more.
+fn baseline(home: &Home) {
+    let recall = "recall_hot/p99/5000";
+    home.write_samples("old", recall, &samples(150e3, 0.01));
     let mut results = Results { bench: "latency".into(), ..sheet(BASELINE) };
-    results.machine.cpu = cpu.into();
-    let noted = entry(&results, Kind::P99, None, BASELINE);
-    results.entries.insert(id.into(), noted);
-    let noted = entry(&results, Kind::Quality, Some(0.75), BASELINE);
-    results.entries.insert("quality_talks/quality/scoped_mnemocore_recall5".into(), noted);
+    let mut noted = entry(&results, Kind::P99, None, BASELINE);
+    noted.reference = Some(125e3);
+    results.entries.insert(recall.into(), noted);
+    for id in [QUALITY, GONE] {
+        let noted = entry(&results, Kind::Quality, Some(0.75), BASELINE);
+        results.entries.insert(id.into(), noted);
+    }
     results.save(&home.path(), "old").unwrap();
 }
 
-#[test]
-fn the_change_since_a_baseline_has_its_direction() {
-    let home = Home::new();
-    whole(&home);
-    baseline(&home, "a cpu", 1.25);
-    let page = page(&home, &["--baseline", "old"]);
+const QUALITY: &str = "quality_talks/quality/scoped_mnemocore_recall5";
+const GONE: &str = "quality_talks/quality/that_is_gone";
+
+/// The cells of the row of `id` below the heading `from`.
+fn row(page: &str, id: &str) -> String {
     let change = &page[page.find("<section id=\"change\">").unwrap()..];
-    // The lost quality is the worst and comes first.
-    let (lost, gained) =
-        (change.find("<td>quality_talks/").unwrap(), change.find("<td>recall_hot/").unwrap());
-    assert!(
-        lost < gained && change[lost..gained].contains("-33.3 %") && change[lost..gained].contains("worse")
-    );
-    assert!(change[gained..].contains("-20.0 %") && change[gained..].contains("better"));
+    let row = &change[change.find(&format!("<td>{id}")).unwrap_or_else(|| panic!("no row of {id}"))..];
+    row[..row.find("</tr>").unwrap()].to_owned()
 }
 
 #[test]
-fn times_of_another_machine_are_not_compared_and_qualities_are() {
+fn the_verdicts_of_a_report_are_those_of_detect_and_not_those_of_samples() {
     let home = Home::new();
     whole(&home);
-    baseline(&home, "another cpu", 1.25);
+    baseline(&home);
+    let run = ["detect", "--baseline", "old", "--format", "json"];
+    let said = home.run(&run);
+    assert_eq!(said.code, Some(1), "{}{}", said.text, said.errors);
+    let judged: Value = serde_json::from_str(&said.text).unwrap();
     let page = page(&home, &["--baseline", "old"]);
-    let change = &page[page.find("<section id=\"change\">").unwrap()..];
-    assert!(change.contains("<td>quality_talks/") && !change.contains("<td>recall_hot/"));
+    let benchmarks = judged["benchmarks"].as_array().unwrap();
+    assert!(benchmarks.len() > 3);
+    for benchmark in benchmarks {
+        let (id, verdict) = (benchmark["id"].as_str().unwrap(), benchmark["verdict"].as_str().unwrap());
+        assert!(row(&page, id).contains(&verdict.replace('_', " ")), "{id}: {}", row(&page, id));
+    }
+    // The samples are 20 % shorter beyond doubt, and there is nothing to confirm that with.
+    assert!(row(&page, "recall_hot/p99/5000").contains("inconclusive"));
+    assert!(row(&page, QUALITY).contains("-33.3 %") && row(&page, QUALITY).contains("regressed"));
+    assert!(row(&page, GONE).contains("missing"));
+    assert!(!page.contains("measured again after they were judged"));
 }
 
 #[test]
-fn an_unknown_baseline_is_2_and_says_how_to_save_one() {
+fn a_report_says_which_verdicts_are_of_an_earlier_run() {
     let home = Home::new();
     whole(&home);
-    let said = home.run(&["report", "--baseline", "old"]);
-    assert_eq!(said.code, Some(2));
-    assert!(said.errors.contains("--save-baseline old"), "{}", said.errors);
-    assert!(!output(&home, "report.html").exists());
+    baseline(&home);
+    assert_eq!(home.run(&["detect", "--baseline", "old"]).code, Some(1));
+    let path = home.path().join("mnemobench/new/quality.json");
+    let mut results = Results::read(&path).unwrap();
+    results.entries.get_mut(QUALITY).unwrap().taken.unix_seconds += 1_000_000;
+    results.save(&home.path(), "new").unwrap();
+    let page = page(&home, &["--baseline", "old"]);
+    assert!(page.contains("1 of these benchmarks were measured again after they were judged"), "{page}");
+}
+
+#[test]
+fn a_run_that_was_not_judged_is_2_and_says_how_to_judge_it() {
+    let home = Home::new();
+    whole(&home);
+    baseline(&home);
+    let not_judged = |what: &str| {
+        let said = home.run(&["report", "--baseline", "old"]);
+        assert_eq!(said.code, Some(2));
+        assert!(said.errors.contains(what), "{}", said.errors);
+        assert!(said.errors.contains("run mnemobench detect --baseline old"), "{}", said.errors);
+        assert!(!output(&home, "report.html").exists());
+    };
+    not_judged("not judged against `old`");
+    let path = home.path().join("mnemobench/new/verdicts/old.json");
+    for (text, what) in
+        [("{\"version\": 99}", "found 99"), ("{\"version\"", "EOF"), ("{\"version\": 1}", "missing")]
+    {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        not_judged(what);
+    }
 }

@@ -191,7 +191,7 @@ pub(crate) enum BusySide {
 /// `report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Show the change against this baseline, as in `cargo bench -- --save-baseline main`
+    /// Show what `detect` said of the last run against this baseline
     #[arg(long, value_name = "NAME")]
     pub(crate) baseline: Option<String>,
     /// Where to write report.html, report.md and a file of JSON for each group of benchmarks

@@ -11,7 +11,7 @@ use mnemocore::harness::gate::{Side, screen};
 use super::cli::{DetectArgs, Format};
 use super::confirm::Confirmation;
 use super::output::{Report, Source};
-use super::{baselines, output, sides, streams};
+use super::{baselines, output, sides, streams, verdicts};
 
 /// Judges as told, prints, and returns the exit code.
 pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
@@ -28,9 +28,17 @@ pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
             Report::failed(&arguments.baseline, &arguments.candidate, error.to_string())
         }
     };
+    let json = output::json(&report)?;
+    if report.error.is_none() {
+        let kept =
+            verdicts::save(&arguments.home.criterion(), &arguments.candidate, &arguments.baseline, &json);
+        kept.unwrap_or_else(|error| {
+            streams::note(format!("warning: report will lack these verdicts: {error}"))
+        });
+    }
     let text = match arguments.format {
         Format::Text => output::text(&report),
-        Format::Json => output::json(&report)?,
+        Format::Json => json,
         Format::Markdown => output::markdown(&report),
     };
     let printed = match &arguments.output {

@@ -21,6 +21,7 @@ mod slo;
 mod streams;
 mod table;
 mod units;
+mod verdicts;
 
 use std::error::Error;
 use std::process::ExitCode;

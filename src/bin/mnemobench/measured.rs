@@ -43,8 +43,6 @@ pub(crate) struct Benchmark {
     pub(crate) kind: Kind,
     /// In the unit of its kind.
     pub(crate) value: Value,
-    /// Criterion's samples: times or bytes of an iteration; none of a single value.
-    pub(crate) samples: Vec<f64>,
     /// The distribution of single operations.
     pub(crate) percentiles: Option<Percentiles>,
     /// How many operations that rests on.
@@ -90,19 +88,11 @@ impl Measured {
         let Results { bench, machine, entries, targets, .. } = results;
         for (id, entry) in entries {
             match value(&entry, sampled.remove(&id)) {
-                Ok((value, samples)) => {
+                Ok(value) => {
                     let Entry { kind, percentiles, operations, taken, .. } = entry;
                     let bench = bench.clone();
-                    let benchmark = Benchmark {
-                        id: id.clone(),
-                        bench,
-                        kind,
-                        value,
-                        samples,
-                        percentiles,
-                        operations,
-                        taken,
-                    };
+                    let benchmark =
+                        Benchmark { id: id.clone(), bench, kind, value, percentiles, operations, taken };
                     self.benchmarks.insert(id, benchmark);
                 }
                 Err(reason) => drop(self.unreadable.insert(id, reason)),
@@ -122,17 +112,17 @@ impl Measured {
     }
 }
 
-/// The value in the unit of the kind, and the samples behind it.
+/// The value in the unit of the kind.
 fn value(
     entry: &Entry,
     sampled: Option<Result<criterion::Benchmark, criterion::Unreadable>>,
-) -> Result<(Value, Vec<f64>), String> {
+) -> Result<Value, String> {
     let finite = |value: Value| {
         let sound = value.point.is_finite() && value.interval.is_none_or(|[low, high]| low <= high);
         sound.then_some(value).ok_or_else(|| format!("expected a finite value; found {}", value.point))
     };
     if let Some(point) = entry.value {
-        return Ok((finite(Value { point, interval: None })?, Vec::new()));
+        return finite(Value { point, interval: None });
     }
     let sampled = match sampled {
         Some(Ok(sampled)) => sampled,
@@ -153,7 +143,7 @@ fn value(
         }
         _ => Value { point, interval: Some([low, high]) },
     };
-    Ok((finite(value)?, sampled.samples))
+    finite(value)
 }
 
 impl Benchmark {

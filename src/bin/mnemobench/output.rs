@@ -13,7 +13,7 @@ use mnemocore::harness::results::Kind;
 
 use super::cli::DetectArgs;
 
-pub(crate) use self::json::json;
+pub(crate) use self::json::{VERSION, json};
 pub(crate) use self::markdown::markdown;
 pub(crate) use self::text::text;
 

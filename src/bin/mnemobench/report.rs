@@ -14,14 +14,13 @@ use std::io::Write as _;
 use std::path::Path;
 
 use mnemocore::harness::compare::{Comparison, summary};
-use mnemocore::harness::gate::Side;
 use mnemocore::harness::results::NEW;
 
 use self::plot::Error;
 use self::sheet::Report;
 use crate::cli::ReportArgs;
 use crate::measured::Measured;
-use crate::{baselines, sides, streams};
+use crate::{streams, verdicts};
 
 /// Writes everything, and returns the exit code.
 pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
@@ -30,9 +29,9 @@ pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     let levels = places.thresholds(arguments.thresholds.as_deref())?.slo;
     let measured = Measured::read(&home, NEW);
     let baseline = arguments.baseline.as_deref();
-    let baseline = baseline.map(|name| find_baseline(&home, &places.baselines, name)).transpose()?;
+    let verdicts = baseline.map(|name| verdicts::read(&home, NEW, name)).transpose()?;
     let comparison = read_comparison(output, arguments.comparison.as_deref())?;
-    let report = Report::new(&measured, baseline.as_ref(), &levels, comparison.as_ref())?;
+    let report = Report::new(&measured, verdicts.as_ref(), &levels, comparison.as_ref())?;
     report.unreadable.iter().for_each(|(what, reason)| streams::note(format!("warning: {what}: {reason}")));
     // Markers that make no sense are told before anything is written.
     let readme = arguments.readme.as_deref().map(|path| Readme::splice(path, &report)).transpose()?;
@@ -92,23 +91,6 @@ impl Chapter {
         let parts = self.0.parts.iter().filter(|part| !part.is_detail);
         parts.map(|part| format!("{}:\n\n{}\n\n", part.caption, part.table.to_text())).collect()
     }
-}
-
-/// A baseline of Criterion's, or where there is none of that name a recorded one.
-fn find_baseline(home: &Path, recorded: &Path, name: &str) -> Result<Side, Error> {
-    let saved = sides::of_run(home, name);
-    if !saved.observations.is_empty() {
-        return Ok(saved);
-    }
-    if let Some((side, _)) = baselines::find(recorded, name, &sides::of_run(home, NEW))? {
-        return Ok(side);
-    }
-    let (home, recorded) = (home.display(), recorded.display());
-    Err(format!(
-        "no baseline `{name}` in {home} or recorded in {recorded}; \
-         on the revision to compare with, run cargo bench -- --save-baseline {name}"
-    )
-    .into())
 }
 
 /// A file with its blocks replaced.

@@ -6,7 +6,7 @@ use crate::harness::measure::Better;
 use crate::harness::results::Kind;
 
 /// What the gate says of a benchmark, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Worse than allowed.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Described, Report, Source};
 
 /// Version of this form. It is raised when something is renamed or taken away.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// The form. What does not hold is `null`; changes are relative (0.1 is 10 %
 /// more), values in the unit of the kind.

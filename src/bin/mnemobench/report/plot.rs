@@ -6,6 +6,7 @@ mod frame;
 
 pub(crate) use self::axis::{Axis, Scale};
 use self::frame::{Frame, Mark, SOFT};
+use mnemocore::harness::gate::verdict::Verdict;
 
 /// Why a plot could not be drawn.
 pub(crate) type Error = Box<dyn std::error::Error>;
@@ -81,38 +82,46 @@ pub(crate) struct Shift {
     pub(crate) label: String,
     /// The change with its lower and upper bound.
     pub(crate) change: [f64; 3],
-    /// What that means.
-    pub(crate) direction: Direction,
+    /// What the gate says of it.
+    pub(crate) outcome: Outcome,
 }
 
-/// What a change means.
+/// What the gate says of a change, in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// None that is beyond the noise.
-    Open,
-    /// For the worse.
-    Worse,
-    /// For the better.
-    Better,
+pub(crate) enum Outcome {
+    Regressed,
+    Undecided,
+    Improved,
+    Passed,
 }
 
-impl Direction {
-    const ALL: [Self; 3] = [Self::Worse, Self::Better, Self::Open];
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Regressed, Self::Undecided, Self::Improved, Self::Passed];
 
-    /// In words.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Regressed => Self::Regressed,
+            Verdict::Improved => Self::Improved,
+            Verdict::Passed => Self::Passed,
+            _ => Self::Undecided,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
         match self {
-            Self::Open => "no clear change",
-            Self::Worse => "worse",
-            Self::Better => "better",
+            Self::Regressed => "regressed",
+            Self::Undecided => "undecided",
+            Self::Improved => "improved",
+            Self::Passed => "passed",
         }
     }
 
     fn mark(self) -> Mark {
         match self {
-            Self::Open => Mark { colour: SOFT, shape: 0 },
-            Self::Worse => Mark::nth(1),
-            Self::Better => Mark::nth(2),
+            Self::Passed => Mark { colour: SOFT, shape: 0 },
+            Self::Regressed => Mark::nth(1),
+            Self::Improved => Mark::nth(2),
+            Self::Undecided => Mark::nth(3),
         }
     }
 }
@@ -121,15 +130,15 @@ impl Direction {
 pub(crate) fn shifts(x: &Axis, shifts: &[Shift]) -> Result<String, Error> {
     let span = x.over(shifts.iter().flat_map(|shift| shift.change).chain([0.0]));
     let labels = shifts.iter().map(|shift| shift.label.clone()).collect();
-    let legend = Direction::ALL.map(|direction| (direction.mark(), direction.as_str())).to_vec();
+    let legend = Outcome::ALL.map(|outcome| (outcome.mark(), outcome.as_str())).to_vec();
     Frame::of_rows(span, labels, legend).draw(|canvas| {
         let none = canvas.x.place(0.0);
         canvas.path(canvas.y.ends.map(|end| (none, end)).to_vec(), SOFT)?;
-        for (number, Shift { change, direction, .. }) in shifts.iter().enumerate() {
+        for (number, Shift { change, outcome, .. }) in shifts.iter().enumerate() {
             let height = canvas.row(number);
             let [point, low, high] = change.map(|value| (canvas.x.place(value), height));
-            canvas.path(vec![low, high], direction.mark().colour)?;
-            canvas.mark(point, direction.mark())?;
+            canvas.path(vec![low, high], outcome.mark().colour)?;
+            canvas.mark(point, outcome.mark())?;
         }
         Ok(())
     })

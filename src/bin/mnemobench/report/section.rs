@@ -17,7 +17,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use mnemocore::harness::compare::Comparison;
-use mnemocore::harness::gate::Side;
 use mnemocore::harness::gate::thresholds::Slo;
 use mnemocore::harness::machine::Machine;
 use mnemocore::harness::results::Taken;
@@ -26,6 +25,7 @@ use super::plot::{Axis, Error, Scale};
 use crate::measured::{Benchmark, Measured};
 use crate::table::Table;
 use crate::units;
+use crate::verdicts::Verdicts;
 
 /// A subject.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub(crate) struct Part {
 /// If a plot cannot be drawn.
 pub(crate) fn all(
     measured: &Measured,
-    baseline: Option<&Side>,
+    verdicts: Option<&Verdicts>,
     levels: &[Slo],
     comparison: Option<&Comparison>,
 ) -> Result<Vec<Section>, Error> {
@@ -80,7 +80,7 @@ pub(crate) fn all(
         kernels::section(measured),
         other::section(measured),
     ];
-    let change = baseline.map(|baseline| change::section(measured, baseline)).transpose()?;
+    let change = verdicts.map(|verdicts| change::section(measured, verdicts)).transpose()?;
     Ok(sections.into_iter().chain(change).collect())
 }
 

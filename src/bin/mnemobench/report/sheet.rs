@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use mnemocore::harness::compare::Comparison;
 use mnemocore::harness::gate::thresholds::Slo;
-use mnemocore::harness::gate::{Data, Side};
 use mnemocore::harness::machine::Machine;
 
 use super::plot::Error;
@@ -12,6 +11,7 @@ use super::section::{self, Runs, Section};
 use crate::measured::Measured;
 use crate::table::Table;
 use crate::units;
+use crate::verdicts::Verdicts;
 
 /// What a report says.
 #[derive(Debug)]
@@ -27,23 +27,18 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Of what was measured, and how it changed since a baseline.
+    /// Of what was measured, and what `detect` said of it.
     ///
     /// # Errors
     /// If a plot cannot be drawn.
     pub(crate) fn new(
         measured: &Measured,
-        baseline: Option<&Side>,
+        verdicts: Option<&Verdicts>,
         levels: &[Slo],
         comparison: Option<&Comparison>,
     ) -> Result<Self, Error> {
-        let sections = section::all(measured, baseline, levels, comparison)?;
-        let mut unreadable = measured.unreadable.clone();
-        for (id, observation) in baseline.iter().flat_map(|baseline| &baseline.observations) {
-            if let Data::Unreadable(reason) = &observation.data {
-                unreadable.insert(format!("{id} of the baseline"), reason.clone());
-            }
-        }
+        let sections = section::all(measured, verdicts, levels, comparison)?;
+        let unreadable = measured.unreadable.clone();
         Ok(Self { machines: machines(measured), benches: benches(measured), sections, unreadable })
     }
 
