@@ -171,9 +171,12 @@ pub(crate) struct SelftestArgs {
     /// Keep every core busy while one side is measured, and not while pairs confirm
     #[arg(long, value_name = "SIDE", requires = "real")]
     pub(crate) busy: Option<BusySide>,
-    /// The share of the time that each core is kept busy
-    #[arg(long, value_name = "SHARE", default_value_t = 1.0, requires = "busy")]
-    pub(crate) share: f64,
+    /// How many threads keep each core busy: 0.2 is one that works a fifth of the time
+    #[arg(long, value_name = "N", default_value_t = 1.0, requires = "busy")]
+    pub(crate) threads: f64,
+    /// Keep the cores busy beside every second benchmark only
+    #[arg(long, requires = "busy")]
+    pub(crate) half: bool,
     /// Where measurements are.
     #[command(flatten)]
     pub(crate) home: HomeArgs,

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Each thread works and rests once in this time.
 const PERIOD: Duration = Duration::from_millis(4);
+/// Threads a core.
+const MOST: f64 = 16.0;
 
 /// Keeps every core busy until it is dropped.
 pub(super) struct Busy {
@@ -16,12 +18,13 @@ pub(super) struct Busy {
 }
 
 impl Busy {
-    /// Each core for `share` of the time.
-    pub(super) fn start(share: f64) -> Self {
+    /// With so many threads a core; a fraction is threads that rest part of the time.
+    pub(super) fn start(per_core: f64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let work = PERIOD.mul_f64(share.clamp(0.0, 1.0));
-        let threads = (0..cores).map(|_| {
+        let whole = per_core.clamp(0.0, MOST).ceil();
+        let work = PERIOD.mul_f64(if whole > 0.0 { (per_core / whole).min(1.0) } else { 0.0 });
+        let threads = (0..cores * whole as usize).map(|_| {
             let stop = stop.clone();
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {

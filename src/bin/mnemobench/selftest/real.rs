@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use mnemocore::harness::gate::screen;
+use mnemocore::harness::gate::statistics::median;
 use mnemocore::harness::gate::thresholds::Thresholds;
 use mnemocore::harness::gate::verdict::{Effect, Finding, Judgement, Verdict};
+use mnemocore::harness::gate::{Observation, screen};
 use mnemocore::harness::profile::{PROFILE_VARIABLE, Profile};
 use mnemocore::harness::results::{self, NEW, Results};
 use tempfile::TempDir;
@@ -37,6 +38,7 @@ pub(super) fn run(arguments: &SelftestArgs) -> Result<Vec<Vec<String>>, Box<dyn 
         "exit code 2",
         "exit code 0",
         "any improved",
+        "samples alone",
         "seconds a run",
         "by benchmark: regressed",
     ];
@@ -58,22 +60,20 @@ pub(super) fn run(arguments: &SelftestArgs) -> Result<Vec<Vec<String>>, Box<dyn 
 fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let trial = Trial::new(arguments, injection)?;
     let started = Instant::now();
-    let mut judgements = Vec::new();
+    let (mut judgements, mut apparent) = (Vec::new(), Vec::new());
     let [mut baseline, mut candidate] = RUNS;
     for run in 1..=arguments.runs {
         let began = Instant::now();
-        let busy = |side| (arguments.busy == Some(side)).then(|| Busy::start(arguments.share));
+        let threads = |side| (arguments.busy == Some(side)).then_some(arguments.threads);
         if run == 1 || !injection.is_empty() || arguments.busy.is_some() {
-            let _busy = busy(BusySide::Baseline);
-            trial.measure(baseline, "")?;
+            trial.measure(baseline, "", threads(BusySide::Baseline))?;
         }
         // What is taken within the same second as the baseline would be stale.
         std::thread::sleep(Duration::from_millis(1100));
-        let disturbed = busy(BusySide::Candidate);
-        trial.measure(candidate, injection)?;
-        drop(disturbed);
+        trial.measure(candidate, injection, threads(BusySide::Candidate))?;
         let measured = began.elapsed().as_secs();
-        let judgement = trial.judge([baseline, candidate])?;
+        let (judgement, change) = trial.judge([baseline, candidate])?;
+        apparent.extend(change);
         let counts: Vec<String> =
             judgement.counts().map(|(verdict, count)| format!("{count} {}", verdict.as_str())).collect();
         let (counts, confirmed) = (counts.join(", "), began.elapsed().as_secs() - measured);
@@ -88,7 +88,7 @@ fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<
         }
     }
     let seconds = started.elapsed().as_secs_f64() / judgements.len().max(1) as f64;
-    Ok(row(&judgements, injection, seconds))
+    Ok(row(&judgements, median(&apparent), injection, seconds))
 }
 
 /// What was run again, and what is not well.
@@ -105,7 +105,7 @@ fn print(finding: &Finding) {
     streams::note(format!("  {} {}{change}", finding.verdict.as_str(), finding.id));
 }
 
-fn row(judgements: &[Judgement], injection: &str, seconds: f64) -> Vec<String> {
+fn row(judgements: &[Judgement], apparent: Option<f64>, injection: &str, seconds: f64) -> Vec<String> {
     let runs = judgements.len();
     let with = |effect| judgements.iter().filter(|judgement| judgement.effect() == effect).count();
     let findings = || judgements.iter().flat_map(|judgement| &judgement.findings);
@@ -121,6 +121,7 @@ fn row(judgements: &[Judgement], injection: &str, seconds: f64) -> Vec<String> {
         percent(with(Effect::CannotJudge), runs),
         percent(with(Effect::Pass), runs),
         percent(judgements.iter().filter(|judgement| has_improved(judgement)).count(), runs),
+        apparent.map_or_else(|| "-".into(), |change| format!("{:+.0} %", 100.0 * change.exp_m1())),
         format!("{seconds:.0}"),
         by_benchmark.collect::<Vec<_>>().join(", "),
     ]
@@ -134,6 +135,8 @@ fn has_improved(judgement: &Judgement) -> bool {
 struct Trial<'a> {
     programs: Vec<PathBuf>,
     filter: Option<&'a str>,
+    /// Whether the cores are busy beside every second benchmark only.
+    half: bool,
     injection: &'a str,
     profile: Profile,
     thresholds: Thresholds,
@@ -147,6 +150,7 @@ impl<'a> Trial<'a> {
         Ok(Self {
             programs,
             filter: arguments.filter.as_deref(),
+            half: arguments.half,
             injection,
             profile: Profile::from_env()?,
             thresholds: arguments.home.thresholds(None)?,
@@ -155,14 +159,24 @@ impl<'a> Trial<'a> {
         })
     }
 
-    /// Runs all benches and saves what they measure as `run`.
-    fn measure(&self, run: &str, injection: &str) -> Result<(), Box<dyn Error>> {
+    /// Runs all benches and saves what they measure as `run`, while so many threads keep
+    /// each core busy.
+    fn measure(&self, run: &str, injection: &str, threads: Option<f64>) -> Result<(), Box<dyn Error>> {
         for program in &self.programs {
-            let mut command = Command::new(program);
-            command.args(["--bench", "--noplot", &format!("--save-baseline={run}")]).args(self.filter);
-            command.env("CRITERION_HOME", self.home.path()).env(PROFILE_VARIABLE, self.profile.to_string());
-            command.env(INJECT, injection).env("MNEMO_REVISION", "selftest");
-            process::run(&mut command, Duration::from_secs(self.thresholds.gate.process_seconds))?;
+            let limit = Duration::from_secs(self.thresholds.gate.process_seconds);
+            let sample = |filter: Option<&str>, threads: Option<f64>| {
+                let _busy = threads.map(Busy::start);
+                let mut command = self.command(program, filter);
+                command.args(["--noplot", &format!("--save-baseline={run}")]).env(INJECT, injection);
+                process::run(&mut command, limit)
+            };
+            if self.half && threads.is_some() {
+                let [busy, quiet] = self.halves(program)?;
+                sample(Some(&busy), threads)?;
+                sample(Some(&quiet), None)?;
+            } else {
+                sample(self.filter, threads)?;
+            }
         }
         if !injection.is_empty() {
             assert_injectable(self.home.path(), run)?;
@@ -170,15 +184,42 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    fn judge(&self, runs: [&str; 2]) -> Result<Judgement, Box<dyn Error>> {
+    fn command(&self, program: &Path, filter: Option<&str>) -> Command {
+        let mut command = Command::new(program);
+        command.arg("--bench").args(filter).env("MNEMO_REVISION", "selftest");
+        command.env("CRITERION_HOME", self.home.path()).env(PROFILE_VARIABLE, self.profile.to_string());
+        command
+    }
+
+    /// The filters of every second of its benchmarks, and of the others.
+    fn halves(&self, program: &Path) -> Result<[String; 2], Box<dyn Error>> {
+        let listed = self.command(program, self.filter).arg("--list").output()?;
+        let listed = String::from_utf8(listed.stdout)?;
+        let ids: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": benchmark")).collect();
+        if ids.len() < 2 {
+            return Err(format!("--half: {} has fewer than two such benchmarks", program.display()).into());
+        }
+        let half = |first: usize| {
+            let ids: Vec<String> =
+                ids.iter().skip(first).step_by(2).map(|id| regex_lite::escape(id)).collect();
+            format!("^({})$", ids.join("|"))
+        };
+        Ok([half(0), half(1)])
+    }
+
+    /// The verdicts, and by how much the samples differ, as the median logarithm.
+    fn judge(&self, runs: [&str; 2]) -> Result<(Judgement, Option<f64>), Box<dyn Error>> {
         let [old, new] = runs.map(|run| sides::of_run(self.home.path(), run));
+        let shown = |observation: &Observation| observation.data.shown(observation.kind);
+        let change = |(id, old)| Some((shown(new.observations.get(id)?)? / shown(old)?).ln());
+        let apparent = median(&old.observations.iter().filter_map(change).collect::<Vec<f64>>());
         let screening = screen(&old, &new, &self.thresholds);
         let mut confirmation = Confirmation::new(self.home.path(), runs, &self.thresholds.gate);
         if !self.injection.is_empty() {
             confirmation.environment = vec![(INJECT, self.injection)];
         }
         let pairs = confirmation.run(screening.suspects())?;
-        Ok(screening.conclude(&pairs))
+        Ok((screening.conclude(&pairs), apparent))
     }
 }
 
