@@ -24,9 +24,10 @@ impl Busy {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let whole = per_core.clamp(0.0, MOST).ceil();
         let work = PERIOD.mul_f64(if whole > 0.0 { (per_core / whole).min(1.0) } else { 0.0 });
-        let threads = (0..cores * whole as usize).map(|_| {
+        let threads = (0..cores * whole as usize).map(|number| {
             let stop = stop.clone();
             thread::spawn(move || {
+                stay_on(number % cores);
                 while !stop.load(Ordering::Relaxed) {
                     let started = Instant::now();
                     while started.elapsed() < work {
@@ -39,6 +40,23 @@ impl Busy {
         let threads = threads.collect();
         Self { stop, threads }
     }
+}
+
+/// Keeps this thread on one core, where the system allows that: otherwise busy threads share a
+/// core and leave another to what is measured.
+fn stay_on(core: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let Ok(allowed) = sched_getaffinity(None) else { return };
+        let Some(cpu) = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).nth(core) else { return };
+        let mut one = CpuSet::new();
+        one.set(cpu);
+        // Without it the threads are still busy, somewhere.
+        let _ = sched_setaffinity(None, &one);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = core;
 }
 
 impl Drop for Busy {
