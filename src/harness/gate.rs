@@ -27,12 +27,17 @@
 //!    What slows some runs only does not show in the faster halves, so the mean difference
 //!    within pairs counts as c where its p is smaller, or where it alone is above 0.95
 //!    theta; the p of whichever counts is doubled (Bonferroni).
-//! 3. **Bytes and qualities** are compared as they are.
+//! 3. **Audit.** The reference work does not see all that slows a benchmark: a disk that is
+//!    busy, say. So a random tenth of what the samples clear ([`thresholds::Gate::audit`]) runs
+//!    in pairs too. If the pairs of any benchmark whose reference work agrees show a change
+//!    that is larger by more than theta than that of its samples, these samples hide what they
+//!    should show, and all that they cleared has to be confirmed.
+//! 4. **Bytes and qualities** are compared as they are.
 //!
 //! Suspects are confirmed in the order of their apparent changes, the largest first, for
 //! as long as the budget lasts. One that cannot be confirmed is inconclusive: a machine
-//! that was busier in one run has slowed all samples of it, and they do not tell. Who knows that it was
-//! as quiet in both may judge by them alone ([`Screening::conclude_alone`]): what has
+//! that was busier in one run has slowed all samples of it, and they do not tell. If you know that
+//! it was as quiet in both, you may judge by them alone ([`Screening::conclude_alone`]): what has
 //! regressed then is where the bootstrap's p of "at most theta", adjusted by Holm over
 //! all benchmarks, is at most alpha.
 //!
@@ -41,12 +46,14 @@
 pub mod pairs;
 mod screen;
 pub mod statistics;
+mod suspect;
 pub mod thresholds;
 pub mod verdict;
 
 use std::collections::BTreeMap;
 
-pub use self::screen::{Pairs, Screening, Suspect, screen};
+pub use self::screen::{Pairs, Screening, screen};
+pub use self::suspect::Suspect;
 use super::machine::Machine;
 use super::results::{Kind, Taken};
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use mnemocore::harness::gate::statistics::median;
 use mnemocore::harness::gate::thresholds::Gate;
-use mnemocore::harness::gate::{Pairs, Suspect};
+use mnemocore::harness::gate::{Pairs, Screening, Suspect};
 use mnemocore::harness::profile::PROFILE_VARIABLE;
 use mnemocore::harness::results::{self, NEW};
 
@@ -55,20 +55,38 @@ impl<'a> Confirmation<'a> {
         Self { home, runs, pairs: gate.pairs, limit, budget, environment: Vec::new() }
     }
 
+    /// Runs pairs of all suspects and of those that are audited, and of all others if these
+    /// contradict the saved samples, for as long as the budget lasts.
+    pub(crate) fn run(&self, screening: &Screening) -> Result<Pairs, Failure> {
+        let end = Instant::now() + self.budget;
+        let mut pairs = Pairs::new();
+        self.run_all(screening.suspects(), "confirming", end, &mut pairs)?;
+        self.run_all(screening.audited(), "auditing", end, &mut pairs)?;
+        if screening.is_contradicted_by(&pairs) {
+            self.run_all(screening.unaudited(), "contradicted: confirming", end, &mut pairs)?;
+        }
+        Ok(pairs)
+    }
+
     /// Runs pairs until there are enough, all suspects are cleared, or the budget is spent.
     ///
     /// A pair measures one suspect, so that its two processes follow each other within
     /// a second; pairs of a few suspects take turns, so that a bad minute of the machine
     /// hits a pair or two of each, and not all of one. Those at the front go first.
-    pub(crate) fn run(&self, suspects: &[Suspect]) -> Result<Pairs, Failure> {
-        let (bar, end) = (progress::bar(self.pairs * suspects.len()), Instant::now() + self.budget);
-        bar.set_message(format!("confirming {}", suspects.len()));
-        let mut closed = Pairs::new();
+    fn run_all(
+        &self,
+        suspects: &[Suspect],
+        what: &str,
+        end: Instant,
+        closed: &mut Pairs,
+    ) -> Result<(), Failure> {
+        let bar = progress::bar(self.pairs * suspects.len());
+        bar.set_message(format!("{what} {}", suspects.len()));
         for some in suspects.chunks(IN_TURN) {
-            self.run_some(some, end, &bar, &mut closed)?;
+            self.run_some(some, end, &bar, closed)?;
         }
         bar.finish_and_clear();
-        Ok(closed)
+        Ok(())
     }
 
     fn run_some(

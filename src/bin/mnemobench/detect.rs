@@ -68,7 +68,7 @@ fn judge(arguments: &DetectArgs) -> Result<Report, Box<dyn Error>> {
         screening.conclude_alone()
     } else {
         let runs = [baseline.as_str(), candidate.as_str()];
-        let pairs = Confirmation::new(&home, runs, &thresholds.gate).run(screening.suspects())?;
+        let pairs = Confirmation::new(&home, runs, &thresholds.gate).run(&screening)?;
         screening.conclude(&pairs)
     };
     Ok(Report::new(arguments, source, [&old, &new], judgement))

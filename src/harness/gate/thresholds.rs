@@ -46,11 +46,20 @@ pub struct Gate {
     pub process_seconds: u64,
     /// Minutes that all pairs together may take. What they leave is inconclusive.
     pub minutes: f64,
+    /// The share of the benchmarks that samples clear which pairs look at as well.
+    pub audit: f64,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { pairs: 20, alpha: 0.05, undecided: Effect::CannotJudge, process_seconds: 300, minutes: 15.0 }
+        Self {
+            pairs: 20,
+            alpha: 0.05,
+            undecided: Effect::CannotJudge,
+            process_seconds: 300,
+            minutes: 15.0,
+            audit: 0.1,
+        }
     }
 }
 
@@ -179,10 +188,11 @@ impl Thresholds {
         let share = |key: String, share: f64| {
             value(key, share, share > 0.0 && share < 1.0, "a share above 0 and below 1")
         };
-        let Gate { pairs, alpha, process_seconds, minutes, .. } = self.gate;
+        let Gate { pairs, alpha, process_seconds, minutes, audit, .. } = self.gate;
         value("gate.pairs".into(), pairs as f64, pairs >= FEWEST_PAIRS, "at least 12")?;
         value("gate.process_seconds".into(), process_seconds as f64, process_seconds > 0, "at least 1")?;
         value("gate.minutes".into(), minutes, minutes > 0.0 && minutes < 1e6, "a time above 0")?;
+        value("gate.audit".into(), audit, (0.0..=1.0).contains(&audit), "a share from 0 to 1")?;
         share("gate.alpha".into(), alpha)?;
         for kind in Kind::ALL {
             share(format!("default.{}", kind.as_str()), self.default.of(kind))?;

@@ -218,7 +218,7 @@ impl<'a> Trial<'a> {
         if !self.injection.is_empty() {
             confirmation.environment = vec![(INJECT, self.injection)];
         }
-        let pairs = confirmation.run(screening.suspects())?;
+        let pairs = confirmation.run(&screening)?;
         Ok((screening.conclude(&pairs), apparent))
     }
 }
