@@ -208,7 +208,7 @@ fn print_growth(tier: TierKind, rows: &Rows) {
     }
 }
 
-/// An agent as SIZING.md has it, with the default settings but for what its tiers hold.
+/// Prints the RAM of an agent as in docs/sizing.md: default settings, except for the capacities.
 fn print_agent(empty: &Seen) {
     let [hot, warm, cold] = Workload::default().memories.map(|memories| memories as usize);
     let stock = Stock::new(TierKind::Hot, hot + warm + cold);

@@ -396,7 +396,7 @@ fn encode_by_counters(encoder: &Encoder, text: &str) -> (Vec<u64>, f32) {
     (counter_per_bit(&rows, &weights, &tie), terms.norm())
 }
 
-/// What Hamming distance and encoding are held to; see the README.
+/// Prints the targets of Hamming distance and encoding; docs/results.md has the figures.
 fn print_targets(to: &mut Recorder) {
     let best = kernels::best();
 

@@ -1,8 +1,8 @@
-//! Prints what many memories need in machines, RAM, storage and requests: the page
-//! `SIZING.md`.
+//! Prints the page `docs/sizing.md`: how many machines, and how much RAM, storage and requests
+//! many memories need.
 //!
 //! ```sh
-//! cargo run --release --example sizing > SIZING.md
+//! cargo run --release --example sizing > docs/sizing.md
 //! ```
 
 use mnemocore::harness::sizing::{Figures, Workload, page};

@@ -1,7 +1,7 @@
-//! What the benches and the command line share: workloads, data sets, retrieval
-//! quality, results, and what the machine looks like.
+//! The parts that the benches and the command line share: workloads, data sets, retrieval
+//! quality, results, and the description of the machine.
 //!
-//! Floor 4 of the crate: it may use the engine, and knows nothing of Criterion.
+//! It may use the engine, and knows nothing of Criterion.
 
 pub mod benchmark;
 pub mod bm25;

@@ -1,8 +1,8 @@
 //! A tiered memory engine for AI agents.
 //!
-//! It stores what an agent is told, encodes each text as a binary hypervector
-//! without a model, and finds it again by the words of a question, whichever of
-//! the three tiers it is in. A durable log holds the truth about all memories.
+//! The engine stores short texts durably and finds them again by the words of a question, without
+//! a language model. It encodes each text as a binary hypervector, and keeps it in one of three
+//! tiers. Every recall searches all tiers. One durable log holds every memory.
 //!
 //! ```
 //! use mnemocore::{Config, Engine, NewMemory, Query, SynthesisKind};
@@ -16,8 +16,9 @@
 //! assert_eq!(recall.hits[0].memory.id, dinner);
 //! assert!(recall.is_answerable());
 //!
+//! // No memory covers this question.
 //! let synthesis = engine.synthesize(&Query::text("Who is the dentist's receptionist?"))?;
-//! assert_eq!(synthesis.kind, SynthesisKind::Nothing); // Nobody has told it.
+//! assert_eq!(synthesis.kind, SynthesisKind::Nothing);
 //!
 //! engine.forget(dinner)?;
 //! # Ok::<(), mnemocore::Error>(())
@@ -25,27 +26,20 @@
 //!
 //! # Where to look
 //!
-//! | for | see |
+//! | topic | items |
 //! |---|---|
-//! | the verbs: store, recall, synthesize, get, forget, consolidate, compact | [`Engine`], with the feature `tokio` also `AsyncEngine` |
-//! | what is stored, and what comes back | [`NewMemory`], [`Memory`], [`Metadata`], [`Namespace`] |
-//! | one agent's memories and no other's | [`Scope`] |
-//! | what is asked, and what is found | [`Query`], [`Recall`], [`Hit`], [`Synthesis`], [`Fragment`] |
-//! | settings and what a store waits for | [`Config`], [`Durability`] |
-//! | what can go wrong, and the way out of a damaged log | [`Error`], [`Engine::repair`], [`Repair`] |
+//! | the verbs: store, recall, synthesize, get, forget, consolidate, compact | [`Engine`], and `AsyncEngine` with the feature `tokio` |
+//! | input and output of a store | [`NewMemory`], [`Memory`], [`Metadata`], [`Namespace`] |
+//! | input and output of a recall | [`Query`], [`Recall`], [`Hit`], [`Synthesis`], [`Fragment`] |
+//! | confining a caller to one namespace | [`Scope`] |
+//! | settings and durability | [`Config`], [`Durability`] |
+//! | errors, and repairing a damaged log | [`Error`], [`Engine::repair`], [`Repair`] |
+//! | object storage, with the feature `object-store` | `Bucket`, `Engine::open_bucket`, `Engine::open_snapshot` |
+//! | WARM in PostgreSQL, with the feature `postgres` | `Config::warm`, `tier::postgres` |
+//! | the measuring suite, with the feature `suite` (the default) | `harness` |
 //!
-//! # Floors
-//!
-//! Each floor uses only itself and those below it. All take ids and times from
-//! [`key`] and report through [`error`]; [`config`] gathers their settings.
-//!
-//! | floor | modules | |
-//! |---|---|---|
-//! | 4 | `harness` | what the benches share; with the feature `suite` |
-//! | 3 | [`engine`] | opens and owns everything: one writer, many readers |
-//! | 2 | [`memory`], [`tier`], [`log`] | one memory; where it is at hand; where it is safe |
-//! | 1 | [`encoder`], [`index`], `remote` | text to hypervector; the best of many; calls to other machines, with the features `object-store` and `postgres` |
-//! | 0 | [`hdv`] | hypervectors and their SIMD kernels |
+//! The repository's `docs/architecture.md` describes the path of a store, of a recall and of a
+//! restart, the formats on disk, and which modules may use which.
 // No panic that input could reach: what cannot fail is written so that it shows.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
@@ -88,7 +82,22 @@ pub use log::Durability;
 pub use memory::{Memory, Metadata, Namespace, NewMemory};
 pub use tier::Method;
 
-/// Compiles and runs the examples of the README.
+/// Compiles the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles and runs the examples of the page about the architecture.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/architecture.md")]
+struct Architecture;
+
+/// Compiles the examples of the page about object storage.
+#[cfg(all(doctest, feature = "object-store"))]
+#[doc = include_str!("../docs/object-storage.md")]
+struct ObjectStorage;
+
+/// Compiles the examples of the page about PostgreSQL.
+#[cfg(all(doctest, feature = "postgres"))]
+#[doc = include_str!("../docs/postgresql.md")]
+struct Postgresql;

@@ -80,6 +80,23 @@ fn modules_use_those_below_them_only() {
 }
 
 #[test]
+fn the_architecture_page_lists_the_floors() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+    let page = fs::read_to_string(path).unwrap();
+    let (_, section) = page.split_once("\n## Floors\n").expect("a section `Floors`");
+    let table = section.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = table.take_while(|line| line.starts_with('|')).skip(2);
+    // The second cell of a row names its modules, each between backticks.
+    let modules = |row: &str| -> Vec<String> {
+        let cell = row.split('|').nth(2).unwrap_or_default();
+        cell.split('`').skip(1).step_by(2).map(String::from).collect()
+    };
+    let listed: Vec<Vec<String>> = rows.map(modules).collect();
+    let floors = FLOORS.map(|names| names.iter().map(|name| String::from(*name)).collect::<Vec<_>>());
+    assert_eq!(listed, floors);
+}
+
+#[test]
 fn no_file_is_named_utils_or_longer_than_can_be_read_at_once() {
     for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -1,8 +1,7 @@
-//! What many agents need in machines, memory, storage and requests: arithmetic on
-//! what the benches measured, and a simulation of which agents are at hand.
+//! Estimates how many machines, and how much memory, storage and requests many agents need:
+//! arithmetic on what the benches measured, and a simulation of a cache of agents.
 //!
-//! `cargo run --release --example sizing` prints the page that this makes, which is
-//! `SIZING.md`.
+//! `cargo run --release --example sizing` prints the page `docs/sizing.md`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -44,7 +43,7 @@ pub struct Figures {
 }
 
 impl Default for Figures {
-    /// As README and the benches of this revision print them.
+    /// The figures of `docs/results.md` and of the benches of this revision.
     fn default() -> Self {
         Self {
             agent: 10.7e6,
@@ -269,17 +268,22 @@ const SIZES: [(f64, u32); 3] = [(1e6, 1), (1e8, 8), (1e9, 64)];
 pub fn page(figures: &Figures, workload: &Workload) -> String {
     let each: f64 = workload.memories.iter().sum();
     let mut page = include_str!("sizing/head.md").to_owned();
-    page.push_str("\n| measured, a memory | HOT | WARM | COLD |\n|---|---:|---:|---:|\n");
-    row(&mut page, "disk, or the copy of a bucket", &figures.disk.map(|value| format!("{value:.0} B")));
-    row(&mut page, "an agent has", &workload.memories.map(|count| format!("{count:.0}")));
+    page.push_str("\n| | HOT | WARM | COLD |\n|---|---:|---:|---:|\n");
+    row(
+        &mut page,
+        "disk per memory, or the local copy of a bucket",
+        &figures.disk.map(|value| format!("{value:.0} B")),
+    );
+    row(&mut page, "memories of an agent", &workload.memories.map(|count| format!("{count:.0}")));
     let _ = writeln!(
         page,
-        "\nAn agent's open engine takes {} of RAM, of which {} if it had no memories. The bucket holds\n\
-         {:.0} B a memory. A recall takes {:.2} ms of a core. An agent of {each:.0} memories is opened in {:.0} ms;\n\
-         from there to its closing it makes {:.0} requests, and {:.1} for a store alone.\n\
-         It recalls {:.0} times a day and stores {:.0} memories, in the busiest hour {:.0} times the mean.\n\
-         {:.0} % of the agents are open, {:.0} % have a copy on some machine. Machines have {:.0} cores, {} of RAM\n\
-         and {} of disk, and are planned with half of it.",
+        "\n- An agent's open engine takes {} of RAM, {} of it without any memories.\n\
+         - The bucket holds {:.0} B per memory.\n\
+         - A recall takes {:.2} ms of a core. Opening an agent of {each:.0} memories takes {:.0} ms.\n\
+         - From opening to closing, an engine makes {:.0} requests, and {:.1} for each store that commits alone.\n\
+         - Each agent recalls {:.0} times and stores {:.0} memories per day. The busiest hour has {:.0} times the mean.\n\
+         - {:.0} % of the agents are open, and {:.0} % have a copy on some machine.\n\
+         - A machine has {:.0} cores, {} of RAM and {} of disk. Half of each is used.",
         bytes(figures.agent + figures.engine),
         bytes(figures.engine),
         figures.bucket,
@@ -306,19 +310,21 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
         row(&mut page, name, &needs.each_ref().map(cell));
     };
     column("agents: memories / memories of an agent", &|need| thousands(need.agents));
-    column("recalls a second: agents x recalls a day / 86,400 x peak", &|need| thousands(need.recalls));
-    column("stores a second", &|need| thousands(need.stores));
-    column("engines opened a second: recalls x (1 - share that finds one open)", &|need| {
+    column("recalls per second: agents x recalls per day / 86,400 x peak", &|need| thousands(need.recalls));
+    column("stores per second", &|need| thousands(need.stores));
+    column("engines opened per second: recalls x (1 - share that finds its engine open)", &|need| {
         thousands(need.opened)
     });
-    column("copies fetched a second: recalls x (1 - share that finds one)", &|need| thousands(need.fetched));
+    column("copies fetched per second: recalls x (1 - share that finds a copy)", &|need| {
+        thousands(need.fetched)
+    });
     column("cores: recalls x time + opened x time", &|need| thousands(need.machines[0]));
-    column("RAM: open agents x an engine's", &|need| bytes(need.machines[1]));
+    column("RAM: open agents x RAM of an engine", &|need| bytes(need.machines[1]));
     column("disk: copied agents x memories x disk", &|need| bytes(need.machines[2]));
     column("machines: the scarcest of the three, half used", &|need| thousands(need.count));
     column("bucket: memories x bytes", &|need| bytes(need.bucket));
-    column("requests a second: stores x requests + opened x requests", &|need| thousands(need.requests));
-    column("bytes a second from the bucket: fetched x an agent's bytes", &|need| bytes(need.traffic));
+    column("requests per second: stores x requests + opened x requests", &|need| thousands(need.requests));
+    column("bytes per second from the bucket: fetched x bytes of an agent", &|need| bytes(need.traffic));
     push_shared(&mut page, figures, workload);
     page.push_str(include_str!("sizing/simulation.md"));
     for share in SHARES {
@@ -338,9 +344,10 @@ fn push_shared(page: &mut String, figures: &Figures, workload: &Workload) {
     page.push_str(include_str!("sizing/shared.md"));
     let _ = writeln!(
         page,
-        "What moves out of an engine is {} of disk a memory, and the search; {} of RAM stay for\n\
-         each. A row takes {}, indexes included; a recall {recall:.2} ms of a core and a store {store:.2}, the\n\
-         engine's share included.\n\n| | 1M | 100M | 1B |\n|---|---:|---:|---:|",
+        "- A memory in the database saves {} of the engine's disk. It still takes {} of its RAM.\n\
+         - A row takes {}, indexes included.\n\
+         - A recall takes {recall:.2} ms of a core and a store {store:.2} ms, the engine's share included.\n\n\
+         | | 1M | 100M | 1B |\n|---|---:|---:|---:|",
         bytes(figures.disk[1]),
         bytes(figures.known),
         bytes(figures.row),
@@ -350,9 +357,9 @@ fn push_shared(page: &mut String, figures: &Figures, workload: &Workload) {
         row(page, name, &needs.each_ref().map(cell));
     };
     column("rows: memories x share in WARM", &|need| thousands(need.rows));
-    column("statements a second: recalls + stores", &|need| thousands(need.statements));
+    column("statements per second: recalls + stores", &|need| thousands(need.statements));
     column("cores: recalls x time + stores x time", &|need| thousands(need.servers[0]));
-    column("RAM, and disk: rows x bytes", &|need| bytes(need.servers[1]));
+    column("RAM and disk: rows x bytes", &|need| bytes(need.servers[1]));
     column("servers: the scarcest of the three, half used", &|need| thousands(need.count));
 }
 

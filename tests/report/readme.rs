@@ -63,10 +63,10 @@ fn markers_that_make_no_sense_are_2_and_nothing_is_written() {
 }
 
 #[test]
-fn the_readme_of_this_project_can_be_spliced() {
+fn the_results_of_this_project_can_be_spliced() {
     let home = Home::new();
     whole(&home);
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/results.md")).unwrap();
     let (said, after) = splice(&home, &text);
     assert_eq!(said.code, Some(0), "{}", said.errors);
     assert!(after.contains("Measured on a cpu, 2 cores"));

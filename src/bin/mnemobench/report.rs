@@ -1,5 +1,5 @@
-//! `mnemobench report`: what was measured, as one page, as Markdown and as JSON, and
-//! spliced into a README.
+//! `mnemobench report`: writes the results as one page, as Markdown and as JSON, and splices
+//! their tables into a file such as `docs/results.md`.
 
 mod export;
 mod markdown;
