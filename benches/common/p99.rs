@@ -46,7 +46,7 @@ impl Sampler {
     /// operations as it is told. Returns their P99 in nanoseconds, times
     /// `iterations`, because Criterion divides by that.
     pub fn sample(&mut self, iterations: u64, measure: impl FnOnce(u64, &mut Latencies)) -> f64 {
-        self.reference.pass();
+        self.reference.work();
         self.sample.clear();
         measure(iterations.saturating_mul(self.operations), &mut self.sample);
         if self.warm_up.was_all(iterations) {
@@ -56,9 +56,9 @@ impl Sampler {
         self.sample.p99().as_nanos() as f64 * iterations as f64 * self.ripple.next()
     }
 
-    /// The median time of the reference work between the samples.
+    /// The mean time of a pass of the reference work between the samples.
     pub fn reference(&self) -> Option<f64> {
-        self.reference.median()
+        self.reference.mean()
     }
 
     /// All operations of the measured samples; `None` if there were none.

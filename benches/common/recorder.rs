@@ -1,11 +1,12 @@
 //! Notes what was measured, for the gate and the report.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use mnemocore::harness::measure::Latencies;
 use mnemocore::harness::profile::{Arguments, Profile};
 use mnemocore::harness::reference::Reference;
-use mnemocore::harness::results::{self, Kind, NEW, Results};
+use mnemocore::harness::results::{self, Kind, NEW, Results, ResultsError};
 use mnemocore::harness::tied::end_with_parent;
 
 /// The results of this bench, saved beside Criterion's files when it ends.
@@ -21,19 +22,21 @@ impl Recorder {
     pub fn new(profile: Profile, arguments: &Arguments) -> Self {
         end_with_parent();
         let results = Results::new(env!("CARGO_CRATE_NAME"));
-        Self { profile, arguments: arguments.clone(), results, references: HashMap::new() }
+        let recorder = Self { profile, arguments: arguments.clone(), results, references: HashMap::new() };
+        recorder.for_each_run(|home, run| recorder.results.begin(home, run));
+        recorder
     }
 
     /// Notes that Criterion takes a sample of the benchmark `name`, and does the reference
-    /// work beside it: once for each sample, outside of its timer.
+    /// work beside it, outside of its timer.
     pub fn note(&mut self, name: &str) {
         let reference = self.references.entry(name.into()).or_default();
-        reference.pass();
-        self.results.note(name, self.profile, self.arguments.quick, None, reference.median());
+        reference.work();
+        self.results.note(name, self.profile, self.arguments.quick, None, reference.mean());
     }
 
     /// Notes that Criterion measured the benchmark `name`, with the latencies of its single
-    /// operations, and the median time of the reference work beside them.
+    /// operations, and the mean time of the reference work beside them.
     pub fn note_latencies(&mut self, name: &str, latencies: &Latencies, reference: Option<f64>) {
         self.results.note(name, self.profile, self.arguments.quick, Some(latencies), reference);
     }
@@ -62,18 +65,26 @@ impl Recorder {
     /// Saves them as the last run and, where a baseline is saved, with it, each
     /// beside this executable. Nothing is saved where benchmarks are only tested.
     pub fn finish(&self) {
-        let Self { arguments, results, .. } = self;
-        if arguments.test || arguments.list || results.is_empty() {
+        let results = &self.results;
+        self.for_each_run(|home, run| {
+            if !results.is_empty() {
+                results.save(home, run)?;
+                results.keep_program(home, run)?;
+            }
+            results.end(home, run)
+        });
+    }
+
+    /// Does something for the last run and, where a baseline is saved, for that. Does nothing
+    /// where benchmarks are only tested.
+    fn for_each_run(&self, act: impl Fn(&Path, &str) -> Result<(), ResultsError>) {
+        let arguments = &self.arguments;
+        if arguments.test || arguments.list {
             return;
         }
         let home = results::home();
-        let runs = std::iter::once(NEW).chain(arguments.save.as_deref());
-        let mut saved = Ok(());
-        for run in runs {
-            saved =
-                saved.and_then(|()| results.save(&home, run)).and_then(|()| results.keep_program(&home, run));
-        }
-        if let Err(error) = saved {
+        let mut runs = std::iter::once(NEW).chain(arguments.save.as_deref());
+        if let Err(error) = runs.try_for_each(|run| act(&home, run)) {
             // The gate and the report would be missing something.
             eprintln!("error: {error}");
             std::process::exit(1);

@@ -86,7 +86,7 @@ pub struct Observation {
     pub kind: Kind,
     /// The measurement.
     pub data: Data,
-    /// The median time of the [reference work](super::reference) beside it, in nanoseconds.
+    /// The mean time of the [reference work](super::reference) beside it, in nanoseconds.
     pub reference: Option<f64>,
     /// When, how and where it was taken, where that was noted.
     pub origin: Option<Origin>,
@@ -127,11 +127,13 @@ impl Data {
         }
     }
 
-    /// The samples, per operation: how many an iteration has may differ between the sides.
-    fn per_operation(&self) -> Option<Vec<f64>> {
+    /// The samples; of a throughput per operation, as an iteration may have others on the
+    /// other side.
+    fn compared(&self, kind: Kind) -> Option<Vec<f64>> {
         match self {
             Self::Samples { values, operations } => {
-                Some(values.iter().map(|value| value / *operations as f64).collect())
+                let operations = if kind == Kind::Throughput { *operations as f64 } else { 1.0 };
+                Some(values.iter().map(|value| value / operations).collect())
             }
             Self::Value(_) | Self::Unreadable(_) => None,
         }

@@ -9,7 +9,7 @@
 //! `home` is where Criterion keeps its files (see [`home`]); a run is `new`, as
 //! Criterion calls the last one, or the name of a saved baseline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
@@ -31,6 +31,9 @@ pub const FORMAT: u32 = 1;
 
 /// The last run, as Criterion calls it too.
 pub const NEW: &str = "new";
+
+/// The extension of a file that is there while a bench runs.
+const RUNNING: &str = "running";
 
 /// The folder within Criterion's.
 const FOLDER: &str = "mnemobench";
@@ -62,7 +65,7 @@ pub struct Entry {
     /// Single operations that the percentiles rest on, 0 without percentiles.
     #[serde(default)]
     pub operations: u64,
-    /// The median time of the [reference work](super::reference) beside it, in nanoseconds.
+    /// The mean time of the [reference work](super::reference) beside it, in nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<f64>,
     /// When and how.
@@ -127,6 +130,13 @@ pub enum ResultsError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// The run that should have written them did not end, so what Criterion holds may be of
+    /// another run than they.
+    #[error("{path}: its bench did not run to its end; run it again")]
+    Interrupted {
+        /// The file.
+        path: PathBuf,
+    },
     /// A newer version wrote them.
     #[error("{path}: expected format {FORMAT} or older, found {received}; use the version that wrote it")]
     Format {
@@ -142,6 +152,7 @@ impl ResultsError {
     pub fn path(&self) -> &Path {
         match self {
             Self::Io { path, .. } | Self::Json { path, .. } | Self::Format { path, .. } => path,
+            Self::Interrupted { path } => path,
         }
     }
 
@@ -224,10 +235,20 @@ impl Results {
     /// the run is unknown. What cannot be read comes as its error.
     pub fn of_run(home: &Path, run: &str) -> Vec<Result<Self, ResultsError>> {
         let Ok(files) = fs::read_dir(folder(home, run)) else { return Vec::new() };
-        let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-        paths.sort();
-        paths.iter().map(|path| Self::read(path)).collect()
+        let files: BTreeSet<PathBuf> = files.flatten().map(|file| file.path()).collect();
+        let with = |extension| {
+            let paths =
+                files.iter().filter(move |path| path.extension().is_some_and(|ending| ending == extension));
+            paths.map(|path| path.with_extension("json")).collect::<BTreeSet<PathBuf>>()
+        };
+        let (sheets, running) = (with("json"), with(RUNNING));
+        let read = |path: &PathBuf| {
+            if running.contains(path) {
+                return Err(ResultsError::Interrupted { path: path.clone() });
+            }
+            Self::read(path)
+        };
+        sheets.union(&running).map(read).collect()
     }
 
     /// Reads the results of one bench.
@@ -266,6 +287,28 @@ impl Results {
         let json = |source| ResultsError::Json { path: path.clone(), source };
         let bytes = serde_json::to_vec_pretty(&all).map_err(json)?;
         write_whole(&path, &bytes).map_err(ResultsError::io(&path))
+    }
+
+    /// Notes that this bench writes to a run, until [`Results::end`]: Criterion replaces samples
+    /// one by one, so those of a run that is interrupted belong to no results.
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`] if it cannot be noted.
+    pub fn begin(&self, home: &Path, run: &str) -> Result<(), ResultsError> {
+        let path = self.path(home, run).with_extension(RUNNING);
+        write_whole(&path, b"").map_err(ResultsError::io(&path))
+    }
+
+    /// Notes that this bench has written all that it writes to a run.
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`] if it cannot be noted.
+    pub fn end(&self, home: &Path, run: &str) -> Result<(), ResultsError> {
+        let path = self.path(home, run).with_extension(RUNNING);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ResultsError::io(&path)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Keeps this process's executable with a run, so that the gate can run it
@@ -450,6 +493,22 @@ mod tests {
         fs::write(&path, r#"{"format": 1, "bench"#).unwrap();
         assert!(matches!(Results::read(&path), Err(ResultsError::Json { .. })));
         assert!(matches!(Results::read(&home.path().join("gone")), Err(ResultsError::Io { .. })));
+    }
+
+    #[test]
+    fn a_run_that_was_interrupted_has_no_results_until_its_bench_ends_again() {
+        let home = tempfile::tempdir().unwrap();
+        let old = results(&["a/p99/1"]);
+        old.save(home.path(), NEW).unwrap();
+        old.begin(home.path(), NEW).unwrap();
+        let run = Results::of_run(home.path(), NEW);
+        assert!(matches!(run.as_slice(), [Err(ResultsError::Interrupted { .. })]), "{run:?}");
+        old.end(home.path(), NEW).unwrap();
+        old.end(home.path(), NEW).unwrap();
+        assert!(matches!(Results::of_run(home.path(), NEW).as_slice(), [Ok(_)]));
+        // Even if there were none before.
+        old.begin(home.path(), "main").unwrap();
+        assert_eq!(Results::of_run(home.path(), "main").len(), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use mnemocore::harness::gate::statistics::median;
 use mnemocore::harness::gate::thresholds::Gate;
 use mnemocore::harness::gate::{Pairs, Screening, Suspect};
 use mnemocore::harness::profile::PROFILE_VARIABLE;
-use mnemocore::harness::results::{self, NEW};
+use mnemocore::harness::results::{self, Kind, NEW};
 
 use super::criterion;
 use super::process::{self, Failure};
@@ -27,6 +27,9 @@ const SAMPLING: [&str; 8] = [
     "--color=never",
     "--quiet",
 ];
+
+/// What the homes of pairs are called.
+pub(crate) const PAIR: &str = "mnemobench-pair-";
 
 /// Suspects whose pairs take turns.
 const IN_TURN: usize = 8;
@@ -99,6 +102,9 @@ impl<'a> Confirmation<'a> {
         let mut open: Vec<(&Suspect, Vec<[f64; 2]>)> =
             suspects.iter().map(|suspect| (suspect, Vec::new())).collect();
         for number in 0..self.pairs {
+            if open.is_empty() {
+                break;
+            }
             for (suspect, mut pairs) in std::mem::take(&mut open) {
                 bar.inc(1);
                 let result = match self.run_pair(suspect, number, end) {
@@ -133,25 +139,24 @@ impl<'a> Confirmation<'a> {
         }
         let old = || self.run_once(self.runs[0], suspect, &[]);
         let new = || self.run_once(self.runs[1], suspect, &self.environment);
-        let (before, after) = if number.is_multiple_of(2) {
-            let before = old();
-            (before, new())
+        if number.is_multiple_of(2) {
+            let before = old()?;
+            Ok(Some([before, new()?]))
         } else {
-            let after = new();
-            (old(), after)
-        };
-        Ok(Some([before?, after?]))
+            let after = new()?;
+            Ok(Some([old()?, after]))
+        }
     }
 
-    /// Measures the suspect alone, in a home of its own, and returns the median per
-    /// operation.
+    /// Measures the suspect alone, in a home of its own, and returns the median: a time, of a
+    /// throughput that per operation.
     fn run_once(&self, run: &str, suspect: &Suspect, environment: &[(&str, &str)]) -> Result<f64, Failure> {
         let program = results::program(self.home, run, &suspect.bench);
         if !program.is_file() {
             return Err(missing(&program, run));
         }
         // Beside the executables: these can be linked there.
-        let home = tempfile::Builder::new().prefix("mnemobench-pair-").tempdir_in(self.home);
+        let home = tempfile::Builder::new().prefix(PAIR).tempdir_in(self.home);
         let home = home.map_err(|error| Failure::new(&program, error))?;
         let mut command = Command::new(&program);
         command.args(SAMPLING).arg(filter(&suspect.id)).envs(environment.iter().copied());
@@ -160,11 +165,12 @@ impl<'a> Confirmation<'a> {
         command.env("MNEMO_REVISION", "pair");
         process::run(&mut command, self.limit)?;
         let measured = criterion::read(home.path(), NEW).remove(&suspect.id);
-        let per_operation = measured.and_then(|benchmark| {
+        let value = measured.and_then(|benchmark| {
             let benchmark = benchmark.ok()?;
-            Some(median(&benchmark.samples)? / benchmark.elements.unwrap_or(1) as f64)
+            let elements = benchmark.elements.filter(|_| suspect.kind() == Kind::Throughput);
+            Some(median(&benchmark.samples)? / elements.unwrap_or(1) as f64)
         });
-        per_operation.ok_or_else(|| Failure::new(&program, "it did not measure it when run again"))
+        value.ok_or_else(|| Failure::new(&program, "it did not measure it when run again"))
     }
 }
 

@@ -16,6 +16,8 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::confirm::PAIR;
+
 /// Folders of Criterion's home that hold no benchmarks.
 const NOT_BENCHMARKS: [&str; 2] = ["mnemobench", "report"];
 /// Group, function, value and run; one more for what we might not know of.
@@ -123,7 +125,8 @@ fn find(folder: &Path, run: &str, depth: usize, found: &mut Vec<PathBuf>) {
     folders.sort();
     for path in folders {
         let name = path.file_name().unwrap_or_default();
-        if depth == 0 && NOT_BENCHMARKS.iter().any(|other| name == *other) {
+        let is_pair = name.to_string_lossy().starts_with(PAIR);
+        if depth == 0 && (is_pair || NOT_BENCHMARKS.iter().any(|other| name == *other)) {
             continue;
         }
         let of_run = path.join(run);

@@ -15,6 +15,14 @@ use super::{baselines, output, sides, streams, verdicts};
 
 /// Judges as told, prints, and returns the exit code.
 pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
+    let home = arguments.home.criterion();
+    if check_name(&arguments.baseline).and_then(|()| check_name(&arguments.candidate)).is_ok() {
+        // An older verdict must not stand if this one is none.
+        let forgotten = verdicts::forget(&home, &arguments.candidate, &arguments.baseline);
+        forgotten.unwrap_or_else(|error| {
+            streams::note(format!("warning: report may show older verdicts: {error}"))
+        });
+    }
     let report = match judge(arguments) {
         Ok(report) => report,
         // People find errors there, and programs in what they asked for.
@@ -30,8 +38,7 @@ pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
     };
     let json = output::json(&report)?;
     if report.error.is_none() {
-        let kept =
-            verdicts::save(&arguments.home.criterion(), &arguments.candidate, &arguments.baseline, &json);
+        let kept = verdicts::save(&home, &arguments.candidate, &arguments.baseline, &json);
         kept.unwrap_or_else(|error| {
             streams::note(format!("warning: report will lack these verdicts: {error}"))
         });
@@ -61,7 +68,7 @@ fn judge(arguments: &DetectArgs) -> Result<Report, Box<dyn Error>> {
     }
     let (old, source) = baseline_side(arguments, &home, &new)?;
     check_names([&old, &new], &arguments.bench, &thresholds)?;
-    let [old, new] = [old, new].map(|side| only(side, &arguments.bench));
+    let [old, new] = only([old, new], &arguments.bench);
 
     let screening = screen(&old, &new, &thresholds);
     let judgement = if arguments.no_confirm {
@@ -114,8 +121,8 @@ fn baseline_side(
 /// Refuses a name that leads out of the folder of its kind. One with folders in it, such as
 /// `feature/login`, is a name: Criterion makes them.
 fn check_name(run: &str) -> Result<(), String> {
-    let plain = |part: Component| matches!(part, Component::Normal(_));
-    if run.is_empty() || !Path::new(run).components().all(plain) {
+    let plain = |part: &str| Path::new(part).components().all(|part| matches!(part, Component::Normal(_)));
+    if run.split('/').any(|part| part.is_empty() || !plain(part)) {
         return Err(format!(
             "the name `{run}` leads elsewhere; expected one such as `main` or `feature/login`"
         ));
@@ -144,8 +151,14 @@ fn check_names(sides: [&Side; 2], benches: &[String], thresholds: &Thresholds) -
     }
 }
 
-/// What belongs to the benches that are asked for; all if none is.
-fn only(mut side: Side, benches: &[String]) -> Side {
-    side.observations.retain(|_, observation| benches.is_empty() || benches.contains(&observation.bench));
-    side
+/// What belongs to the benches that are asked for on either side; all if none is. What only one
+/// side has there may have moved from another bench.
+fn only(mut sides: [Side; 2], benches: &[String]) -> [Side; 2] {
+    if !benches.is_empty() {
+        let observations = sides.iter().flat_map(|side| &side.observations);
+        let asked = observations.filter(|(_, observation)| benches.contains(&observation.bench));
+        let asked: BTreeSet<String> = asked.map(|(id, _)| id.clone()).collect();
+        sides.iter_mut().for_each(|side| side.observations.retain(|id, _| asked.contains(id)));
+    }
+    sides
 }

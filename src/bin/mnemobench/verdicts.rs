@@ -74,6 +74,17 @@ pub(crate) fn save(home: &Path, run: &str, baseline: &str, json: &str) -> io::Re
     results::write_whole(&path(home, run, baseline), json.as_bytes())
 }
 
+/// Removes what an earlier `detect` concluded.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn forget(home: &Path, run: &str, baseline: &str) -> io::Result<()> {
+    match fs::remove_file(path(home, run, baseline)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// What `detect` concluded of the run `run` against `baseline`.
 ///
 /// # Errors
@@ -95,7 +106,12 @@ pub(crate) fn read(home: &Path, run: &str, baseline: &str) -> Result<Verdicts, S
     if version != VERSION {
         return Err(named(&format!("expected verdicts of version {VERSION}, found {version}")));
     }
-    serde_json::from_slice(&text).map_err(|error| named(&error))
+    let verdicts: Verdicts = serde_json::from_slice(&text).map_err(|error| named(&error))?;
+    let [of, against] = [&verdicts.candidate.name, &verdicts.baseline.name];
+    if of != run || against != baseline {
+        return Err(named(&format!("expected verdicts of {run}, found those of {of} against {against}")));
+    }
+    Ok(verdicts)
 }
 
 fn path(home: &Path, run: &str, baseline: &str) -> PathBuf {

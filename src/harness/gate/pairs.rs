@@ -109,6 +109,11 @@ impl Randomization {
         Self { old, new, change }
     }
 
+    /// The mean of the faster half of the baseline's runs.
+    pub fn level(&self) -> f64 {
+        faster_half(&mut self.old.clone())
+    }
+
     /// The same with the sides exchanged.
     fn reversed(&self) -> Self {
         Self { old: self.new.clone(), new: self.old.clone(), change: -self.change }

@@ -204,7 +204,7 @@ impl<'a> Case<'a> {
 
     /// Resamples depend on the number of samples alone and are drawn once.
     fn bootstrap(&self, resamples: &mut BTreeMap<[usize; 2], [Resamples; 2]>) -> Option<Bootstrap> {
-        let (old, new) = (self.old?.data.per_operation()?, self.new?.data.per_operation()?);
+        let (old, new) = (self.old?.data.compared(self.kind)?, self.new?.data.compared(self.kind)?);
         let counts = [old.len(), new.len()];
         let [of_old, of_new] = resamples
             .entry(counts)
@@ -274,7 +274,7 @@ impl Screening {
             let change = case.change([ratio.estimate, ratio.quantile(1.0 - CONFIDENCE), upper], 0);
             let is_better = better <= alpha;
             let is_clear = case.is_clear(upper);
-            let Some(Observation { bench, data, origin: Some(origin), .. }) = case.new else { continue };
+            let Some(Observation { bench, origin: Some(origin), .. }) = case.new else { continue };
             let (verdict, reason) = if is_clear && !is_better {
                 (Verdict::Passed, None)
             } else {
@@ -287,7 +287,6 @@ impl Screening {
                 allowed: case.allowed,
                 worsening: ratio.estimate,
                 met_same_machine: case.met_same_machine(),
-                operations: if let Data::Samples { operations, .. } = data { *operations } else { 1 },
                 alone: match is_clear {
                     _ if worse <= alpha => Verdict::Regressed,
                     true => Verdict::Passed,

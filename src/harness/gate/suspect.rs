@@ -1,7 +1,6 @@
 //! A benchmark that pairs of runs may decide, and what they say of it.
 
 use super::pairs::{Randomization, Student};
-use super::statistics::median;
 use super::thresholds::{Allowed, FEWEST_PAIRS, Thresholds};
 use super::verdict::{Change, Finding, Verdict};
 use super::{BEYOND_DOUBT, CONFIDENCE};
@@ -23,8 +22,6 @@ pub struct Suspect {
     pub(super) worsening: f64,
     /// Whether its reference work says that the baseline's run met no slower machine.
     pub(super) met_same_machine: bool,
-    /// Operations in an iteration of the candidate.
-    pub(super) operations: u64,
     /// What the saved samples say alone.
     pub(super) alone: Verdict,
     pub(super) finding: Finding,
@@ -35,8 +32,8 @@ pub struct Suspect {
 pub(super) struct Evidence {
     change: [f64; 3],
     pairs: usize,
-    /// The medians of both sides, per operation.
-    medians: [f64; 2],
+    /// ln of the baseline's value that the change is of.
+    level: f64,
     /// The change that speaks most for a regression.
     slower: [f64; 3],
     /// p of "that is not beyond doubt".
@@ -75,6 +72,11 @@ impl Suspect {
             && Student::of_pairs(&logarithms(pairs)).is_some_and(|mean| hidden(mean) > self.allowed.log(1.0))
     }
 
+    /// What it measures.
+    pub fn kind(&self) -> Kind {
+        self.finding.kind
+    }
+
     /// How much its saved samples have changed, in either direction.
     pub(super) fn apparent(&self) -> f64 {
         self.worsening.abs()
@@ -83,13 +85,12 @@ impl Suspect {
     pub(super) fn evidence(&self, pairs: Option<&Result<Vec<[f64; 2]>, String>>) -> Result<Evidence, String> {
         let logs = logarithms(pairs.ok_or(UNCONFIRMED)?.as_ref().map_err(String::clone)?);
         let (pairs, doubtful) = (logs.len(), self.allowed.log(BEYOND_DOUBT));
-        let (old, new): (Vec<f64>, Vec<f64>) = logs.iter().map(|[old, new]| (old.exp(), new.exp())).unzip();
-        let medians = [old, new].map(|runs| median(&runs).unwrap_or(f64::NAN));
         if let Some(mean) = self.cleared(&logs) {
             let change = mean.interval(CONFIDENCE);
+            let level = logs.iter().map(|[old, _]| old).sum::<f64>() / pairs as f64;
             let better = mean.p_at_least(-doubtful);
             let slower = change;
-            return Ok(Evidence { change, pairs, medians, slower, worse: 1.0, better, is_allowed: true });
+            return Ok(Evidence { change, pairs, level, slower, worse: 1.0, better, is_allowed: true });
         }
         let both = Student::of_pairs(&logs).zip(Randomization::new(&logs));
         let (mean, halves) = both
@@ -104,29 +105,31 @@ impl Suspect {
         Ok(Evidence {
             change,
             pairs,
-            medians,
+            level: halves.level(),
             slower,
             // The smaller of two (Bonferroni).
             worse: (2.0 * p).min(1.0),
             better: halves.p_at_least(-doubtful),
-            is_allowed: halves.p_at_least(self.allowed.log(1.0)) <= 1.0 - CONFIDENCE,
+            is_allowed: halves.p_at_least(self.allowed.log(1.0)) <= 1.0 - CONFIDENCE
+                && !(is_reached(mean.mean) && by_mean <= 1.0 - CONFIDENCE),
         })
     }
 
     /// What is said of it.
     pub(super) fn conclude(self, evidence: Result<Evidence, String>, thresholds: &Thresholds) -> Finding {
-        let Self { allowed, operations, mut finding, .. } = self;
+        let Self { allowed, mut finding, .. } = self;
         let (verdict, reason) = match evidence {
             Ok(evidence) => {
                 let (verdict, reason) = evidence.verdict(allowed.log(1.0), thresholds.gate.alpha);
                 let seen = if verdict == Verdict::Regressed { evidence.slower } else { evidence.change };
                 finding.change = Some(change(allowed, seen, evidence.pairs));
                 // The values that the change is of, and not those of the saved samples.
-                let shown = |median: f64| match finding.kind {
-                    Kind::Throughput => 1e9 / median,
-                    _ => median * operations as f64,
+                let shown = |log: f64| match finding.kind {
+                    Kind::Throughput => 1e9 / log.exp(),
+                    _ => log.exp(),
                 };
-                [finding.baseline, finding.candidate] = evidence.medians.map(|median| Some(shown(median)));
+                let levels = [evidence.level, evidence.level + seen[0]];
+                [finding.baseline, finding.candidate] = levels.map(|level| Some(shown(level)));
                 (verdict, reason)
             }
             Err(reason) => (Verdict::Inconclusive, Some(reason)),

@@ -79,17 +79,14 @@ fn reasons(others: &[&Judged]) -> Table {
     table.without_empty_columns()
 }
 
-/// Says so if something was measured again after it was judged.
+/// Says so if something was measured after the verdicts.
 fn outdated(measured: &Measured, verdicts: &Verdicts) -> Option<String> {
     let judged = verdicts.candidate.taken.as_ref()?.unix_seconds;
-    let is_newer = |one: &&Judged| {
-        measured.benchmarks.get(&one.id).is_some_and(|benchmark| benchmark.taken.unix_seconds > judged)
-    };
-    let newer = verdicts.benchmarks.iter().filter(is_newer).count();
+    let newer =
+        measured.benchmarks.values().filter(|benchmark| benchmark.taken.unix_seconds > judged).count();
     (newer > 0).then(|| {
         format!(
-            "{newer} of these benchmarks were measured again after they were judged: run mnemobench detect \
-             --baseline {}.",
+            "{newer} benchmarks were measured after these verdicts: run mnemobench detect --baseline {}.",
             verdicts.baseline.name
         )
     })
