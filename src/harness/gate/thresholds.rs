@@ -58,7 +58,7 @@ impl Default for Gate {
             undecided: Effect::CannotJudge,
             process_seconds: 300,
             minutes: 15.0,
-            audit: 0.1,
+            audit: 1.0,
         }
     }
 }
