@@ -92,9 +92,10 @@ fn only_suspects_are_run_again_each_in_a_process_of_its_own() {
     let log = home.folder.path().join("filters");
     let script =
         format!("for last; do :; done; echo \"$last $MNEMO_PROFILE\" >> '{}'; exit 3", log.display());
-    home.measuring("main", ID, &[100.0]);
+    home.measuring_each("main", &[(ID, &[100.0]), ("other (1.5)/wall/1", &[100.0])]);
     home.program("new", &script);
-    let judged = home.detect(&["--pairs", "12"]);
+    std::fs::write(home.folder.path().join("t.toml"), "gate.audit = 0").unwrap();
+    let judged = home.detect(&["--pairs", "12", "--thresholds", "t.toml"]);
     judged.assert(ID, "inconclusive", 2);
     let filters = std::fs::read_to_string(log).unwrap();
     // Who failed once is not run again.

@@ -171,6 +171,32 @@ impl Home {
         self.program(run, &(script + "esac"));
     }
 
+    /// A program that measures several benchmarks, each with its values in turn.
+    pub fn measuring_each(&self, run: &str, benchmarks: &[(&str, &[f64])]) {
+        let mut script = "for last; do :; done\n".to_owned();
+        for (id, values) in benchmarks {
+            let (name, count) = (folder_name(id), values.len());
+            let escaped = |c: char| if ".()".contains(c) { format!("\\{c}") } else { c.to_string() };
+            let filter: String = id.chars().map(escaped).collect();
+            let counter = self.folder.path().join(format!("counter-{run}-{name}"));
+            let counter = counter.display();
+            script += &format!(
+                "if [ \"$last\" = '^{filter}$' ]; then\nn=$(cat '{counter}' 2>/dev/null || echo 0)\n\
+                 echo $((n + 1)) > '{counter}'\nmkdir -p \"$CRITERION_HOME/{name}/new\"\n\
+                 cd \"$CRITERION_HOME/{name}/new\"\ncase $((n % {count})) in\n"
+            );
+            for (turn, value) in values.iter().enumerate() {
+                let [about, sample, estimates] = criterion_files(id, &[*value; 10]);
+                script += &format!(
+                    "{turn}) echo '{about}' > benchmark.json\necho '{sample}' > sample.json\n\
+                     echo '{estimates}' > estimates.json ;;\n"
+                );
+            }
+            script += "esac\nfi\n";
+        }
+        self.program(run, &script);
+    }
+
     /// Runs `mnemobench`.
     pub fn run(&self, arguments: &[&str]) -> Judged {
         let mut command = self.command(arguments);

@@ -5,6 +5,7 @@
 mod confirmed;
 mod contract;
 mod disturbed;
+mod evidence;
 mod home;
 mod recorded;
 mod screened;

@@ -83,7 +83,7 @@ impl<'a> Confirmation<'a> {
         end: Instant,
         closed: &mut Pairs,
     ) -> Result<(), Failure> {
-        let bar = progress::bar(self.pairs * suspects.len());
+        let bar = progress::bar(self.pairs.saturating_mul(suspects.len()));
         bar.set_message(format!("{what} {}", suspects.len()));
         for some in suspects.chunks(IN_TURN) {
             self.run_some(some, end, &bar, closed)?;
