@@ -28,8 +28,8 @@
 //!    within pairs counts as c where its p is smaller, or where it alone is above 0.95
 //!    theta; the p of whichever counts is doubled (Bonferroni).
 //! 3. **Audit.** The reference work does not see all that slows a benchmark: a disk that is
-//!    busy, say. So a random tenth of what the samples clear ([`thresholds::Gate::audit`]) runs
-//!    in pairs too. If the pairs of any benchmark whose reference work agrees show a change
+//!    busy, say. So what the samples clear runs in pairs too, in random order, as far as the
+//!    budget lasts and [`thresholds::Gate::audit`] allows. If the pairs of any benchmark whose reference work agrees show a change
 //!    that is larger by more than theta than that of its samples, these samples hide what they
 //!    should show, and all that they cleared has to be confirmed.
 //! 4. **Bytes and qualities** are compared as they are.
