@@ -243,6 +243,18 @@ fn failures(cells: &[Cell]) -> Vec<Absent> {
 /// The measured cells of one row, by conversation and round.
 type Measurements<'c> = BTreeMap<&'c str, BTreeMap<usize, &'c Measured>>;
 
+/// What was measured in each round, conversation by conversation. A round that lacks one of
+/// them is no round: conversations that were measured more often would count for more.
+fn whole_rounds<'c>(row: &Measurements<'c>, conversations: &[&str]) -> Vec<Vec<&'c Measured>> {
+    let of_one = |conversation: &&str| -> Vec<&'c Measured> {
+        row.get(conversation).map_or_else(Vec::new, |rounds| rounds.values().copied().collect())
+    };
+    let each: Vec<Vec<&Measured>> = conversations.iter().map(of_one).collect();
+    let whole = each.iter().map(Vec::len).min().unwrap_or_default();
+    let round = |number| each.iter().filter_map(|own| own.get(number).copied()).collect();
+    (0..whole).map(round).collect()
+}
+
 fn groups(embedder: Embedder, cells: &[Cell]) -> Vec<Group> {
     let mut rows: BTreeMap<&str, Measurements<'_>> = BTreeMap::new();
     let mut sizes: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
@@ -283,7 +295,11 @@ fn table(
     sizes: &BTreeMap<&str, [usize; 2]>,
     cells: &[Cell],
 ) -> Vec<Row> {
-    let samples = |row: &Measurements<'_>, figure: Figure| Samples::new(row, conversations, sizes, figure);
+    let counts: Vec<[usize; 2]> =
+        conversations.iter().map(|name| sizes.get(name).copied().unwrap_or_default()).collect();
+    let samples = |row: &Measurements<'_>, figure: Figure| {
+        Samples::new(&whole_rounds(row, conversations), &counts, figure)
+    };
     let ours = members.iter().find(|(name, _)| *name == OURS).map(|(_, row)| *row);
     let clients: BTreeSet<usize> = members
         .iter()
@@ -299,20 +315,17 @@ fn table(
             Some(Value { figure, value: own.estimate(figure)?, against_ours })
         };
         let own = conversations.iter().filter_map(|conversation| measurements.get(conversation));
-        let mut by_round: BTreeMap<usize, Vec<&Measured>> = BTreeMap::new();
-        for (&round, &measured) in own.flatten() {
-            by_round.entry(round).or_default().push(measured);
-        }
-        let measured: Vec<&Measured> = by_round.values().flatten().copied().collect();
+        let measured: Vec<&Measured> = own.flat_map(BTreeMap::values).copied().collect();
+        let rounds = whole_rounds(measurements, conversations);
         let cell = cells.iter().find(|cell| cell.key.row == name);
         Row {
             row: name.to_owned(),
             title: cell.map_or_else(|| name.to_owned(), |cell| cell.subject.title.clone()),
-            rounds: by_round.len(),
+            rounds: rounds.len(),
             disqualified: measured.iter().find_map(|measured| measured.disqualified()),
             embeds: cell.is_some_and(|cell| cell.subject.hello.embedder),
             values: figures.iter().filter_map(value).collect(),
-            calls: calls(&by_round),
+            calls: calls(&rounds),
             restart: Check::all(measured.iter().map(|measured| &measured.restart), Restart::plus),
             forget: Check::all(measured.iter().map(|measured| &measured.forget), |a, b| *a && *b),
             refusals: refusals(&measured),
@@ -359,11 +372,11 @@ fn outside(&[_, _, outside]: &Call) -> f64 {
 }
 
 /// Percentiles of each round, all conversations together, and the medians of these.
-fn calls(rounds: &BTreeMap<usize, Vec<&Measured>>) -> BTreeMap<String, Calls> {
+fn calls(rounds: &[Vec<&Measured>]) -> BTreeMap<String, Calls> {
     let mut all = BTreeMap::new();
     for (name, of) in CALLS {
         let rounds: Vec<Vec<f64>> =
-            rounds.values().map(|cells| cells.iter().flat_map(|measured| of(measured)).collect()).collect();
+            rounds.iter().map(|cells| cells.iter().flat_map(|measured| of(measured)).collect()).collect();
         let over = |statistic: Statistic| {
             let values = rounds.iter().filter_map(|calls| statistic.of(&mut calls.clone()));
             median(&values.collect::<Vec<f64>>())
@@ -437,6 +450,21 @@ mod tests {
         let comparison = comparison(&cells);
         let rows = comparison.groups.iter().flat_map(|group| &group.rows);
         assert_eq!(rows.map(|row| row.row.as_str()).collect::<Vec<_>>(), [OURS, "other"]);
+    }
+
+    #[test]
+    fn a_conversation_that_was_measured_more_often_does_not_count_for_more() {
+        let pooled = |rounds_of_a: usize| {
+            let mut cells: Vec<Cell> =
+                (1..=rounds_of_a).map(|round| cell(OURS, "a", round, 1_000, 0.0)).collect();
+            cells.extend(["b", "c"].map(|conversation| cell(OURS, conversation, 1, 9_000, 1.0)));
+            comparison(&cells).groups.remove(0).rows.remove(0)
+        };
+        let (once, often) = (pooled(1), pooled(5));
+        let at_10 = |row: &Row| row.value(Figure::RecallAt10).unwrap().value.point;
+        assert!((at_10(&once) - 2.0 / 3.0).abs() < 1e-9, "{once:?}");
+        assert_eq!(at_10(&often), at_10(&once));
+        assert_eq!((often.rounds, &often.calls), (1, &once.calls));
     }
 
     #[test]

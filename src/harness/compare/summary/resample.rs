@@ -6,11 +6,9 @@
 //! Application", 1997, section 3.8). Two systems are given the same questions in each
 //! draw, because they were asked the same.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
-use super::Measurements;
+use super::Measured;
 use super::figure::Figure;
 use crate::harness::gate::statistics::median;
 use crate::harness::random::Random;
@@ -37,25 +35,19 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    pub(super) fn new(
-        row: &Measurements<'_>,
-        conversations: &[&str],
-        sizes: &BTreeMap<&str, [usize; 2]>,
-        figure: Figure,
-    ) -> Self {
-        let rounds: BTreeSet<usize> = row.values().flat_map(|rounds| rounds.keys().copied()).collect();
-        let of_round = |round: usize| {
+    /// Of rounds that each hold all conversations; `sizes` are the memories and questions of
+    /// each.
+    pub(super) fn new(rounds: &[Vec<&Measured>], sizes: &[[usize; 2]], figure: Figure) -> Self {
+        let of_round = |round: &Vec<&Measured>| {
             let mut values = Vec::new();
-            for conversation in conversations {
-                let count = figure.count(sizes.get(conversation).copied().unwrap_or_default());
-                let measured = row.get(conversation).and_then(|rounds| rounds.get(&round));
-                let mut own = measured.map_or_else(Vec::new, |measured| figure.values(measured));
-                own.resize(count, f64::NAN);
+            for (measured, size) in round.iter().zip(sizes) {
+                let mut own = figure.values(measured);
+                own.resize(figure.count(*size), f64::NAN);
                 values.extend(own);
             }
             values
         };
-        Self { rounds: rounds.into_iter().map(of_round).collect() }
+        Self { rounds: rounds.iter().map(of_round).collect() }
     }
 
     /// The median over the rounds of their statistics.
