@@ -28,9 +28,6 @@ const SAMPLING: [&str; 8] = [
     "--quiet",
 ];
 
-/// What the homes of pairs are called.
-pub(crate) const PAIR: &str = "mnemobench-pair-";
-
 /// Suspects whose pairs take turns.
 const IN_TURN: usize = 8;
 
@@ -156,7 +153,7 @@ impl<'a> Confirmation<'a> {
             return Err(missing(&program, run));
         }
         // Beside the executables: these can be linked there.
-        let home = tempfile::Builder::new().prefix(PAIR).tempdir_in(self.home);
+        let home = tempfile::Builder::new().prefix(criterion::PAIR).tempdir_in(self.home);
         let home = home.map_err(|error| Failure::new(&program, error))?;
         let mut command = Command::new(&program);
         command.args(SAMPLING).arg(filter(&suspect.id)).envs(environment.iter().copied());

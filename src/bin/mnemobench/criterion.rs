@@ -16,10 +16,10 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::confirm::PAIR;
-
 /// Folders of Criterion's home that hold no benchmarks.
 const NOT_BENCHMARKS: [&str; 2] = ["mnemobench", "report"];
+/// What the homes of single pairs are called, which a gate that is killed leaves behind.
+pub(crate) const PAIR: &str = "mnemobench-pair-";
 /// Group, function, value and run; one more for what we might not know of.
 const DEEPEST: usize = 5;
 
