@@ -29,9 +29,9 @@
 //!    theta; the p of whichever counts is doubled (Bonferroni).
 //! 3. **Audit.** The reference work does not see all that slows a benchmark: a disk that is
 //!    busy, say. So what the samples clear runs in pairs too, in random order, as far as the
-//!    budget lasts and [`thresholds::Gate::audit`] allows. If the pairs of any benchmark whose reference work agrees show a change
-//!    that is larger by more than theta than that of its samples, these samples hide what they
-//!    should show, and all that they cleared has to be confirmed.
+//!    budget lasts and [`thresholds::Gate::audit`] allows. If the pairs of one show a change
+//!    that is larger by more than theta than that of its samples, these hide what they should
+//!    show, and all that samples cleared has to be confirmed.
 //! 4. **Bytes and qualities** are compared as they are.
 //!
 //! Suspects are confirmed in the order of their apparent changes, the largest first, for

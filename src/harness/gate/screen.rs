@@ -191,15 +191,11 @@ impl<'a> Case<'a> {
         reference(self.old).zip(reference(self.new)).map(|(old, new)| (old / new).ln())
     }
 
-    fn met_same_machine(&self) -> bool {
-        self.slowed().is_some_and(|slowed| slowed <= SAME_MACHINE)
-    }
-
     /// Whether saved samples clear it, whose worsening is at most `upper` as it seems: both
     /// runs met the same machine.
     fn is_clear(&self, upper: f64) -> bool {
-        let slowed = self.slowed().unwrap_or_default().max(0.0);
-        self.met_same_machine() && upper + slowed < self.allowed.log(CLEAR)
+        self.slowed()
+            .is_some_and(|slowed| slowed <= SAME_MACHINE && upper + slowed.max(0.0) < self.allowed.log(CLEAR))
     }
 
     /// Resamples depend on the number of samples alone and are drawn once.
@@ -286,7 +282,6 @@ impl Screening {
                 profile: origin.taken.profile,
                 allowed: case.allowed,
                 worsening: ratio.estimate,
-                met_same_machine: case.met_same_machine(),
                 alone: match is_clear {
                     _ if worse <= alpha => Verdict::Regressed,
                     true => Verdict::Passed,
@@ -321,15 +316,16 @@ impl Screening {
         (share.ceil() as usize).min(self.cleared.len())
     }
 
-    /// Whether pairs contradict samples that the reference work supports: then no samples of
-    /// these runs clear anything.
+    /// Whether pairs contradict the samples of something that these clear: then no samples of
+    /// these runs clear anything. Suspects do not count, because most are suspects as their
+    /// samples are off.
     pub fn is_contradicted_by(&self, pairs: &Pairs) -> bool {
         let contradict = |suspect: &Suspect| {
             pairs
                 .get(&suspect.id)
                 .is_some_and(|pairs| pairs.as_ref().is_ok_and(|pairs| suspect.is_contradicted_by(pairs)))
         };
-        self.suspects.iter().chain(&self.cleared).any(contradict)
+        self.cleared.iter().any(contradict)
     }
 
     /// Judges by the saved samples alone: what is beyond doubt if the machine was as quiet

@@ -20,8 +20,6 @@ pub struct Suspect {
     pub(super) allowed: Allowed,
     /// How much worse they say that it is: ln of the ratio.
     pub(super) worsening: f64,
-    /// Whether its reference work says that the baseline's run met no slower machine.
-    pub(super) met_same_machine: bool,
     /// What the saved samples say alone.
     pub(super) alone: Verdict,
     pub(super) finding: Finding,
@@ -63,13 +61,11 @@ impl Suspect {
         (upper < REACHED * self.allowed.log(1.0)).then_some(mean)
     }
 
-    /// Whether these pairs show that its samples hide a worsening of more than is allowed,
-    /// while its reference work says that they cannot: something has slowed the baseline's
-    /// run that the reference work does not see.
+    /// Whether these pairs show that its samples hide a worsening of more than is allowed:
+    /// something has slowed the baseline's run.
     pub(super) fn is_contradicted_by(&self, pairs: &[[f64; 2]]) -> bool {
         let hidden = |mean: Student| mean.interval(CONFIDENCE)[1] - self.worsening;
-        self.met_same_machine
-            && Student::of_pairs(&logarithms(pairs)).is_some_and(|mean| hidden(mean) > self.allowed.log(1.0))
+        Student::of_pairs(&logarithms(pairs)).is_some_and(|mean| hidden(mean) > self.allowed.log(1.0))
     }
 
     /// What it measures.
