@@ -52,6 +52,17 @@ fn what_some_runs_of_a_suspect_show_is_not_passed_because_other_suspects_are_unc
 }
 
 #[test]
+fn a_few_fast_runs_are_no_improvement() {
+    let home = Home::new();
+    home.compare(IDS[0], Kind::Wall, &samples(130.0, 0.03), &samples(100.0, 0.03));
+    home.measuring("main", IDS[0], &[100.0, 101.0, 99.0]);
+    let mut runs = [85.0, 86.0, 84.0, 85.0].to_vec();
+    runs.extend([100.0, 101.0, 99.0, 100.0].repeat(4));
+    home.measuring(NEW, IDS[0], &runs);
+    home.detect(&[]).assert(IDS[0], "passed", 0);
+}
+
+#[test]
 fn the_values_of_a_row_are_those_that_its_change_is_of() {
     for runs in [&[100.0, 150.0][..], &[105.0, 105.0, 140.0], &[121.0, 120.0, 119.0, 185.0, 190.0], &[130.0]]
     {

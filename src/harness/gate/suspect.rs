@@ -58,7 +58,9 @@ impl Suspect {
         let enough = pairs.len() >= FEWEST_TO_CLEAR && pairs.len().is_multiple_of(2);
         let mean = Student::of_pairs(pairs).filter(|_| enough)?;
         let [_, _, upper] = mean.interval(EARLY_CONFIDENCE);
-        (upper < REACHED * self.allowed.log(1.0)).then_some(mean)
+        let reached = REACHED * self.allowed.log(1.0);
+        // An improvement is no less of a claim than a regression, and needs all pairs.
+        (upper < reached && mean.mean > -reached).then_some(mean)
     }
 
     /// Whether these pairs show that its samples hide a worsening of more than is allowed:
