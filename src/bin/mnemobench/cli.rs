@@ -146,7 +146,7 @@ pub(crate) struct InitArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SelftestArgs {
     /// Number of simulated runs in each cell of the table
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 60)]
     pub(crate) families: usize,
     /// The seed of the simulation
     #[arg(long, value_name = "N", default_value_t = 42)]
