@@ -1,7 +1,7 @@
 //! Notes what was measured, for the gate and the report.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mnemocore::harness::measure::Latencies;
 use mnemocore::harness::profile::{Arguments, Profile};
@@ -14,6 +14,8 @@ pub struct Recorder {
     profile: Profile,
     arguments: Arguments,
     results: Results,
+    /// Criterion's folder; `None` where benchmarks are only tested, which leaves no results.
+    home: Option<PathBuf>,
     references: HashMap<String, Reference>,
 }
 
@@ -22,7 +24,9 @@ impl Recorder {
     pub fn new(profile: Profile, arguments: &Arguments) -> Self {
         end_with_parent();
         let results = Results::new(env!("CARGO_CRATE_NAME"));
-        let recorder = Self { profile, arguments: arguments.clone(), results, references: HashMap::new() };
+        let home = (!arguments.test && !arguments.list).then(results::home);
+        let (arguments, references) = (arguments.clone(), HashMap::new());
+        let recorder = Self { profile, arguments, results, home, references };
         recorder.for_each_run(|home, run| recorder.results.begin(home, run));
         recorder
     }
@@ -78,13 +82,9 @@ impl Recorder {
     /// Does something for the last run and, where a baseline is saved, for that. Does nothing
     /// where benchmarks are only tested.
     fn for_each_run(&self, act: impl Fn(&Path, &str) -> Result<(), ResultsError>) {
-        let arguments = &self.arguments;
-        if arguments.test || arguments.list {
-            return;
-        }
-        let home = results::home();
-        let mut runs = std::iter::once(NEW).chain(arguments.save.as_deref());
-        if let Err(error) = runs.try_for_each(|run| act(&home, run)) {
+        let Some(home) = &self.home else { return };
+        let mut runs = std::iter::once(NEW).chain(self.arguments.save.as_deref());
+        if let Err(error) = runs.try_for_each(|run| act(home, run)) {
             // The gate and the report would be missing something.
             eprintln!("error: {error}");
             std::process::exit(1);

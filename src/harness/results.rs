@@ -235,20 +235,16 @@ impl Results {
     /// the run is unknown. What cannot be read comes as its error.
     pub fn of_run(home: &Path, run: &str) -> Vec<Result<Self, ResultsError>> {
         let Ok(files) = fs::read_dir(folder(home, run)) else { return Vec::new() };
-        let files: BTreeSet<PathBuf> = files.flatten().map(|file| file.path()).collect();
-        let with = |extension| {
-            let paths =
-                files.iter().filter(move |path| path.extension().is_some_and(|ending| ending == extension));
-            paths.map(|path| path.with_extension("json")).collect::<BTreeSet<PathBuf>>()
+        let is_sheet = |path: &PathBuf| {
+            path.extension().is_some_and(|extension| extension == "json" || extension == RUNNING)
         };
-        let (sheets, running) = (with("json"), with(RUNNING));
-        let read = |path: &PathBuf| {
-            if running.contains(path) {
-                return Err(ResultsError::Interrupted { path: path.clone() });
-            }
-            Self::read(path)
+        let sheets = files.flatten().map(|file| file.path()).filter(is_sheet);
+        let sheets: BTreeSet<PathBuf> = sheets.map(|path| path.with_extension("json")).collect();
+        let read = |path: PathBuf| {
+            let is_running = path.with_extension(RUNNING).exists();
+            if is_running { Err(ResultsError::Interrupted { path }) } else { Self::read(&path) }
         };
-        sheets.union(&running).map(read).collect()
+        sheets.into_iter().map(read).collect()
     }
 
     /// Reads the results of one bench.

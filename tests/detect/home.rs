@@ -154,21 +154,7 @@ impl Home {
 
     /// A program that measures `values` in turn, one in each of its runs.
     pub fn measuring(&self, run: &str, id: &str, values: &[f64]) {
-        let counter = self.folder.path().join(format!("counter-{run}"));
-        let (counter, count) = (counter.display(), values.len());
-        let mut script = format!(
-            "n=$(cat '{counter}' 2>/dev/null || echo 0)\necho $((n + 1)) > '{counter}'\n\
-             own=\"$CRITERION_HOME/{}/new\"\nmkdir -p \"$own\"\ncd \"$own\"\ncase $((n % {count})) in\n",
-            folder_name(id)
-        );
-        for (turn, value) in values.iter().enumerate() {
-            let [about, sample, estimates] = criterion_files(id, &[*value; 10]);
-            script += &format!(
-                "{turn}) echo '{about}' > benchmark.json\necho '{sample}' > sample.json\n\
-                 echo '{estimates}' > estimates.json ;;\n"
-            );
-        }
-        self.program(run, &(script + "esac"));
+        self.measuring_each(run, &[(id, values)]);
     }
 
     /// A program that measures several benchmarks, each with its values in turn.

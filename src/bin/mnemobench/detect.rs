@@ -16,14 +16,7 @@ use super::{baselines, output, sides, streams, verdicts};
 /// Judges as told, prints, and returns the exit code.
 pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
     let home = arguments.home.criterion();
-    if check_name(&arguments.baseline).and_then(|()| check_name(&arguments.candidate)).is_ok() {
-        // An older verdict must not stand if this one is none.
-        let forgotten = verdicts::forget(&home, &arguments.candidate, &arguments.baseline);
-        forgotten.unwrap_or_else(|error| {
-            streams::note(format!("warning: report may show older verdicts: {error}"))
-        });
-    }
-    let report = match judge(arguments) {
+    let report = match judge(arguments, &home) {
         Ok(report) => report,
         // People find errors there, and programs in what they asked for.
         Err(error) if arguments.output.is_none() && matches!(arguments.format, Format::Text) => {
@@ -56,17 +49,20 @@ pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
     Ok(streams::exit_code(report.exit_code, printed))
 }
 
-fn judge(arguments: &DetectArgs) -> Result<Report, Box<dyn Error>> {
-    let thresholds = thresholds(arguments)?;
-    let home = arguments.home.criterion();
+fn judge(arguments: &DetectArgs, home: &Path) -> Result<Report, Box<dyn Error>> {
     let DetectArgs { baseline, candidate, .. } = arguments;
     [baseline, candidate].into_iter().try_for_each(|run| check_name(run))?;
+    // An older verdict must not stand if this one is none.
+    let forgotten = verdicts::forget(home, candidate, baseline);
+    forgotten
+        .unwrap_or_else(|error| streams::note(format!("warning: report may show older verdicts: {error}")));
+    let thresholds = thresholds(arguments)?;
 
-    let new = sides::of_run(&home, candidate);
+    let new = sides::of_run(home, candidate);
     if new.observations.is_empty() {
         return Err(format!("{}: nothing measured as `{candidate}`; run cargo bench", home.display()).into());
     }
-    let (old, source) = baseline_side(arguments, &home, &new)?;
+    let (old, source) = baseline_side(arguments, home, &new)?;
     check_names([&old, &new], &arguments.bench, &thresholds)?;
     let [old, new] = only([old, new], &arguments.bench);
 
@@ -75,7 +71,7 @@ fn judge(arguments: &DetectArgs) -> Result<Report, Box<dyn Error>> {
         screening.conclude_alone()
     } else {
         let runs = [baseline.as_str(), candidate.as_str()];
-        let pairs = Confirmation::new(&home, runs, &thresholds.gate).run(&screening)?;
+        let pairs = Confirmation::new(home, runs, &thresholds.gate).run(&screening)?;
         screening.conclude(&pairs)
     };
     Ok(Report::new(arguments, source, [&old, &new], judgement))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::statistics::{Bootstrap, Resamples, holm};
-use super::suspect::{Evidence, Suspect, change};
+use super::suspect::{Evidence, Suspect, UNCONFIRMED, change};
 use super::thresholds::{Allowed, Thresholds};
 use super::verdict::{Change, Effect, Finding, Judgement, Verdict};
 use super::{CLEAR, CONFIDENCE, Data, Observation, Origin, SAME_MACHINE, Side, is_exact};
@@ -274,7 +274,7 @@ impl Screening {
             let (verdict, reason) = if is_clear && !is_better {
                 (Verdict::Passed, None)
             } else {
-                (Verdict::Inconclusive, Some(super::suspect::UNCONFIRMED.into()))
+                (Verdict::Inconclusive, Some(UNCONFIRMED.into()))
             };
             let suspect = Suspect {
                 id: case.id.to_owned(),
@@ -345,22 +345,18 @@ impl Screening {
     pub fn conclude(self, pairs: &Pairs) -> Judgement {
         let is_contradicted = self.is_contradicted_by(pairs);
         let Self { mut findings, suspects, cleared, thresholds } = self;
-        let evidence = |suspect: &Suspect| suspect.evidence(pairs.get(&suspect.id));
-        let mut decided: Vec<(Suspect, Result<Evidence, String>)> = (suspects.into_par_iter())
+        let mut decided: Vec<(Result<Evidence, String>, Suspect)> = (suspects.into_par_iter())
             .chain(cleared.into_par_iter())
-            .map(|suspect| {
-                let evidence = evidence(&suspect);
-                (suspect, evidence)
-            })
+            .map(|suspect| (suspect.evidence(pairs.get(&suspect.id)), suspect))
             .collect();
-        let known = || decided.iter().filter_map(|(_, evidence)| evidence.as_ref().ok());
+        let known = || decided.iter().filter_map(|(evidence, _)| evidence.as_ref().ok());
         let worse = holm(&known().map(|evidence| evidence.worse).collect::<Vec<_>>());
         let better = holm(&known().map(|evidence| evidence.better).collect::<Vec<_>>());
-        let known = decided.iter_mut().filter_map(|(_, evidence)| evidence.as_mut().ok());
+        let known = decided.iter_mut().filter_map(|(evidence, _)| evidence.as_mut().ok());
         for (known, (worse, better)) in known.zip(worse.into_iter().zip(better)) {
             (known.worse, known.better) = (worse, better);
         }
-        findings.extend(decided.into_iter().map(|(suspect, evidence)| {
+        findings.extend(decided.into_iter().map(|(evidence, suspect)| {
             let by_samples = Some(&suspect.finding).filter(|found| found.verdict == Verdict::Passed).cloned();
             let by_pairs = suspect.conclude(evidence, &thresholds);
             // What pairs leave open, or do not look at, passes as the samples say.

@@ -4,9 +4,10 @@
 mod axis;
 mod frame;
 
+use mnemocore::harness::gate::verdict::Verdict;
+
 pub(crate) use self::axis::{Axis, Scale};
 use self::frame::{Frame, Mark, SOFT};
-use mnemocore::harness::gate::verdict::Verdict;
 
 /// Why a plot could not be drawn.
 pub(crate) type Error = Box<dyn std::error::Error>;
