@@ -25,15 +25,21 @@ pub struct Suspect {
     pub(super) finding: Finding,
 }
 
-/// What the pairs of a suspect say; changes are ln of the worsening: the estimate, its
-/// lower and its upper bound.
-pub(super) struct Evidence {
-    change: [f64; 3],
-    pairs: usize,
-    /// ln of the baseline's value that the change is of.
+/// A change as one statistic sees it.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// ln of the baseline's value.
     level: f64,
+    /// ln of the worsening: the estimate, its lower and its upper bound.
+    change: [f64; 3],
+}
+
+/// What the pairs of a suspect say.
+pub(super) struct Evidence {
+    pairs: usize,
+    seen: Seen,
     /// The change that speaks most for a regression.
-    slower: [f64; 3],
+    slower: Seen,
     /// p of "that is not beyond doubt".
     pub(super) worse: f64,
     /// p of "it is not better beyond doubt".
@@ -83,33 +89,33 @@ impl Suspect {
     pub(super) fn evidence(&self, pairs: Option<&Result<Vec<[f64; 2]>, String>>) -> Result<Evidence, String> {
         let logs = logarithms(pairs.ok_or(UNCONFIRMED)?.as_ref().map_err(String::clone)?);
         let (pairs, doubtful) = (logs.len(), self.allowed.log(BEYOND_DOUBT));
+        let by_mean = |mean: &Student| Seen {
+            level: logs.iter().map(|[old, _]| old).sum::<f64>() / pairs as f64,
+            change: mean.interval(CONFIDENCE),
+        };
         if let Some(mean) = self.cleared(&logs) {
-            let change = mean.interval(CONFIDENCE);
-            let level = logs.iter().map(|[old, _]| old).sum::<f64>() / pairs as f64;
-            let better = mean.p_at_least(-doubtful);
-            let slower = change;
-            return Ok(Evidence { change, pairs, level, slower, worse: 1.0, better, is_allowed: true });
+            let (seen, better) = (by_mean(&mean), mean.p_at_least(-doubtful));
+            return Ok(Evidence { pairs, seen, slower: seen, worse: 1.0, better, is_allowed: true });
         }
         let both = Student::of_pairs(&logs).zip(Randomization::new(&logs));
         let (mean, halves) = both
             .filter(|_| pairs >= FEWEST_PAIRS)
             .ok_or_else(|| format!("{pairs} pairs of runs; expected {FEWEST_PAIRS} or more"))?;
-        let change = halves.interval(CONFIDENCE);
-        let [by_halves, by_mean] = [halves.p_at_most(doubtful), mean.p_at_most(doubtful)];
+        let seen = Seen { level: halves.level(), change: halves.interval(CONFIDENCE) };
+        let [p_of_halves, p_of_mean] = [halves.p_at_most(doubtful), mean.p_at_most(doubtful)];
         // What slows some runs only shows in the mean, whatever slows all of them a little.
         let is_reached = |change: f64| change > REACHED * self.allowed.log(1.0);
-        let is_by_mean = is_reached(mean.mean) && (by_mean < by_halves || !is_reached(halves.change));
-        let (p, slower) = if is_by_mean { (by_mean, mean.interval(CONFIDENCE)) } else { (by_halves, change) };
+        let is_by_mean = is_reached(mean.mean) && (p_of_mean < p_of_halves || !is_reached(halves.change));
+        let (p, slower) = if is_by_mean { (p_of_mean, by_mean(&mean)) } else { (p_of_halves, seen) };
         Ok(Evidence {
-            change,
             pairs,
-            level: halves.level(),
+            seen,
             slower,
             // The smaller of two (Bonferroni).
             worse: (2.0 * p).min(1.0),
             better: halves.p_at_least(-doubtful),
             is_allowed: halves.p_at_least(self.allowed.log(1.0)) <= 1.0 - CONFIDENCE
-                && !(is_reached(mean.mean) && by_mean <= 1.0 - CONFIDENCE),
+                && !(is_reached(mean.mean) && p_of_mean <= 1.0 - CONFIDENCE),
         })
     }
 
@@ -119,14 +125,14 @@ impl Suspect {
         let (verdict, reason) = match evidence {
             Ok(evidence) => {
                 let (verdict, reason) = evidence.verdict(allowed.log(1.0), thresholds.gate.alpha);
-                let seen = if verdict == Verdict::Regressed { evidence.slower } else { evidence.change };
-                finding.change = Some(change(allowed, seen, evidence.pairs));
+                let seen = if verdict == Verdict::Regressed { evidence.slower } else { evidence.seen };
+                finding.change = Some(change(allowed, seen.change, evidence.pairs));
                 // The values that the change is of, and not those of the saved samples.
                 let shown = |log: f64| match finding.kind {
                     Kind::Throughput => 1e9 / log.exp(),
                     _ => log.exp(),
                 };
-                let levels = [evidence.level, evidence.level + seen[0]];
+                let levels = [seen.level, seen.level + seen.change[0]];
                 [finding.baseline, finding.candidate] = levels.map(|level| Some(shown(level)));
                 (verdict, reason)
             }
@@ -157,8 +163,8 @@ const TOO_WIDE: f64 = 1.6;
 
 impl Evidence {
     fn verdict(&self, theta: f64, alpha: f64) -> (Verdict, Option<String>) {
-        let [change, lower, upper] = self.change;
-        if self.slower[0] > REACHED * theta && self.worse <= alpha {
+        let [change, lower, upper] = self.seen.change;
+        if self.slower.change[0] > REACHED * theta && self.worse <= alpha {
             (Verdict::Regressed, None)
         } else if change < -REACHED * theta && self.better <= alpha {
             (Verdict::Improved, None)
