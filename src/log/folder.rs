@@ -55,7 +55,7 @@ impl LogFolder {
         self.lock.anchor()
     }
 
-    /// Checks before a commit that the store is where it was a millisecond ago. The commit
+    /// Checks before a commit that the store is where it was 10 ms ago. The commit
     /// goes to a journal that is open, so it reaches no other store in any case.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ fn refused_after(change: impl Fn(&Path), check: impl Fn(&str, &Path)) {
 
 /// Waits until an engine looks again for its folder before it stores.
 fn noticed() {
-    std::thread::sleep(std::time::Duration::from_millis(2));
+    std::thread::sleep(std::time::Duration::from_millis(20));
 }
 
 fn beside(place: &Path, name: &str) -> PathBuf {
