@@ -15,7 +15,7 @@
 //! they saw, in turn: the interval that it prints spans them, and is no statement
 //! about more processes than that.
 //!
-//! The allocator of these processes is kept steady, see `harness::probe`; what WARM takes
+//! The allocator of these processes is kept steady, see `mnemocore_suite::probe`; what WARM takes
 //! where it has its defaults is a line of its own.
 //!
 //! Growth is the exponent of the power law through all sizes: 1 is linear. The
@@ -34,11 +34,11 @@ use common::{
     temporary_folder,
 };
 use criterion::Criterion;
-use mnemocore::harness::footprint::growth_exponent;
-use mnemocore::harness::probe::{self, Aspect, Footprint, PROCESSES, Probe, Seen};
-use mnemocore::harness::profile::{Arguments, Profile};
-use mnemocore::harness::sizing::Workload;
+use criterion_gate::profile::{Arguments, Profile};
 use mnemocore::{Config, TierKind};
+use mnemocore_suite::footprint::growth_exponent;
+use mnemocore_suite::probe::{self, Aspect, Footprint, PROCESSES, Probe, Seen};
+use mnemocore_suite::sizing::Workload;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 // Counts, and leaves the rest to the system's allocator.

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use common::{Recorder, Sampling};
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput};
+use criterion_gate::profile::Arguments;
 use mnemocore::encoder::{Document, Encoder, Projection, Question, Term, TermStatistics};
-use mnemocore::harness::profile::Arguments;
 use mnemocore::hdv::kernels::{self, Kernels};
 use mnemocore::hdv::{Dimension, Hypervector, SignedPlanes, SketchBlocks};
 

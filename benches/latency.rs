@@ -27,9 +27,9 @@ use std::time::{Duration, Instant};
 
 use common::{Fixture, Kept as _, Latency, Stock, Store, new_texts, temporary_folder};
 use criterion::{BenchmarkId, Throughput};
-use mnemocore::harness::benchmark::{Benchmark, Failure};
-use mnemocore::harness::profile::Profile;
+use criterion_gate::profile::Profile;
 use mnemocore::{Config, Engine, MemoryId, Method, NewMemory, Query, TierKind};
+use mnemocore_suite::benchmark::{Benchmark, Failure};
 
 /// Distinct queries, asked in turn.
 const QUERIES: usize = 500;

@@ -14,16 +14,16 @@ use std::path::Path;
 
 use common::Recorder;
 
-use mnemocore::harness::bm25::{Bm25, EnglishTerms};
-use mnemocore::harness::corpus::{Corpus, Question};
-use mnemocore::harness::evaluation::{
+use criterion_gate::profile::{Arguments, Profile};
+use criterion_gate::results::Kind;
+use mnemocore::{Config, Method, Recall};
+use mnemocore_suite::bm25::{Bm25, EnglishTerms};
+use mnemocore_suite::corpus::{Corpus, Question};
+use mnemocore_suite::evaluation::{
     EngineTerms, Evaluation, Normalised, Questions, Reach, Separation, StoredCorpus, System, SystemError, ask,
 };
-use mnemocore::harness::profile::{Arguments, Profile};
-use mnemocore::harness::quality::{self, Difference};
-use mnemocore::harness::results::Kind;
-use mnemocore::harness::workload::Workload;
-use mnemocore::{Config, Method, Recall};
+use mnemocore_suite::quality::{self, Difference};
+use mnemocore_suite::workload::Workload;
 
 const SEED: u64 = 42;
 /// Agents in a generated corpus: scopes to be told apart.
@@ -42,7 +42,8 @@ fn main() -> Outcome<()> {
     if arguments.test {
         report("test", &generated(400, 40), &mut recorder)?;
     } else if let Some(directory) = std::env::var_os("MNEMO_DATA") {
-        report(&name_of(Path::new(&directory)), &Corpus::read(&directory)?, &mut recorder)?;
+        let corpus = Corpus::read(&directory)?;
+        report(&name_of(Path::new(&directory)), &corpus, &mut recorder)?;
     } else {
         let quick = arguments.quick || profile == Profile::Quick;
         let sizes: &[usize] = if quick { &[5_000] } else { &[5_000, 20_000] };

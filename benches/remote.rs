@@ -54,9 +54,9 @@ use std::time::Duration;
 use common::{Bytes, Fixture, Latency, Sampling, Stock, criterion, new_texts};
 use criterion::Criterion;
 use criterion::measurement::WallTime;
-use mnemocore::harness::probe;
 use mnemocore::remote::Traffic;
 use mnemocore::{MemoryId, Query};
+use mnemocore_suite::probe;
 
 use bucket::Place;
 use elsewhere::{Opened, Remote, Spent};

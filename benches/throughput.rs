@@ -40,8 +40,8 @@ use std::cell::OnceCell;
 use common::{Latency, Sampling, criterion};
 use criterion::Criterion;
 use criterion::measurement::WallTime;
-use mnemocore::harness::load::mix::Mix;
-use mnemocore::harness::profile::Profile;
+use criterion_gate::profile::Profile;
+use mnemocore_suite::load::mix::Mix;
 use tokio::runtime::Runtime;
 
 use tiered::Tiered;

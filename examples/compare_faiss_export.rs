@@ -14,14 +14,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use criterion_gate::measure::Latencies;
+use criterion_gate::random::Random;
 use mnemocore::encoder::{Document, EncodeError, Encoder, TermVector};
-use mnemocore::harness::measure::Latencies;
-use mnemocore::harness::random::Random;
-use mnemocore::harness::workload::{Workload, partial_query};
 use mnemocore::hdv::Hypervector;
 use mnemocore::index::postings::MAX_WEIGHT;
 use mnemocore::index::{Row, Shard, shard};
 use mnemocore::{Config, Engine, Hit, MemoryId, Method, NewMemory, Query};
+use mnemocore_suite::workload::{Workload, partial_query};
 
 const SEED: u64 = 42;
 const MEMORIES: usize = 100_000;

@@ -9,12 +9,12 @@
 use std::env;
 use std::error::Error;
 
-use mnemocore::harness::benchmark::{Benchmark, Failure};
-use mnemocore::harness::profile::Profile;
-use mnemocore::harness::results::{NEW, Results};
-use mnemocore::harness::run::{RunConfig, run_benchmarks};
-use mnemocore::harness::stock::Stock;
+use criterion_gate::profile::Profile;
+use criterion_gate::results::{NEW, Results};
 use mnemocore::{Engine, MemoryId, TierKind};
+use mnemocore_suite::benchmark::{Benchmark, Failure};
+use mnemocore_suite::run::{RunConfig, run_benchmarks};
+use mnemocore_suite::stock::Stock;
 use tempfile::TempDir;
 
 /// Forgets the memories of a tier one after the other.

@@ -9,12 +9,12 @@ use std::env;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use criterion_gate::measure::{Kind, Measurement};
+use criterion_gate::profile::Profile;
+use criterion_gate::results::{NEW, Results};
 use mnemocore::TierKind;
-use mnemocore::harness::measure::{Kind, Measurement};
-use mnemocore::harness::probe;
-use mnemocore::harness::profile::Profile;
-use mnemocore::harness::results::{NEW, Results};
-use mnemocore::harness::run::{RunConfig, run_footprint, run_latency, run_throughput};
+use mnemocore_suite::probe;
+use mnemocore_suite::run::{RunConfig, run_footprint, run_latency, run_throughput};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Footprint is measured by fresh processes of this program: they end here.

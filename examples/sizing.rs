@@ -5,7 +5,7 @@
 //! cargo run --release --example sizing > docs/sizing.md
 //! ```
 
-use mnemocore::harness::sizing::{Figures, Workload, page};
+use mnemocore_suite::sizing::{Figures, Workload, page};
 
 fn main() {
     print!("{}", page(&Figures::default(), &Workload::default()));

@@ -16,11 +16,11 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use mnemocore::harness::footprint::{Disk, Memory};
-use mnemocore::harness::measure::Latencies;
-use mnemocore::harness::random::Random;
-use mnemocore::harness::stock::endless_texts;
+use criterion_gate::measure::Latencies;
+use criterion_gate::random::Random;
 use mnemocore::{Config, Engine, MemoryId, Namespace, NewMemory, Query};
+use mnemocore_suite::footprint::{Disk, Memory};
+use mnemocore_suite::stock::endless_texts;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 // Tells what lives on the heap from what the system's allocator keeps.

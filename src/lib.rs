@@ -36,7 +36,6 @@
 //! | errors, and repairing a damaged log | [`Error`], [`Engine::repair`], [`Repair`] |
 //! | object storage, with the feature `object-store` | `Bucket`, `Engine::open_bucket`, `Engine::open_snapshot` |
 //! | WARM in PostgreSQL, with the feature `postgres` | `Config::warm`, `tier::postgres` |
-//! | the measuring suite, with the feature `suite` (the default) | `harness` |
 //!
 //! The repository's `docs/architecture.md` describes the path of a store, of a recall and of a
 //! restart, the formats on disk, and which modules may use which.
@@ -51,8 +50,6 @@ pub mod config;
 pub mod encoder;
 pub mod engine;
 pub mod error;
-#[cfg(feature = "suite")]
-pub mod harness;
 pub mod hdv;
 mod identity;
 pub mod index;

@@ -1,10 +1,20 @@
-//! The modules stand on one another like floors: each uses those below it only.
+//! The crates, and the modules in them, stand on one another like floors: each uses those below
+//! it only.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The floors, the lowest first; modules of one floor do not use each other.
-const FLOORS: [&[&str]; 12] = [
+/// The crates of the workspace, each with those it may depend on.
+const CRATES: [(&str, &str, &[&str]); 4] = [
+    ("criterion-gate", "crates/criterion-gate", &[]),
+    ("mnemocore", ".", &[]),
+    ("mnemocore-suite", "crates/mnemocore-suite", &["criterion-gate", "mnemocore"]),
+    ("mnemobench", "crates/mnemobench", &["criterion-gate", "mnemocore", "mnemocore-suite"]),
+];
+
+/// The floors of the engine, the lowest first; modules of one floor do not use each other.
+const FLOORS: [&[&str]; 11] = [
     &["key", "hdv", "identity", "inject", "process", "sync"],
     &["encoder"],
     &["error"],
@@ -15,13 +25,16 @@ const FLOORS: [&[&str]; 12] = [
     &["config"],
     &["engine"],
     &["asynchronous"],
-    &["harness"],
     &["lib"],
 ];
 
 fn floor(module: &str) -> usize {
     let found = FLOORS.iter().position(|modules| modules.contains(&module));
     found.unwrap_or_else(|| panic!("module {module} has no floor: give it one in FLOORS"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -50,12 +63,19 @@ fn code(source: &str) -> &str {
     source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
 }
 
-#[test]
-fn modules_use_those_below_them_only() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut upwards, mut uses) = (Vec::new(), 0);
-    for path in sources(&root).iter().filter(|path| !path.ends_with("tests.rs")) {
-        let relative = path.strip_prefix(&root).unwrap();
+/// A use of one module by another.
+struct Use {
+    by: String,
+    of: String,
+    /// The file, the line and its text.
+    place: String,
+}
+
+/// The uses between the modules of the crate whose root file lies in `folder`.
+fn uses(folder: &Path) -> Vec<Use> {
+    let mut uses = Vec::new();
+    for path in sources(folder).iter().filter(|path| !path.ends_with("tests.rs")) {
+        let relative = path.strip_prefix(folder).unwrap();
         let first = Path::new(relative.components().next().unwrap().as_os_str());
         let module = first.file_stem().unwrap().to_str().unwrap();
         if module == "bin" {
@@ -65,24 +85,70 @@ fn modules_use_those_below_them_only() {
         let source = fs::read_to_string(path).unwrap();
         assert!(!source.contains("use crate::{"), "{}: one line for each module, please", relative.display());
         for (number, line) in code(&source).lines().enumerate() {
-            for other in used(line).iter().filter(|other| *other != module) {
-                uses += 1;
+            for other in used(line) {
                 // What the root exports again counts as the root.
-                let other = if other.starts_with(char::is_uppercase) { "lib" } else { other };
-                if module != "lib" && floor(other) >= floor(module) {
-                    upwards.push(format!("{}:{}: {}", relative.display(), number + 1, line.trim()));
-                }
+                let of = if other.starts_with(char::is_uppercase) { "lib".into() } else { other };
+                let place = format!("{}:{}: {}", relative.display(), number + 1, line.trim());
+                uses.push(Use { by: module.into(), of, place });
             }
         }
     }
-    assert!(uses > 50, "the search for uses finds nothing");
+    uses.retain(|found| found.by != found.of);
+    uses
+}
+
+#[test]
+fn modules_of_the_engine_use_those_below_them_only() {
+    let uses = uses(&root().join("src"));
+    assert!(uses.len() > 50, "the search for uses finds nothing");
+    let upwards = uses.iter().filter(|found| found.by != "lib" && floor(&found.of) >= floor(&found.by));
+    let upwards: Vec<&str> = upwards.map(|found| found.place.as_str()).collect();
     assert!(upwards.is_empty(), "used from below:\n{}", upwards.join("\n"));
 }
 
 #[test]
+fn modules_of_the_other_crates_use_each_other_without_circles() {
+    for folder in ["criterion-gate/src", "mnemocore-suite/src", "mnemobench/src/bin/mnemobench"] {
+        let mut below: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let uses = uses(&root().join("crates").join(folder));
+        assert!(uses.len() > 2, "{folder}: the search for uses finds nothing");
+        for found in uses {
+            if !["lib", "main"].contains(&found.by.as_str()) {
+                below.entry(found.by).or_default().push(found.of);
+            }
+        }
+        // Without circles there is always a module that uses no other that is left.
+        while !below.is_empty() {
+            let left: Vec<String> = below.keys().cloned().collect();
+            let uses_none = |of: &Vec<String>| !of.iter().any(|of| left.contains(of));
+            below.retain(|_, of| !uses_none(of));
+            assert!(below.len() < left.len(), "{folder}: a circle among {below:?}");
+        }
+    }
+}
+
+/// The crates of the workspace under `[dependencies]`, in whichever form.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let lines = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| line.split(['.', ' ', '=']).next());
+    names.filter(|name| CRATES.iter().any(|(other, ..)| other == name)).collect()
+}
+
+#[test]
+fn crates_depend_on_those_below_them_only() {
+    for (name, folder, allowed) in CRATES {
+        let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{folder}");
+        assert_eq!(dependencies(&manifest), allowed, "{name}");
+    }
+    let members = fs::read_dir(root().join("crates")).unwrap().count();
+    assert_eq!(members, CRATES.len() - 1, "a crate is not in CRATES");
+}
+
+#[test]
 fn the_architecture_page_lists_the_floors() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
-    let page = fs::read_to_string(path).unwrap();
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let (_, section) = page.split_once("\n## Floors\n").expect("a section `Floors`");
     let table = section.lines().skip_while(|line| !line.starts_with('|'));
     let rows = table.take_while(|line| line.starts_with('|')).skip(2);
@@ -98,7 +164,7 @@ fn the_architecture_page_lists_the_floors() {
 
 #[test]
 fn no_file_is_named_utils_or_longer_than_can_be_read_at_once() {
-    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+    for path in ["src", "crates"].iter().flat_map(|folder| sources(&root().join(folder))) {
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert!(!["util", "utils", "helpers", "misc"].contains(&name), "{}", path.display());
         let lines = fs::read_to_string(&path).unwrap().lines().count();

@@ -4,9 +4,9 @@ use std::env;
 use std::fmt::Display;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode};
-use mnemocore::harness::footprint::{MAX_SCALE_VARIABLE, scales};
-use mnemocore::harness::probe::{Aspect, Footprint, Probe, Seen};
 use mnemocore::hdv::Dimension;
+use mnemocore_suite::footprint::{MAX_SCALE_VARIABLE, scales};
+use mnemocore_suite::probe::{Aspect, Footprint, Probe, Seen};
 
 use super::asked_for;
 use super::bytes::Bytes;

@@ -1,7 +1,7 @@
 //! Load on an engine, in time.
 
-use mnemocore::harness::load::{Finished, Operation, WallClock, closed, open};
 use mnemocore::{AsyncEngine, Error};
+use mnemocore_suite::load::{Finished, Operation, WallClock, closed, open};
 use tokio::runtime::Runtime;
 
 /// `operations` by so many workers, each of which waits for its answers.

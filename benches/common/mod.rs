@@ -30,10 +30,10 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::{Measurement, WallTime};
 use criterion::{BenchmarkId, Criterion, SamplingMode};
-use mnemocore::harness::benchmark::{Benchmark, Failure};
-use mnemocore::harness::load::workers_from_env;
-use mnemocore::harness::measure::Latencies;
-use mnemocore::harness::profile::{Arguments, Profile};
+use criterion_gate::measure::Latencies;
+use criterion_gate::profile::{Arguments, Profile};
+use mnemocore_suite::benchmark::{Benchmark, Failure};
+use mnemocore_suite::load::workers_from_env;
 
 pub use self::bytes::Bytes;
 pub use self::fixture::Fixture;
@@ -44,7 +44,7 @@ pub use self::p99::{P99, Sampler};
 pub use self::recorder::Recorder;
 pub use self::store::{Kept, Store, copy_folder, endless_texts, new_texts, temporary_folder};
 pub use self::warm_up::WarmUp;
-pub use mnemocore::harness::stock::{ONE_IN, Stock};
+pub use mnemocore_suite::stock::{ONE_IN, Stock};
 
 /// How much Criterion samples, unless the command line says otherwise.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mnemocore::Recall;
-use mnemocore::harness::quality::overlap;
+use mnemocore_suite::quality::overlap;
 
 /// The share of the first `k` exact hits that were found; of equal ones any.
 ///

@@ -1,8 +1,8 @@
 //! P99 of single operations as a Criterion measurement.
 
 use criterion::measurement::{Measurement as _, WallTime};
-use mnemocore::harness::measure::Latencies;
-use mnemocore::harness::reference::Reference;
+use criterion_gate::measure::Latencies;
+use criterion_gate::reference::Reference;
 
 use super::handed_over::handed_over;
 use super::ripple::Ripple;

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use mnemocore::harness::measure::Latencies;
-use mnemocore::harness::profile::{Arguments, Profile};
-use mnemocore::harness::reference::Reference;
-use mnemocore::harness::results::{self, Kind, NEW, Results, ResultsError};
-use mnemocore::harness::tied::end_with_parent;
+use criterion_gate::measure::Latencies;
+use criterion_gate::parent_death::end_with_parent;
+use criterion_gate::profile::{Arguments, Profile};
+use criterion_gate::reference::Reference;
+use criterion_gate::results::{self, Kind, NEW, Results, ResultsError};
 
 /// The results of this bench, saved beside Criterion's files when it ends.
 pub struct Recorder {
@@ -23,7 +23,7 @@ impl Recorder {
     /// Set up by environment and command line, for the bench that is built here.
     pub fn new(profile: Profile, arguments: &Arguments) -> Self {
         end_with_parent();
-        let results = Results::new(env!("CARGO_CRATE_NAME"));
+        let results = Results::new(env!("CARGO_CRATE_NAME"), mnemocore_suite::machine());
         let home = (!arguments.test && !arguments.list).then(results::home);
         let (arguments, references) = (arguments.clone(), HashMap::new());
         let recorder = Self { profile, arguments, results, home, references };

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use mnemocore::harness::stock::{self, Stock};
 use mnemocore::{Config, Engine, Memory, Query};
+use mnemocore_suite::stock::{self, Stock};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::Xxh3;
 

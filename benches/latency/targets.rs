@@ -5,11 +5,11 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mnemocore::harness::corpus::Corpus;
-use mnemocore::harness::measure::Latencies;
-use mnemocore::harness::profile::Profile;
-use mnemocore::harness::quality::mean;
+use criterion_gate::measure::Latencies;
+use criterion_gate::profile::Profile;
 use mnemocore::{Config, Engine, Memory, Method, NewMemory, Query, Recall, TierKind};
+use mnemocore_suite::corpus::Corpus;
+use mnemocore_suite::quality::mean;
 
 use super::common::{Kept as _, Recorder, Stock, Store, new_texts, recall_of};
 use super::open_to_grow;

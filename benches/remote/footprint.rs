@@ -1,6 +1,6 @@
 //! What a process takes that has opened the store, and what the place holds of it.
 
-use mnemocore::harness::probe::{Aspect, Footprint, PROCESSES, Probe, Seen};
+use mnemocore_suite::probe::{Aspect, Footprint, PROCESSES, Probe, Seen};
 
 use crate::Bench;
 use crate::common::{Fixture, Stock, empty_engine, measure_aspects, scales_up_to};

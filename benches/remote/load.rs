@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, SamplingMode, Throughput};
-use mnemocore::harness::load::Operation;
-use mnemocore::harness::load::mix::{Mix, Traffic};
-use mnemocore::harness::stock::endless_texts;
 use mnemocore::{AsyncEngine, Engine, remote};
+use mnemocore_suite::load::Operation;
+use mnemocore_suite::load::mix::{Mix, Traffic};
+use mnemocore_suite::stock::endless_texts;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, SamplingMode, Throughput};
+use criterion_gate::measure::Latencies;
 use mnemocore::Durability;
-use mnemocore::harness::load::mix::Mix;
-use mnemocore::harness::measure::Latencies;
+use mnemocore_suite::load::mix::Mix;
 
 use crate::Bench;
 use crate::common::{Fixture, WarmUp};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use criterion::BenchmarkId;
 use criterion::measurement::WallTime;
-use mnemocore::harness::profile::Profile;
+use criterion_gate::profile::Profile;
 use mnemocore::{Config, Engine, Query, TierKind};
 use tempfile::TempDir;
 

@@ -2,8 +2,8 @@
 
 use std::cell::OnceCell;
 
-use mnemocore::harness::workload::partial_query;
 use mnemocore::{MemoryId, Query, TierKind};
+use mnemocore_suite::workload::partial_query;
 
 use crate::Bench;
 use crate::common::{Kept as _, ONE_IN, Stock, Store};

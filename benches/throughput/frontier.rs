@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkId, Throughput};
-use mnemocore::harness::profile::Profile;
-use mnemocore::harness::quality::mean;
-use mnemocore::harness::results::Kind;
+use criterion_gate::profile::Profile;
+use criterion_gate::results::Kind;
 use mnemocore::index::{cascade, terms};
 use mnemocore::{Config, Engine, Method, Query, Recall, TierKind};
+use mnemocore_suite::quality::mean;
 use tempfile::TempDir;
 
 use crate::Bench;

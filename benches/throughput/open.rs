@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, SamplingMode};
+use criterion_gate::profile::Profile;
+use criterion_gate::results::Kind;
 use mnemocore::Durability;
-use mnemocore::harness::load::mix::Mix;
-use mnemocore::harness::load::open::Search;
-use mnemocore::harness::profile::Profile;
-use mnemocore::harness::results::Kind;
+use mnemocore_suite::load::mix::Mix;
+use mnemocore_suite::load::open::Search;
 use tokio::runtime::Runtime;
 
 use crate::Bench;

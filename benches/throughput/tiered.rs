@@ -1,8 +1,8 @@
 //! A store that spans the tiers, and load on it.
 
-use mnemocore::harness::load::mix::{Mix, Traffic};
-use mnemocore::harness::load::{Finished, Operation};
 use mnemocore::{AsyncEngine, Config, Durability, Engine, MemoryId, TierKind};
+use mnemocore_suite::load::mix::{Mix, Traffic};
+use mnemocore_suite::load::{Finished, Operation};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

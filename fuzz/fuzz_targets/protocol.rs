@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use mnemocore::harness::compare::adapter::{self, Adapter};
-use mnemocore::harness::compare::bm25::Bm25System;
-use mnemocore::harness::compare::protocol::{Answer, Hello, Hit, Refusal, Request, Response};
-use mnemocore::harness::compare::serve::{MemorySystem, serve};
+use mnemobench::compare::adapter::{self, Adapter};
+use mnemobench::compare::bm25::Bm25System;
+use mnemobench::compare::protocol::{Answer, Hello, Hit, Refusal, Request, Response};
+use mnemobench::compare::serve::{MemorySystem, serve};
 use mnemocore::{Config, Engine, NewMemory, Query};
 use mnemocore_fuzz::{scratch, tiny};
 use tempfile::TempDir;

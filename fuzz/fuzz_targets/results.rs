@@ -6,19 +6,20 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use criterion_gate::machine::Machine;
+use criterion_gate::measure::Kind;
+use criterion_gate::profile::Profile;
+use criterion_gate::results::{NEW, Results};
+use criterion_gate::thresholds::Thresholds;
+use criterion_gate::{Data, Side, screen};
 use libfuzzer_sys::fuzz_target;
-use mnemocore::harness::compare::{Cell, Comparison};
-use mnemocore::harness::gate::thresholds::Thresholds;
-use mnemocore::harness::gate::{Data, Side, screen};
-use mnemocore::harness::measure::Kind;
-use mnemocore::harness::profile::Profile;
-use mnemocore::harness::results::{NEW, Results};
+use mnemobench::compare::{Cell, Comparison};
 use mnemocore_fuzz::scratch;
 
 // Parts of a program, which no other crate can use.
 #[allow(dead_code, reason = "of the command line only what the baselines take is used")]
-#[path = "../../src/bin/mnemobench"]
-mod mnemobench {
+#[path = "../../crates/mnemobench/src/bin/mnemobench"]
+mod program {
     pub(crate) mod baselines;
     pub(crate) mod cli;
     pub(crate) mod criterion;
@@ -29,7 +30,7 @@ mod mnemobench {
     const CANNOT_JUDGE: u8 = 2;
 }
 
-use mnemobench::{baselines, criterion, sides};
+use program::{baselines, criterion, sides};
 
 /// The benchmark that all files are about.
 const ID: &str = "recall_hot/p99/5000";
@@ -71,7 +72,7 @@ fn write(path: &Path, bytes: &[u8]) {
 fn valid_results() -> &'static [u8] {
     static VALID: OnceLock<Vec<u8>> = OnceLock::new();
     VALID.get_or_init(|| {
-        let mut results = Results::new("latency");
+        let mut results = Results::new("latency", Machine::detect());
         results.note(ID, Profile::Quick, false, None, Some(1e5));
         results.note_value("footprint_hot/ram", Kind::Ram, 4096.0, Profile::Quick);
         serde_json::to_vec(&results).expect("JSON")
@@ -106,7 +107,7 @@ fn results(home: &Path, bytes: &[u8]) {
         // NaN and infinity are no JSON, so that all there is compares.
         write(&path, &serde_json::to_vec(&results).expect("JSON"));
         assert_eq!(Results::read(&path).expect("results"), results);
-        let mut more = Results::new("latency");
+        let mut more = Results::new("latency", Machine::detect());
         more.note_value(ID, Kind::P99, 1.0, Profile::Quick);
         more.save(home, NEW).expect("saves beside what was there");
     }

@@ -1,0 +1,73 @@
+//! A process that ends with the one that started it.
+//!
+//! Who runs a bench for its figures stops it when it is stopped itself; this is for when
+//! it cannot, because it was killed. On Linux alone; elsewhere nothing happens.
+
+use std::process::Command;
+
+/// The variable that holds the number of the process to end with.
+const VARIABLE: &str = "MNEMO_TIED_TO";
+
+/// Asks what `command` starts to [end](end_with_parent) with this process.
+pub fn tie(command: &mut Command) {
+    command.env(VARIABLE, std::process::id().to_string());
+}
+
+/// Ends this process as soon as its parent does, if that has [asked](tie) for it.
+pub fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    if let Some(parent) = std::env::var(VARIABLE).ok().and_then(|number| number.parse::<i32>().ok()) {
+        use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+        // Fails on no Linux; then it would merely live on to its end.
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+        // It may have ended before that.
+        if getppid().is_none_or(|actual| actual.as_raw_nonzero().get() != parent) {
+            std::process::exit(2);
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    const LIFE: Duration = Duration::from_secs(60);
+
+    /// A process that has ended is in `Z` until its new parent asks for its status.
+    fn is_running(process: u32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+        stat.is_ok_and(|stat| !stat.contains(") Z"))
+    }
+
+    /// Started by the other test.
+    #[test]
+    #[ignore = "lives as long as its parent"]
+    fn tied_child() {
+        end_with_parent();
+        println!("tied {}", std::process::id());
+        sleep(LIFE);
+    }
+
+    #[test]
+    fn a_tied_process_ends_with_a_parent_that_is_killed() {
+        let test = format!("{}::tied_child", module_path!().split_once("::").unwrap().1);
+        let script = format!("{VARIABLE}=$$ \"$0\" --exact {test} --ignored --nocapture & wait");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(std::env::current_exe().unwrap()).stdout(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        let lines = BufReader::new(shell.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let said = |line: String| Some(line.split_once("tied ")?.1.parse::<u32>().unwrap());
+        let child = lines.filter_map(said).next().expect("the child did not start");
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        let mut looks = 0..500;
+        while is_running(child) {
+            assert!(looks.next().is_some(), "it outlives its parent");
+            sleep(Duration::from_millis(10));
+        }
+    }
+}

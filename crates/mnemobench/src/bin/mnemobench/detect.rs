@@ -1,0 +1,160 @@
+//! `detect`: read both sides, screen, confirm, print.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::path::{Component, Path};
+use std::{fs, io};
+
+use criterion_gate::thresholds::{FEWEST_PAIRS, Override, Thresholds};
+use criterion_gate::{Side, screen};
+
+use super::cli::{DetectArgs, Format};
+use super::confirm::Confirmation;
+use super::output::{Report, Source};
+use super::{baselines, output, sides, streams, verdicts};
+
+/// Judges as told, prints, and returns the exit code.
+pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
+    let home = arguments.home.criterion();
+    let report = match judge(arguments, &home) {
+        Ok(report) => report,
+        // People find errors there, and programs in what they asked for.
+        Err(error) if arguments.output.is_none() && matches!(arguments.format, Format::Text) => {
+            return Err(error);
+        }
+        Err(error) => {
+            if arguments.output.is_some() {
+                streams::note(format!("error: {error}"));
+            }
+            Report::failed(&arguments.baseline, &arguments.candidate, error.to_string())
+        }
+    };
+    let json = output::json(&report)?;
+    if report.error.is_none() {
+        let kept = verdicts::save(&home, &arguments.candidate, &arguments.baseline, &json);
+        kept.unwrap_or_else(|error| {
+            streams::note(format!("warning: report will lack these verdicts: {error}"))
+        });
+    }
+    let text = match arguments.format {
+        Format::Text => output::text(&report),
+        Format::Json => json,
+        Format::Markdown => output::markdown(&report),
+    };
+    let printed = match &arguments.output {
+        Some(path) => fs::write(path, text)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        None => streams::print(&text),
+    };
+    Ok(streams::exit_code(report.exit_code, printed))
+}
+
+fn judge(arguments: &DetectArgs, home: &Path) -> Result<Report, Box<dyn Error>> {
+    let DetectArgs { baseline, candidate, .. } = arguments;
+    [baseline, candidate].into_iter().try_for_each(|run| check_name(run))?;
+    // An older verdict must not stand if this one is none.
+    let forgotten = verdicts::forget(home, candidate, baseline);
+    forgotten
+        .unwrap_or_else(|error| streams::note(format!("warning: report may show older verdicts: {error}")));
+    let thresholds = thresholds(arguments)?;
+
+    let new = sides::of_run(home, candidate);
+    if new.observations.is_empty() {
+        return Err(format!("{}: nothing measured as `{candidate}`; run cargo bench", home.display()).into());
+    }
+    let (old, source) = baseline_side(arguments, home, &new)?;
+    check_names([&old, &new], &arguments.bench, &thresholds)?;
+    let [old, new] = only([old, new], &arguments.bench);
+
+    let screening = screen(&old, &new, &thresholds);
+    let judgement = if arguments.no_confirm {
+        screening.conclude_alone()
+    } else {
+        let runs = [baseline.as_str(), candidate.as_str()];
+        let pairs = Confirmation::new(home, runs, &thresholds.gate).run(&screening)?;
+        screening.conclude(&pairs)
+    };
+    Ok(Report::new(arguments, source, [&old, &new], judgement))
+}
+
+fn thresholds(arguments: &DetectArgs) -> Result<Thresholds, Box<dyn Error>> {
+    let mut thresholds = arguments.home.thresholds(arguments.thresholds.as_deref())?;
+    if let Some(pairs) = arguments.pairs {
+        if pairs < FEWEST_PAIRS {
+            return Err(
+                format!("--pairs is {pairs}; expected {FEWEST_PAIRS} or more, fewer decide nothing").into()
+            );
+        }
+        thresholds.gate.pairs = pairs;
+    }
+    Ok(thresholds)
+}
+
+/// Criterion's baseline, or where there is none of that name a recorded one.
+fn baseline_side(
+    arguments: &DetectArgs,
+    home: &Path,
+    candidate: &Side,
+) -> Result<(Side, Source), Box<dyn Error>> {
+    let name = &arguments.baseline;
+    let saved = sides::of_run(home, name);
+    if !saved.observations.is_empty() {
+        return Ok((saved, Source::Criterion));
+    }
+    if let Some((side, folder)) = baselines::find(&arguments.home.baselines, name, candidate)?
+        && !side.observations.is_empty()
+    {
+        return Ok((side, Source::Recorded(folder)));
+    }
+    let (home, folder) = (home.display(), arguments.home.baselines.display());
+    Err(format!(
+        "no baseline `{name}` in {home} or recorded in {folder}; \
+         on the revision to compare with, run cargo bench -- --save-baseline {name}"
+    )
+    .into())
+}
+
+/// Refuses a name that leads out of the folder of its kind. One with folders in it, such as
+/// `feature/login`, is a name: Criterion makes them.
+fn check_name(run: &str) -> Result<(), String> {
+    let plain = |part: &str| Path::new(part).components().all(|part| matches!(part, Component::Normal(_)));
+    if run.split('/').any(|part| part.is_empty() || !plain(part)) {
+        return Err(format!(
+            "the name `{run}` leads elsewhere; expected one such as `main` or `feature/login`"
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses benches and exceptions that fit nothing: a typing error would let everything
+/// pass. If benches are named, exceptions may be of the others.
+fn check_names(sides: [&Side; 2], benches: &[String], thresholds: &Thresholds) -> Result<(), String> {
+    let observations = || sides.iter().flat_map(|side| &side.observations);
+    let measured: BTreeSet<&str> =
+        observations().map(|(_, observation)| observation.bench.as_str()).collect();
+    if let Some(bench) = benches.iter().find(|bench| !measured.contains(bench.as_str())) {
+        let measured: Vec<&str> = measured.into_iter().collect();
+        return Err(format!("--bench {bench}: nothing is measured of it; there is {}", measured.join(", ")));
+    }
+    let fits = |exception: &&Override| observations().any(|(id, _)| exception.id.matches(id));
+    match thresholds.overrides.iter().find(|exception| !fits(exception)) {
+        Some(exception) if benches.is_empty() => Err(format!(
+            "override {}: no benchmark has such a name; correct it, take it out of the thresholds, or name the \
+             benches that were run with --bench",
+            exception.id
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What belongs to the benches that are asked for on either side; all if none is. What only one
+/// side has there may have moved from another bench.
+fn only(mut sides: [Side; 2], benches: &[String]) -> [Side; 2] {
+    if !benches.is_empty() {
+        let observations = sides.iter().flat_map(|side| &side.observations);
+        let asked = observations.filter(|(_, observation)| benches.contains(&observation.bench));
+        let asked: BTreeSet<String> = asked.map(|(id, _)| id.clone()).collect();
+        sides.iter_mut().for_each(|side| side.observations.retain(|id, _| asked.contains(id)));
+    }
+    sides
+}

@@ -1,0 +1,56 @@
+//! `mnemobench`: judges, records and reports what the benches measured.
+//!
+//! `main` is the flow, `cli` the command line, `criterion` the only module that
+//! knows Criterion's files. What a verdict is made of is in
+//! `criterion_gate`.
+
+mod baselines;
+mod cli;
+mod compare;
+mod confirm;
+mod criterion;
+mod detect;
+mod measured;
+mod output;
+mod process;
+mod progress;
+mod report;
+mod selftest;
+mod sides;
+mod slo;
+mod streams;
+mod table;
+mod units;
+mod verdicts;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::cli::{Cli, Command};
+
+/// The exit code where nothing can be said.
+const CANNOT_JUDGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            streams::note(format!("error: {error}"));
+            ExitCode::from(CANNOT_JUDGE)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<u8, Box<dyn Error>> {
+    match command {
+        Command::Detect(arguments) => detect::detect(&arguments),
+        Command::InitBaselines(arguments) => baselines::init(&arguments),
+        Command::Selftest(arguments) => selftest::selftest(&arguments),
+        Command::Report(arguments) => report::report(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Adapter(arguments) => compare::adapter(arguments.system),
+        Command::Slo(arguments) => slo::slo(&arguments),
+    }
+}

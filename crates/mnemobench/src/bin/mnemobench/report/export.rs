@@ -1,0 +1,81 @@
+//! Results as JSON, a file for each group of benchmarks, named by category, name and
+//! time: `latency_recall_hot_20261124T120000Z.json`.
+
+use std::collections::BTreeMap;
+
+use criterion_gate::machine::Machine;
+use criterion_gate::measure::{Percentiles, Unit};
+use criterion_gate::results::{Kind, Taken};
+use serde::Serialize;
+
+use crate::measured::{Benchmark, Measured};
+use crate::units;
+
+/// Raised when a field changes its meaning or goes away.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize)]
+struct File<'m> {
+    format: u32,
+    /// The bench.
+    category: &'m str,
+    /// The group of benchmarks.
+    name: &'m str,
+    machine: &'m Machine,
+    benchmarks: Vec<Result<'m>>,
+}
+
+#[derive(Serialize)]
+struct Result<'m> {
+    id: &'m str,
+    kind: Kind,
+    unit: Unit,
+    value: f64,
+    /// The 95 % interval.
+    interval: Option<[f64; 2]>,
+    percentiles: Option<Percentiles>,
+    operations: u64,
+    taken: &'m Taken,
+}
+
+/// Names and contents of the files. The time in a name is that of the newest result
+/// within, so that the same results give the same files.
+pub(crate) fn export(measured: &Measured) -> BTreeMap<String, String> {
+    let mut groups: BTreeMap<(&str, &str), Vec<&Benchmark>> = BTreeMap::new();
+    for benchmark in measured.benchmarks.values() {
+        groups.entry((&benchmark.bench, benchmark.group())).or_default().push(benchmark);
+    }
+    let files = groups.into_iter().filter_map(|((category, name), benchmarks)| {
+        let newest = benchmarks.iter().map(|benchmark| benchmark.taken.unix_seconds).max()?;
+        // `footprint_hot` of the bench `footprint` is said once.
+        let short = name.strip_prefix(category).and_then(|rest| rest.strip_prefix('_')).unwrap_or(name);
+        let file_name = format!("{}_{}_{}.json", safe(category), safe(short), units::stamp(newest));
+        let machine = &measured.bench(category)?.machine;
+        let benchmarks = benchmarks.into_iter().map(result).collect();
+        let file = File { format: FORMAT, category, name, machine, benchmarks };
+        Some((file_name, serde_json::to_string_pretty(&file).ok()? + "\n"))
+    });
+    files.collect()
+}
+
+fn result(benchmark: &Benchmark) -> Result<'_> {
+    let Benchmark { id, kind, value, percentiles, operations, taken, .. } = benchmark;
+    let (unit, interval) = (kind.unit(), value.interval);
+    Result {
+        id,
+        kind: *kind,
+        unit,
+        value: value.point,
+        interval,
+        percentiles: *percentiles,
+        operations: *operations,
+        taken,
+    }
+}
+
+/// As part of a file's name.
+fn safe(name: &str) -> String {
+    name.chars()
+        .map(|letter| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '-' })
+        .collect()
+}

@@ -1,0 +1,23 @@
+//! Service levels.
+
+use criterion_gate::thresholds::Slo;
+
+use super::Section;
+use crate::measured::Measured;
+use crate::slo::{self, Levels};
+
+pub(super) fn section(measured: &Measured, own: &[Slo]) -> Section {
+    let mut section = Section::new(
+        "slo",
+        "Service levels",
+        "mnemobench slo",
+        "The worst benchmark of each counts. The margin is what is left of the limit.",
+    );
+    let levels = Levels::judge(measured, own);
+    section.table(slo::GENERAL.trim_end_matches(':'), slo::table(&levels.general));
+    section.table(slo::OWN.trim_end_matches(':'), slo::table(&levels.own));
+    if measured.benchmarks.is_empty() {
+        section.parts.clear();
+    }
+    section
+}

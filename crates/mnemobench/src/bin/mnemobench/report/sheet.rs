@@ -1,0 +1,106 @@
+//! The report before it is written as anything.
+
+use std::collections::BTreeMap;
+
+use criterion_gate::machine::Machine;
+use criterion_gate::thresholds::Slo;
+use mnemobench::compare::Comparison;
+
+use super::plot::Error;
+use super::section::{self, Runs, Section};
+use crate::measured::Measured;
+use crate::table::Table;
+use crate::units;
+use crate::verdicts::Verdicts;
+
+/// What a report says.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Each machine that something ran on, and what ran there.
+    pub(crate) machines: Vec<(String, Table)>,
+    /// The benches.
+    pub(crate) benches: Table,
+    /// The subjects.
+    pub(crate) sections: Vec<Section>,
+    /// What could not be read, and why.
+    pub(crate) unreadable: BTreeMap<String, String>,
+}
+
+impl Report {
+    /// Of what was measured, and what `detect` said of it.
+    ///
+    /// # Errors
+    /// If a plot cannot be drawn.
+    pub(crate) fn new(
+        measured: &Measured,
+        verdicts: Option<&Verdicts>,
+        levels: &[Slo],
+        comparison: Option<&Comparison>,
+    ) -> Result<Self, Error> {
+        let sections = section::all(measured, verdicts, levels, comparison)?;
+        let unreadable = measured.unreadable.clone();
+        Ok(Self { machines: machines(measured), benches: benches(measured), sections, unreadable })
+    }
+
+    /// What was measured.
+    pub(crate) fn measured(&self) -> impl Iterator<Item = &Section> {
+        self.sections.iter().filter(|section| section.is_measured())
+    }
+
+    /// What was not.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &Section> {
+        // A user's own benches need not exist.
+        self.sections.iter().filter(|section| !section.is_measured() && section.key != "other")
+    }
+}
+
+/// The machine sheets, each with the benches that ran there.
+fn machines(measured: &Measured) -> Vec<(String, Table)> {
+    let mut machines: Vec<(Vec<&str>, &Machine)> = Vec::new();
+    for bench in &measured.benches {
+        // Revision and features are those of a bench, and stand with it.
+        let same = |machine: &Machine| sheet(machine).rows == sheet(&bench.machine).rows;
+        match machines.iter_mut().find(|(_, machine)| same(machine)) {
+            Some((names, _)) => names.push(&bench.name),
+            None => machines.push((vec![&bench.name], &bench.machine)),
+        }
+    }
+    let several = machines.len() > 1;
+    let title = |names: Vec<&str>| {
+        if several { format!("Machine of {}", names.join(", ")) } else { "Machine".to_owned() }
+    };
+    machines.into_iter().map(|(names, machine)| (title(names), sheet(machine))).collect()
+}
+
+fn sheet(machine: &Machine) -> Table {
+    let Machine { cpu, cpu_features, cores, memory_bytes, os, architecture, rustc, .. } = machine;
+    let memory = memory_bytes.map_or_else(|| "unknown".to_owned(), |size| units::bytes(size as f64));
+    let mut table = Table::new(["", ""]);
+    for (name, value) in [
+        ("processor", cpu.clone()),
+        ("vector extensions", cpu_features.join(", ")),
+        ("cores", cores.to_string()),
+        ("memory", memory),
+        ("system", os.clone()),
+        ("architecture", architecture.clone()),
+        ("compiler", rustc.clone()),
+    ] {
+        table.row([name.to_owned(), value]);
+    }
+    table
+}
+
+fn benches(measured: &Measured) -> Table {
+    let mut table =
+        Table::new(["bench", "#benchmarks", "#targets met", "profile", "revision", "last run", "features"]);
+    for bench in &measured.benches {
+        let (met, all) = (bench.targets.iter().filter(|target| target.met).count(), bench.targets.len());
+        let met = if all == 0 { String::new() } else { format!("{met} of {all}") };
+        let Runs { profiles, revisions, last } =
+            Runs::of(measured.of(&bench.name).map(|benchmark| &benchmark.taken));
+        let count = measured.of(&bench.name).count().to_string();
+        let features = bench.machine.features.join(", ");
+        table.row([bench.name.clone(), count, met, profiles, revisions, last, features]);
+    }
+    table
+}

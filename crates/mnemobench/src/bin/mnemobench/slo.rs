@@ -1,0 +1,309 @@
+//! `mnemobench slo`: whether what was measured keeps its service levels.
+
+use std::error::Error;
+
+use criterion_gate::measure::Better;
+use criterion_gate::results::{Kind, NEW};
+use criterion_gate::thresholds::{Slo, Statistic};
+use glob::Pattern;
+use serde::Serialize;
+
+use crate::CANNOT_JUDGE;
+use crate::cli::{Format, SloArgs};
+use crate::measured::{Benchmark, Measured};
+use crate::streams;
+use crate::table::Table;
+use crate::units;
+
+/// Exit codes beside that for what cannot be judged.
+const KEPT: u8 = 0;
+const BROKEN: u8 = 1;
+
+/// Prints both tables, and returns the exit code.
+pub(crate) fn slo(arguments: &SloArgs) -> Result<u8, Box<dyn Error>> {
+    let own = arguments.home.thresholds(arguments.thresholds.as_deref())?.slo;
+    let home = arguments.home.criterion();
+    let measured = Measured::read(&home, NEW);
+    measured.unreadable.iter().for_each(|(what, reason)| streams::note(format!("warning: {what}: {reason}")));
+    let levels = Levels::judge(&measured, &own);
+    let printed = match arguments.format {
+        Format::Text => streams::print(&levels.print(Table::to_text)),
+        Format::Markdown => streams::print(&levels.print(Table::to_markdown)),
+        Format::Json => streams::line(serde_json::to_string_pretty(&levels)?),
+    };
+    Ok(streams::exit_code(levels.exit_code(), printed))
+}
+
+/// A promise about the worst of some benchmarks.
+struct Objective {
+    name: String,
+    /// Each has to be measured.
+    ids: Vec<Pattern>,
+    /// These count where they are.
+    also: Vec<Pattern>,
+    statistic: Statistic,
+    kind: Kind,
+    limit: f64,
+    /// Whether the value counts by a thousand of the memories that the benchmark's
+    /// name ends with.
+    is_per_thousand: bool,
+    command: String,
+}
+
+/// The service levels that MnemoCore 3.0 in Python set itself.
+fn general() -> Vec<Objective> {
+    let patterns = |ids: &[&str]| ids.iter().filter_map(|id| Pattern::new(id).ok()).collect();
+    let objective = |name: &str, ids: &[&str], also: &[&str], kind: Kind, limit, bench: &str| Objective {
+        name: name.to_owned(),
+        ids: patterns(ids),
+        also: patterns(also),
+        statistic: if kind == Kind::P99 { Statistic::P99 } else { Statistic::Median },
+        kind,
+        limit,
+        is_per_thousand: kind == Kind::Ram,
+        command: format!("cargo bench --bench {bench}"),
+    };
+    let stores = ["store_hot/p99/*", "store_warm/p99/*", "store_cold/p99/*"];
+    let recalls = ["recall_hot/p99/*", "recall_warm/p99/*", "recall_cold/p99/*"];
+    // Without those that wait for the disk, which the original never did.
+    let loads = ["store/throughput/*", "recall/throughput/*"];
+    // Those of `mnemocore_suite::run`, where somebody measured from a program of his own.
+    let other_loads =
+        ["mixed_?/throughput/*", "store_*_threads/throughput/*", "recall_*_threads/throughput/*"];
+    let ram = ["footprint_hot/ram/*", "footprint_warm/ram/*", "footprint_cold/ram/*"];
+    vec![
+        objective("store", &stores, &["store_*/p99/*"], Kind::P99, 50e6, "latency"),
+        objective("query", &recalls, &["recall_*/p99/*"], Kind::P99, 50e6, "latency"),
+        objective("throughput", &loads, &other_loads, Kind::Throughput, 100.0, "throughput"),
+        objective("RAM per 1,000 memories", &ram, &[], Kind::Ram, 50e6, "footprint"),
+    ]
+}
+
+fn own(slo: &Slo) -> Objective {
+    let literal = slo.id.as_str().split(['*', '?', '[']).next().unwrap_or_default();
+    let kind = Kind::of_name(slo.id.as_str());
+    let bench = match kind {
+        Kind::Ram | Kind::Disk => " --bench footprint",
+        Kind::Throughput => " --bench throughput",
+        Kind::Quality => " --bench quality",
+        Kind::Wall | Kind::P99 => "",
+    };
+    // A filter is a regular expression; names hold none of its signs.
+    let filter = if literal.is_empty() { String::new() } else { format!(" -- {literal}") };
+    Objective {
+        name: slo.name.clone(),
+        ids: vec![slo.id.clone()],
+        also: Vec::new(),
+        statistic: slo.statistic,
+        kind,
+        limit: slo.limit,
+        is_per_thousand: false,
+        command: format!("cargo bench{bench}{filter}"),
+    }
+}
+
+/// Both tables.
+#[derive(Debug, Serialize)]
+pub(crate) struct Levels {
+    /// What MnemoCore 3.0 in Python set itself.
+    pub(crate) general: Vec<Level>,
+    /// What this project sets itself.
+    pub(crate) own: Vec<Level>,
+}
+
+/// A service level and how it is kept.
+#[derive(Debug, Serialize)]
+pub(crate) struct Level {
+    name: String,
+    /// The unit is that of the kind.
+    kind: Kind,
+    statistic: &'static str,
+    limit: f64,
+    /// The worst benchmark, if it was measured.
+    worst: Option<Worst>,
+    /// What is missing, and how to measure it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<String>,
+    command: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Worst {
+    benchmark: String,
+    value: f64,
+    /// How far it is on the right side, as a share of the limit.
+    margin: f64,
+    is_kept: bool,
+    profile: String,
+    revision: String,
+}
+
+impl Levels {
+    /// Judges what was measured by the general and by our `own` levels.
+    pub(crate) fn judge(measured: &Measured, own_levels: &[Slo]) -> Self {
+        let judge = |objective: Objective| objective.judge(measured);
+        Self {
+            general: general().into_iter().map(judge).collect(),
+            own: own_levels.iter().map(own).map(judge).collect(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Level> {
+        self.general.iter().chain(&self.own)
+    }
+
+    /// One that is not kept counts for more than one that was not measured.
+    fn exit_code(&self) -> u8 {
+        let is_broken = |level: &Level| level.worst.as_ref().is_some_and(|worst| !worst.is_kept);
+        match () {
+            () if self.all().any(is_broken) => BROKEN,
+            () if self.all().all(Level::is_measured) => KEPT,
+            () => CANNOT_JUDGE,
+        }
+    }
+
+    fn print(&self, format: fn(&Table) -> String) -> String {
+        let mut text = String::new();
+        for (title, levels) in [(GENERAL, &self.general), (OWN, &self.own)] {
+            if !levels.is_empty() {
+                text += &format!("{title}\n\n{}\n\n", format(&table(levels)).trim_end());
+            }
+        }
+        for level in self.all().filter(|level| !level.is_measured()) {
+            let missing = level.missing.as_deref().unwrap_or_default();
+            text += &format!("{}: not measured ({missing}); run `{}`\n", level.name, level.command);
+        }
+        text
+    }
+}
+
+/// Titles of the two tables.
+pub(crate) const GENERAL: &str = "Service levels of MnemoCore 3.0 in Python:";
+pub(crate) const OWN: &str = "Our own, from baselines/thresholds.toml:";
+
+/// The levels as a table.
+pub(crate) fn table(levels: &[Level]) -> Table {
+    let mut table =
+        Table::new(["service level", "kept", "#measured", "#limit", "#margin", "worst benchmark", "run"]);
+    for level in levels {
+        let limit = format!("{} {}", level.bound(), units::value(level.kind, level.limit));
+        let [kept, measured, margin, benchmark, run] = level.cells();
+        table.row([level.title(), kept, measured, limit, margin, benchmark, run]);
+    }
+    table
+}
+
+impl Level {
+    fn is_measured(&self) -> bool {
+        self.worst.is_some() && self.missing.is_none()
+    }
+
+    /// Its name, with the percentile if it is about one.
+    fn title(&self) -> String {
+        let Self { name, statistic, .. } = self;
+        if statistic.starts_with('P') { format!("{name}, {statistic}") } else { name.clone() }
+    }
+
+    /// Whether it is kept, the value, the margin, the benchmark and its run.
+    fn cells(&self) -> [String; 5] {
+        match &self.worst {
+            // A part that breaks it is enough.
+            Some(worst) if self.missing.is_none() || !worst.is_kept => [
+                if worst.is_kept { "yes" } else { "NO" }.to_owned(),
+                units::value(self.kind, worst.value),
+                units::percent(worst.margin),
+                worst.benchmark.clone(),
+                format!("{}, {}", worst.profile, worst.revision),
+            ],
+            _ => [
+                "?".into(),
+                "not measured".into(),
+                String::new(),
+                String::new(),
+                format!("`{}`", self.command),
+            ],
+        }
+    }
+
+    fn bound(&self) -> &'static str {
+        match self.kind.better() {
+            Better::Lower => "at most",
+            Better::Higher => "at least",
+        }
+    }
+}
+
+impl Objective {
+    fn matches(&self, id: &str) -> bool {
+        self.ids.iter().chain(&self.also).any(|pattern| pattern.matches(id))
+    }
+
+    fn judge(self, measured: &Measured) -> Level {
+        let mut missing = measured
+            .unreadable
+            .iter()
+            .filter(|(id, _)| self.matches(id))
+            .map(|(id, _)| format!("{id} is unreadable"));
+        let mut missing = missing.next();
+        let mut worst: Option<Worst> = None;
+        for benchmark in measured.benchmarks.values().filter(|benchmark| self.matches(&benchmark.id)) {
+            match self.value(benchmark) {
+                Some(value) => {
+                    let found = self.compare(benchmark, value);
+                    if worst.as_ref().is_none_or(|worst| found.margin < worst.margin) {
+                        worst = Some(found);
+                    }
+                }
+                None => missing = Some(format!("{} has no {}", benchmark.id, statistic(self.statistic))),
+            }
+        }
+        let is_there = |pattern: &&Pattern| measured.benchmarks.keys().any(|id| pattern.matches(id));
+        if let Some(pattern) = self.ids.iter().find(|pattern| !is_there(pattern)) {
+            missing.get_or_insert_with(|| format!("no {pattern}"));
+        }
+        let Self { name, kind, limit, command, .. } = self;
+        Level { name, kind, statistic: statistic(self.statistic), limit, worst, missing, command }
+    }
+
+    fn compare(&self, benchmark: &Benchmark, value: f64) -> Worst {
+        let margin = -self.kind.better().worsening(self.limit, value);
+        Worst {
+            benchmark: benchmark.id.clone(),
+            value,
+            margin,
+            is_kept: margin >= 0.0,
+            profile: format!(
+                "{}{}",
+                benchmark.taken.profile,
+                if benchmark.taken.quick { " --quick" } else { "" }
+            ),
+            revision: benchmark.taken.revision.clone(),
+        }
+    }
+
+    /// What is held against the limit, if the benchmark has it.
+    fn value(&self, benchmark: &Benchmark) -> Option<f64> {
+        let percentile = |of: fn(criterion_gate::measure::Percentiles) -> f64| benchmark.percentiles.map(of);
+        let value = match self.statistic {
+            Statistic::Median => Some(benchmark.value.point),
+            Statistic::P50 => percentile(|percentiles| percentiles.p50),
+            Statistic::P95 => percentile(|percentiles| percentiles.p95),
+            // Of all operations; that of Criterion's is the median of its samples'.
+            Statistic::P99 => percentile(|percentiles| percentiles.p99)
+                .or_else(|| (benchmark.kind == Kind::P99).then_some(benchmark.value.point)),
+        }?;
+        if !self.is_per_thousand {
+            return Some(value);
+        }
+        benchmark.number().filter(|&memories| memories > 0).map(|memories| value / (memories as f64 / 1e3))
+    }
+}
+
+fn statistic(statistic: Statistic) -> &'static str {
+    match statistic {
+        Statistic::Median => "median",
+        Statistic::P50 => "P50",
+        Statistic::P95 => "P95",
+        Statistic::P99 => "P99",
+    }
+}

@@ -1,0 +1,125 @@
+//! Our own engine as a system under comparison.
+
+use std::path::Path;
+
+use super::protocol::{Hello, Hit, PROTOCOL, Refusal, capability};
+use super::serve::MemorySystem;
+use mnemocore::config::Config;
+use mnemocore::engine::{Engine, Query};
+use mnemocore::hdv::Hypervector;
+use mnemocore::memory::{Memory, NewMemory};
+use mnemocore::tier::Method;
+
+/// As many as a busy agent host has; readers wait for nobody.
+const CLIENTS: usize = 16;
+/// The name of a memory's key in its metadata.
+const KEY: &str = "key";
+
+/// The engine with its settings as they are by default, on disk.
+pub struct EngineSystem {
+    method: Method,
+    open: Option<Open>,
+}
+
+struct Open {
+    engine: Engine,
+    /// Any vector: a memory is looked up by its metadata alone.
+    any: Hypervector,
+}
+
+impl EngineSystem {
+    /// One that searches by `method`.
+    pub fn new(method: Method) -> Self {
+        Self { method, open: None }
+    }
+
+    fn open(&self) -> Result<&Open, Refusal> {
+        self.open.as_ref().ok_or_else(|| Refusal::invalid("expected `open` first"))
+    }
+
+    fn query(&self, query: &str, k: usize) -> Query {
+        Query::text(query).limit(k).method(self.method)
+    }
+}
+
+impl MemorySystem for EngineSystem {
+    fn hello(&self) -> Hello {
+        let Config { dimension, durability, .. } = Config::default();
+        let (system, search) = match self.method {
+            Method::Exact => ("Exact scan of MnemoCore's vectors", "every memory is scored"),
+            _ => ("MnemoCore", "inverted lists"),
+        };
+        let settings = [
+            ("dimension", format!("{} bits", dimension.bits())),
+            ("search", search.to_owned()),
+            ("durability", format!("{durability:?}")),
+            ("created", "when stored".to_owned()),
+            ("build", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+        ];
+        let capabilities =
+            ["store", "recall", capability::FORGET, capability::SYNTHESIZE, capability::RESTART];
+        Hello {
+            protocol: PROTOCOL,
+            system: system.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            path: "Engine::store, Engine::recall and Engine::synthesize with Config::default(), on disk; the key \
+                   is metadata"
+                .to_owned(),
+            settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
+            capabilities: capabilities.map(str::to_owned).into(),
+            clients: CLIENTS,
+            embedder: false,
+            durability: "handed to the operating system: survives the death of the process, not a power loss"
+                .to_owned(),
+        }
+    }
+
+    fn open(&mut self, folder: &Path, _memories: usize) -> Result<(), Refusal> {
+        self.open = None;
+        let engine = Engine::open(folder, Config::default())?;
+        let any = engine.encoder().encode_ordered("any")?;
+        self.open = Some(Open { engine, any });
+        Ok(())
+    }
+
+    fn store(&self, key: &str, text: &str, _time: Option<i64>) -> Result<(), Refusal> {
+        // Stored as it is said: with the time of an old conversation it would be
+        // forgotten halfway, and other systems set the time by themselves.
+        self.open()?.engine.store(NewMemory::new(text).metadata(KEY, key))?;
+        Ok(())
+    }
+
+    fn recall(&self, query: &str, k: usize) -> Result<Vec<Hit>, Refusal> {
+        let recall = self.open()?.engine.recall(&self.query(query, k))?;
+        Ok(recall.hits.into_iter().map(|found| hit(&found.memory, Some(found.score))).collect())
+    }
+
+    fn synthesize(&self, query: &str, k: usize) -> Result<(String, Vec<Hit>), Refusal> {
+        let synthesis = self.open()?.engine.synthesize(&self.query(query, k))?;
+        let hits = synthesis.fragments.iter().map(|fragment| hit(&fragment.memory, Some(fragment.share)));
+        Ok((synthesis.text.clone(), hits.collect()))
+    }
+
+    fn forget(&self, key: &str) -> Result<bool, Refusal> {
+        let Open { engine, any } = self.open()?;
+        let query = Query::like(any.clone()).metadata(KEY, key).method(Method::Exact).limit(1).touch(false);
+        let found = engine.recall(&query)?.hits.into_iter().next();
+        Ok(match found {
+            Some(found) => engine.forget(found.memory.id)?,
+            None => false,
+        })
+    }
+
+    fn memories(&self) -> Option<u64> {
+        self.open.as_ref().map(|open| open.engine.stats().total() as u64)
+    }
+
+    fn close(&mut self) -> Result<(), Refusal> {
+        self.open = None;
+        Ok(())
+    }
+}
+
+fn hit(memory: &Memory, score: Option<f32>) -> Hit {
+    Hit { key: memory.metadata.get(KEY).cloned(), text: None, score: score.map(f64::from) }
+}

@@ -1,0 +1,3 @@
+//! The comparison of memory systems, which the program `mnemobench` runs.
+
+pub mod compare;

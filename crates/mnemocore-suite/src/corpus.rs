@@ -1,0 +1,330 @@
+//! Memories, and questions whose answers among them are known.
+//!
+//! A corpus comes from the seeded generator ([`crate::workload`]) or from a
+//! directory with two files of one JSON object a line:
+//!
+//! - `memories.jsonl`: `id`, `text`, and optionally `session`, `timestamp`, `speaker`;
+//! - `queries.jsonl`: `text`, and optionally `id`, `relevant` (memory ids),
+//!   `category`, `answer`, `scope`.
+
+mod time;
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// A memory as it was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Unique within the corpus.
+    pub id: String,
+    /// The words, without the speaker.
+    pub text: String,
+    /// Who said it, if anybody did.
+    pub speaker: Option<String>,
+    /// The conversation it belongs to; empty where the data names none.
+    pub session: String,
+    /// When it was said, in milliseconds since 1970 UTC; within a corpus never
+    /// smaller than zero.
+    pub timestamp_ms: i64,
+    /// The agent or user it belongs to, a namespace of the engine; empty where
+    /// the data knows only one.
+    pub scope: String,
+}
+
+impl Item {
+    /// What is stored: `Speaker: text`, or the text alone where nobody is named.
+    pub fn content(&self) -> Cow<'_, str> {
+        match &self.speaker {
+            Some(speaker) => Cow::Owned(format!("{speaker}: {}", self.text)),
+            None => Cow::Borrowed(&self.text),
+        }
+    }
+}
+
+/// A question and the memories that answer it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Unique within the corpus.
+    pub id: String,
+    /// The question as asked.
+    pub text: String,
+    /// Indices into [`Corpus::memories`]; empty when nothing there answers it.
+    pub relevant: Vec<u32>,
+    /// What kind of question it is.
+    pub category: String,
+    /// The answer in words, where the data gives it.
+    pub answer: Option<String>,
+    /// The scope it is asked in; `None` means all memories.
+    pub scope: Option<String>,
+}
+
+impl Question {
+    /// Whether a memory of the corpus answers it.
+    pub fn is_answerable(&self) -> bool {
+        !self.relevant.is_empty()
+    }
+}
+
+/// Memories in the order in which they were said, and questions about them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Corpus {
+    /// The memories; their position is what [`Question::relevant`] refers to.
+    pub memories: Vec<Item>,
+    /// The questions.
+    pub questions: Vec<Question>,
+}
+
+/// Why a corpus could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CorpusError {
+    /// A file is missing or cannot be read.
+    #[error("cannot read {path}: {source}; expected a directory with memories.jsonl and queries.jsonl")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line is not the JSON object it should be.
+    #[error(
+        "{path}, line {line}: {source}; expected one JSON object a line with at least `text` (and `id` for a memory)"
+    )]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Two memories share an id, so a question could not say which it means.
+    #[error("{path}, line {line}: the memory id {id:?} was used before; give each memory its own id")]
+    DuplicateId {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The id.
+        id: String,
+    },
+    /// A question names a memory that does not exist.
+    #[error(
+        "{path}, line {line}: relevant memory {id:?} is not in memories.jsonl; correct the id or add the memory"
+    )]
+    UnknownMemory {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The id.
+        id: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct MemoryRow {
+    id: String,
+    text: String,
+    session: Option<String>,
+    timestamp: Option<serde_json::Value>,
+    speaker: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct QueryRow {
+    id: Option<String>,
+    text: String,
+    #[serde(default)]
+    relevant: Vec<String>,
+    category: Option<String>,
+    answer: Option<serde_json::Value>,
+    scope: Option<String>,
+}
+
+impl Corpus {
+    /// Reads `memories.jsonl` and `queries.jsonl` from `dir`.
+    ///
+    /// A memory's scope is the longest scope of a question that begins its id, or
+    /// else what stands before the first `/` of its id. A timestamp that cannot be
+    /// understood becomes one second after the memory before it, so that the
+    /// order is kept.
+    ///
+    /// # Errors
+    /// [`CorpusError`] with the file, and the line where there is one.
+    pub fn read(dir: impl AsRef<Path>) -> Result<Self, CorpusError> {
+        let dir = dir.as_ref();
+        let queries: Vec<Row<QueryRow>> = read_lines(&dir.join("queries.jsonl"))?;
+        let scopes: BTreeSet<&str> = queries.iter().filter_map(|row| row.value.scope.as_deref()).collect();
+
+        let (memories, index) = read_memories(&dir.join("memories.jsonl"), &scopes)?;
+        let questions = read_questions(&dir.join("queries.jsonl"), queries, &index)?;
+        Ok(Self { memories, questions })
+    }
+
+    /// The indices of the memories that `question` is asked of.
+    pub fn candidates(&self, question: &Question) -> Vec<u32> {
+        (0u32..)
+            .zip(&self.memories)
+            .filter(|(_, item)| question.scope.as_ref().is_none_or(|scope| *scope == item.scope))
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+fn read_memories(
+    path: &Path,
+    scopes: &BTreeSet<&str>,
+) -> Result<(Vec<Item>, HashMap<String, u32>), CorpusError> {
+    let mut memories = Vec::new();
+    let mut index = HashMap::new();
+    let mut now = 0;
+    for Row { line, value: row } in read_lines::<MemoryRow>(path)? {
+        now = row.timestamp.as_ref().and_then(time::parse).unwrap_or(now + 1000);
+        if index.insert(row.id.clone(), memories.len() as u32).is_some() {
+            return Err(CorpusError::DuplicateId { path: path.into(), line, id: row.id });
+        }
+        memories.push(Item {
+            scope: scope_of(&row.id, scopes).to_owned(),
+            id: row.id,
+            text: row.text,
+            speaker: row.speaker.filter(|speaker| !speaker.trim().is_empty()),
+            session: row.session.unwrap_or_default(),
+            timestamp_ms: now,
+        });
+    }
+    Ok((memories, index))
+}
+
+fn read_questions(
+    path: &Path,
+    rows: Vec<Row<QueryRow>>,
+    index: &HashMap<String, u32>,
+) -> Result<Vec<Question>, CorpusError> {
+    let question = |Row { line, value: row }: Row<QueryRow>| {
+        let find = |id: String| match index.get(&id) {
+            Some(&memory) => Ok(memory),
+            None => Err(CorpusError::UnknownMemory { path: path.into(), line, id }),
+        };
+        let mut relevant = row.relevant.into_iter().map(find).collect::<Result<Vec<u32>, _>>()?;
+        relevant.sort_unstable();
+        relevant.dedup();
+        Ok(Question {
+            id: row.id.unwrap_or_else(|| format!("line-{line}")),
+            text: row.text,
+            relevant,
+            category: row.category.unwrap_or_default(),
+            answer: row.answer.map(|answer| match answer {
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            }),
+            scope: row.scope,
+        })
+    };
+    rows.into_iter().map(question).collect()
+}
+
+/// The longest of `scopes` that begins `id` and ends where a part of it ends
+/// (so that `conv-2` does not claim `conv-26/1`), or the part before the first `/`.
+fn scope_of<'a>(id: &'a str, scopes: &BTreeSet<&str>) -> &'a str {
+    let ends_a_part = |scope: &&&str| {
+        id.strip_prefix(**scope).is_some_and(|rest| {
+            let joins = |c: char| c.is_alphanumeric();
+            !(rest.starts_with(joins) && scope.ends_with(joins))
+        })
+    };
+    let longest = scopes.iter().filter(ends_a_part).map(|scope| scope.len()).max();
+    match longest {
+        Some(length) => id.get(..length).unwrap_or_default(),
+        None => id.split_once('/').map_or("", |(scope, _)| scope),
+    }
+}
+
+struct Row<T> {
+    line: usize,
+    value: T,
+}
+
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<Row<T>>, CorpusError> {
+    let io_error = |source| CorpusError::Io { path: path.into(), source };
+    let reader = BufReader::new(File::open(path).map_err(io_error)?);
+    let mut rows = Vec::new();
+    for (line, text) in (1..).zip(reader.lines()) {
+        let text = text.map_err(io_error)?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let value = serde_json::from_str(&text).map_err(|source| CorpusError::Json {
+            path: path.into(),
+            line,
+            source,
+        })?;
+        rows.push(Row { line, value });
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn corpus(memories: &str, queries: &str) -> Result<Corpus, CorpusError> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("memories.jsonl"), memories).unwrap();
+        fs::write(dir.path().join("queries.jsonl"), queries).unwrap();
+        Corpus::read(dir.path())
+    }
+
+    const MEMORIES: &str = concat!(
+        r#"{"id":"c-2/1","text":"Hello","session":"c-2/s","timestamp":"1:56 pm on 8 May, 2023","speaker":"Ann"}"#,
+        "\n\n",
+        r#"{"id":"c-26/1","text":"Bye","timestamp":"soon","speaker":""}"#,
+        "\n",
+    );
+
+    #[test]
+    fn reads_memories_and_resolves_relevant_ids() {
+        let queries =
+            r#"{"id":"q","text":"Who?","relevant":["c-26/1","c-2/1","c-2/1"],"answer":7,"scope":"c-2"}"#;
+        let corpus = corpus(MEMORIES, queries).unwrap();
+        let [first, second] = &corpus.memories[..] else { panic!("two memories") };
+        assert_eq!(first.content(), "Ann: Hello");
+        assert_eq!(first.timestamp_ms, 1_683_554_160_000);
+        assert_eq!((first.scope.as_str(), second.scope.as_str()), ("c-2", "c-26"));
+        assert_eq!(second.content(), "Bye");
+        assert_eq!(second.timestamp_ms, first.timestamp_ms + 1000);
+        let question = &corpus.questions[0];
+        assert_eq!(question.relevant, [0, 1]);
+        assert_eq!(question.answer.as_deref(), Some("7"));
+        assert_eq!(corpus.candidates(question), [0]);
+    }
+
+    #[test]
+    fn one_scope_does_not_claim_the_ids_of_another_that_it_begins() {
+        let scopes = BTreeSet::from(["conv-2", "conv-26", "user:a", "user:a/work"]);
+        assert_eq!(scope_of("conv-26/D1:3", &scopes), "conv-26");
+        assert_eq!(scope_of("conv-2/D1:3", &scopes), "conv-2");
+        assert_eq!(scope_of("user:a/work/1", &scopes), "user:a/work");
+        assert_eq!(scope_of("conv-3/D1:3", &scopes), "conv-3");
+        assert_eq!(scope_of("31715818", &scopes), "");
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_line() {
+        let at_line = |memories: &str, queries: &str| corpus(memories, queries).unwrap_err().to_string();
+        let broken = at_line(&format!("{MEMORIES}{{\"id\":1}}"), "");
+        assert!(broken.contains("memories.jsonl, line 4"), "{broken}");
+        let twice = at_line(&format!("{MEMORIES}{MEMORIES}"), "");
+        assert!(twice.contains("line 4") && twice.contains("c-2/1"), "{twice}");
+        let unknown = at_line(MEMORIES, r#"{"text":"x","relevant":["gone"]}"#);
+        assert!(unknown.contains("queries.jsonl, line 1") && unknown.contains("gone"), "{unknown}");
+        let missing = Corpus::read("no/such/directory").unwrap_err().to_string();
+        assert!(missing.contains("no/such/directory"), "{missing}");
+    }
+}

@@ -1,0 +1,39 @@
+//! What the benchmarks of MnemoCore are made of.
+//!
+//! | topic | modules |
+//! |---|---|
+//! | texts and questions to measure with | [`workload`], [`corpus`], [`stock`] |
+//! | how well a recall finds | [`evaluation`], [`quality`], [`bm25`] |
+//! | load from many clients | [`load`] |
+//! | RAM and disk | [`footprint`], [`probe`], [`sizing`] |
+//! | benchmarks of your own, with or without Criterion | [`benchmark`], [`run`] |
+//!
+//! The suite uses the engine, and knows nothing of Criterion. Results and their judgement are in
+//! [`criterion_gate`].
+
+pub mod benchmark;
+pub mod bm25;
+pub mod corpus;
+pub mod evaluation;
+pub mod footprint;
+pub mod load;
+pub mod probe;
+pub mod quality;
+pub mod run;
+pub mod sizing;
+pub mod stock;
+pub mod workload;
+
+use criterion_gate::machine::Machine;
+
+/// Describes this machine, and the features that the engine was built with.
+pub fn machine() -> Machine {
+    let features = [
+        ("tokio", true),
+        ("object-store", cfg!(feature = "object-store")),
+        ("postgres", cfg!(feature = "postgres")),
+        ("inject", cfg!(feature = "inject")),
+    ];
+    let features = features.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect();
+    Machine { features, ..Machine::detect() }
+}

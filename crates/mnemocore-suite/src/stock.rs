@@ -1,0 +1,281 @@
+//! Stores for measurements: all memories in one tier, and queries for them.
+
+use std::path::Path;
+
+use crate::workload::{Workload, partial_query};
+use mnemocore::config::Config;
+use mnemocore::encoder::{Document, Encoder};
+use mnemocore::engine::{Engine, Query};
+use mnemocore::error::Error;
+use mnemocore::hdv::{Dimension, Hypervector};
+use mnemocore::key::{MemoryId, TierKind, Timestamp};
+use mnemocore::memory::{Memory, NewMemory};
+
+/// The conversations that stores are filled with, unless another seed is given.
+pub const SEED: u64 = 42;
+/// Memories that are stored together while a store is filled.
+const BATCH: usize = 8_192;
+/// The share of its words that a query has in common with a memory.
+const SHARED: f64 = 0.6;
+/// Memories whose tier is looked up one by one.
+const LOOKED_UP: usize = 100;
+
+/// Of each, one memory in so many has a metadata pair, see [`Stock::with_metadata`].
+pub const ONE_IN: [usize; 4] = [2, 10, 100, 1000];
+
+/// What a store is filled with.
+///
+/// ```
+/// use mnemocore::{Engine, TierKind};
+/// use mnemocore_suite::stock::Stock;
+///
+/// let folder = tempfile::tempdir()?;
+/// let stock = Stock::new(TierKind::Warm, 200);
+/// let engine = stock.fill(folder.path())?;
+/// stock.check(&engine)?; // All 200 are in WARM.
+/// let (query, memory) = &stock.queries(&engine, 10)?[0];
+/// assert!(engine.recall(query)?.hits.iter().any(|hit| hit.memory.id == memory.id));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stock {
+    /// Where all its memories are.
+    pub tier: TierKind,
+    /// How many.
+    pub memories: usize,
+    /// Whether each comes with a vector of its own, as bundles and embeddings do.
+    pub vectors: bool,
+    /// Whether they have metadata.
+    pub metadata: bool,
+    /// Bits of a hypervector.
+    pub dimension: Dimension,
+    /// What the conversations follow from.
+    pub seed: u64,
+}
+
+/// Memories are not where they were meant to be, so that a figure would be about
+/// another tier than its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} memories, all in {tier}; {here} of {total} are there")]
+pub struct NotInTier {
+    /// Where they were meant to be.
+    pub tier: TierKind,
+    /// How many.
+    pub expected: usize,
+    /// How many are there.
+    pub here: usize,
+    /// How many there are altogether.
+    pub total: usize,
+}
+
+impl Stock {
+    /// Memories that are texts alone.
+    pub fn new(tier: TierKind, memories: usize) -> Self {
+        Self { tier, memories, vectors: false, metadata: false, dimension: Dimension::default(), seed: SEED }
+    }
+
+    /// As [`Stock::new`], each memory with a vector of its own.
+    pub fn with_vectors(tier: TierKind, memories: usize) -> Self {
+        Self { vectors: true, ..Self::new(tier, memories) }
+    }
+
+    /// As [`Stock::new`], with metadata: of the memories whose identifier is
+    /// divisible by one of [`ONE_IN`], such as 10, each has the pair `one in 10`,
+    /// `yes`.
+    pub fn with_metadata(tier: TierKind, memories: usize) -> Self {
+        Self { metadata: true, ..Self::new(tier, memories) }
+    }
+
+    /// Settings under which every memory is in the tier, and stays: nothing
+    /// decays, and nothing moves unasked.
+    pub fn config(self) -> Config {
+        let (hot_capacity, warm_capacity) = match self.tier {
+            TierKind::Hot => (self.memories, usize::MAX),
+            TierKind::Warm => (0, usize::MAX),
+            TierKind::Cold => (0, 0),
+        };
+        Config {
+            dimension: self.dimension,
+            hot_capacity,
+            warm_capacity,
+            decay_per_day: 0.0,
+            background: false,
+            ..Config::default()
+        }
+    }
+
+    /// Fills an empty folder and moves everything to its tier.
+    ///
+    /// # Errors
+    /// [`Error`] of the engine.
+    pub fn fill(self, folder: &Path) -> Result<Engine, Error> {
+        let engine = Engine::open(folder, self.config())?;
+        self.fill_in(&engine)?;
+        Ok(engine)
+    }
+
+    /// Fills an empty engine, which has the settings of [`Stock::config`], and moves
+    /// everything to its tier.
+    ///
+    /// # Errors
+    /// [`Error`] of the engine.
+    pub fn fill_in(self, engine: &Engine) -> Result<(), Error> {
+        let mut items = Workload::new(self.seed).zip(0..);
+        for from in (0..self.memories).step_by(BATCH) {
+            let mut batch = Vec::with_capacity(BATCH);
+            for (item, number) in items.by_ref().take(BATCH.min(self.memories - from)) {
+                let mut memory = NewMemory::new(item.content()).created(Timestamp(item.timestamp_ms));
+                if self.metadata {
+                    let held = ONE_IN.into_iter().filter(|&one_in| usize::is_multiple_of(number, one_in));
+                    memory = held
+                        .fold(memory, |memory, one_in| memory.metadata(format!("one in {one_in}"), "yes"));
+                }
+                batch.push(if self.vectors {
+                    memory.vector(bundle(engine.encoder(), &item.content())?)
+                } else {
+                    memory
+                });
+            }
+            engine.store_batch(batch)?;
+        }
+        engine.consolidate().map(drop)
+    }
+
+    /// The texts of its memories, in the order of their identifiers.
+    pub fn texts(self) -> Vec<String> {
+        texts(self.seed).take(self.memories).collect()
+    }
+
+    /// Whether all memories are in the tier: by the engine's count, and by looking
+    /// up some of them.
+    ///
+    /// # Errors
+    /// [`NotInTier`], or [`Error`] of the engine.
+    pub fn check(self, engine: &Engine) -> Result<(), StockError> {
+        let stats = engine.stats();
+        let (here, total) = (stats.memories_in(self.tier), stats.total());
+        let some = self.sources(engine, LOOKED_UP)?;
+        let elsewhere = some.iter().filter(|memory| memory.tier != self.tier).count();
+        if (here, total, elsewhere) == (self.memories, self.memories, 0) {
+            return Ok(());
+        }
+        let here = here.min(total.saturating_sub(elsewhere));
+        Err(NotInTier { tier: self.tier, expected: self.memories, here, total }.into())
+    }
+
+    /// `count` of its memories, evenly spaced, or all if there are fewer.
+    ///
+    /// # Errors
+    /// [`Error`] of the engine.
+    pub fn sources(self, engine: &Engine, count: usize) -> Result<Vec<Memory>, Error> {
+        let count = count.min(self.memories);
+        // Identifiers count from 0.
+        let ids = (0..count).map(|i| MemoryId((i * self.memories / count) as u64));
+        ids.filter_map(|id| engine.get(id).transpose()).collect()
+    }
+
+    /// `count` queries, each with 60 % of the words of a memory, which comes with it.
+    ///
+    /// # Errors
+    /// [`Error`] of the engine.
+    pub fn queries(self, engine: &Engine, count: usize) -> Result<Vec<(Query, Memory)>, Error> {
+        let mut queries = Vec::with_capacity(count);
+        for memory in self.sources(engine, count)? {
+            let text = partial_query(&memory.text, SHARED, memory.id.0);
+            let query = if self.vectors {
+                Query::vector(bundle(engine.encoder(), &text)?)
+            } else {
+                Query::text(text)
+            };
+            queries.push((query.touch(false), memory));
+        }
+        Ok(queries)
+    }
+}
+
+/// `count` texts to be stored, which are in no stock of `seed`.
+pub fn new_texts(seed: u64, count: usize) -> Vec<String> {
+    endless_texts(seed).take(count).collect()
+}
+
+/// As [`new_texts`], without an end.
+pub fn endless_texts(seed: u64) -> impl Iterator<Item = String> {
+    texts(seed.wrapping_add(1))
+}
+
+fn texts(seed: u64) -> impl Iterator<Item = String> {
+    Workload::new(seed).map(|item| item.content().into_owned())
+}
+
+/// A stock cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum StockError {
+    /// The engine reports an error.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// Its memories are elsewhere.
+    #[error(transparent)]
+    NotInTier(#[from] NotInTier),
+}
+
+/// The bundle of the words of a text, as a caller could have made it.
+fn bundle(encoder: &Encoder, text: &str) -> Result<Hypervector, Error> {
+    Ok(encoder.encode(&Document::new(text).analyze()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stock_is_in_its_tier_and_found_by_its_queries() {
+        for tier in TierKind::ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let stock = Stock::new(tier, 150);
+            let engine = stock.fill(folder.path()).unwrap();
+            stock.check(&engine).unwrap();
+            let queries = stock.queries(&engine, 20).unwrap();
+            let found = queries.iter().filter(|(query, memory)| {
+                engine.recall(query).unwrap().hits.iter().any(|hit| hit.memory.id == memory.id)
+            });
+            assert!(queries.len() == 20 && found.count() >= 18, "{tier}");
+        }
+    }
+
+    #[test]
+    fn metadata_selects_one_in_so_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let stock = Stock::with_metadata(TierKind::Hot, 40);
+        let engine = stock.fill(folder.path()).unwrap();
+        let texts = stock.texts();
+        for (memory, text) in stock.sources(&engine, 40).unwrap().iter().zip(&texts) {
+            assert_eq!(memory.text, *text);
+            for one_in in ONE_IN {
+                let holds = memory.metadata.contains_key(&format!("one in {one_in}"));
+                assert_eq!(holds, memory.id.0.is_multiple_of(one_in as u64), "memory {}", memory.id);
+            }
+        }
+    }
+
+    #[test]
+    fn memories_elsewhere_are_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Stock::new(TierKind::Hot, 10).fill(folder.path()).unwrap();
+        let error = Stock::new(TierKind::Warm, 10).check(&engine).unwrap_err();
+        let expected = NotInTier { tier: TierKind::Warm, expected: 10, here: 0, total: 10 };
+        assert!(matches!(error, StockError::NotInTier(found) if found == expected), "{error}");
+        let more = Stock::new(TierKind::Hot, 20).check(&engine).unwrap_err();
+        assert!(more.to_string().contains("expected 20 memories, all in HOT; 10 of 10"), "{more}");
+    }
+
+    #[test]
+    fn a_stock_of_vectors_is_asked_with_vectors() {
+        let folder = tempfile::tempdir().unwrap();
+        let stock =
+            Stock { dimension: Dimension::new(1024).unwrap(), ..Stock::with_vectors(TierKind::Hot, 50) };
+        let engine = stock.fill(folder.path()).unwrap();
+        stock.check(&engine).unwrap();
+        let (query, memory) = &stock.queries(&engine, 1).unwrap()[0];
+        assert_eq!(engine.recall(query).unwrap().hits[0].memory.id, memory.id);
+    }
+}
