@@ -43,6 +43,9 @@ fn main() -> Outcome<()> {
         report("test", &generated(400, 40), &mut recorder)?;
     } else if let Some(directory) = std::env::var_os("MNEMO_DATA") {
         let corpus = Corpus::read(&directory)?;
+        for row in &corpus.left_out {
+            println!("{row}");
+        }
         report(&name_of(Path::new(&directory)), &corpus, &mut recorder)?;
     } else {
         let quick = arguments.quick || profile == Profile::Quick;

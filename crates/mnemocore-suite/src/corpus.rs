@@ -3,18 +3,20 @@
 //! A corpus comes from the seeded generator ([`crate::workload`]) or from a
 //! directory with two files of one JSON object a line:
 //!
-//! - `memories.jsonl`: `id`, `text`, and optionally `session`, `timestamp`, `speaker`;
+//! - `memories.jsonl`: `id`, `text`, and optionally `session`, `timestamp`, `speaker`, `scope`;
 //! - `queries.jsonl`: `text`, and optionally `id`, `relevant` (memory ids),
 //!   `category`, `answer`, `scope`.
 
 mod time;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use mnemocore::memory::MAX_CHARS;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -78,6 +80,54 @@ pub struct Corpus {
     pub memories: Vec<Item>,
     /// The questions.
     pub questions: Vec<Question>,
+    /// Rows of the files that cannot be used.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A row of a data set that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The file.
+    pub path: PathBuf,
+    /// Counted from 1.
+    pub line: usize,
+    /// Why.
+    pub reason: Unusable,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}: left out: {}", self.path.display(), self.line, self.reason)
+    }
+}
+
+/// Why a memory or a question cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// The engine takes no text without a visible character.
+    #[error("its text is empty")]
+    Empty,
+    /// The engine takes at most [`MAX_CHARS`] characters.
+    #[error("its text has {0} characters, and the engine takes at most {MAX_CHARS}")]
+    TooLong(usize),
+    /// Nothing could be found there.
+    #[error("no memory has its scope {0:?}")]
+    Scope(String),
+    /// What answers the question is not stored.
+    #[error("the memory {0:?}, which answers it, was left out")]
+    Relevant(String),
+}
+
+impl Unusable {
+    /// What is wrong with `text`, if anything.
+    fn text(text: &str) -> Option<Self> {
+        let length = text.chars().count();
+        match text {
+            _ if text.chars().all(|c| c.is_whitespace() || c.is_control()) => Some(Self::Empty),
+            _ if length > MAX_CHARS => Some(Self::TooLong(length)),
+            _ => None,
+        }
+    }
 }
 
 /// Why a corpus could not be read.
@@ -134,6 +184,7 @@ struct MemoryRow {
     session: Option<String>,
     timestamp: Option<serde_json::Value>,
     speaker: Option<String>,
+    scope: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -150,10 +201,10 @@ struct QueryRow {
 impl Corpus {
     /// Reads `memories.jsonl` and `queries.jsonl` from `dir`.
     ///
-    /// A memory's scope is the longest scope of a question that begins its id, or
-    /// else what stands before the first `/` of its id. A timestamp that cannot be
-    /// understood becomes one second after the memory before it, so that the
-    /// order is kept.
+    /// A memory without a `scope` has the longest scope of a question that begins its id, or
+    /// else what stands before the first `/` of its id. A timestamp that cannot be understood
+    /// becomes one second after the memory before it, so that the order is kept. Rows that
+    /// cannot be used are in [`Corpus::left_out`].
     ///
     /// # Errors
     /// [`CorpusError`] with the file, and the line where there is one.
@@ -162,9 +213,80 @@ impl Corpus {
         let queries: Vec<Row<QueryRow>> = read_lines(&dir.join("queries.jsonl"))?;
         let scopes: BTreeSet<&str> = queries.iter().filter_map(|row| row.value.scope.as_deref()).collect();
 
-        let (memories, index) = read_memories(&dir.join("memories.jsonl"), &scopes)?;
-        let questions = read_questions(&dir.join("queries.jsonl"), queries, &index)?;
-        Ok(Self { memories, questions })
+        let mut corpus = Self::default();
+        let index = corpus.add_memories(&dir.join("memories.jsonl"), &scopes)?;
+        corpus.add_questions(&dir.join("queries.jsonl"), queries, &index)?;
+        Ok(corpus)
+    }
+
+    /// Returns the position of each id, `None` if that memory cannot be used.
+    fn add_memories(
+        &mut self,
+        path: &Path,
+        scopes: &BTreeSet<&str>,
+    ) -> Result<HashMap<String, Option<u32>>, CorpusError> {
+        let mut index = HashMap::new();
+        let mut now = 0;
+        for Row { line, value: row } in read_lines::<MemoryRow>(path)? {
+            now = row.timestamp.as_ref().and_then(time::parse).unwrap_or(now + 1000);
+            let scope = row.scope.unwrap_or_else(|| scope_of(&row.id, scopes).to_owned());
+            let item = Item {
+                scope,
+                id: row.id,
+                text: row.text,
+                speaker: row.speaker.filter(|speaker| !speaker.trim().is_empty()),
+                session: row.session.unwrap_or_default(),
+                timestamp_ms: now,
+            };
+            let unusable = Unusable::text(&item.text).or_else(|| Unusable::text(&item.content()));
+            let position = unusable.is_none().then_some(self.memories.len() as u32);
+            if index.insert(item.id.clone(), position).is_some() {
+                return Err(CorpusError::DuplicateId { path: path.into(), line, id: item.id });
+            }
+            match unusable {
+                None => self.memories.push(item),
+                Some(reason) => self.left_out.push(LeftOut { path: path.into(), line, reason }),
+            }
+        }
+        Ok(index)
+    }
+
+    fn add_questions(
+        &mut self,
+        path: &Path,
+        rows: Vec<Row<QueryRow>>,
+        index: &HashMap<String, Option<u32>>,
+    ) -> Result<(), CorpusError> {
+        let scopes: HashSet<&str> = self.memories.iter().map(|item| item.scope.as_str()).collect();
+        for Row { line, value: row } in rows {
+            let (mut relevant, mut unusable) = (Vec::new(), Unusable::text(&row.text));
+            for id in row.relevant {
+                match index.get(&id) {
+                    Some(Some(memory)) => relevant.push(*memory),
+                    Some(None) => unusable = unusable.or(Some(Unusable::Relevant(id))),
+                    None => return Err(CorpusError::UnknownMemory { path: path.into(), line, id }),
+                }
+            }
+            let unknown = row.scope.as_ref().filter(|scope| !scopes.contains(scope.as_str()));
+            if let Some(reason) = unusable.or_else(|| unknown.cloned().map(Unusable::Scope)) {
+                self.left_out.push(LeftOut { path: path.into(), line, reason });
+                continue;
+            }
+            relevant.sort_unstable();
+            relevant.dedup();
+            self.questions.push(Question {
+                id: row.id.unwrap_or_else(|| format!("line-{line}")),
+                text: row.text,
+                relevant,
+                category: row.category.unwrap_or_default(),
+                answer: row.answer.map(|answer| match answer {
+                    serde_json::Value::String(text) => text,
+                    other => other.to_string(),
+                }),
+                scope: row.scope,
+            });
+        }
+        Ok(())
     }
 
     /// The indices of the memories that `question` is asked of.
@@ -175,58 +297,6 @@ impl Corpus {
             .map(|(index, _)| index)
             .collect()
     }
-}
-
-fn read_memories(
-    path: &Path,
-    scopes: &BTreeSet<&str>,
-) -> Result<(Vec<Item>, HashMap<String, u32>), CorpusError> {
-    let mut memories = Vec::new();
-    let mut index = HashMap::new();
-    let mut now = 0;
-    for Row { line, value: row } in read_lines::<MemoryRow>(path)? {
-        now = row.timestamp.as_ref().and_then(time::parse).unwrap_or(now + 1000);
-        if index.insert(row.id.clone(), memories.len() as u32).is_some() {
-            return Err(CorpusError::DuplicateId { path: path.into(), line, id: row.id });
-        }
-        memories.push(Item {
-            scope: scope_of(&row.id, scopes).to_owned(),
-            id: row.id,
-            text: row.text,
-            speaker: row.speaker.filter(|speaker| !speaker.trim().is_empty()),
-            session: row.session.unwrap_or_default(),
-            timestamp_ms: now,
-        });
-    }
-    Ok((memories, index))
-}
-
-fn read_questions(
-    path: &Path,
-    rows: Vec<Row<QueryRow>>,
-    index: &HashMap<String, u32>,
-) -> Result<Vec<Question>, CorpusError> {
-    let question = |Row { line, value: row }: Row<QueryRow>| {
-        let find = |id: String| match index.get(&id) {
-            Some(&memory) => Ok(memory),
-            None => Err(CorpusError::UnknownMemory { path: path.into(), line, id }),
-        };
-        let mut relevant = row.relevant.into_iter().map(find).collect::<Result<Vec<u32>, _>>()?;
-        relevant.sort_unstable();
-        relevant.dedup();
-        Ok(Question {
-            id: row.id.unwrap_or_else(|| format!("line-{line}")),
-            text: row.text,
-            relevant,
-            category: row.category.unwrap_or_default(),
-            answer: row.answer.map(|answer| match answer {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
-            }),
-            scope: row.scope,
-        })
-    };
-    rows.into_iter().map(question).collect()
 }
 
 /// The longest of `scopes` that begins `id` and ends where a part of it ends
@@ -256,10 +326,12 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<Row<T>>, CorpusErr
     let mut rows = Vec::new();
     for (line, text) in (1..).zip(reader.lines()) {
         let text = text.map_err(io_error)?;
+        // Some editors write a byte-order mark before the first line.
+        let text = if line == 1 { text.trim_start_matches('\u{feff}') } else { text.as_str() };
         if text.trim().is_empty() {
             continue;
         }
-        let value = serde_json::from_str(&text).map_err(|source| CorpusError::Json {
+        let value = serde_json::from_str(text).map_err(|source| CorpusError::Json {
             path: path.into(),
             line,
             source,
@@ -303,6 +375,50 @@ mod tests {
         assert_eq!(question.relevant, [0, 1]);
         assert_eq!(question.answer.as_deref(), Some("7"));
         assert_eq!(corpus.candidates(question), [0]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_row() {
+        let corpus = corpus(&format!("\u{feff}{MEMORIES}"), "\u{feff}").unwrap();
+        assert_eq!((corpus.memories.len(), corpus.left_out.len()), (2, 0));
+    }
+
+    #[test]
+    fn the_scope_of_a_memory_is_read_from_its_row() {
+        let memory = r#"{"id":"c-2/1","text":"Hello","scope":"Ann's"}"#;
+        let corpus = corpus(memory, r#"{"text":"Who?","scope":"Ann's"}"#).unwrap();
+        assert_eq!(corpus.memories[0].scope, "Ann's");
+        assert_eq!(corpus.candidates(&corpus.questions[0]), [0]);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_used_are_named_and_the_rest_is_read() {
+        let long = "a ".repeat(MAX_CHARS);
+        let memories = [
+            r#"{"id":"c/1","text":"Hello"}"#,
+            r#"{"id":"c/2","text":" "}"#,
+            &format!(r#"{{"id":"c/3","text":"{long}"}}"#),
+        ];
+        let queries = [
+            r#"{"text":"","relevant":["c/1"]}"#,
+            r#"{"text":"Who?","relevant":["c/1"],"scope":"d"}"#,
+            r#"{"text":"Who?","relevant":["c/1","c/2"]}"#,
+            r#"{"text":"Who?","relevant":["c/1"],"scope":"c"}"#,
+        ];
+        let corpus = corpus(&memories.join("\n"), &queries.join("\n")).unwrap();
+        assert_eq!((corpus.memories.len(), corpus.questions.len()), (1, 1));
+        let name = |left_out: &LeftOut| left_out.path.file_name().unwrap().to_str().unwrap().to_owned();
+        let reasons: Vec<_> =
+            corpus.left_out.iter().map(|row| (name(row), row.line, row.reason.clone())).collect();
+        let (memories, queries) = ("memories.jsonl", "queries.jsonl");
+        let expected = [
+            (memories, 2, Unusable::Empty),
+            (memories, 3, Unusable::TooLong(2 * MAX_CHARS)),
+            (queries, 1, Unusable::Empty),
+            (queries, 2, Unusable::Scope("d".into())),
+            (queries, 3, Unusable::Relevant("c/2".into())),
+        ];
+        assert_eq!(reasons, expected.map(|(file, line, reason)| (file.into(), line, reason)));
     }
 
     #[test]

@@ -387,6 +387,7 @@ mod tests {
                 question("fooled", &[1], ADVERSARIAL, Some("x")),
                 question("nothing", &[], "who", Some("y")),
             ],
+            left_out: Vec::new(),
         };
         let questions = Questions::of(&corpus);
         assert_eq!(

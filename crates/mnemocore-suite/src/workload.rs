@@ -168,7 +168,7 @@ impl Workload {
     /// this is meant for a fresh one.
     pub fn corpus(&mut self, memories: usize, answerable: usize) -> Corpus {
         let memories = self.by_ref().take(memories).collect();
-        Corpus { memories, questions: self.questions(answerable, answerable / 4) }
+        Corpus { memories, questions: self.questions(answerable, answerable / 4), left_out: Vec::new() }
     }
 
     fn start_session(&mut self) {

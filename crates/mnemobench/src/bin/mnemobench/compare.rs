@@ -170,6 +170,9 @@ fn corpus(data: Option<&Path>) -> Result<(String, Corpus), Box<dyn Error>> {
     };
     let name = folder.canonicalize().unwrap_or_else(|_| folder.into());
     let corpus = Corpus::read(folder)?;
+    for row in &corpus.left_out {
+        streams::note(row);
+    }
     Ok((name.file_name().unwrap_or_default().to_string_lossy().into_owned(), corpus))
 }
 
