@@ -15,7 +15,7 @@
 //! they saw, in turn: the interval that it prints spans them, and is no statement
 //! about more processes than that.
 //!
-//! The allocator of these processes is kept steady, see `mnemocore_suite::probe`; what WARM takes
+//! The allocator of these processes is kept steady, see `mnemocore_suite::footprint_process`; what WARM takes
 //! where it has its defaults is a line of its own.
 //!
 //! Growth is the exponent of the power law through all sizes: 1 is linear. The
@@ -30,15 +30,14 @@ use std::alloc::System;
 use std::collections::BTreeMap;
 
 use common::{
-    Bytes, Fixture, Kept as _, Recorder, Sampling, Stock, empty_engine, measure_aspects, scales_up_to,
+    Bytes, Fixture, Kept as _, Lazy, Recorder, Sampling, empty_engine, measure_aspects, scales_up_to,
     temporary_folder,
 };
 use criterion::Criterion;
 use criterion_gate::profile::{Arguments, Profile};
 use mnemocore::{Config, TierKind};
 use mnemocore_suite::footprint::growth_exponent;
-use mnemocore_suite::probe::{self, Aspect, Footprint, PROCESSES, Probe, Seen};
-use mnemocore_suite::sizing::Workload;
+use mnemocore_suite::footprint_process::{self, Aspect, Footprint, FootprintProcess, PROCESSES, Seen};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 // Counts, and leaves the rest to the system's allocator.
@@ -48,16 +47,20 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Texts that are encoded to see what their words take.
 const ENCODED: usize = 20_000;
 
+/// The size that the targets are meant for.
+const MEANT_FOR: usize = 100_000;
+/// Memories of an agent in HOT, WARM and COLD, as docs/sizing.md has it.
+const AGENT: [usize; 3] = [500, 2_000, 7_500];
 /// MB of anonymous memory, and of disk, per thousand memories.
 const TARGETS: [(TierKind, f64, Option<f64>); 3] =
     [(TierKind::Hot, 2.8, None), (TierKind::Warm, 0.30, Some(2.6)), (TierKind::Cold, 0.03, Some(0.45))];
 
 fn main() {
-    probe::serve(Some(heap));
+    footprint_process::serve(Some(heap));
     let mut bench = Bench::from_args();
     for (tier, ..) in TARGETS {
         for &memories in &bench.scales() {
-            bench.measure(Stock::new(tier, memories));
+            bench.measure(Fixture::new(tier, memories));
         }
     }
     bench.finish();
@@ -77,7 +80,7 @@ struct Bench {
     arguments: Arguments,
     criterion: Criterion<Bytes>,
     recorder: Recorder,
-    empty: Fixture<Seen, fn() -> Seen>,
+    empty: Lazy<Seen, fn() -> Seen>,
     rows: BTreeMap<TierKind, Rows>,
 }
 
@@ -92,7 +95,7 @@ impl Bench {
             arguments,
             criterion,
             recorder,
-            empty: Fixture::new(empty_engine),
+            empty: Lazy::new(empty_engine),
             rows: BTreeMap::new(),
         }
     }
@@ -106,13 +109,13 @@ impl Bench {
     }
 
     /// Every aspect of one store.
-    fn measure(&mut self, stock: Stock) {
+    fn measure(&mut self, fixture: Fixture) {
         let processes = if self.arguments.test { 1 } else { PROCESSES };
         let Self { criterion, recorder, empty, .. } = self;
-        let case = (stock.tier, stock.memories);
-        let see = || see(stock, empty.get(), processes);
+        let case = (fixture.tier, fixture.memories);
+        let see = || see(fixture, empty.get(), processes);
         if let Some(seen) = measure_aspects(criterion, recorder, &Aspect::ALL, case, see) {
-            self.rows.entry(stock.tier).or_default().insert(stock.memories, seen);
+            self.rows.entry(fixture.tier).or_default().insert(fixture.memories, seen);
         }
     }
 
@@ -144,7 +147,8 @@ impl Bench {
                 let mut target = |what: &str, measured: f64, most: f64| {
                     let name = format!("{tier} {what} per 1000 of {memories} memories");
                     let (measured_text, target) = (format!("{measured:.3} MB"), format!("<= {most} MB"));
-                    self.recorder.target(name, measured_text, target, measured <= most);
+                    let is_measured = memories >= MEANT_FOR;
+                    self.recorder.target_of_size(is_measured, name, measured_text, target, measured <= most);
                 };
                 target("RAM", anonymous, ram);
                 disk.inspect(|&most| target("disk", on_disk, most));
@@ -155,10 +159,10 @@ impl Bench {
 }
 
 /// What `processes` fresh processes saw of one store.
-fn see(stock: Stock, empty: &Seen, processes: usize) -> Vec<Footprint> {
+fn see(fixture: Fixture, empty: &Seen, processes: usize) -> Vec<Footprint> {
     // A copy lacks what is derived: opened and closed once, it is whole.
-    let folder = stock.open().close();
-    Footprint::of(stock, folder.path(), empty, processes).expect("fresh processes")
+    let folder = fixture.open().close();
+    Footprint::of(fixture, folder.path(), empty, processes).expect("fresh processes")
 }
 
 /// The median of every aspect, in bytes.
@@ -210,27 +214,28 @@ fn print_growth(tier: TierKind, rows: &Rows) {
 
 /// Prints the RAM of an agent as in docs/sizing.md: default settings, except for the capacities.
 fn print_agent(empty: &Seen) {
-    let [hot, warm, cold] = Workload::default().memories.map(|memories| memories as usize);
-    let stock = Stock::new(TierKind::Hot, hot + warm + cold);
-    let config = Config { hot_capacity: hot, warm_capacity: warm, ..Config::default() };
-    let filled = stock.open_with(Config { decay_per_day: 0.0, background: false, ..config.clone() });
+    let [hot, warm, cold] = AGENT;
+    let fixture = Fixture::new(TierKind::Hot, hot + warm + cold);
+    let config = Config::default().hot_capacity(hot).warm_capacity(warm);
+    let filled = fixture.open_with(config.clone().decay_per_day(0.0).background(false));
     filled.engine.consolidate().expect("a consolidation");
     assert_eq!(filled.engine.stats().memories, [hot, warm, cold], "memories in the tiers");
     let folder = filled.close();
-    let seen = Probe::new(stock, folder.path()).configured(&config).measure().expect("a fresh process");
+    let seen =
+        FootprintProcess::new(fixture, folder.path()).configured(&config).measure().expect("a fresh process");
     println!(
         "An agent of {} memories ({hot} in HOT, {warm} in WARM) takes {:.1} MB more than an empty engine.",
-        stock.memories,
+        fixture.memories,
         grown(&seen, empty) / 1e6,
     );
 }
 
 /// With the allocator's defaults, which are subject to some chance.
 fn print_by_default(memories: usize) {
-    let (stock, nothing) = (Stock::new(TierKind::Warm, memories), temporary_folder());
-    let folder = stock.open().close();
+    let (fixture, nothing) = (Fixture::new(TierKind::Warm, memories), temporary_folder());
+    let folder = fixture.open().close();
     let [full, empty] = [folder.path(), nothing.path()]
-        .map(|folder| Probe::new(stock, folder).by_default().median().expect("fresh processes"));
+        .map(|folder| FootprintProcess::new(fixture, folder).by_default().median().expect("fresh processes"));
     println!(
         "WARM {memories} takes {:.3} MB of anonymous memory per 1000 where the allocator has its defaults.",
         per_thousand(grown(&full, &empty), memories),
@@ -245,8 +250,9 @@ fn grown(full: &Seen, empty: &Seen) -> f64 {
 fn print_empty(empty: &Seen) {
     let folder = temporary_folder();
     let most = Config::default().token_cache_bytes;
-    let probe = Probe::new(Stock::new(TierKind::Hot, 1_000), folder.path()).encoding(ENCODED, most);
-    let tokens = probe.measure().expect("a fresh process");
+    let process =
+        FootprintProcess::new(Fixture::new(TierKind::Hot, 1_000), folder.path()).encoding(ENCODED, most);
+    let tokens = process.measure().expect("a fresh process");
     let megabytes = |bytes: f64| bytes / 1e6;
     println!("An empty engine takes {:.1} MB of anonymous memory.", megabytes(empty.anonymous() as f64));
     println!(

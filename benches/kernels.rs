@@ -17,8 +17,8 @@ use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput};
 use criterion_gate::profile::Arguments;
 use mnemocore::encoder::{Document, Encoder, Projection, Question, Term, TermStatistics};
-use mnemocore::hdv::kernels::{self, Kernels};
 use mnemocore::hdv::{Dimension, Hypervector, SignedPlanes, SketchBlocks};
+use mnemocore::internals::kernels::{self, Kernels};
 
 /// Fits the L1 data cache of every current CPU, beside the query.
 const L1_BYTES: usize = 16 << 10;
@@ -102,7 +102,7 @@ impl Suite {
     /// Writes what was measured; says whether that is everything.
     fn finish(self) -> (Recorder, bool) {
         self.criterion.final_summary();
-        let recorder = self.recorder.into_inner();
+        let mut recorder = self.recorder.into_inner();
         let complete = recorder.len() == self.defined && !self.arguments.test;
         recorder.finish();
         (recorder, complete)

@@ -25,17 +25,17 @@ use std::hint::black_box;
 use std::iter::Cycle;
 use std::time::{Duration, Instant};
 
-use common::{Fixture, Kept as _, Latency, Stock, Store, new_texts, temporary_folder};
+use common::{Fixture, Kept as _, Latency, Lazy, Store, new_texts, temporary_folder};
 use criterion::{BenchmarkId, Throughput};
 use criterion_gate::profile::Profile;
-use mnemocore::{Config, Engine, MemoryId, Method, NewMemory, Query, TierKind};
+use mnemocore::{Engine, MemoryId, Method, NewMemory, Query, TierKind};
 use mnemocore_suite::benchmark::{Benchmark, Failure};
 
 /// Distinct queries, asked in turn.
 const QUERIES: usize = 500;
 /// Distinct texts, stored in turn.
 const TEXTS: usize = 20_000;
-/// A step through all memories of any stock, whose numbers it shares no factor with.
+/// A step through all memories of any fixture, whose numbers it shares no factor with.
 const PRIME: usize = 7_919;
 /// Memories that are archived together.
 const ARCHIVED: usize = 1_024;
@@ -45,9 +45,9 @@ fn main() {
     let mut complete = !latency.arguments.test && !latency.arguments.list;
     for (tier, sizes) in sizes(latency.profile, latency.arguments.test) {
         for memories in sizes {
-            complete &= ask(&mut latency, Stock::new(tier, memories));
-            complete &= store(&mut latency, Stock::new(tier, memories));
-            latency.run(&mut Get { stock: Stock::new(tier, memories), store: None, asked: 0 });
+            complete &= ask(&mut latency, Fixture::new(tier, memories));
+            complete &= store(&mut latency, Fixture::new(tier, memories));
+            latency.run(&mut Get { fixture: Fixture::new(tier, memories), store: None, asked: 0 });
         }
     }
     exact(&mut latency);
@@ -100,14 +100,14 @@ impl<'s> Asked<'s> {
 }
 
 /// Recall and synthesize; says whether both were measured.
-fn ask(latency: &mut Latency, stock: Stock) -> bool {
+fn ask(latency: &mut Latency, fixture: Fixture) -> bool {
     let store = OnceCell::new();
-    let asked = || Asked::new(store.get_or_init(|| stock.open()), Method::Indexed);
-    let recalled = latency.bench(&group("recall", stock.tier), stock.memories, asked, |asked| {
+    let asked = || Asked::new(store.get_or_init(|| fixture.open()), Method::Indexed);
+    let recalled = latency.bench(&group("recall", fixture.tier), fixture.memories, asked, |asked| {
         let (engine, query) = asked.next();
         engine.recall(query).expect("a recall")
     });
-    let synthesized = latency.bench(&group("synthesize", stock.tier), stock.memories, asked, |asked| {
+    let synthesized = latency.bench(&group("synthesize", fixture.tier), fixture.memories, asked, |asked| {
         let (engine, query) = asked.next();
         engine.synthesize(query).expect("a synthesis")
     });
@@ -122,16 +122,16 @@ struct Growing<'s> {
 }
 
 /// Store; says whether it was measured.
-fn store(latency: &mut Latency, stock: Stock) -> bool {
+fn store(latency: &mut Latency, fixture: Fixture) -> bool {
     let store = OnceCell::new();
     let texts = if latency.arguments.test { 100 } else { TEXTS };
     let growing = || {
-        let store = store.get_or_init(|| open_to_grow(stock));
+        let store = store.get_or_init(|| open_to_grow(fixture));
         Growing { engine: &store.engine, texts: new_texts(texts).into_iter().cycle() }
     };
     let stored = latency.bench_with(
-        &group("store", stock.tier),
-        stock.memories,
+        &group("store", fixture.tier),
+        fixture.memories,
         growing,
         |growing, count| growing.texts.by_ref().take(count).collect(),
         |growing, text: String| growing.engine.store(text).expect("a store"),
@@ -142,8 +142,8 @@ fn store(latency: &mut Latency, stock: Stock) -> bool {
 
 /// Opens a store whose stores are measured: merged once, then left to the
 /// background thread.
-fn open_to_grow(stock: Stock) -> Store {
-    let store = stock.open_with(Config { background: true, ..stock.config() });
+fn open_to_grow(fixture: Fixture) -> Store {
+    let store = fixture.open_with(fixture.config().background(true));
     store.engine.consolidate().expect("a consolidation");
     store.assert_in_tier();
     store
@@ -152,7 +152,7 @@ fn open_to_grow(stock: Stock) -> Store {
 /// # Panics
 /// Unless new memories ended in the tier that they were stored into.
 fn assert_grown(store: &Store) {
-    let Stock { tier, memories, .. } = store.stock;
+    let Fixture { tier, memories, .. } = store.fixture;
     store.engine.consolidate().expect("a consolidation");
     let stats = store.engine.stats();
     let (here, total) = (stats.memories_in(tier), stats.total());
@@ -172,29 +172,29 @@ fn assert_grown(store: &Store) {
 
 /// A memory by its identifier.
 struct Get {
-    stock: Stock,
+    fixture: Fixture,
     store: Option<Store>,
     asked: usize,
 }
 
 impl Benchmark for Get {
     fn group(&self) -> String {
-        group("get", self.stock.tier)
+        group("get", self.fixture.tier)
     }
 
     fn case(&self) -> String {
-        self.stock.memories.to_string()
+        self.fixture.memories.to_string()
     }
 
     fn set_up(&mut self) -> Result<(), Failure> {
-        self.store = Some(self.stock.open());
+        self.store = Some(self.fixture.open());
         Ok(())
     }
 
     fn run(&mut self) -> Result<(), Failure> {
         let Store { engine, .. } = self.store.as_ref().ok_or("no store")?;
         // Far from the last one, so that none is at hand because of its neighbour.
-        self.asked = (self.asked + PRIME) % self.stock.memories;
+        self.asked = (self.asked + PRIME) % self.fixture.memories;
         let memory = engine.get(MemoryId(self.asked as u64))?;
         black_box(memory.ok_or("no memory")?);
         Ok(())
@@ -212,7 +212,7 @@ fn exact(latency: &mut Latency) {
     let small = latency.profile.choose(1_000, 5_000, 5_000);
     let large = latency.profile.choose(5_000, 100_000, 100_000);
     for memories in if latency.arguments.test { [300, 400] } else { [small, large] } {
-        recall_wall(latency, "recall_exact/wall", Stock::new(TierKind::Hot, memories), Method::Exact);
+        recall_wall(latency, "recall_exact/wall", Fixture::new(TierKind::Hot, memories), Method::Exact);
     }
 }
 
@@ -220,17 +220,22 @@ fn exact(latency: &mut Latency) {
 fn vectors(latency: &mut Latency) {
     let memories = latency.profile.choose(5_000, 100_000, 100_000);
     let memories = if latency.arguments.test { 300 } else { memories };
-    recall_wall(latency, "recall_vector/wall", Stock::with_vectors(TierKind::Hot, memories), Method::Indexed);
+    recall_wall(
+        latency,
+        "recall_vector/wall",
+        Fixture::with_vectors(TierKind::Hot, memories),
+        Method::Indexed,
+    );
 }
 
-fn recall_wall(latency: &mut Latency, name: &str, stock: Stock, method: Method) {
+fn recall_wall(latency: &mut Latency, name: &str, fixture: Fixture, method: Method) {
     let store = OnceCell::new();
     // Once for all samples, each of which goes on where the last one has ended.
-    let mut asked = Fixture::new(|| Asked::new(store.get_or_init(|| stock.open()), method));
+    let mut asked = Lazy::new(|| Asked::new(store.get_or_init(|| fixture.open()), method));
     let (wall, recorder) = latency.wall();
     let mut group = wall.benchmark_group(name);
-    group.bench_function(BenchmarkId::from_parameter(stock.memories), |bencher| {
-        recorder.note(&format!("{name}/{}", stock.memories));
+    group.bench_function(BenchmarkId::from_parameter(fixture.memories), |bencher| {
+        recorder.note(&format!("{name}/{}", fixture.memories));
         let asked = asked.get();
         bencher.iter(|| {
             let (engine, query) = asked.next();
@@ -257,7 +262,7 @@ fn archive(latency: &mut Latency) {
 
 fn time_archiving(batch: Vec<NewMemory>) -> Duration {
     let (count, folder) = (batch.len(), temporary_folder());
-    let config = Stock::new(TierKind::Cold, count).config();
+    let config = Fixture::new(TierKind::Cold, count).config();
     let engine = Engine::open(folder.path(), config).expect("a new store");
     let started = Instant::now();
     black_box(engine.store_batch(batch).expect("room for a batch"));

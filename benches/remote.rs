@@ -24,6 +24,8 @@
 //!   store open, as in the bench `footprint`, and what the bucket or the table holds;
 //! - a table of requests and bytes an operation, and the targets.
 
+#[path = "remote/backend.rs"]
+mod backend;
 #[path = "remote/bucket.rs"]
 mod bucket;
 mod common;
@@ -32,8 +34,6 @@ mod common;
 mod database;
 #[path = "remote/delayed.rs"]
 mod delayed;
-#[path = "remote/elsewhere.rs"]
-mod elsewhere;
 #[path = "remote/footprint.rs"]
 mod footprint;
 #[path = "remote/load.rs"]
@@ -51,15 +51,14 @@ use std::hint::black_box;
 use std::iter::Cycle;
 use std::time::Duration;
 
-use common::{Bytes, Fixture, Latency, Sampling, Stock, criterion, new_texts};
+use common::{Bytes, Fixture, Latency, Lazy, Sampling, criterion, new_texts};
 use criterion::Criterion;
 use criterion::measurement::WallTime;
-use mnemocore::remote::Traffic;
-use mnemocore::{MemoryId, Query};
-use mnemocore_suite::probe;
+use mnemocore::{MemoryId, Query, Traffic};
+use mnemocore_suite::footprint_process;
 
+use backend::{Opened, Remote, Spent};
 use bucket::Place;
-use elsewhere::{Opened, Remote, Spent};
 
 /// What a network adds to each request.
 const DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(20)];
@@ -79,7 +78,7 @@ const COUNTED: usize = 100;
 const FEW: u64 = 100;
 
 fn main() {
-    probe::serve(None);
+    footprint_process::serve(None);
     let mut bench = Bench::from_args();
     let place = Place::from_env();
     tier(&mut bench, &place);
@@ -101,7 +100,7 @@ fn tier(bench: &mut Bench, remote: &dyn Remote) {
         spent.extend(latencies(bench, remote, delay));
         load::measure(bench, remote, delay);
     }
-    elsewhere::print(&spent);
+    backend::print(&spent);
 }
 
 /// What all parts of this bench share.
@@ -149,9 +148,9 @@ const VERBS: [Verb; 4] = [
 
 /// The verbs, one at a time; what each asked of the place.
 fn latencies(bench: &mut Bench, remote: &dyn Remote, delay: Duration) -> Vec<Spent> {
-    let stock = Stock::new(remote.tier(), bench.memories());
-    let case = format!("{}_{}", stock.memories, delay.as_millis());
-    let mut asked = Fixture::new(|| Asked::new(remote.fill_and_open("verbs", stock, delay)));
+    let fixture = Fixture::new(remote.tier(), bench.memories());
+    let case = format!("{}_{}", fixture.memories, delay.as_millis());
+    let mut asked = Lazy::new(|| Asked::new(remote.fill_and_open("verbs", fixture, delay)));
     let [.., far] = DELAYS;
     bench.latency.most_operations = if delay < far { u64::MAX } else { FEW };
     let mut spent = Vec::new();
@@ -175,8 +174,8 @@ struct Asked {
 
 impl Asked {
     fn new(opened: Opened) -> Self {
-        opened.stock.check(&opened.engine).unwrap_or_else(|error| panic!("{error}"));
-        let queries = opened.stock.queries(&opened.engine, QUERIES).expect("readable memories");
+        opened.fixture.check(&opened.engine).unwrap_or_else(|error| panic!("{error}"));
+        let queries = opened.fixture.queries(&opened.engine, QUERIES).expect("readable memories");
         let queries: Vec<Query> = queries.into_iter().map(|(query, _)| query).collect();
         let texts = new_texts(TEXTS).into_iter().cycle();
         Self { opened, queries: queries.into_iter().cycle(), texts, at: 0 }
@@ -193,7 +192,7 @@ impl Asked {
     }
 
     fn get(&mut self) {
-        self.at = (self.at + PRIME) % self.opened.stock.memories;
+        self.at = (self.at + PRIME) % self.opened.fixture.memories;
         let memory = self.opened.engine.get(MemoryId(self.at as u64)).expect("a readable memory");
         black_box(memory.expect("a memory"));
     }

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     write_down_the_day(&folder)?;
     println!("The agent stops, and starts again.");
 
-    let engine = Engine::open(&folder, Config::default())?;
+    let engine = Engine::open(&folder, Config::from_env())?;
     println!("{} memories are there again.", engine.stats().total());
 
     heading("Recall");
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Stores the notes, as an agent does while the day goes by.
 fn write_down_the_day(folder: &Path) -> Result<(), mnemocore::Error> {
-    let engine = Engine::open(folder, Config::default())?;
+    let engine = Engine::open(folder, Config::from_env())?;
     for (hour, minute, kind, importance, text) in NOTES {
         let note =
             NewMemory::new(text).metadata("kind", kind).importance(importance).created(today(hour, minute));
@@ -72,7 +72,7 @@ fn write_down_the_day(folder: &Path) -> Result<(), mnemocore::Error> {
 
 fn ask(engine: &Engine, question: &str, narrow: impl FnOnce(Query) -> Query) -> Result<(), mnemocore::Error> {
     println!("> {question}");
-    let Recall { hits, confidence, .. } = engine.recall(&narrow(Query::text(question)))?;
+    let Recall { hits, confidence, .. } = engine.recall(narrow(Query::text(question)))?;
     for hit in hits {
         println!("  {}  {}", clock(hit.memory.created), hit.memory.text);
     }
@@ -82,7 +82,7 @@ fn ask(engine: &Engine, question: &str, narrow: impl FnOnce(Query) -> Query) -> 
 
 fn answer(engine: &Engine, question: &str) -> Result<(), mnemocore::Error> {
     println!("> {question}");
-    let synthesis = engine.synthesize(&Query::text(question))?;
+    let synthesis = engine.synthesize(question)?;
     match synthesis.kind {
         SynthesisKind::Nothing => println!("  Nobody has told me."),
         _ => {

@@ -18,8 +18,8 @@ use criterion_gate::measure::Latencies;
 use criterion_gate::random::Random;
 use mnemocore::encoder::{Document, EncodeError, Encoder, TermVector};
 use mnemocore::hdv::Hypervector;
-use mnemocore::index::postings::MAX_WEIGHT;
-use mnemocore::index::{Row, Shard, shard};
+use mnemocore::internals::index::postings::MAX_WEIGHT;
+use mnemocore::internals::index::{Row, Shard, shard};
 use mnemocore::{Config, Engine, Hit, MemoryId, Method, NewMemory, Query};
 use mnemocore_suite::workload::{Workload, partial_query};
 
@@ -142,7 +142,7 @@ fn store(
     texts: &[String],
     vectors: &[Hypervector],
 ) -> Result<(Engine, HashMap<MemoryId, usize>), mnemocore::Error> {
-    let config = Config { hot_capacity: texts.len(), background: false, ..Config::default() };
+    let config = Config::default().hot_capacity(texts.len()).background(false);
     let engine = Engine::in_memory(config)?;
     let mut ids = Vec::with_capacity(texts.len());
     for (texts, vectors) in texts.chunks(BATCH).zip(vectors.chunks(BATCH)) {

@@ -13,30 +13,30 @@ use criterion_gate::profile::Profile;
 use criterion_gate::results::{NEW, Results};
 use mnemocore::{Engine, MemoryId, TierKind};
 use mnemocore_suite::benchmark::{Benchmark, Failure};
+use mnemocore_suite::fixture::Fixture;
 use mnemocore_suite::run::{RunConfig, run_benchmarks};
-use mnemocore_suite::stock::Stock;
 use tempfile::TempDir;
 
 /// Forgets the memories of a tier one after the other.
 struct Forget {
-    stock: Stock,
+    fixture: Fixture,
     state: Option<(Engine, TempDir)>,
     forgotten: usize,
 }
 
 impl Benchmark for Forget {
     fn group(&self) -> String {
-        format!("forget_{}", self.stock.tier).to_lowercase()
+        format!("forget_{}", self.fixture.tier).to_lowercase()
     }
 
     fn case(&self) -> String {
-        self.stock.memories.to_string()
+        self.fixture.memories.to_string()
     }
 
     fn set_up(&mut self) -> Result<(), Failure> {
         let folder = tempfile::tempdir()?;
-        let engine = self.stock.fill(folder.path())?;
-        self.stock.check(&engine)?; // Every memory is in the tier of the name.
+        let engine = self.fixture.fill(folder.path())?;
+        self.fixture.check(&engine)?; // Every memory is in the tier of the name.
         self.state = Some((engine, folder));
         Ok(())
     }
@@ -51,7 +51,7 @@ impl Benchmark for Forget {
     fn verify(&mut self) -> Result<(), Failure> {
         let (engine, _) = self.state.as_ref().ok_or("not set up")?;
         let left = engine.stats().total();
-        if left + self.forgotten == self.stock.memories { Ok(()) } else { Err("not forgotten".into()) }
+        if left + self.forgotten == self.fixture.memories { Ok(()) } else { Err("not forgotten".into()) }
     }
 }
 
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..RunConfig::new(Profile::Quick)
     };
     // A tenth more than are timed, to warm up.
-    let forget = |tier| Forget { stock: Stock::new(tier, 600), state: None, forgotten: 0 };
+    let forget = |tier| Forget { fixture: Fixture::new(tier, 600), state: None, forgotten: 0 };
     let [mut hot, mut cold] = [TierKind::Hot, TierKind::Cold].map(forget);
     for measurement in run_benchmarks(&config, &mut [&mut hot, &mut cold])? {
         println!("{measurement}");

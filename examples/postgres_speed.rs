@@ -15,10 +15,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, TryStreamExt};
-use mnemocore::config::Residence;
 use mnemocore::encoder::Document;
-use mnemocore::{Config, Engine, MemoryId, Method, NewMemory, Query, TierKind};
-use mnemocore_suite::stock::{SEED, Stock, new_texts};
+use mnemocore::{Config, Engine, MemoryId, Method, NewMemory, Query, TierKind, WarmBackend};
+use mnemocore_suite::fixture::{Fixture, SEED, new_texts};
 use mnemocore_suite::workload::partial_query;
 use tokio::runtime::Runtime;
 use tokio_postgres::types::private::BytesMut;
@@ -54,32 +53,32 @@ fn main() -> Result<(), Failure> {
         Some(other) => return Err(format!("expected `texts` or `vectors`, found {other}").into()),
     };
     let others = std::env::args().nth(3).map_or(Ok(0), |count| count.parse())?;
-    if Config::default().warm != Residence::Postgres {
+    if Config::from_env().warm != WarmBackend::Postgres {
         return Err("set MNEMO_WARM=postgres, and MNEMO_POSTGRES to an empty database".into());
     }
     let runtime = Runtime::new()?;
     let folder = tempfile::tempdir()?;
-    let stock = Stock { vectors, ..Stock::new(TierKind::Warm, memories) };
+    let fixture = Fixture { vectors, ..Fixture::new(TierKind::Warm, memories) };
     let mut beside = Beside::new(runtime)?;
-    beside.ours = fill(stock, others, folder.path(), &beside)?;
+    beside.ours = fill(fixture, others, folder.path(), &beside)?;
     beside.copy_vectors()?;
     // They are of no account among vectors.
     let settings = if vectors { &CANDIDATES[..1] } else { &CANDIDATES[..] };
     for &candidates in settings {
-        let mut config = stock.config();
+        let mut config = fixture.config();
         config.term_limits.candidates = candidates;
         let opened = Instant::now();
         let engine = Engine::open(folder.path(), config)?;
         println!("\n{candidates} candidates; opened in {:.2?}", opened.elapsed());
-        recalls(&engine, stock, &beside)?;
+        recalls(&engine, fixture, &beside)?;
     }
-    stores(&Engine::open(folder.path(), stock.config())?, &beside)
+    stores(&Engine::open(folder.path(), fixture.config())?, &beside)
 }
 
 /// Fills WARM; the number of the store that is measured. The index of vectors is made at the
 /// end, which takes a quarter of the time.
-fn fill(stock: Stock, others: u64, folder: &Path, beside: &Beside) -> Result<i64, Failure> {
-    let engine = Engine::open(folder, stock.config())?;
+fn fill(fixture: Fixture, others: u64, folder: &Path, beside: &Beside) -> Result<i64, Failure> {
+    let engine = Engine::open(folder, fixture.config())?;
     let stores = beside.runtime.block_on(beside.client.query("SELECT store FROM mnemo_stores", &[]))?;
     let [ours] = &stores[..] else {
         return Err(format!("expected an empty database, found {} stores", stores.len() - 1).into());
@@ -91,11 +90,11 @@ fn fill(stock: Stock, others: u64, folder: &Path, beside: &Beside) -> Result<i64
         row.try_get(0)
     })?;
     let filled = Instant::now();
-    stock.fill_in(&engine)?;
-    println!("{} memories stored in {:.1?}", stock.memories, filled.elapsed());
+    fixture.fill_in(&engine)?;
+    println!("{} memories stored in {:.1?}", fixture.memories, filled.elapsed());
     let filled = Instant::now();
     for other in 1..=others {
-        Stock { seed: SEED + other, ..stock }.fill(tempfile::tempdir()?.path())?;
+        Fixture { seed: SEED + other, ..fixture }.fill(tempfile::tempdir()?.path())?;
     }
     println!("{others} more stores filled in {:.1?}", filled.elapsed());
     let made = Instant::now();
@@ -264,13 +263,13 @@ impl ToSql for Raw {
 type Asked = (Query, Raw, Vec<MemoryId>, MemoryId);
 
 /// Recalls by text or vector, and pgvector with the vector of the same text.
-fn recalls(engine: &Engine, stock: Stock, beside: &Beside) -> Result<(), Failure> {
+fn recalls(engine: &Engine, fixture: Fixture, beside: &Beside) -> Result<(), Failure> {
     let mut asked = Vec::with_capacity(QUERIES);
-    for source in stock.sources(engine, QUERIES)? {
+    for source in fixture.sources(engine, QUERIES)? {
         let text = partial_query(&source.text, 0.6, source.id.0);
         let vector = engine.encoder().encode(&Document::new(&text).analyze()?)?;
         let bits = Raw::bits(vector.words())?;
-        let query = if stock.vectors { Query::vector(vector) } else { Query::text(&text) };
+        let query = if fixture.vectors { Query::vector(vector) } else { Query::text(&text) };
         let query = query.limit(LIMIT).touch(false);
         let exact = ids(engine, &query.clone().method(Method::Exact))?;
         asked.push((query, bits, exact, source.id));

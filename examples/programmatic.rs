@@ -13,12 +13,12 @@ use criterion_gate::measure::{Kind, Measurement};
 use criterion_gate::profile::Profile;
 use criterion_gate::results::{NEW, Results};
 use mnemocore::TierKind;
-use mnemocore_suite::probe;
+use mnemocore_suite::footprint_process;
 use mnemocore_suite::run::{RunConfig, run_footprint, run_latency, run_throughput};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Footprint is measured by fresh processes of this program: they end here.
-    probe::serve(None);
+    footprint_process::serve(None);
 
     let temporary = tempfile::tempdir()?;
     let output: PathBuf = env::args_os().nth(1).map_or_else(|| temporary.path().into(), Into::into);

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (role, filler) in [("teacher", "Ada"), ("pupil", "Ada")] {
         let asked = encoder.record(&[(role, filler)])?;
         println!("{filler} as the {role}:");
-        for hit in engine.recall(&Query::vector(asked))?.hits {
+        for hit in engine.recall(Query::vector(asked))?.hits {
             println!("  {:+.2}  {}", hit.score, hit.memory.text);
         }
     }

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use criterion_gate::measure::Latencies;
 use criterion_gate::random::Random;
 use mnemocore::{Config, Engine, MemoryId, Namespace, NewMemory, Query};
+use mnemocore_suite::fixture::endless_texts;
 use mnemocore_suite::footprint::{Disk, Memory};
-use mnemocore_suite::stock::endless_texts;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 // Tells what lives on the heap from what the system's allocator keeps.
@@ -152,7 +152,7 @@ impl World {
 
     /// A tenth of the memories in HOT, four tenths in WARM, the rest in COLD.
     fn config(&self) -> Config {
-        Config { hot_capacity: self.live / 10, warm_capacity: self.live * 4 / 10, ..Config::default() }
+        Config::default().hot_capacity(self.live / 10).warm_capacity(self.live * 4 / 10)
     }
 
     fn fill(&self, folder: &Path) -> Result<(), mnemocore::Error> {

@@ -20,11 +20,11 @@ use crate::memory::{Memory, NewMemory};
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// use mnemocore::{AsyncEngine, Config, Query};
+/// use mnemocore::{AsyncEngine, Config};
 ///
 /// let engine = AsyncEngine::in_memory(Config::default()).await?;
 /// engine.store("The spare key is under the blue pot").await?;
-/// let recall = engine.recall(Query::text("Where is the spare key?")).await?;
+/// let recall = engine.recall("Where is the spare key?").await?;
 /// assert_eq!(recall.hits.len(), 1);
 /// # Ok::<(), mnemocore::Error>(())
 /// # }).unwrap();
@@ -90,16 +90,18 @@ impl AsyncEngine {
     ///
     /// # Errors
     /// As [`Engine::recall`].
-    pub async fn recall(&self, query: Query) -> Result<Recall, Error> {
-        self.with(move |engine| engine.recall(&query)).await
+    pub async fn recall(&self, query: impl Into<Query>) -> Result<Recall, Error> {
+        let query = query.into();
+        self.with(move |engine| engine.recall(query)).await
     }
 
     /// As [`Engine::synthesize`].
     ///
     /// # Errors
     /// As [`Engine::synthesize`].
-    pub async fn synthesize(&self, query: Query) -> Result<Synthesis, Error> {
-        self.with(move |engine| engine.synthesize(&query)).await
+    pub async fn synthesize(&self, query: impl Into<Query>) -> Result<Synthesis, Error> {
+        let query = query.into();
+        self.with(move |engine| engine.synthesize(query)).await
     }
 
     /// As [`Engine::get`].

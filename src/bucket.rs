@@ -1,7 +1,7 @@
 //! A folder in object storage: what the engine needs of it, waited for, with time
 //! limits and attempts, and counted.
 
-mod answer;
+mod response;
 
 use std::fmt::Display;
 use std::fs;
@@ -20,7 +20,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, PutMode, PutOptions, PutPayload, RetryConfig};
 use tokio::time::timeout;
 
-use self::answer::{is_refusal, without_secrets};
+use self::response::{is_refusal, without_secrets};
 use crate::error::Error;
 use crate::identity::{OpenFolder, is_missing};
 use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
@@ -119,7 +119,7 @@ impl Bucket {
     /// The folder at `url`. Nothing is asked of it yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a URL that names no object storage, or an
+    /// [`Error::InvalidConfig`] for a URL that names no object storage, or an
     /// environment that contradicts it.
     pub fn at(url: &str, limits: Limits) -> Result<Self, Error> {
         Self::with(url, &[], limits)
@@ -131,7 +131,7 @@ impl Bucket {
     /// # Errors
     /// As [`Bucket::at`].
     pub fn with(url: &str, settings: &[(&str, &str)], limits: Limits) -> Result<Self, Error> {
-        let refused = |received: &dyn Display| Error::Setting {
+        let refused = |received: &dyn Display| Error::InvalidConfig {
             name: "the store's place",
             expected: "a URL such as s3://bucket/folder, gs://bucket/folder, az://container/folder or file:///folder, and an environment that goes with it",
             received: without_secrets(&received.to_string()),
@@ -180,7 +180,7 @@ impl Bucket {
     /// A folder in a store that the caller has made; `name` stands for it in
     /// errors, and tells its local copies from those of others.
     pub fn of(store: Arc<dyn ObjectStore>, folder: &str, name: &str, limits: Limits) -> Result<Self, Error> {
-        let folder = Path::parse(folder).map_err(|error| Error::Setting {
+        let folder = Path::parse(folder).map_err(|error| Error::InvalidConfig {
             name: "the store's place",
             expected: "a path of plain names",
             received: error.to_string(),

@@ -9,7 +9,7 @@ use crate::tier::Band;
 /// Where the WARM tier is.
 #[cfg(feature = "postgres")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Residence {
+pub enum WarmBackend {
     /// In this process and a file beside the log.
     #[default]
     Local,
@@ -19,25 +19,18 @@ pub enum Residence {
     Postgres,
 }
 
-#[cfg(feature = "postgres")]
-impl Residence {
-    /// What the environment variable `MNEMO_WARM` says: `postgres`, or else local.
-    pub fn from_environment() -> Self {
-        match std::env::var("MNEMO_WARM") {
-            Ok(name) if name.eq_ignore_ascii_case("postgres") => Self::Postgres,
-            _ => Self::Local,
-        }
-    }
-}
-
 /// Settings of an [`Engine`](crate::Engine).
 ///
 /// ```
 /// use mnemocore::{Config, Durability};
 ///
-/// let config = Config { hot_capacity: 1_000, durability: Durability::Synced, ..Config::default() };
+/// let config = Config::default().hot_capacity(1_000).durability(Durability::Synced);
+/// assert_eq!(config.hot_capacity, 1_000);
 /// ```
+///
+/// [`Config::default`] reads nothing from the environment; [`Config::from_env`] does.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Config {
     /// Bits of a hypervector. 16,384 keeps the noise of a score below a tenth
     /// of one term's share; 4,096 loses about one recalled memory in a hundred
@@ -70,13 +63,12 @@ pub struct Config {
     /// system's page cache: 8 MB would make a recall among 100,000 memories in WARM
     /// 5 % faster, and take a quarter more RAM than all else that they need.
     pub log_cache_bytes: u64,
-    /// Where WARM is: by default where the environment says, so that the same
-    /// program runs on one machine and on many.
+    /// Where WARM is.
     #[cfg(feature = "postgres")]
-    pub warm: Residence,
+    pub warm: WarmBackend,
     /// Where the local copies of stores in buckets are: the log, and the files of
-    /// WARM and COLD, which is all that a recall needs. From the environment's
-    /// `MNEMO_CACHE`, or `mnemocore` in the user's folder for caches.
+    /// WARM and COLD, which is all that a recall needs. By default `mnemocore` in the
+    /// user's folder for caches (`$XDG_CACHE_HOME`, or `~/.cache`).
     #[cfg(feature = "object-store")]
     pub cache_folder: std::path::PathBuf,
     /// Bytes that these copies may take together when a store is opened; those
@@ -107,7 +99,7 @@ impl Default for Config {
             token_cache_bytes: 32 << 20,
             log_cache_bytes: 1 << 20,
             #[cfg(feature = "postgres")]
-            warm: Residence::from_environment(),
+            warm: WarmBackend::default(),
             #[cfg(feature = "object-store")]
             cache_folder: cache_folder(),
             #[cfg(feature = "object-store")]
@@ -121,17 +113,151 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The default settings, changed by the environment, so that one program can run on one
+    /// machine and on many: `MNEMO_WARM=postgres` puts WARM into PostgreSQL, and
+    /// `MNEMO_CACHE` is the folder of the local copies of buckets.
+    #[must_use]
+    pub fn from_env() -> Self {
+        #[allow(unused_mut, reason = "only features read the environment")]
+        let mut config = Self::default();
+        #[cfg(feature = "postgres")]
+        if std::env::var("MNEMO_WARM").is_ok_and(|name| name.eq_ignore_ascii_case("postgres")) {
+            config.warm = WarmBackend::Postgres;
+        }
+        #[cfg(feature = "object-store")]
+        if let Some(folder) = variable("MNEMO_CACHE") {
+            config.cache_folder = folder;
+        }
+        config
+    }
+
+    /// Sets [`Config::dimension`](field@Config::dimension).
+    #[must_use]
+    pub fn dimension(mut self, dimension: Dimension) -> Self {
+        self.dimension = dimension;
+        self
+    }
+
+    /// Sets [`Config::hot_capacity`](field@Config::hot_capacity).
+    #[must_use]
+    pub fn hot_capacity(mut self, hot_capacity: usize) -> Self {
+        self.hot_capacity = hot_capacity;
+        self
+    }
+
+    /// Sets [`Config::warm_capacity`](field@Config::warm_capacity).
+    #[must_use]
+    pub fn warm_capacity(mut self, warm_capacity: usize) -> Self {
+        self.warm_capacity = warm_capacity;
+        self
+    }
+
+    /// Sets [`Config::durability`](field@Config::durability).
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets [`Config::hot_band`](field@Config::hot_band).
+    #[must_use]
+    pub fn hot_band(mut self, hot_band: Band) -> Self {
+        self.hot_band = hot_band;
+        self
+    }
+
+    /// Sets [`Config::warm_band`](field@Config::warm_band).
+    #[must_use]
+    pub fn warm_band(mut self, warm_band: Band) -> Self {
+        self.warm_band = warm_band;
+        self
+    }
+
+    /// Sets [`Config::decay_per_day`](field@Config::decay_per_day).
+    #[must_use]
+    pub fn decay_per_day(mut self, decay_per_day: f64) -> Self {
+        self.decay_per_day = decay_per_day;
+        self
+    }
+
+    /// Sets [`Config::background`](field@Config::background).
+    #[must_use]
+    pub fn background(mut self, background: bool) -> Self {
+        self.background = background;
+        self
+    }
+
+    /// Sets [`Config::token_cache_bytes`](field@Config::token_cache_bytes).
+    #[must_use]
+    pub fn token_cache_bytes(mut self, token_cache_bytes: usize) -> Self {
+        self.token_cache_bytes = token_cache_bytes;
+        self
+    }
+
+    /// Sets [`Config::log_cache_bytes`](field@Config::log_cache_bytes).
+    #[must_use]
+    pub fn log_cache_bytes(mut self, log_cache_bytes: u64) -> Self {
+        self.log_cache_bytes = log_cache_bytes;
+        self
+    }
+
+    /// Sets [`Config::warm`](field@Config::warm).
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn warm(mut self, warm: WarmBackend) -> Self {
+        self.warm = warm;
+        self
+    }
+
+    /// Sets [`Config::cache_folder`](field@Config::cache_folder).
+    #[cfg(feature = "object-store")]
+    #[must_use]
+    pub fn cache_folder(mut self, cache_folder: impl Into<std::path::PathBuf>) -> Self {
+        self.cache_folder = cache_folder.into();
+        self
+    }
+
+    /// Sets [`Config::cache_bytes`](field@Config::cache_bytes).
+    #[cfg(feature = "object-store")]
+    #[must_use]
+    pub fn cache_bytes(mut self, cache_bytes: u64) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// Sets [`Config::remote`](field@Config::remote).
+    #[cfg(feature = "remote")]
+    #[must_use]
+    pub fn remote(mut self, remote: crate::remote::Limits) -> Self {
+        self.remote = remote;
+        self
+    }
+
+    /// Sets [`Config::term_limits`](field@Config::term_limits).
+    #[must_use]
+    pub fn term_limits(mut self, term_limits: terms::Limits) -> Self {
+        self.term_limits = term_limits;
+        self
+    }
+
+    /// Sets [`Config::cascade_limits`](field@Config::cascade_limits).
+    #[must_use]
+    pub fn cascade_limits(mut self, cascade_limits: cascade::Limits) -> Self {
+        self.cascade_limits = cascade_limits;
+        self
+    }
+
     /// Says what is wrong with these settings, if anything is.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for (name, band) in [("hot_band", self.hot_band), ("warm_band", self.warm_band)] {
             if band.leave.is_nan() || band.enter.is_nan() || band.leave > band.enter {
                 let received = format!("{band:?}");
-                return Err(Error::Setting { name, expected: "leave at or below enter", received });
+                return Err(Error::InvalidConfig { name, expected: "leave at or below enter", received });
             }
         }
         if !(self.decay_per_day >= 0.0 && self.decay_per_day.is_finite()) {
             let received = self.decay_per_day.to_string();
-            return Err(Error::Setting {
+            return Err(Error::InvalidConfig {
                 name: "decay_per_day",
                 expected: "a finite number, not negative",
                 received,
@@ -141,11 +267,15 @@ impl Config {
     }
 }
 
-/// Where caches belong.
+/// The folder that an environment variable names, if it names one.
+#[cfg(feature = "object-store")]
+fn variable(name: &str) -> Option<std::path::PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(Into::into)
+}
+
+/// The user's folder for caches, or else the system's for temporary files.
 #[cfg(feature = "object-store")]
 fn cache_folder() -> std::path::PathBuf {
-    use std::path::PathBuf;
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let users = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-    variable("MNEMO_CACHE").unwrap_or_else(|| users().unwrap_or_else(std::env::temp_dir).join("mnemocore"))
+    let users = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    users.unwrap_or_else(std::env::temp_dir).join("mnemocore")
 }

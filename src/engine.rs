@@ -1,16 +1,28 @@
 //! The engine: opens and owns everything; one writer, many readers.
 //!
-//! A store goes to the log first, then into a tier, and is published as a new
-//! view of its namespace; a recall takes the view that is published when it
-//! begins and waits for nobody. Concurrent stores are committed together by
-//! whichever of their threads gets to the writer first.
+//! A store goes to the log first, then into a tier, and is published as a new view of its
+//! namespace. A recall takes the view that is published when it begins, and waits for nobody.
+//! The first of several concurrent stores to reach the writer commits all of them.
+//!
+//! | verb | module |
+//! |---|---|
+//! | `open`, `in_memory` | `open`, with `location` for the folder on disk |
+//! | `open_bucket`, `open_snapshot` | `bucket`, with `cache` for the local copies |
+//! | `repair` | `repair` |
+//! | `store`, `store_batch`, `store_with` | `store`, then `queue` and `writer` |
+//! | `recall` | `recall` |
+//! | `synthesize` | `synthesize` |
+//! | `forget`, `forget_batch` | `forget`, then `queue` and `writer` |
+//! | `consolidate`, `compact`, `close`, and the thread in the background | `upkeep`, with `movement` between tiers and `weakest` for what leaves first |
+//! | `scope` | `scope` |
+//! | `get`, `stats`, `traffic`, `config`, `encoder` | this module |
 
 #[cfg(feature = "object-store")]
 mod bucket;
 #[cfg(feature = "object-store")]
-mod copy;
+mod cache;
 mod forget;
-mod home;
+mod location;
 mod movement;
 mod open;
 mod queue;
@@ -36,7 +48,7 @@ pub use scope::Scope;
 pub use synthesize::{Fragment, Synthesis, SynthesisKind};
 pub use upkeep::Consolidation;
 
-use self::home::Home;
+use self::location::Location;
 use self::queue::Queue;
 use self::upkeep::Background;
 use self::writer::Writer;
@@ -52,13 +64,13 @@ use crate::tier::{TierBytes, TierView};
 /// A tiered memory for agents.
 ///
 /// ```
-/// use mnemocore::{Config, Engine, Query};
+/// use mnemocore::{Config, Engine};
 ///
 /// let engine = Engine::in_memory(Config::default())?;
 /// engine.store("Anna is allergic to peanuts")?;
 /// engine.store("Ben's flight to Lisbon leaves at nine")?;
 ///
-/// let recall = engine.recall(&Query::text("What is Anna allergic to?"))?;
+/// let recall = engine.recall("What is Anna allergic to?")?;
 /// assert_eq!(recall.hits[0].memory.text, "Anna is allergic to peanuts");
 /// # Ok::<(), mnemocore::Error>(())
 /// ```
@@ -72,7 +84,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     closed: bool,
     /// Damaged files that opening has mended.
-    mended: Vec<PathBuf>,
+    repaired_files: Vec<PathBuf>,
 }
 
 /// What the engine's threads share.
@@ -82,7 +94,7 @@ struct Shared {
     config: Config,
     encoder: Arc<Encoder>,
     log: Arc<dyn Log>,
-    home: Home,
+    location: Location,
     spaces: RwLock<Spaces>,
     /// Requests that wait for whoever commits next.
     queue: Mutex<Queue>,
@@ -221,7 +233,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Forked`] in a process that was forked from the engine's own.
     fn shared(&self) -> Result<&Arc<Shared>, Error> {
-        check_process(&self.shared.home.name, self.shared.process)?;
+        check_process(&self.shared.location.name, self.shared.process)?;
         Ok(&self.shared)
     }
 }

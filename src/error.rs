@@ -51,7 +51,7 @@ pub enum Error {
     },
     /// A setting is outside of what it may be.
     #[error("setting {name}: expected {expected}, received {received}")]
-    Setting {
+    InvalidConfig {
         /// Its name in [`Config`](crate::Config).
         name: &'static str,
         /// What it may be.
@@ -106,7 +106,7 @@ pub enum Error {
     },
     /// The path holds something else than a store.
     #[error("{path}: expected an empty folder or a MnemoCore store, found {found}; choose another path")]
-    Foreign {
+    NotAStore {
         /// The path.
         path: PathBuf,
         /// What is there.
@@ -180,7 +180,7 @@ pub enum Error {
     #[error(
         "{what}: it has {there} commits of the store, and the copy of it in {copy} has {here}; bring back what is missing there, or delete the copy to go on without it"
     )]
-    Behind {
+    BucketBehindCache {
         /// The bucket.
         what: String,
         /// The copy's folder.

@@ -26,7 +26,7 @@
 
 mod asymmetric;
 mod dimension;
-pub mod kernels;
+pub(crate) mod kernels;
 mod random;
 mod sketch;
 mod vector;

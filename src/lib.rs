@@ -12,12 +12,12 @@
 //! let dinner = NewMemory::new("Dinner with Marta on Friday at eight").metadata("kind", "plan");
 //! let dinner = engine.store(dinner)?;
 //!
-//! let recall = engine.recall(&Query::text("When is the dinner?").metadata("kind", "plan"))?;
+//! let recall = engine.recall(Query::text("When is the dinner?").metadata("kind", "plan"))?;
 //! assert_eq!(recall.hits[0].memory.id, dinner);
 //! assert!(recall.is_answerable());
 //!
 //! // No memory covers this question.
-//! let synthesis = engine.synthesize(&Query::text("Who is the dentist's receptionist?"))?;
+//! let synthesis = engine.synthesize("Who is the dentist's receptionist?")?;
 //! assert_eq!(synthesis.kind, SynthesisKind::Nothing);
 //!
 //! engine.forget(dinner)?;
@@ -35,7 +35,7 @@
 //! | settings and durability | [`Config`], [`Durability`] |
 //! | errors, and repairing a damaged log | [`Error`], [`Engine::repair`], [`Repair`] |
 //! | object storage, with the feature `object-store` | `Bucket`, `Engine::open_bucket`, `Engine::open_snapshot` |
-//! | WARM in PostgreSQL, with the feature `postgres` | `Config::warm`, `tier::postgres` |
+//! | WARM in PostgreSQL, with the feature `postgres` | `Config::warm`, `PostgresDatabase` |
 //!
 //! The repository's `docs/architecture.md` describes the path of a store, of a recall and of a
 //! restart, the formats on disk, and which modules may use which.
@@ -45,39 +45,74 @@
 #[cfg(feature = "tokio")]
 mod asynchronous;
 #[cfg(feature = "object-store")]
-pub mod bucket;
-pub mod config;
+mod bucket;
+mod config;
 pub mod encoder;
-pub mod engine;
-pub mod error;
+mod engine;
+mod error;
 pub mod hdv;
 mod identity;
-pub mod index;
+mod index;
 #[cfg(feature = "inject")]
 mod inject;
-pub mod key;
-pub mod log;
-pub mod memory;
+mod key;
+mod log;
+mod memory;
 mod process;
 #[cfg(feature = "remote")]
-pub mod remote;
+mod remote;
 mod sync;
-pub mod tier;
+mod tier;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncEngine;
 #[cfg(feature = "object-store")]
 pub use bucket::Bucket;
 pub use config::Config;
+#[cfg(feature = "postgres")]
+pub use config::WarmBackend;
+pub use encoder::EncodeError;
 pub use engine::{
-    Consolidation, Engine, Fragment, Hit, Parts, Query, Recall, Repair, Scope, Stats, Synthesis,
-    SynthesisKind,
+    Consolidation, Engine, Fragment, Hit, Query, Recall, Repair, Scope, Stats, Synthesis, SynthesisKind,
 };
 pub use error::Error;
+pub use hdv::HdvError;
+pub use index::cascade::Limits as CascadeLimits;
+pub use index::terms::Limits as TermLimits;
 pub use key::{MemoryId, TierKind, Timestamp};
 pub use log::Durability;
-pub use memory::{Memory, Metadata, Namespace, NewMemory};
-pub use tier::Method;
+pub use memory::{
+    MAX_CHARS, MAX_METADATA_BYTES, MAX_NAMESPACE_BYTES, Memory, Metadata, Namespace, NewMemory,
+};
+#[cfg(feature = "remote")]
+pub use remote::{Limits as RemoteLimits, Traffic};
+#[cfg(feature = "postgres")]
+pub use tier::postgres::Database as PostgresDatabase;
+pub use tier::{Band, Method, TierBytes, strength};
+
+/// Parts of the engine that its benches and tests reach from outside. They may change in every
+/// release.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::engine::Parts;
+    pub use crate::key::NamespaceId;
+
+    pub mod index {
+        pub use crate::index::*;
+    }
+
+    pub mod kernels {
+        pub use crate::hdv::kernels::*;
+    }
+
+    pub mod log {
+        pub use crate::log::*;
+    }
+
+    pub mod tier {
+        pub use crate::tier::*;
+    }
+}
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

@@ -33,7 +33,7 @@ fn pick<'a>(
 #[test]
 fn recalls_see_what_was_stored_and_not_what_was_forgotten_before_they_began() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = Engine::open(folder.path(), Config { background: true, ..tiny() }).unwrap();
+    let engine = Engine::open(folder.path(), tiny().background(true)).unwrap();
     let (known, forgotten) = (Known::default(), Mutex::new(BTreeSet::new()));
     let (running, done) = (AtomicUsize::new(STORING), AtomicBool::new(false));
     let recalls = AtomicUsize::new(0);
@@ -103,7 +103,7 @@ fn check_one(
     let before = pick(&known.lock().unwrap(), random).map(|(word, id)| (word.clone(), id));
     let gone = forgotten.lock().unwrap().clone();
     if let Some((word, id)) = before {
-        let found = engine.recall(&Query::text(&word).limit(1)).unwrap();
+        let found = engine.recall(Query::text(&word).limit(1)).unwrap();
         let found = found.hits.first().map(|hit| hit.memory.id);
         // A `forget` that began meanwhile has taken it off the list first.
         let still = known.lock().unwrap().contains_key(&word);
@@ -130,13 +130,13 @@ fn check_all(engine: &Engine, known: &BTreeMap<String, MemoryId>) {
 #[test]
 fn texts_are_recalled_while_memories_with_vectors_are_forgotten() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { hot_capacity: 0, warm_capacity: usize::MAX, ..tiny() };
+    let config = tiny().hot_capacity(0).warm_capacity(usize::MAX);
     let engine = Engine::open(folder.path(), config.clone()).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
-                engine.recall(&Query::text("journal").limit(50)).unwrap();
+                engine.recall(Query::text("journal").limit(50)).unwrap();
             }
         });
         let _end = Ends(&done);
@@ -180,7 +180,7 @@ impl Drop for Ends<'_> {
 #[test]
 fn namespaces_that_many_threads_make_at_once_are_made_once() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = Engine::open(folder.path(), Config { durability: Durability::Synced, ..tiny() }).unwrap();
+    let engine = Engine::open(folder.path(), tiny().durability(Durability::Synced)).unwrap();
     let names: Vec<Namespace> = (0..5).map(|name| Namespace::new(format!("agent{name}")).unwrap()).collect();
     std::thread::scope(|scope| {
         for thread in 0..STORING {
@@ -247,7 +247,7 @@ impl Twin {
     }
 
     fn config() -> Config {
-        Config { hot_capacity: 3, warm_capacity: 5, ..tiny() }
+        tiny().hot_capacity(3).warm_capacity(5)
     }
 
     fn namespace(number: usize) -> Namespace {

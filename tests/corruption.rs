@@ -22,7 +22,7 @@ const BLOCK: usize = 11;
 
 /// Tiers that are filled by fewer memories still: each case restores them.
 fn small() -> Config {
-    Config { hot_capacity: 4, warm_capacity: 10, ..tiny() }
+    tiny().hot_capacity(4).warm_capacity(10)
 }
 
 /// What a store should hold.
@@ -89,7 +89,7 @@ impl Story {
         let engine = Engine::open(folder, small()).unwrap();
         self.truth.journaled.clear();
         self.store(&engine, count);
-        engine.recall(&Query::text("journal").limit(5)).unwrap();
+        engine.recall(Query::text("journal").limit(5)).unwrap();
         engine.consolidate().unwrap();
         self.forget(&engine, 9);
         self.store(&engine, 4);
@@ -316,9 +316,9 @@ impl Sweep<'_> {
         tally.back = tally.back.max(back.len());
         if kind == Kind::ColdSegment {
             assert!(
-                engine.mended().iter().any(|file| file.ends_with(relative)),
+                engine.repaired_files().iter().any(|file| file.ends_with(relative)),
                 "{case}: {:?}",
-                engine.mended()
+                engine.repaired_files()
             );
         }
         if kind == Kind::Journal
@@ -327,9 +327,9 @@ impl Sweep<'_> {
             && !lost.is_empty()
         {
             assert!(
-                engine.mended().iter().any(|file| file.ends_with(relative)),
+                engine.repaired_files().iter().any(|file| file.ends_with(relative)),
                 "{case}: {:?}",
-                engine.mended()
+                engine.repaired_files()
             );
         }
         if damage == Damage::Removed {

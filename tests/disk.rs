@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{assert_complete, files, find, note, spread, tiny, word};
-use mnemocore::{Config, Engine, Error, Namespace, NewMemory};
+use mnemocore::{Engine, Error, Namespace, NewMemory};
 
 /// Words that no compression shortens, so that a search of bytes finds them.
 fn secret(random: &mut fastrand::Rng) -> String {
@@ -115,7 +115,7 @@ impl Drop for SmallDisk {
 #[ignore = "mounts a small disk: unshare --mount cargo test --test disk -- --ignored"]
 fn a_full_disk_is_a_typed_error_and_loses_nothing() {
     let disk = SmallDisk::mount("size=24m");
-    let config = Config { hot_capacity: 64, warm_capacity: 500, ..tiny() };
+    let config = tiny().hot_capacity(64).warm_capacity(500);
     let engine = Engine::open(disk.path(), config.clone()).unwrap();
     let (mut stored, mut refusals, mut rounds) = (Vec::new(), 0, 0);
     while rounds < 2 {

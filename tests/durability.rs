@@ -10,7 +10,7 @@ use std::process::Command;
 
 use common::{assert_complete, copy, everything, files, files_ending, find, flip, note, spread, tiny, word};
 use mnemocore::hdv::Dimension;
-use mnemocore::{Config, Engine, Error, Memory, MemoryId, Namespace, NewMemory, Query, TierKind, Timestamp};
+use mnemocore::{Engine, Error, Memory, MemoryId, Namespace, NewMemory, Query, TierKind, Timestamp};
 
 fn embedding(seed: u64) -> Vec<f32> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -50,9 +50,9 @@ fn a_clean_close_restores_every_memory_as_it_was() {
     for (number, namespace) in (0..64).map(|number| (number, &namespaces[number % 3])) {
         let query = Query::text(word(number)).namespace(namespace.clone()).touch(false).limit(1);
         let parity = if number.is_multiple_of(2) { "even" } else { "odd" };
-        let recall = engine.recall(&query.clone().metadata("parity", parity)).unwrap();
+        let recall = engine.recall(query.clone().metadata("parity", parity)).unwrap();
         assert_eq!(recall.hits[0].memory.text, note(&word(number)));
-        assert!(engine.recall(&query.metadata("parity", "neither")).unwrap().hits.is_empty());
+        assert!(engine.recall(query.metadata("parity", "neither")).unwrap().hits.is_empty());
     }
 }
 
@@ -60,13 +60,13 @@ fn a_clean_close_restores_every_memory_as_it_was() {
 #[test]
 fn access_counts_survive_a_clean_close() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { hot_capacity: 100, warm_capacity: 100, ..tiny() };
+    let config = tiny().hot_capacity(100).warm_capacity(100);
     let engine = Engine::open(folder.path(), config.clone()).unwrap();
     for number in 0..20 {
         engine.store(note(&word(number))).unwrap();
     }
     for _ in 0..10 {
-        engine.recall(&Query::text(word(7)).limit(1)).unwrap();
+        engine.recall(Query::text(word(7)).limit(1)).unwrap();
     }
     drop(engine);
     let engine = Engine::open(folder.path(), config).unwrap();
@@ -104,7 +104,7 @@ fn memories_are_found_by_their_own_embeddings_in_every_tier_and_after_a_restart(
     check(&engine, "after a restart");
     let other = engine.store(NewMemory::new("another model").embedding(vec![1.0; 25]));
     assert!(matches!(other, Err(Error::Encode(_))), "{other:?}");
-    assert!(matches!(engine.recall(&Query::embedding(vec![1.0; 25])), Err(Error::Encode(_))));
+    assert!(matches!(engine.recall(Query::embedding(vec![1.0; 25])), Err(Error::Encode(_))));
     assert_eq!(engine.stats().total(), 60);
 }
 
@@ -112,7 +112,7 @@ fn memories_are_found_by_their_own_embeddings_in_every_tier_and_after_a_restart(
 fn a_query_or_a_refused_memory_does_not_decide_the_length_of_embeddings() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::open(folder.path(), tiny()).unwrap();
-    assert!(engine.recall(&Query::embedding(vec![1.0; 3])).unwrap().hits.is_empty());
+    assert!(engine.recall(Query::embedding(vec![1.0; 3])).unwrap().hits.is_empty());
     assert!(engine.store(NewMemory::new("no direction").embedding(vec![f32::NAN; 5])).is_err());
     let refused = vec![NewMemory::new("one").embedding(vec![1.0; 7]), NewMemory::new("")];
     assert!(engine.store_batch(refused).is_err());
@@ -120,7 +120,7 @@ fn a_query_or_a_refused_memory_does_not_decide_the_length_of_embeddings() {
     engine.store(NewMemory::new(note("q1z")).embedding(embedding(1))).unwrap();
     drop(engine);
     let engine = Engine::open(folder.path(), tiny()).unwrap();
-    let recall = engine.recall(&Query::embedding(embedding(1))).unwrap();
+    let recall = engine.recall(Query::embedding(embedding(1))).unwrap();
     assert_eq!(recall.hits[0].memory.text, note("q1z"));
 }
 
@@ -351,7 +351,7 @@ fn a_folder_of_something_else_is_refused_and_left_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.tex"), "chapter one").unwrap();
     let opened = Engine::open(folder.path(), tiny());
-    assert!(matches!(opened, Err(Error::Foreign { ref found, .. }) if found == "thesis.tex"));
+    assert!(matches!(opened, Err(Error::NotAStore { ref found, .. }) if found == "thesis.tex"));
     assert_eq!(files(folder.path()).len(), 1);
 }
 
@@ -360,11 +360,11 @@ fn a_folder_of_something_else_that_has_a_log_of_its_own_is_refused_too() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("log")).unwrap();
     fs::write(folder.path().join("log/2031-05-04.txt"), "server started").unwrap();
-    assert!(matches!(Engine::open(folder.path(), tiny()), Err(Error::Foreign { .. })));
+    assert!(matches!(Engine::open(folder.path(), tiny()), Err(Error::NotAStore { .. })));
     assert_eq!(files(folder.path()).len(), 1);
     fs::remove_dir_all(folder.path().join("log")).unwrap();
     fs::write(folder.path().join("log"), "server started").unwrap();
-    assert!(matches!(Engine::open(folder.path(), tiny()), Err(Error::Foreign { .. })));
+    assert!(matches!(Engine::open(folder.path(), tiny()), Err(Error::NotAStore { .. })));
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn a_path_that_is_a_file_is_an_error_that_names_it() {
 fn another_dimension_is_refused_and_the_store_opens_with_its_own() {
     let folder = tempfile::tempdir().unwrap();
     drop(spread(folder.path(), 10));
-    let other = Config { dimension: Dimension::new(1024).unwrap(), ..tiny() };
+    let other = tiny().dimension(Dimension::new(1024).unwrap());
     let opened = Engine::open(folder.path(), other);
     assert!(matches!(
         opened,
@@ -397,7 +397,7 @@ fn smaller_tiers_than_the_store_was_made_with_are_filled_anew() {
     let folder = tempfile::tempdir().unwrap();
     drop(spread(folder.path(), 60));
     for (hot_capacity, warm_capacity) in [(2, 3), (0, 5), (0, 0), (100, 100)] {
-        let config = Config { hot_capacity, warm_capacity, ..tiny() };
+        let config = tiny().hot_capacity(hot_capacity).warm_capacity(warm_capacity);
         let engine = Engine::open(folder.path(), config).unwrap();
         assert_complete(&engine, 60);
         engine.consolidate().unwrap();

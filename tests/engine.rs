@@ -6,7 +6,7 @@ use mnemocore::{
 
 /// Small tiers and no background thread, so that every move is asked for.
 fn small() -> Config {
-    Config { hot_capacity: 8, warm_capacity: 16, background: false, ..Config::default() }
+    Config::default().hot_capacity(8).warm_capacity(16).background(false)
 }
 
 fn texts(recall: &mnemocore::Recall) -> Vec<&str> {
@@ -35,7 +35,7 @@ fn a_recall_finds_memories_in_every_tier() {
     assert_eq!(stats.memories, [8, 16, 40]);
     let mut seen = [0; 3];
     for number in 0..64 {
-        let recall = engine.recall(&Query::text(format!("shed{number}")).limit(1).touch(false)).unwrap();
+        let recall = engine.recall(Query::text(format!("shed{number}")).limit(1).touch(false)).unwrap();
         assert_eq!(texts(&recall), [note(number)]);
         seen[recall.hits[0].memory.tier as usize] += 1;
     }
@@ -47,7 +47,7 @@ fn a_recall_of_some_tiers_leaves_the_others_out() {
     let engine = filled(small(), 64);
     for tier in TierKind::ALL {
         let recall =
-            engine.recall(&Query::text("gardener planted").limit(100).tiers(&[tier]).touch(false)).unwrap();
+            engine.recall(Query::text("gardener planted").limit(100).tiers(&[tier]).touch(false)).unwrap();
         assert_eq!(recall.hits.len(), engine.stats().memories_in(tier));
         assert!(recall.hits.iter().all(|hit| hit.memory.tier == tier));
     }
@@ -56,7 +56,7 @@ fn a_recall_of_some_tiers_leaves_the_others_out() {
 #[test]
 fn scores_do_not_depend_on_the_tier() {
     let engine = filled(small(), 64);
-    let hot = filled(Config { hot_capacity: 100, ..small() }, 64);
+    let hot = filled(small().hot_capacity(100), 64);
     let query = Query::text("gardener planted cedar behind shed12").limit(20).touch(false);
     let (spread, together) = (engine.recall(&query).unwrap(), hot.recall(&query).unwrap());
     assert_eq!(texts(&spread), texts(&together));
@@ -67,12 +67,12 @@ fn scores_do_not_depend_on_the_tier() {
 
 #[test]
 fn an_index_that_leaves_nothing_out_agrees_with_the_exact_scan() {
-    let term_limits = mnemocore::index::terms::Limits { candidates: 1_000, z: 100.0, bias: 1.0 };
-    let engine = filled(Config { term_limits, ..small() }, 200);
+    let term_limits = mnemocore::TermLimits { candidates: 1_000, z: 100.0, bias: 1.0 };
+    let engine = filled(small().term_limits(term_limits), 200);
     for number in (0..200).step_by(7) {
         let query = Query::text(note(number)).limit(5).touch(false);
         let (indexed, exact) =
-            (engine.recall(&query).unwrap(), engine.recall(&query.clone().method(Method::Exact)).unwrap());
+            (engine.recall(&query).unwrap(), engine.recall(query.clone().method(Method::Exact)).unwrap());
         assert_eq!(texts(&indexed), texts(&exact));
     }
 }
@@ -80,7 +80,7 @@ fn an_index_that_leaves_nothing_out_agrees_with_the_exact_scan() {
 #[test]
 fn ranking_by_terms_is_the_same_in_every_tier() {
     let spread = filled(small(), 64);
-    let hot = filled(Config { hot_capacity: 100, ..small() }, 64);
+    let hot = filled(small().hot_capacity(100), 64);
     let query = Query::text("basil and cedar behind shed12").limit(20).method(Method::Terms).touch(false);
     let scores = |engine: &Engine| -> Vec<(String, f32)> {
         engine.recall(&query).unwrap().hits.into_iter().map(|hit| (hit.memory.text, hit.score)).collect()
@@ -96,11 +96,11 @@ fn no_recall_crosses_its_namespace() {
     engine.store(NewMemory::new("The door code is 4711").namespace(ada.clone())).unwrap();
     engine.store(NewMemory::new("The door code is 1234").namespace(bob.clone()).metadata("k", "v")).unwrap();
     let ask = |namespace: &Namespace| Query::text("What is the door code?").namespace(namespace.clone());
-    assert_eq!(texts(&engine.recall(&ask(&ada)).unwrap()), ["The door code is 4711"]);
-    assert_eq!(texts(&engine.recall(&ask(&bob)).unwrap()), ["The door code is 1234"]);
-    assert!(engine.recall(&ask(&ada).metadata("k", "v")).unwrap().hits.is_empty());
-    assert!(engine.recall(&Query::text("What is the door code?")).unwrap().hits.is_empty());
-    assert!(engine.recall(&ask(&Namespace::new("eve").unwrap())).unwrap().hits.is_empty());
+    assert_eq!(texts(&engine.recall(ask(&ada)).unwrap()), ["The door code is 4711"]);
+    assert_eq!(texts(&engine.recall(ask(&bob)).unwrap()), ["The door code is 1234"]);
+    assert!(engine.recall(ask(&ada).metadata("k", "v")).unwrap().hits.is_empty());
+    assert!(engine.recall(Query::text("What is the door code?")).unwrap().hits.is_empty());
+    assert!(engine.recall(ask(&Namespace::new("eve").unwrap())).unwrap().hits.is_empty());
 }
 
 #[test]
@@ -113,10 +113,10 @@ fn filters_by_metadata_and_time_hold_in_every_tier() {
     engine.store_batch((0..60).map(memory).collect()).unwrap();
     engine.consolidate_at(Timestamp(60)).unwrap();
     let query = Query::text("gardener").limit(100).touch(false);
-    let odd = engine.recall(&query.clone().metadata("parity", "odd")).unwrap();
+    let odd = engine.recall(query.clone().metadata("parity", "odd")).unwrap();
     assert_eq!(odd.hits.len(), 30);
     assert!(odd.hits.iter().all(|hit| hit.memory.metadata["parity"] == "odd"));
-    let early = engine.recall(&query.clone().created(Timestamp(10)..Timestamp(20))).unwrap();
+    let early = engine.recall(query.clone().created(Timestamp(10)..Timestamp(20))).unwrap();
     assert_eq!(early.hits.len(), 10);
     let both = query.metadata("parity", "odd").created(Timestamp(10)..Timestamp(20));
     assert_eq!(engine.recall(&both).unwrap().hits.len(), 5);
@@ -155,7 +155,7 @@ fn recalled_memories_rise_and_the_weakest_make_room() {
 
 #[test]
 fn memories_that_nobody_recalls_sink_with_the_years() {
-    let engine = filled(Config { hot_capacity: 100, warm_capacity: 100, ..small() }, 20);
+    let engine = filled(small().hot_capacity(100).warm_capacity(100), 20);
     let days = |days: i64| Timestamp(Timestamp::now().0 + days * 86_400_000);
     engine.consolidate_at(days(60)).unwrap();
     assert_eq!(engine.stats().memories, [20, 0, 0]);
@@ -163,7 +163,7 @@ fn memories_that_nobody_recalls_sink_with_the_years() {
     assert_eq!(engine.stats().memories, [0, 20, 0]);
     engine.consolidate_at(days(400)).unwrap();
     assert_eq!(engine.stats().memories, [0, 0, 20]);
-    assert_eq!(engine.recall(&Query::text("shed7").limit(1)).unwrap().hits.len(), 1);
+    assert_eq!(engine.recall(Query::text("shed7").limit(1)).unwrap().hits.len(), 1);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn bad_input_is_refused_with_what_was_expected_and_loses_nothing() {
         engine.store(NewMemory::new("text").importance(f32::NAN)),
         Err(Error::Importance { .. })
     ));
-    assert!(matches!(engine.recall(&Query::text("  ")), Err(Error::EmptyText { .. })));
+    assert!(matches!(engine.recall(Query::text("  ")), Err(Error::EmptyText { .. })));
     assert!(Namespace::new("").is_err());
     let batch = vec![NewMemory::new("one good memory"), NewMemory::new("")];
     assert!(engine.store_batch(batch).is_err());
@@ -193,7 +193,7 @@ fn bad_input_is_refused_with_what_was_expected_and_loses_nothing() {
 fn of_equal_memories_the_newest_comes_first() {
     let engine = filled(small(), 30);
     let ids: Vec<_> = (0..5).map(|_| engine.store("The boat is called Marigold").unwrap()).collect();
-    let recall = engine.recall(&Query::text("What is the boat called?").limit(5)).unwrap();
+    let recall = engine.recall(Query::text("What is the boat called?").limit(5)).unwrap();
     let found: Vec<_> = recall.hits.iter().map(|hit| hit.memory.id).collect();
     assert_eq!(found, ids.into_iter().rev().collect::<Vec<_>>());
 }
@@ -209,16 +209,16 @@ fn a_synthesis_combines_what_no_memory_has_alone() {
     ] {
         engine.store(text).unwrap();
     }
-    let one = engine.synthesize(&Query::text("When does the bakery open?")).unwrap();
+    let one = engine.synthesize(Query::text("When does the bakery open?")).unwrap();
     assert_eq!(one.kind, SynthesisKind::Extracted);
     assert_eq!(one.text, "The bakery opens at six");
     assert_eq!(one.coherence, 1.0);
-    let two = engine.synthesize(&Query::text("Did the violin maker's workshop in Cremona burn?")).unwrap();
+    let two = engine.synthesize(Query::text("Did the violin maker's workshop in Cremona burn?")).unwrap();
     assert_eq!(two.kind, SynthesisKind::Interpolated);
     assert_eq!(two.fragments.len(), 2);
     assert!(two.text.contains("Cremona") && two.text.contains("burned"));
     assert!(two.confidence < 1.0 && two.confidence > 0.0);
-    let none = engine.synthesize(&Query::text("quantum chromodynamics lecture")).unwrap();
+    let none = engine.synthesize(Query::text("quantum chromodynamics lecture")).unwrap();
     assert_eq!(none.kind, SynthesisKind::Nothing);
     assert!(none.text.is_empty() && none.fragments.is_empty());
 }

@@ -73,7 +73,7 @@ fn few_open_files() {
             }
         }
         for number in 0..stored {
-            match engine.recall(&Query::text(word(number)).limit(1)) {
+            match engine.recall(Query::text(word(number)).limit(1)) {
                 Ok(recall) => assert_eq!(recall.hits[0].memory.text, note(&word(number))),
                 Err(error) => refuse(error),
             }

@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex};
 
 use common::{note, tiny};
 use mnemocore::encoder::Encoder;
-use mnemocore::engine::Parts;
 use mnemocore::hdv::Dimension;
-use mnemocore::log::{Batch, Log, Table, Visit, VolatileLog};
-use mnemocore::tier::{cold::ColdTier, hot::HotTier, warm::WarmTier};
+use mnemocore::internals::Parts;
+use mnemocore::internals::log::{Batch, Log, Table, Visit, VolatileLog};
+use mnemocore::internals::tier::{cold::ColdTier, hot::HotTier, warm::WarmTier};
 use mnemocore::{Config, Durability, Engine, Error, MemoryId, Namespace, NewMemory, Query, Timestamp};
 use shuttle::Runner;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
@@ -41,7 +41,7 @@ fn explore(scenario: fn()) {
 }
 
 fn config() -> Config {
-    Config { dimension: Dimension::new(256).unwrap(), hot_capacity: 2, warm_capacity: 2, ..tiny() }
+    tiny().dimension(Dimension::new(256).unwrap()).hot_capacity(2).warm_capacity(2)
 }
 
 fn engine() -> Arc<Engine> {

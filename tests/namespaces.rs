@@ -161,7 +161,7 @@ fn scores_of_one_namespace_do_not_depend_on_what_others_store() {
         for number in 0..strangers {
             engine.scope(bob.clone()).store(format!("lamp lamp harbour {number}")).unwrap();
         }
-        let hits = engine.scope(ada.clone()).recall(&Query::text("lamp in the harbour")).unwrap();
+        let hits = engine.scope(ada.clone()).recall(Query::text("lamp in the harbour")).unwrap();
         hits.hits.into_iter().map(|hit| (hit.memory.text, hit.score)).collect::<Vec<_>>()
     };
     assert_eq!(recall(0), recall(50));

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{assert_complete, copy, everything, files, files_ending, find, flip, note, spread, tiny, word};
 use mnemocore::hdv::Dimension;
-use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, TierKind};
+use mnemocore::{Engine, Error, MemoryId, Namespace, NewMemory, Query, TierKind};
 
 /// The folder of one of the log's tables, numbered as they are made.
 fn table(folder: &Path, number: usize) -> std::path::PathBuf {
@@ -38,7 +38,7 @@ fn a_sound_store_loses_nothing_by_a_repair() {
         assert_complete(&engine, 49);
         assert_eq!(engine.stats().memories, stats.memories);
         assert_eq!(engine.get(forgotten).unwrap(), None);
-        assert!(engine.mended().is_empty(), "{:?}", engine.mended());
+        assert!(engine.repaired_files().is_empty(), "{:?}", engine.repaired_files());
     }
     fs::remove_dir_all(folder.path().join("log.damaged-2")).unwrap();
     assert_complete(&Engine::open(folder.path(), tiny()).unwrap(), 49);
@@ -139,7 +139,7 @@ fn a_catalogue_that_is_gone_costs_standings_and_names_alone() {
 #[test]
 fn vectors_that_are_gone_leave_memories_that_are_found_by_their_text() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = Engine::open(folder.path(), Config { hot_capacity: 100, ..tiny() }).unwrap();
+    let engine = Engine::open(folder.path(), tiny().hot_capacity(100)).unwrap();
     let embedding =
         |number: usize| (0..8).map(|at| ((number * 7 + at * 3) % 11) as f32 - 5.0).collect::<Vec<f32>>();
     let memory = |number: usize| NewMemory::new(note(&word(number))).embedding(embedding(number));
@@ -150,7 +150,7 @@ fn vectors_that_are_gone_leave_memories_that_are_found_by_their_text() {
     assert_eq!((repair.kept, repair.without_vector), (6, ids));
     let engine = Engine::open(folder.path(), tiny()).unwrap();
     assert_complete(&engine, 6);
-    engine.recall(&Query::embedding(embedding(3))).unwrap();
+    engine.recall(Query::embedding(embedding(3))).unwrap();
     engine.store(memory(6)).unwrap();
 }
 
@@ -187,7 +187,7 @@ fn what_cannot_be_repaired_is_refused_and_left_as_it_was() {
     assert!(matches!(Engine::repair(&store, tiny()), Err(Error::Locked { .. })));
     drop(engine);
     let before = files(&store);
-    let other = Config { dimension: Dimension::new(1024).unwrap(), ..tiny() };
+    let other = tiny().dimension(Dimension::new(1024).unwrap());
     let refused = Engine::repair(&store, other);
     assert!(
         matches!(refused, Err(Error::Incompatible { what: "dimension", expected: 512, .. })),
@@ -198,7 +198,7 @@ fn what_cannot_be_repaired_is_refused_and_left_as_it_was() {
     let foreign = folder.path().join("foreign");
     fs::create_dir_all(foreign.join("log")).unwrap();
     fs::write(foreign.join("log/today.txt"), "server started").unwrap();
-    assert!(matches!(Engine::repair(&foreign, tiny()), Err(Error::Foreign { .. })));
+    assert!(matches!(Engine::repair(&foreign, tiny()), Err(Error::NotAStore { .. })));
     assert_eq!(files(&foreign).len(), 1);
     assert!(matches!(Engine::repair(folder.path().join("nothing"), tiny()), Err(Error::Io { .. })));
 }
@@ -208,7 +208,7 @@ fn what_cannot_be_repaired_is_refused_and_left_as_it_was() {
 fn a_record_that_is_damaged_under_an_open_engine_is_an_error_that_names_the_log() {
     let folder = tempfile::tempdir().unwrap();
     drop(spread(folder.path(), 200));
-    let engine = Engine::open(folder.path(), Config { log_cache_bytes: 0, ..tiny() }).unwrap();
+    let engine = Engine::open(folder.path(), tiny().log_cache_bytes(0)).unwrap();
     let ids: Vec<MemoryId> =
         everything(&engine, &Namespace::default()).into_iter().map(|(id, _)| id).collect();
     for file in files(&table(folder.path(), RECORDS).join("tables")) {

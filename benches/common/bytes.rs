@@ -3,12 +3,12 @@
 use criterion::Throughput;
 use criterion::measurement::ValueFormatter;
 
-use super::handed_over::handed_over;
+use super::custom_measurement::custom_measurement;
 
 /// Bytes, measured outside and handed over.
 pub struct Bytes;
 
-handed_over!(Bytes, &Binary);
+custom_measurement!(Bytes, &Binary);
 
 /// Formats bytes in powers of 1024.
 struct Binary;

@@ -6,13 +6,13 @@ use std::fmt::Display;
 use criterion::{BenchmarkId, Criterion, SamplingMode};
 use mnemocore::hdv::Dimension;
 use mnemocore_suite::footprint::{MAX_SCALE_VARIABLE, scales};
-use mnemocore_suite::probe::{Aspect, Footprint, Probe, Seen};
+use mnemocore_suite::footprint_process::{Aspect, Footprint, FootprintProcess, Seen};
 
 use super::asked_for;
 use super::bytes::Bytes;
-use super::fixture::Fixture;
+use super::jitter::Jitter;
+use super::lazy::Lazy;
 use super::recorder::Recorder;
-use super::ripple::Ripple;
 use super::store::temporary_folder;
 
 /// The numbers of memories to measure with: up to `most`, unless the environment says
@@ -27,7 +27,7 @@ pub fn scales_up_to(most: usize) -> Vec<usize> {
 
 /// What a process with an empty engine holds.
 pub fn empty_engine() -> Seen {
-    Probe::empty(Dimension::default(), temporary_folder().path()).expect("a fresh process")
+    FootprintProcess::empty(Dimension::default(), temporary_folder().path()).expect("a fresh process")
 }
 
 /// Some aspects of one store, as benchmarks that share what fresh processes saw of it:
@@ -40,10 +40,10 @@ pub fn measure_aspects(
     (tier, memories): (impl Display, usize),
     see: impl FnOnce() -> Vec<Footprint>,
 ) -> Option<Vec<Footprint>> {
-    let mut seen = Fixture::new(see);
+    let mut seen = Lazy::new(see);
     for aspect in aspects {
         let name = aspect.group(&tier);
-        let (mut ripple, mut calls) = (Ripple::default(), 0);
+        let (mut jitter, mut calls) = (Jitter::default(), 0);
         let mut group = criterion.benchmark_group(&name);
         // Every sample is one value.
         group.sampling_mode(SamplingMode::Flat);
@@ -52,7 +52,7 @@ pub fn measure_aspects(
             let footprint = seen[calls % seen.len()];
             calls += 1;
             let value = (aspect.value)(&footprint).expect("an aspect that was measured") as f64;
-            bencher.iter_custom(|iterations| value * iterations as f64 * ripple.next());
+            bencher.iter_custom(|iterations| value * iterations as f64 * jitter.next());
             recorder.note(&format!("{name}/{memories}"));
         });
         group.finish();

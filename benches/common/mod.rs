@@ -12,14 +12,14 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every bench uses its own part of this module")]
 
 mod bytes;
-mod fixture;
+mod custom_measurement;
 mod footprint;
-mod handed_over;
+mod jitter;
+mod lazy;
 mod load;
 mod oracle;
 mod p99;
 mod recorder;
-mod ripple;
 mod store;
 mod warm_up;
 
@@ -36,15 +36,15 @@ use mnemocore_suite::benchmark::{Benchmark, Failure};
 use mnemocore_suite::load::workers_from_env;
 
 pub use self::bytes::Bytes;
-pub use self::fixture::Fixture;
 pub use self::footprint::{empty_engine, measure_aspects, scales_up_to};
+pub use self::lazy::Lazy;
 pub use self::load::{run_closed, run_open};
 pub use self::oracle::recall_of;
 pub use self::p99::{P99, Sampler};
 pub use self::recorder::Recorder;
 pub use self::store::{Kept, Store, copy_folder, endless_texts, new_texts, temporary_folder};
 pub use self::warm_up::WarmUp;
-pub use mnemocore_suite::stock::{ONE_IN, Stock};
+pub use mnemocore_suite::fixture::{Fixture, ONE_IN};
 
 /// How much Criterion samples, unless the command line says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ impl Sampling {
     }
 
     /// For P99: each sample is itself a percentile of a thousand operations or
-    /// more, so that few are enough. An even number, see [`Ripple`].
+    /// more, so that few are enough. An even number, see [`Jitter`].
     pub fn p99(profile: Profile) -> Self {
         Self::new(profile.choose(10, 20, 20), profile)
     }
@@ -76,7 +76,7 @@ impl Sampling {
 
     /// For values that are measured before Criterion asks for them: it shall take
     /// each once and wait for nothing. Ten samples are its least, and even, see
-    /// [`Ripple`].
+    /// [`Jitter`].
     pub fn known() -> Self {
         Self { samples: 10, warm_up: Duration::from_nanos(1), measurement: Duration::from_micros(100) }
     }
@@ -197,7 +197,7 @@ impl Latency {
         mut prepare: impl FnMut(&mut S, usize) -> Vec<I>,
         mut operation: impl FnMut(&mut S, I) -> R,
     ) -> Option<Latencies> {
-        let mut state = Fixture::new(set_up);
+        let mut state = Lazy::new(set_up);
         let names = ["wall", "p99"].map(|measure| format!("{group}/{measure}/{parameter}"));
 
         let mut wall = self.wall.benchmark_group(format!("{group}/wall"));
@@ -282,7 +282,7 @@ impl Latency {
 
     /// Writes the summary of everything that was measured. What is noted after it
     /// has to be saved again.
-    pub fn finish(self) -> Recorder {
+    pub fn finish(mut self) -> Recorder {
         self.wall.final_summary();
         self.recorder.finish();
         self.recorder

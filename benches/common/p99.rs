@@ -4,8 +4,8 @@ use criterion::measurement::{Measurement as _, WallTime};
 use criterion_gate::measure::Latencies;
 use criterion_gate::reference::Reference;
 
-use super::handed_over::handed_over;
-use super::ripple::Ripple;
+use super::custom_measurement::custom_measurement;
+use super::jitter::Jitter;
 use super::warm_up::WarmUp;
 
 /// Nanoseconds that 99 % of single operations do not exceed.
@@ -14,7 +14,7 @@ use super::warm_up::WarmUp;
 /// is the [`Sampler`] that fills it through `Bencher::iter_custom`.
 pub struct P99;
 
-handed_over!(P99, {
+custom_measurement!(P99, {
     const WALL: &WallTime = &WallTime;
     WALL.formatter()
 });
@@ -25,7 +25,7 @@ pub struct Sampler {
     sample: Latencies,
     all: Latencies,
     warm_up: WarmUp,
-    ripple: Ripple,
+    jitter: Jitter,
     reference: Reference,
 }
 
@@ -37,7 +37,7 @@ impl Sampler {
             sample: Latencies::new(),
             all: Latencies::new(),
             warm_up: WarmUp::default(),
-            ripple: Ripple::default(),
+            jitter: Jitter::default(),
             reference: Reference::default(),
         }
     }
@@ -53,7 +53,7 @@ impl Sampler {
             self.all.clear();
         }
         self.all.merge(&self.sample);
-        self.sample.p99().as_nanos() as f64 * iterations as f64 * self.ripple.next()
+        self.sample.p99().as_nanos() as f64 * iterations as f64 * self.jitter.next()
     }
 
     /// The mean time of a pass of the reference work between the samples.

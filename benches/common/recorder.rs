@@ -17,6 +17,8 @@ pub struct Recorder {
     /// Criterion's folder; `None` where benchmarks are only tested, which leaves no results.
     home: Option<PathBuf>,
     references: HashMap<String, Reference>,
+    /// Figures whose targets are meant for another size.
+    not_judged: Vec<String>,
 }
 
 impl Recorder {
@@ -25,8 +27,8 @@ impl Recorder {
         end_with_parent();
         let results = Results::new(env!("CARGO_CRATE_NAME"), mnemocore_suite::machine());
         let home = (!arguments.test && !arguments.list).then(results::home);
-        let (arguments, references) = (arguments.clone(), HashMap::new());
-        let recorder = Self { profile, arguments, results, home, references };
+        let (arguments, references, not_judged) = (arguments.clone(), HashMap::new(), Vec::new());
+        let recorder = Self { profile, arguments, results, home, references, not_judged };
         recorder.for_each_run(|home, run| recorder.results.begin(home, run));
         recorder
     }
@@ -61,6 +63,24 @@ impl Recorder {
         println!("  {}", self.results.note_target(name, measured, target, met, self.profile));
     }
 
+    /// As [`Recorder::target`], for a target that is meant for a certain size. Unless that
+    /// `is_measured`, prints the figure alone.
+    pub fn target_of_size(
+        &mut self,
+        is_measured: bool,
+        name: impl Into<String>,
+        measured: impl Into<String>,
+        target: impl Into<String>,
+        met: bool,
+    ) {
+        if is_measured {
+            return self.target(name, measured, target, met);
+        }
+        let name = name.into();
+        println!("  {name}: {}", measured.into());
+        self.not_judged.push(name);
+    }
+
     /// How many benchmarks were noted.
     pub fn len(&self) -> usize {
         self.results.entries.len()
@@ -68,7 +88,14 @@ impl Recorder {
 
     /// Saves them as the last run and, where a baseline is saved, with it, each
     /// beside this executable. Nothing is saved where benchmarks are only tested.
-    pub fn finish(&self) {
+    pub fn finish(&mut self) {
+        let not_judged = std::mem::take(&mut self.not_judged);
+        if !not_judged.is_empty() {
+            let names = not_judged.join("; ");
+            println!(
+                "Not judged, as their targets are meant for other sizes than this profile measures: {names}"
+            );
+        }
         let results = &self.results;
         self.for_each_run(|home, run| {
             if !results.is_empty() {

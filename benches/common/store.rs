@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use mnemocore::{Config, Engine, Memory, Query};
-use mnemocore_suite::stock::{self, Stock};
+use mnemocore_suite::fixture::{self, Fixture};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -25,9 +25,9 @@ const TEMPORARY: &str = "run-";
 /// Tells this build from others.
 static BUILD: LazyLock<u64> = LazyLock::new(|| digest_of_program().expect("a program that can be read"));
 
-/// A stock of which a filled store is kept between runs.
+/// A fixture of which a filled store is kept between runs.
 pub trait Kept: Sized {
-    /// A private copy, opened with the settings of [`Stock::config`] and merged
+    /// A private copy, opened with the settings of [`Fixture::config`] and merged
     /// into as few segments as the engine makes.
     fn open(self) -> Store;
 
@@ -38,7 +38,7 @@ pub trait Kept: Sized {
     fn copy(self) -> TempDir;
 }
 
-impl Kept for Stock {
+impl Kept for Fixture {
     fn open(self) -> Store {
         let store = self.open_with(self.config());
         store.engine.consolidate().expect("a store that can be consolidated");
@@ -49,7 +49,7 @@ impl Kept for Stock {
     fn open_with(self, config: Config) -> Store {
         let folder = self.copy();
         let engine = Engine::open(folder.path(), config).unwrap_or_else(|error| panic!("{error}"));
-        Store { engine, stock: self, folder }
+        Store { engine, fixture: self, folder }
     }
 
     fn copy(self) -> TempDir {
@@ -68,25 +68,25 @@ impl Kept for Stock {
 }
 
 /// Fills a store under a temporary name, so that half a store is never kept.
-fn fill(stock: Stock, kept: &Path) {
+fn fill(fixture: Fixture, kept: &Path) {
     eprintln!("filling {}", kept.display());
     let folder = temporary_folder();
-    drop(stock.fill(folder.path()).expect("room for a store"));
+    drop(fixture.fill(folder.path()).expect("room for a store"));
     fs::create_dir_all(of_build()).expect("a target folder that can be written to");
     fs::rename(folder.keep(), kept).expect("a store that can be renamed");
     forget_old_builds().expect("stores that can be deleted");
 }
 
 /// Where it is kept.
-fn path(stock: Stock) -> PathBuf {
+fn path(fixture: Fixture) -> PathBuf {
     let name = format!(
         "{}-{}{}{}-d{}-s{}",
-        stock.tier,
-        stock.memories,
-        if stock.vectors { "-vectors" } else { "" },
-        if stock.metadata { "-metadata" } else { "" },
-        stock.dimension.bits(),
-        stock.seed,
+        fixture.tier,
+        fixture.memories,
+        if fixture.vectors { "-vectors" } else { "" },
+        if fixture.metadata { "-metadata" } else { "" },
+        fixture.dimension.bits(),
+        fixture.seed,
     );
     of_build().join(name)
 }
@@ -130,7 +130,7 @@ pub struct Store {
     /// The engine.
     pub engine: Engine,
     /// What it was filled with.
-    pub stock: Stock,
+    pub fixture: Fixture,
     folder: TempDir,
 }
 
@@ -149,23 +149,23 @@ impl Store {
     /// # Panics
     /// If a memory is not in the tier that the store is named after.
     pub fn assert_in_tier(&self) {
-        self.stock.check(&self.engine).unwrap_or_else(|error| panic!("{error}"));
+        self.fixture.check(&self.engine).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// `count` queries, each with 60 % of the words of a memory, which comes with it.
     pub fn queries(&self, count: usize) -> Vec<(Query, Memory)> {
-        self.stock.queries(&self.engine, count).expect("readable memories")
+        self.fixture.queries(&self.engine, count).expect("readable memories")
     }
 }
 
-/// Texts that are in no stock, to be stored.
+/// Texts that are in no fixture, to be stored.
 pub fn new_texts(count: usize) -> Vec<String> {
-    stock::new_texts(stock::SEED, count)
+    fixture::new_texts(fixture::SEED, count)
 }
 
 /// As [`new_texts`], without an end.
 pub fn endless_texts() -> impl Iterator<Item = String> {
-    stock::endless_texts(stock::SEED)
+    fixture::endless_texts(fixture::SEED)
 }
 
 /// A folder beside the kept stores, on the same disk.

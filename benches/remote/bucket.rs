@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
-use mnemocore::remote::Limits;
-use mnemocore::{Bucket, Config, Engine, TierKind};
+use mnemocore::{Bucket, Config, Engine, RemoteLimits, TierKind};
 use tempfile::TempDir;
 
-use crate::common::{Stock, temporary_folder};
+use crate::backend::{Filled, Opened, Remote};
+use crate::common::{Fixture, temporary_folder};
 use crate::delayed::Delayed;
-use crate::elsewhere::{Filled, Opened, Remote};
 
 /// The environment variable with the URL of a folder to work in.
 const VARIABLE: &str = "MNEMO_BUCKET";
@@ -63,14 +62,14 @@ impl Remote for Place {
         TierKind::Cold
     }
 
-    fn fill(&self, folder: &str, stock: Stock) -> Filled {
+    fn fill(&self, folder: &str, fixture: Fixture) -> Filled {
         let files = temporary_folder();
-        let config = settings(stock, &files);
+        let config = settings(fixture, &files);
         let engine = Engine::open_bucket(self.bucket(folder, Duration::ZERO), config.clone());
         let engine = engine.unwrap_or_else(|error| panic!("{error}"));
-        stock.fill_in(&engine).expect("room for a store");
+        fixture.fill_in(&engine).expect("room for a store");
         engine.close().expect("a bucket that can be written to");
-        Filled { stock, store: self.url_of(folder).into(), config, files }
+        Filled { fixture, store: self.url_of(folder).into(), config, files }
     }
 
     fn bytes(&self, filled: &Filled) -> u64 {
@@ -81,16 +80,17 @@ impl Remote for Place {
     }
 
     fn open(&self, filled: Filled, delay: Duration) -> Opened {
-        let Filled { stock, store, config, files, .. } = filled;
+        let Filled { fixture, store, config, files, .. } = filled;
         let bucket = at(&store.to_string_lossy(), delay);
-        let config = Config { background: true, ..config };
+        let config = config.background(true);
         let engine = Engine::open_bucket(bucket.clone(), config).unwrap_or_else(|error| panic!("{error}"));
-        Opened { engine, stock, traffic: Box::new(move |_| bucket.traffic()), files }
+        Opened { engine, fixture, traffic: Box::new(move |_| bucket.traffic()), files }
     }
 }
 
 fn at(url: &str, delay: Duration) -> Bucket {
-    let bucket = Bucket::at(url, Limits::default()).unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
+    let bucket =
+        Bucket::at(url, RemoteLimits::default()).unwrap_or_else(|error| panic!("{VARIABLE}: {error}"));
     bucket.behind(|store| Arc::new(Delayed::new(store, delay)))
 }
 
@@ -99,7 +99,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     runtime.expect("a thread").block_on(work)
 }
 
-/// Settings of a stock, with its copy in a folder that goes away.
-pub(crate) fn settings(stock: Stock, cache: &TempDir) -> Config {
-    Config { cache_folder: cache.path().into(), ..stock.config() }
+/// Settings of a fixture, with its copy in a folder that goes away.
+pub(crate) fn settings(fixture: Fixture, cache: &TempDir) -> Config {
+    fixture.config().cache_folder(cache.path())
 }

@@ -1,10 +1,10 @@
 //! What a process takes that has opened the store, and what the place holds of it.
 
-use mnemocore_suite::probe::{Aspect, Footprint, PROCESSES, Probe, Seen};
+use mnemocore_suite::footprint_process::{Aspect, Footprint, FootprintProcess, PROCESSES, Seen};
 
 use crate::Bench;
-use crate::common::{Fixture, Stock, empty_engine, measure_aspects, scales_up_to};
-use crate::elsewhere::Remote;
+use crate::backend::Remote;
+use crate::common::{Fixture, Lazy, empty_engine, measure_aspects, scales_up_to};
 
 /// Without the heap: an allocator that counts would slow down what else is measured here.
 const ASPECTS: [Aspect; 3] = [Aspect::ANONYMOUS, Aspect::RESIDENT, Aspect::DISK];
@@ -16,11 +16,11 @@ pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote) {
     let (test, profile) = (bench.test(), bench.latency.profile);
     let scales = if test { vec![100] } else { scales_up_to(profile.choose(1_000, 100_000, 100_000)) };
     let processes = if test { 1 } else { PROCESSES };
-    let mut empty = Fixture::new(empty_engine);
+    let mut empty = Lazy::new(empty_engine);
     let mut before: Option<(usize, Footprint)> = None;
     for memories in scales {
-        let stock = Stock::new(remote.tier(), memories);
-        let see = || see(remote, stock, empty.get(), processes);
+        let fixture = Fixture::new(remote.tier(), memories);
+        let see = || see(remote, fixture, empty.get(), processes);
         let case = (remote.name(), memories);
         let recorder = &mut bench.latency.recorder;
         if let Some(seen) = measure_aspects(&mut bench.bytes, recorder, &ASPECTS, case, see)
@@ -32,10 +32,10 @@ pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote) {
 }
 
 /// What fresh processes saw of one store, by what they have in RAM.
-fn see(remote: &dyn Remote, stock: Stock, empty: &Seen, processes: usize) -> Vec<Footprint> {
-    let filled = remote.fill(&format!("footprint-{}", stock.memories), stock);
-    let probe = Probe::new(stock, &filled.store).placed(&filled.config);
-    let seen = Footprint::seen_by(&probe, stock, empty, remote.bytes(&filled), processes);
+fn see(remote: &dyn Remote, fixture: Fixture, empty: &Seen, processes: usize) -> Vec<Footprint> {
+    let filled = remote.fill(&format!("footprint-{}", fixture.memories), fixture);
+    let process = FootprintProcess::new(fixture, &filled.store).placed(&filled.config);
+    let seen = Footprint::seen_by(&process, fixture, empty, remote.bytes(&filled), processes);
     let mut seen = seen.unwrap_or_else(|error| panic!("{error}"));
     seen.sort_by_key(|footprint| footprint.anonymous);
     seen

@@ -4,16 +4,16 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, SamplingMode, Throughput};
-use mnemocore::{AsyncEngine, Engine, remote};
+use mnemocore::{AsyncEngine, Engine};
+use mnemocore_suite::fixture::endless_texts;
 use mnemocore_suite::load::Operation;
 use mnemocore_suite::load::mix::{Mix, Traffic};
-use mnemocore_suite::stock::endless_texts;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::Bench;
-use crate::common::{Fixture, Sampler, Stock, run_closed, run_open};
-use crate::elsewhere::{Opened, Remote, Spent, print};
+use crate::backend::{Opened, Remote, Spent, print};
+use crate::common::{Fixture, Lazy, Sampler, run_closed, run_open};
 
 /// What is asked, of one store for each delay; last what stores most, as it grows by that.
 const MIXES: [Mix; 3] = [Mix::RECALL, Mix::B, Mix::STORE];
@@ -35,25 +35,25 @@ const SEED: u64 = 12;
 /// Measures `<mix>_<tier>/throughput/<workers>_<ms>` and
 /// `<mix>_<tier>_open/p99/200_per_s_<ms>`.
 pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote, delay: Duration) {
-    let stock = Stock::new(remote.tier(), bench.memories());
-    let mut loaded = Fixture::new(|| Loaded::new(remote.fill_and_open("load", stock, delay)));
+    let fixture = Fixture::new(remote.tier(), bench.memories());
+    let mut loaded = Lazy::new(|| Loaded::new(remote.fill_and_open("load", fixture, delay)));
     let (mut spent, mut stored) = (Vec::new(), 0);
     for (mix, seed) in MIXES.into_iter().zip(SEED..) {
         let texts = move || Box::new(endless_texts(seed)) as Texts;
         let mut load = Load {
             name: format!("{}_{}", mix.name, remote.name()),
             delay,
-            operations: Fixture::new(move || Traffic::new(mix, stock.texts(), texts(), SEED)),
+            operations: Lazy::new(move || Traffic::new(mix, fixture.texts(), texts(), SEED)),
         };
         for workers in bench.workers.clone() {
             spent.extend(load.closed(bench, &mut loaded, workers));
         }
         load.open(bench, &mut loaded);
-        stored += load.operations.into_value().map_or(0, |asked| asked.stored() - stock.memories);
+        stored += load.operations.into_value().map_or(0, |asked| asked.stored() - fixture.memories);
     }
     if let Some(loaded) = loaded.into_value() {
         let total = loaded.engine.blocking().stats().total();
-        assert_eq!(total, stock.memories + stored, "memories after the load");
+        assert_eq!(total, fixture.memories + stored, "memories after the load");
     }
     print(&spent);
 }
@@ -63,7 +63,7 @@ type Texts = Box<dyn Iterator<Item = String>>;
 /// A store under load.
 struct Loaded {
     engine: AsyncEngine,
-    traffic: Box<dyn Fn(&Engine) -> remote::Traffic>,
+    traffic: Box<dyn Fn(&Engine) -> mnemocore::Traffic>,
     runtime: Runtime,
     _files: TempDir,
 }
@@ -75,7 +75,7 @@ impl Loaded {
         Self { engine: engine.into(), traffic, runtime, _files: files }
     }
 
-    fn traffic(&self) -> remote::Traffic {
+    fn traffic(&self) -> mnemocore::Traffic {
         (self.traffic)(self.engine.blocking())
     }
 }
@@ -85,7 +85,7 @@ struct Load<F> {
     /// Of mix and tier.
     name: String,
     delay: Duration,
-    operations: Fixture<Traffic<Texts>, F>,
+    operations: Lazy<Traffic<Texts>, F>,
 }
 
 impl<F: FnOnce() -> Traffic<Texts>> Load<F> {
@@ -94,7 +94,7 @@ impl<F: FnOnce() -> Traffic<Texts>> Load<F> {
     fn closed(
         &mut self,
         bench: &mut Bench,
-        loaded: &mut Fixture<Loaded, impl FnOnce() -> Loaded>,
+        loaded: &mut Lazy<Loaded, impl FnOnce() -> Loaded>,
         workers: usize,
     ) -> Option<Spent> {
         let count = workers * if bench.test() { OPERATIONS_IN_TEST } else { OPERATIONS };
@@ -120,7 +120,7 @@ impl<F: FnOnce() -> Traffic<Texts>> Load<F> {
     }
 
     /// Arrivals at a fixed rate, whatever becomes of the earlier ones.
-    fn open(&mut self, bench: &mut Bench, loaded: &mut Fixture<Loaded, impl FnOnce() -> Loaded>) {
+    fn open(&mut self, bench: &mut Bench, loaded: &mut Lazy<Loaded, impl FnOnce() -> Loaded>) {
         let mut sampler = Sampler::new(if bench.test() { ARRIVALS_IN_TEST } else { ARRIVALS });
         let (group, case) =
             (format!("{}_open/p99", self.name), format!("{RATE}_per_s_{}", self.delay.as_millis()));

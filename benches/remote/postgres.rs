@@ -3,13 +3,12 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use mnemocore::config::Residence;
-use mnemocore::{Config, TierKind};
+use mnemocore::{TierKind, WarmBackend};
 use tokio_postgres::{Client, NoTls};
 
-use crate::common::{Stock, temporary_folder};
+use crate::backend::{Filled, Opened, Remote};
+use crate::common::{Fixture, temporary_folder};
 use crate::database::open;
-use crate::elsewhere::{Filled, Opened, Remote};
 use crate::proxy::Proxy;
 
 /// The environment variable with the connection, as `host=... port=... user=...`.
@@ -87,14 +86,14 @@ impl Remote for Postgres {
     }
 
     /// In place of the one before, which nobody has open any more.
-    fn fill(&self, _purpose: &str, stock: Stock) -> Filled {
+    fn fill(&self, _purpose: &str, fixture: Fixture) -> Filled {
         self.clear();
         let files = temporary_folder();
-        let config = Config { warm: Residence::Postgres, ..stock.config() };
+        let config = fixture.config().warm(WarmBackend::Postgres);
         let engine = open(files.path(), &config, &self.connection).unwrap_or_else(|error| panic!("{error}"));
-        stock.fill_in(&engine).expect("room for a store");
+        fixture.fill_in(&engine).expect("room for a store");
         engine.close().expect("a database that can be written to");
-        Filled { stock, store: files.path().into(), config, files }
+        Filled { fixture, store: files.path().into(), config, files }
     }
 
     /// Of its table and indexes.
@@ -108,10 +107,10 @@ impl Remote for Postgres {
     }
 
     fn open(&self, filled: Filled, delay: Duration) -> Opened {
-        let Filled { stock, store, config, files, .. } = filled;
+        let Filled { fixture, store, config, files, .. } = filled;
         let connection = if delay.is_zero() { self.connection.clone() } else { self.behind(delay) };
-        let config = Config { background: true, ..config };
+        let config = config.background(true);
         let engine = open(&store, &config, &connection).unwrap_or_else(|error| panic!("{error}"));
-        Opened { engine, stock, traffic: Box::new(|engine| engine.traffic(TierKind::Warm)), files }
+        Opened { engine, fixture, traffic: Box::new(|engine| engine.traffic(TierKind::Warm)), files }
     }
 }

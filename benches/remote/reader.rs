@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, SamplingMode};
-use mnemocore::{Config, Engine, Query, TierKind};
+use mnemocore::{Engine, Query, TierKind};
 use tempfile::TempDir;
 
+use crate::backend::{Remote as _, Spent, print};
 use crate::bucket::{Place, settings};
-use crate::common::{Fixture, Stock, temporary_folder};
-use crate::elsewhere::{Remote as _, Spent, print};
+use crate::common::{Fixture, Lazy, temporary_folder};
 use crate::{Bench, DELAYS};
 
 /// The most round trips from opening to the first answer.
@@ -18,15 +18,15 @@ const ROUND_TRIPS: f64 = 30.0;
 /// A store as the default settings leave it, closed.
 struct Closed<'p> {
     place: &'p Place,
-    stock: Stock,
+    fixture: Fixture,
     query: Query,
 }
 
 /// Measures the cold start of readers.
 pub(crate) fn measure(bench: &mut Bench, place: &Place) {
     let memories = if bench.test() { 100 } else { bench.latency.profile.choose(5_000, 100_000, 100_000) };
-    let stock = Stock::new(TierKind::Cold, memories);
-    let mut closed = Fixture::new(|| Closed::new(place, stock));
+    let fixture = Fixture::new(TierKind::Cold, memories);
+    let mut closed = Lazy::new(|| Closed::new(place, fixture));
     let group = format!("cold_start_{}/wall", place.tier);
     let mut spent = Vec::new();
     for delay in DELAYS {
@@ -62,19 +62,19 @@ pub(crate) fn measure(bench: &mut Bench, place: &Place) {
 }
 
 impl<'p> Closed<'p> {
-    fn new(place: &'p Place, stock: Stock) -> Self {
-        let filled = place.fill("reader", stock);
+    fn new(place: &'p Place, fixture: Fixture) -> Self {
+        let filled = place.fill("reader", fixture);
         let bucket = place.bucket("reader", Duration::ZERO);
         let engine = Engine::open_snapshot(bucket, filled.config).expect("a store");
-        let (query, _) = stock.queries(&engine, 1).expect("readable memories").pop().expect("a query");
-        Self { place, stock, query }
+        let (query, _) = fixture.queries(&engine, 1).expect("readable memories").pop().expect("a query");
+        Self { place, fixture, query }
     }
 
     /// What an agent asks for that is opened to write, recalls, stores and is closed.
     fn session(&self, what: &str, cache: &TempDir) -> Spent {
         let bucket = self.place.bucket("reader", Duration::ZERO);
-        let engine = Engine::open_bucket(bucket.clone(), settings(self.stock, cache)).expect("a store");
-        let recall = engine.recall(&self.query.clone().touch(true)).expect("a recall");
+        let engine = Engine::open_bucket(bucket.clone(), settings(self.fixture, cache)).expect("a store");
+        let recall = engine.recall(self.query.clone().touch(true)).expect("a recall");
         assert!(!recall.hits.is_empty(), "hits of the first recall");
         engine.store("The boat to the island leaves at noon").expect("a store");
         engine.close().expect("a bucket that can be written to");
@@ -84,14 +84,14 @@ impl<'p> Closed<'p> {
     /// Opens a snapshot and recalls; how long that took, and what it asked for.
     fn open(&self, delay: Duration) -> (Duration, Spent) {
         let (bucket, cache) = (self.place.bucket("reader", delay), temporary_folder());
-        let config = Config { cache_folder: cache.path().into(), ..self.stock.config() };
+        let config = self.fixture.config().cache_folder(cache.path());
         let started = Instant::now();
         let engine = Engine::open_snapshot(bucket.clone(), config).expect("a store that can be opened");
         let recall = engine.recall(&self.query).expect("a recall");
         let elapsed = started.elapsed();
         assert!(!recall.hits.is_empty(), "hits of the first recall");
-        assert_eq!(engine.stats().total(), self.stock.memories, "memories after opening");
-        let what = format!("open a snapshot of {}, recall", self.stock.memories);
+        assert_eq!(engine.stats().total(), self.fixture.memories, "memories after opening");
+        let what = format!("open a snapshot of {}, recall", self.fixture.memories);
         (elapsed, Spent::new(what, Default::default(), bucket.traffic(), 1))
     }
 }

@@ -8,7 +8,7 @@ use mnemocore::Durability;
 use mnemocore_suite::load::mix::Mix;
 
 use crate::Bench;
-use crate::common::{Fixture, WarmUp};
+use crate::common::{Lazy, WarmUp};
 use crate::tiered::Tiered;
 
 /// Operations of each worker in one iteration of Criterion's, and of how many workers
@@ -88,7 +88,7 @@ fn point(bench: &mut Bench, name: &str, mix: Mix, durability: Durability, worker
     };
     let operations = each * workers.max(least);
     let Bench { load: criterion, latency, runtime, memories, tiered, .. } = bench;
-    let mut load = Fixture::new(|| tiered.get_or_init(|| Tiered::new(*memories)).load(mix, durability));
+    let mut load = Lazy::new(|| tiered.get_or_init(|| Tiered::new(*memories)).load(mix, durability));
     let mut point = Point { workers, elapsed: Duration::ZERO, latencies: Latencies::new() };
     let mut warm_up = WarmUp::default();
     let mut group = criterion.benchmark_group(format!("{name}/throughput"));

@@ -10,7 +10,7 @@ use mnemocore::{Config, Engine, Query, TierKind};
 use tempfile::TempDir;
 
 use crate::Bench;
-use crate::common::{Fixture, Kept as _, Sampling, Stock, criterion};
+use crate::common::{Fixture, Kept as _, Lazy, Sampling, criterion};
 
 /// As few samples as Criterion takes: with many memories one takes seconds.
 const SAMPLING: Sampling =
@@ -29,7 +29,7 @@ pub(crate) fn measure(bench: &mut Bench) {
     let mut criterion = criterion(WallTime, SAMPLING, latency.profile, &latency.arguments);
     let mut group = criterion.benchmark_group("cold_start/wall");
     for &memories in sizes {
-        let mut closed = Fixture::new(|| Closed::new(memories));
+        let mut closed = Lazy::new(|| Closed::new(memories));
         group.bench_function(BenchmarkId::from_parameter(memories), |bencher| {
             let closed = closed.get();
             bencher.iter_custom(|iterations| (0..iterations).map(|_| closed.open()).sum());
@@ -50,7 +50,7 @@ impl Closed {
     /// One whose memories are where the default capacities put them, and which was
     /// opened since: its files are complete and in the page cache.
     fn new(memories: usize) -> Self {
-        let store = Stock::new(TierKind::Hot, memories).open_with(config());
+        let store = Fixture::new(TierKind::Hot, memories).open_with(config());
         store.engine.consolidate().expect("a consolidation");
         let (query, _) = store.queries(1).pop().expect("a query");
         let closed = Self { folder: store.close(), memories, query };
@@ -72,5 +72,5 @@ impl Closed {
 
 /// As by default, but for the age of the memories: they would all sink.
 fn config() -> Config {
-    Config { decay_per_day: 0.0, background: false, ..Config::default() }
+    Config::default().decay_per_day(0.0).background(false)
 }

@@ -10,7 +10,7 @@ use mnemocore::{Config, Engine, MemoryId, NewMemory, Query, TierKind};
 use tempfile::TempDir;
 
 use crate::Bench;
-use crate::common::{Kept as _, Stock, endless_texts};
+use crate::common::{Fixture, Kept as _, endless_texts};
 
 /// What is forgotten follows from it.
 const SEED: u64 = 13;
@@ -125,8 +125,8 @@ struct Busy {
 impl Busy {
     fn open(memories: usize) -> Self {
         // Not the age of its memories, which would all sink.
-        let config = Config { decay_per_day: 0.0, hot_capacity: usize::MAX, ..Config::default() };
-        let store = Stock::new(TierKind::Hot, memories).open_with(config);
+        let config = Config::default().decay_per_day(0.0).hot_capacity(usize::MAX);
+        let store = Fixture::new(TierKind::Hot, memories).open_with(config);
         store.engine.consolidate().expect("a consolidation");
         let queries = store.queries(QUERIES).into_iter().map(|(query, _)| query).collect();
         let (engine, folder) = store.into_parts();
@@ -147,7 +147,7 @@ impl Busy {
     fn recalling(&mut self) {
         let (engine, mut queries) = (self.engine.clone(), self.queries.clone().into_iter().cycle());
         self.others.push(Other::start(RECALLS, move || {
-            engine.recall(&queries.next().expect("a cycle")).expect("a recall");
+            engine.recall(queries.next().expect("a cycle")).expect("a recall");
             0
         }));
     }

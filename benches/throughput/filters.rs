@@ -6,7 +6,7 @@ use mnemocore::{MemoryId, Query, TierKind};
 use mnemocore_suite::workload::partial_query;
 
 use crate::Bench;
-use crate::common::{Kept as _, ONE_IN, Stock, Store};
+use crate::common::{Fixture, Kept as _, ONE_IN, Store};
 
 /// Distinct queries, asked in turn.
 const QUERIES: usize = 500;
@@ -16,7 +16,7 @@ const SHARED: f64 = 0.6;
 /// Measures `recall_filtered` for each share of memories that is left out.
 pub(crate) fn measure(bench: &mut Bench) {
     let (memories, store) = (bench.memories, OnceCell::new());
-    let open = || store.get_or_init(|| Stock::with_metadata(TierKind::Hot, memories).open());
+    let open = || store.get_or_init(|| Fixture::with_metadata(TierKind::Hot, memories).open());
     for one_in in ONE_IN {
         let set_up = || (open(), queries(open(), one_in).into_iter().cycle());
         let left_out = 100.0 - 100.0 / one_in as f64;
@@ -33,7 +33,7 @@ pub(crate) fn measure(bench: &mut Bench) {
 
 /// Queries for memories that pass the filter, with the filter.
 fn queries(store: &Store, one_in: usize) -> Vec<Query> {
-    let passing = store.stock.memories.div_ceil(one_in);
+    let passing = store.fixture.memories.div_ceil(one_in);
     let spaced = QUERIES.min(passing);
     let ids = (0..spaced).map(|i| MemoryId((i * passing / spaced * one_in) as u64));
     let query = |id| {

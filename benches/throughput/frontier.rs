@@ -9,13 +9,13 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkId, Throughput};
 use criterion_gate::profile::Profile;
 use criterion_gate::results::Kind;
-use mnemocore::index::{cascade, terms};
+use mnemocore::internals::index::{cascade, terms};
 use mnemocore::{Config, Engine, Method, Query, Recall, TierKind};
 use mnemocore_suite::quality::mean;
 use tempfile::TempDir;
 
 use crate::Bench;
-use crate::common::{Kept as _, Sampling, Stock, criterion, recall_of};
+use crate::common::{Fixture, Kept as _, Sampling, criterion, recall_of};
 
 /// Hits that are asked for.
 const TOP: usize = 10;
@@ -41,16 +41,16 @@ fn vector_limits() -> Vec<cascade::Limits> {
 /// Measures and prints `frontier_text` and `frontier_vector`.
 pub(crate) fn measure(bench: &mut Bench) {
     let (text, vector) =
-        (Stock::new(TierKind::Hot, size(bench)), Stock::with_vectors(TierKind::Hot, size(bench)));
+        (Fixture::new(TierKind::Hot, size(bench)), Fixture::with_vectors(TierKind::Hot, size(bench)));
     let settings = text_limits().into_iter().map(|limits| {
         let terms::Limits { candidates, z, bias } = limits;
         let name = format!("c{candidates}_z{z}_b{bias}");
-        (name, Config { term_limits: limits, ..text.config() })
+        (name, text.config().term_limits(limits))
     });
     frontier(bench, "frontier_text", text, settings.collect());
     let settings = vector_limits().into_iter().map(|limits| {
         let cascade::Limits { candidates, z } = limits;
-        (format!("c{candidates}_z{z}"), Config { cascade_limits: limits, ..vector.config() })
+        (format!("c{candidates}_z{z}"), vector.config().cascade_limits(limits))
     });
     frontier(bench, "frontier_vector", vector, settings.collect());
 }
@@ -76,13 +76,13 @@ struct Point {
     rate: f64,
 }
 
-fn frontier(bench: &mut Bench, name: &str, stock: Stock, mut settings: Vec<(String, Config)>) {
+fn frontier(bench: &mut Bench, name: &str, fixture: Fixture, mut settings: Vec<(String, Config)>) {
     let (profile, test) = (bench.profile(), bench.test());
     let full_name = |kind: Kind, setting: &str| format!("{name}/{}/{setting}", kind.as_str());
     settings.truncate(if test { 2 } else { settings.len() });
     let oracle = OnceCell::new();
     let count = if test { 5 } else { profile.choose(100, 100, 500) };
-    let new_oracle = || Oracle::new(stock, count);
+    let new_oracle = || Oracle::new(fixture, count);
     let mut criterion = criterion(WallTime, sampling(profile), profile, &bench.latency.arguments);
     let mut group = criterion.benchmark_group(format!("{name}/throughput"));
     group.throughput(Throughput::Elements(count as u64));
@@ -115,7 +115,7 @@ fn frontier(bench: &mut Bench, name: &str, stock: Stock, mut settings: Vec<(Stri
     }
     group.finish();
     if !points.is_empty() {
-        print(name, stock.memories, &points);
+        print(name, fixture.memories, &points);
     }
 }
 
@@ -127,8 +127,8 @@ struct Oracle {
 }
 
 impl Oracle {
-    fn new(stock: Stock, count: usize) -> Self {
-        let store = stock.open();
+    fn new(fixture: Fixture, count: usize) -> Self {
+        let store = fixture.open();
         let queries: Vec<Query> =
             store.queries(count).into_iter().map(|(query, _)| query.limit(TOP)).collect();
         let exact = ask(&store.engine, queries.iter().map(|query| query.clone().method(Method::Exact)));

@@ -13,7 +13,7 @@ use mnemocore_suite::load::open::Search;
 use tokio::runtime::Runtime;
 
 use crate::Bench;
-use crate::common::{Fixture, Sampler};
+use crate::common::{Lazy, Sampler};
 use crate::tiered::{Load, Tiered};
 
 /// What the P99 must not exceed, counted from the intended start: ten operations of
@@ -60,7 +60,7 @@ fn at_fixed_rate(bench: &mut Bench, mix: Mix) {
     let (profile, test) = (bench.profile(), bench.test());
     let Bench { latency, runtime, memories, tiered, .. } = bench;
     let mut load =
-        Fixture::new(|| tiered.get_or_init(|| Tiered::new(*memories)).load(mix, Durability::Buffered));
+        Lazy::new(|| tiered.get_or_init(|| Tiered::new(*memories)).load(mix, Durability::Buffered));
     let count = if test { 10 } else { operations(RATE, sample(profile)) };
     let mut sampler = Sampler::new(count as u64);
     let (name, case) = (format!("{}_open/p99", mix.name), format!("{RATE}_per_s"));

@@ -6,7 +6,7 @@ use mnemocore_suite::load::{Finished, Operation};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::common::{Kept as _, Stock, copy_folder, endless_texts, run_closed, run_open, temporary_folder};
+use crate::common::{Fixture, Kept as _, copy_folder, endless_texts, run_closed, run_open, temporary_folder};
 
 /// What the operations of a load follow from.
 const SEED: u64 = 11;
@@ -23,22 +23,22 @@ pub(crate) struct Tiered {
 impl Tiered {
     /// Makes one from the kept stores.
     pub(crate) fn new(memories: usize) -> Self {
-        let stock = Stock::new(TierKind::Hot, memories);
-        let store = stock.open_with(Config { background: false, ..config(memories) });
+        let fixture = Fixture::new(TierKind::Hot, memories);
+        let store = fixture.open_with(config(memories).background(false));
         store.engine.consolidate().expect("a consolidation");
         let tiers: Vec<TierKind> = (0..memories).map(|at| tier_of(&store.engine, at)).collect();
         for (tier, tenths) in TierKind::ALL.into_iter().zip([1, 3, 6]) {
             let here = tiers.iter().filter(|&&other| other == tier).count();
             assert_eq!(here, tenths * memories / 10, "memories in {tier}");
         }
-        Self { folder: store.close(), texts: stock.texts(), tiers }
+        Self { folder: store.close(), texts: fixture.texts(), tiers }
     }
 
     /// A copy of it, for operations of `mix`.
     pub(crate) fn load(&self, mix: Mix, durability: Durability) -> Load<'_> {
         let folder = temporary_folder();
         copy_folder(self.folder.path(), folder.path()).expect("room for a copy of a store");
-        let config = Config { durability, ..config(self.texts.len()) };
+        let config = config(self.texts.len()).durability(durability);
         let engine = Engine::open(folder.path(), config).expect("a store that can be opened");
         let traffic = Traffic::new(mix, self.texts.clone(), Box::new(endless_texts()) as Texts, SEED);
         Load { engine: engine.into(), traffic, mix, tiered: self, _folder: folder }
@@ -47,12 +47,7 @@ impl Tiered {
 
 /// Nothing decays, so that only recalls strengthen; the background thread works.
 fn config(memories: usize) -> Config {
-    Config {
-        hot_capacity: memories / 10,
-        warm_capacity: 3 * memories / 10,
-        decay_per_day: 0.0,
-        ..Config::default()
-    }
+    Config::default().hot_capacity(memories / 10).warm_capacity(3 * memories / 10).decay_per_day(0.0)
 }
 
 fn tier_of(engine: &Engine, at: usize) -> TierKind {

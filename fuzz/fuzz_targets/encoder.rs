@@ -5,9 +5,8 @@ use std::cell::RefCell;
 
 use libfuzzer_sys::fuzz_target;
 use mnemocore::encoder::{Document, EncodeError, Encoder, Question, Term, TermStatistics, TermVector, terms};
-use mnemocore::index::TextQuery;
-use mnemocore::memory::MAX_CHARS;
-use mnemocore::{Engine, Error, Method, Query};
+use mnemocore::internals::index::TextQuery;
+use mnemocore::{Engine, Error, MAX_CHARS, Method, Query};
 use mnemocore_fuzz::{scratch, tiny};
 
 /// Texts of more bytes are not taken through everything.
@@ -121,7 +120,7 @@ fn store(engine: &Engine, text: &str, has_terms: bool) {
     // The longest texts take a second with all of them.
     let methods = [Method::Indexed, Method::Exact, Method::Terms];
     for method in methods.into_iter().take(if text.len() < LONG { 3 } else { 1 }) {
-        let recall = engine.recall(&Query::text(text).method(method)).expect("a recall");
+        let recall = engine.recall(Query::text(text).method(method)).expect("a recall");
         let [hit] = recall.hits.as_slice() else { panic!("{method:?} finds {} memories", recall.hits.len()) };
         assert_eq!((hit.memory.id, hit.memory.text.as_str()), (id, text));
         assert!(hit.score.is_finite() && recall.is_answerable());
@@ -133,7 +132,7 @@ fn store(engine: &Engine, text: &str, has_terms: bool) {
 }
 
 fn synthesize(engine: &Engine, text: &str) {
-    let synthesis = engine.synthesize(&Query::text(text)).expect("a synthesis");
+    let synthesis = engine.synthesize(Query::text(text)).expect("a synthesis");
     let [fragment] = synthesis.fragments.as_slice() else { panic!("no synthesis of a text's own words") };
     assert!(text.contains(&fragment.excerpt) && synthesis.text == fragment.excerpt);
 }

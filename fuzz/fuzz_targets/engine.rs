@@ -350,7 +350,7 @@ struct Run {
 }
 
 fuzz_target!(|input: Input| {
-    let config = Config { hot_capacity: if input.no_hot { 0 } else { tiny().hot_capacity }, ..tiny() };
+    let config = tiny().hot_capacity(if input.no_hot { 0 } else { tiny().hot_capacity });
     let folder = scratch();
     let folder = (input.place % 16 == 0).then_some(folder);
     let mut run = Run { engine: None, config, folder, model: Model::default() };

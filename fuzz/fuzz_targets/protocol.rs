@@ -9,7 +9,7 @@ use mnemobench::compare::adapter::{self, Adapter};
 use mnemobench::compare::bm25::Bm25System;
 use mnemobench::compare::protocol::{Answer, Hello, Hit, Refusal, Request, Response};
 use mnemobench::compare::serve::{MemorySystem, serve};
-use mnemocore::{Config, Engine, NewMemory, Query};
+use mnemocore::{Engine, NewMemory, Query};
 use mnemocore_fuzz::{scratch, tiny};
 use tempfile::TempDir;
 
@@ -149,7 +149,7 @@ impl MemorySystem for Small {
     }
 
     fn open(&mut self, _folder: &Path, _memories: usize) -> Result<(), Refusal> {
-        self.0 = Some(Engine::in_memory(Config { warm_capacity: 64, ..tiny() })?);
+        self.0 = Some(Engine::in_memory(tiny().warm_capacity(64))?);
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl MemorySystem for Small {
     }
 
     fn recall(&self, query: &str, k: usize) -> Result<Vec<Hit>, Refusal> {
-        let recall = self.engine()?.recall(&Query::text(query).limit(k))?;
+        let recall = self.engine()?.recall(Query::text(query).limit(k))?;
         let hit = |hit: mnemocore::Hit| Hit { score: Some(hit.score.into()), ..Hit::default() };
         Ok(recall.hits.into_iter().map(hit).collect())
     }

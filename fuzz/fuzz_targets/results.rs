@@ -23,14 +23,14 @@ mod program {
     pub(crate) mod baselines;
     pub(crate) mod cli;
     pub(crate) mod criterion;
-    pub(crate) mod sides;
+    pub(crate) mod load_runs;
     pub(crate) mod streams;
 
     /// As in the program.
     const CANNOT_JUDGE: u8 = 2;
 }
 
-use program::{baselines, criterion, sides};
+use program::{baselines, criterion, load_runs};
 
 /// The benchmark that all files are about.
 const ID: &str = "recall_hot/p99/5000";
@@ -97,7 +97,7 @@ fn run_of_criterion(home: &Path, files: [&[u8]; 3]) {
             Err(error) => assert!(error.path.starts_with(home), "{error}"),
         }
     }
-    judge(&sides::of_run(home, NEW), &Thresholds::default());
+    judge(&load_runs::of_run(home, NEW), &Thresholds::default());
 }
 
 fn results(home: &Path, bytes: &[u8]) {
@@ -112,7 +112,7 @@ fn results(home: &Path, bytes: &[u8]) {
         more.save(home, NEW).expect("saves beside what was there");
     }
     assert_eq!(Results::of_run(home, NEW).len(), 1);
-    judge(&sides::of_run(home, NEW), &Thresholds::default());
+    judge(&load_runs::of_run(home, NEW), &Thresholds::default());
 }
 
 fn recorded(home: &Path, bytes: &[u8]) {
@@ -135,7 +135,7 @@ fn thresholds(home: &Path, bytes: &[u8]) {
     let _ = thresholds.is_removed(ID);
     let home = home.join("criterion");
     write(&home.join("mnemobench/new/latency.json"), valid_results());
-    judge(&sides::of_run(&home, NEW), &thresholds);
+    judge(&load_runs::of_run(&home, NEW), &thresholds);
 }
 
 fn compared(home: &Path, bytes: &[u8]) {

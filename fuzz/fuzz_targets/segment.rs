@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mnemocore::encoder::Encoder;
-use mnemocore::log::{Record, SegmentEntry, Standing};
-use mnemocore::tier::cold::fuzzing::{COLUMNS, columns, file, read_and_use};
+use mnemocore::internals::log::{Record, SegmentEntry, Standing};
+use mnemocore::internals::tier::cold::fuzzing::{COLUMNS, columns, file, read_and_use};
 use mnemocore_fuzz::tiny;
 
 const TEXTS: [&str; 7] = [

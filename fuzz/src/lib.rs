@@ -24,12 +24,10 @@ pub fn scratch() -> TempDir {
 /// Short vectors, tiers so small that a few memories fill them, and no thread whose
 /// work would make a run differ from the next.
 pub fn tiny() -> Config {
-    Config {
-        dimension: Dimension::new(512).expect("a multiple of 64"),
-        hot_capacity: 4,
-        warm_capacity: 8,
-        background: false,
-        token_cache_bytes: 1 << 20,
-        ..Config::default()
-    }
+    Config::default()
+        .dimension(Dimension::new(512).expect("a multiple of 64"))
+        .hot_capacity(4)
+        .warm_capacity(8)
+        .background(false)
+        .token_cache_bytes(1 << 20)
 }

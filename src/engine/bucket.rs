@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use super::copy::LocalCopy;
-use super::home::{Home, check_threads};
+use super::cache::LocalCopy;
+use super::location::{Location, check_threads};
 use super::open::check_settings;
 use crate::bucket::Bucket;
 use crate::config::Config;
 #[cfg(feature = "postgres")]
-use crate::config::Residence;
+use crate::config::WarmBackend;
 use crate::error::Error;
 use crate::key::TierKind;
 use crate::log::{Batch, Log, ObjectLog};
@@ -39,7 +39,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::open`], and [`Error::Unreachable`] or [`Error::Refused`] when the
-    /// bucket does not answer, or refuses; [`Error::Behind`] when it has less than the
+    /// bucket does not answer, or refuses; [`Error::BucketBehindCache`] when it has less than the
     /// copy.
     pub fn open_bucket(bucket: Bucket, config: Config) -> Result<Self, Error> {
         Self::over_copy(bucket, config, true)
@@ -51,7 +51,7 @@ impl Engine {
     /// which reads only what is new.
     ///
     /// ```
-    /// use mnemocore::{Bucket, Config, Engine, Query};
+    /// use mnemocore::{Bucket, Config, Engine};
     ///
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let config = Config { cache_folder: folder.path().join("cache"), ..Config::default() };
@@ -62,13 +62,13 @@ impl Engine {
     ///
     /// // On another one.
     /// let reader = Engine::open_snapshot(Bucket::at(&url, config.remote)?, config)?;
-    /// let recall = reader.recall(&Query::text("When does the boat leave?"))?;
+    /// let recall = reader.recall("When does the boat leave?")?;
     /// assert_eq!(recall.hits.len(), 1);
     /// # Ok::<(), mnemocore::Error>(())
     /// ```
     ///
     /// # Errors
-    /// As [`Engine::open_bucket`], and [`Error::Foreign`] if there is no store.
+    /// As [`Engine::open_bucket`], and [`Error::NotAStore`] if there is no store.
     pub fn open_snapshot(bucket: Bucket, config: Config) -> Result<Self, Error> {
         Self::over_copy(bucket, config, false)
     }
@@ -91,10 +91,10 @@ impl Engine {
             ObjectLog::snapshot_locked(bucket, lock.clone(), cache)?
         };
         let most = config.cache_bytes;
-        let home = Home { name, writable, copy: Some(copy), ..Home::locked(lock) };
+        let location = Location { name, writable, copy: Some(copy), ..Location::locked(lock) };
         let log = Arc::new(log);
-        let engine = Self::start(home, config, log.clone())?;
-        if let Some(copy) = &engine.shared.home.copy {
+        let engine = Self::start(location, config, log.clone())?;
+        if let Some(copy) = &engine.shared.location.copy {
             copy.make_room(most)?;
             if writable {
                 // What cannot be deleted now is deleted when the store is next opened.
@@ -110,7 +110,7 @@ impl Engine {
 fn derived(log: &dyn Log, config: &Config) -> Result<u64, Error> {
     let bytes: u64 = log.segments()?.iter().map(|(_, entry)| entry.bytes).sum();
     #[cfg(feature = "postgres")]
-    if config.warm == Residence::Postgres {
+    if config.warm == WarmBackend::Postgres {
         return Ok(bytes);
     }
     let mut rows = 0;

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::home::{COLD, Home, LOG, WARM, check_threads, lock_or_make, settings};
+use super::location::{COLD, LOG, Location, WARM, check_threads, lock_or_make, settings};
 use super::upkeep::Background;
 use super::writer::{EMBEDDING, Entry, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
 use super::{Engine, Shared, Spaces};
 use crate::config::Config;
 #[cfg(feature = "postgres")]
-use crate::config::Residence;
+use crate::config::WarmBackend;
 use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
 use crate::identity::shown;
@@ -60,15 +60,15 @@ impl Engine {
     ///
     /// Everything that was acknowledged is there again, however the last engine
     /// ended. All files are checked: what was damaged and could be mended is
-    /// [listed](Engine::mended), anything else is refused with
+    /// [listed](Engine::repaired_files), anything else is refused with
     /// [`Error::Corrupt`], which names the file. [`Engine::repair`] is the way
     /// out then.
     ///
     /// # Errors
-    /// [`Error::Locked`] if it is open already, or being repaired; [`Error::Foreign`] if the
+    /// [`Error::Locked`] if it is open already, or being repaired; [`Error::NotAStore`] if the
     /// folder holds something else; [`Error::Incompatible`] if it was made with another
     /// dimension or a newer version; [`Error::Corrupt`] if the log cannot be
-    /// read; [`Error::Setting`] for a setting that cannot be; [`Error::Io`] or
+    /// read; [`Error::InvalidConfig`] for a setting that cannot be; [`Error::Io`] or
     /// [`Error::NoSpace`].
     pub fn open(path: impl AsRef<Path>, config: Config) -> Result<Self, Error> {
         let path = path.as_ref();
@@ -78,9 +78,9 @@ impl Engine {
         }
         let lock = lock_or_make(path)?;
         let log = Arc::new(DiskLog::open_locked(lock.clone(), LOG, config.log_cache_bytes)?);
-        match Self::start(Home::locked(lock), config, log.clone()) {
+        match Self::start(Location::locked(lock), config, log.clone()) {
             Ok(mut engine) => {
-                engine.mended.extend_from_slice(log.mended());
+                engine.repaired_files.extend_from_slice(log.mended());
                 Ok(engine)
             }
             Err(error) => {
@@ -97,63 +97,64 @@ impl Engine {
     #[cfg(not(feature = "object-store"))]
     fn open_url(url: &str, _config: Config) -> Result<Self, Error> {
         let expected = "the path of a folder; a URL takes the feature `object-store`";
-        Err(Error::Setting { name: "the store's place", expected, received: url.into() })
+        Err(Error::InvalidConfig { name: "the store's place", expected, received: url.into() })
     }
 
     /// Files that were damaged when the engine was opened, and are mended: COLD
     /// segments, which were made anew from the log, and a journal whose last
     /// write was torn.
-    pub fn mended(&self) -> &[PathBuf] {
-        &self.mended
+    pub fn repaired_files(&self) -> &[PathBuf] {
+        &self.repaired_files
     }
 
     /// An engine whose memories end with it. Its WARM and COLD files are in a
     /// temporary folder; no tier is elsewhere, whatever the settings say.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a setting that cannot be, [`Error::Io`] if the
+    /// [`Error::InvalidConfig`] for a setting that cannot be, [`Error::Io`] if the
     /// folder cannot be made.
     pub fn in_memory(config: Config) -> Result<Self, Error> {
         config.check()?;
         #[cfg(feature = "postgres")]
-        let config = Config { warm: Residence::Local, ..config };
-        Self::start(Home::temporary()?, config, Arc::new(VolatileLog::default()))
+        let config = Config { warm: WarmBackend::Local, ..config };
+        Self::start(Location::temporary()?, config, Arc::new(VolatileLog::default()))
     }
 
     /// An engine of parts that the caller has made: a log or a tier of another
     /// kind takes the place of ours this way.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a setting that cannot be, [`Error::Incompatible`] if
+    /// [`Error::InvalidConfig`] for a setting that cannot be, [`Error::Incompatible`] if
     /// the log was made with other settings, or what the parts report.
+    #[doc(hidden)]
     pub fn from_parts(config: Config, parts: Parts) -> Result<Self, Error> {
         config.check()?;
-        let (home, mut batch) = (Home::folder(PathBuf::new()), Batch::default());
-        check_threads(&home.name)?;
-        check_settings(&home.name, &config, &*parts.log, &mut batch)?;
-        Self::assemble(config, parts, home, Vec::new(), batch)
+        let (location, mut batch) = (Location::folder(PathBuf::new()), Batch::default());
+        check_threads(&location.name)?;
+        check_settings(&location.name, &config, &*parts.log, &mut batch)?;
+        Self::assemble(config, parts, location, Vec::new(), batch)
     }
 
     /// An engine over any log, with its files in `folder`.
     #[cfg(test)]
     pub(super) fn over(log: Arc<dyn Log>, folder: &Path, config: Config) -> Result<Self, Error> {
-        Self::start(Home::folder(folder.into()), config, log)
+        Self::start(Location::folder(folder.into()), config, log)
     }
 
-    pub(super) fn start(home: Home, config: Config, log: Arc<dyn Log>) -> Result<Self, Error> {
-        check_threads(&home.name)?;
+    pub(super) fn start(location: Location, config: Config, log: Arc<dyn Log>) -> Result<Self, Error> {
+        check_threads(&location.name)?;
         let mut batch = Batch::default();
         let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
         // Before anything is made: a refused engine leaves the folder as it was.
-        check_settings(&home.name, &config, &*log, &mut batch)?;
-        let (cold, depot) = (home.folder.join(COLD), home.depot());
+        check_settings(&location.name, &config, &*log, &mut batch)?;
+        let (cold, depot) = (location.folder.join(COLD), location.depot());
         let (cold, damaged) = ColdTier::open(&cold, depot, encoder.clone(), &log, &mut batch)?;
         let lost = if damaged.is_empty() { Vec::new() } else { lost_memories(&*log, &cold)? };
-        let warm = open_warm(&home, &config, &encoder, &log)?;
+        let warm = open_warm(&location, &config, &encoder, &log)?;
         let hot = HotTier::new(encoder.clone());
         let parts = Parts { encoder, log, tiers: [Box::new(hot), warm, Box::new(cold)] };
-        let mut engine = Self::assemble(config, parts, home, lost, batch)?;
-        engine.mended = damaged.iter().map(|path| shown(path)).collect();
+        let mut engine = Self::assemble(config, parts, location, lost, batch)?;
+        engine.repaired_files = damaged.iter().map(|path| shown(path)).collect();
         Ok(engine)
     }
 
@@ -161,7 +162,7 @@ impl Engine {
     fn assemble(
         config: Config,
         parts: Parts,
-        home: Home,
+        location: Location,
         lost: Vec<MemoryId>,
         batch: Batch,
     ) -> Result<Self, Error> {
@@ -181,13 +182,13 @@ impl Engine {
             next_namespace: 0,
             decay_per_day: config.decay_per_day,
         };
-        let background = config.background && home.writable;
+        let background = config.background && location.writable;
         let shared = Arc::new(Shared {
             process: process::id(),
             config,
             encoder,
             log,
-            home,
+            location,
             spaces: RwLock::new(Spaces::default()),
             queue: Mutex::default(),
             writer: Mutex::new(writer),
@@ -196,26 +197,27 @@ impl Engine {
             touched: Mutex::default(),
         });
         shared.restore(&lost, batch)?;
-        let start = || Background::start(shared.clone()).map_err(|error| Error::io(&shared.home.name, error));
+        let start =
+            || Background::start(shared.clone()).map_err(|error| Error::io(&shared.location.name, error));
         let background = if background { Some(start()?) } else { None };
-        Ok(Self { background, shared, closed: false, mended: Vec::new() })
+        Ok(Self { background, shared, closed: false, repaired_files: Vec::new() })
     }
 }
 
 /// WARM where the settings say; who only reads a store has one of its own.
 fn open_warm(
-    home: &Home,
+    location: &Location,
     config: &Config,
     encoder: &Arc<Encoder>,
     log: &Arc<dyn Log>,
 ) -> Result<Box<dyn Tier>, Error> {
     #[cfg(feature = "postgres")]
-    if home.writable && config.warm == Residence::Postgres {
+    if location.writable && config.warm == WarmBackend::Postgres {
         let database = Database::from_environment()?;
         let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote)?;
         return Ok(Box::new(warm));
     }
-    let warm = WarmTier::create(&home.folder.join(WARM), config.dimension, encoder.clone(), log.clone())?;
+    let warm = WarmTier::create(&location.folder.join(WARM), config.dimension, encoder.clone(), log.clone())?;
     Ok(Box::new(warm))
 }
 

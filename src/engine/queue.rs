@@ -1,5 +1,5 @@
-//! Who commits, and who waits for it: callers put their requests in a queue, and one
-//! of them commits whatever waits.
+//! Group commit: callers put their requests into a queue, and one of them commits all that
+//! wait.
 
 use std::hint;
 
@@ -49,7 +49,7 @@ pub(super) struct Queue {
 impl Shared {
     /// Hands `work` to the writer and waits until it is done.
     pub(super) fn submit(&self, work: Work, durability: Durability) -> Result<Vec<MemoryId>, Error> {
-        self.home.check_writable()?;
+        self.location.check_writable()?;
         // Room for both replies, so that nobody waits to send one.
         let (reply, replies) = sync_channel(2);
         let mut queue = lock(&self.queue);
@@ -79,7 +79,11 @@ impl Shared {
     }
 
     fn ended(&self) -> Error {
-        Error::Log { path: self.home.name.clone(), action: "commit", message: "the writer has ended".into() }
+        Error::Log {
+            path: self.location.name.clone(),
+            action: "commit",
+            message: "the writer has ended".into(),
+        }
     }
 }
 

@@ -137,6 +137,18 @@ impl From<&str> for Query {
     }
 }
 
+impl From<String> for Query {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<&Query> for Query {
+    fn from(query: &Query) -> Self {
+        query.clone()
+    }
+}
+
 /// A recalled memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
@@ -178,16 +190,31 @@ impl Recall {
 }
 
 impl Engine {
-    /// The memories that fit `query` best. It sees all that was stored
-    /// before it began; a namespace that nobody
-    /// has stored into gives no hits. It answers from the tiers that can be
-    /// reached, and [says](Recall::unreachable) which it has left out.
+    /// Returns the memories that fit `query` best: a text, or a [`Query`].
+    ///
+    /// Sees every memory stored before the call began. An unknown namespace returns no hits.
+    /// If a tier on another machine cannot be reached, the others answer, and
+    /// [`Recall::unreachable`] names it.
+    ///
+    /// ```
+    /// use mnemocore::{Config, Engine, Query};
+    ///
+    /// let engine = Engine::in_memory(Config::default())?;
+    /// engine.store("The spare key is under the blue pot")?;
+    /// assert_eq!(engine.recall("Where is the spare key?")?.hits.len(), 1);
+    /// assert!(engine.recall(Query::text("Where is the key?").limit(0))?.hits.is_empty());
+    /// # Ok::<(), mnemocore::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::EmptyText`], [`Error::TextTooLong`], [`Error::Encode`] or
     /// [`Error::Hdv`] for a query that cannot be asked; [`Error::Io`],
     /// [`Error::Log`] or [`Error::Corrupt`] when a memory cannot be read.
-    pub fn recall(&self, query: &Query) -> Result<Recall, Error> {
+    pub fn recall(&self, query: impl Into<Query>) -> Result<Recall, Error> {
+        self.recall_by(&query.into())
+    }
+
+    fn recall_by(&self, query: &Query) -> Result<Recall, Error> {
         #[cfg(feature = "inject")]
         let mut slowed = crate::inject::slow("recall");
         let shared = self.shared()?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Engine;
-use super::home::{COLD, LOG, REPAIRED, finish_repair, is_lock, is_repaired, settings};
+use super::location::{COLD, LOG, REPAIRED, finish_repair, is_lock, is_repaired, settings};
 use super::writer::NEXT_ID;
 use crate::config::Config;
 use crate::error::Error;
@@ -94,9 +94,9 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Locked`] if the store is open; [`Error::Foreign`] if the folder
+    /// [`Error::Locked`] if the store is open; [`Error::NotAStore`] if the folder
     /// holds something else; [`Error::Incompatible`] if it was made with another
-    /// dimension or a newer version; [`Error::Setting`] for a setting that cannot
+    /// dimension or a newer version; [`Error::InvalidConfig`] for a setting that cannot
     /// be; [`Error::Io`] or [`Error::NoSpace`]. The store is as it was then.
     pub fn repair(path: impl AsRef<Path>, config: Config) -> Result<Repair, Error> {
         config.check()?;
@@ -146,7 +146,7 @@ fn no_store(path: &Path) -> Error {
         Err(error) => return Error::io(path, error),
     };
     match entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).min() {
-        Some(found) => Error::Foreign { path: shown(path), found },
+        Some(found) => Error::NotAStore { path: shown(path), found },
         None => Error::io(path, io::Error::new(io::ErrorKind::NotFound, "there is no store to repair")),
     }
 }

@@ -1,5 +1,5 @@
-//! One namespace of an engine: what serves an agent and must not see another's
-//! memories gets this in the engine's place.
+//! A handle that is confined to one namespace, for an agent that must not see the memories of
+//! others.
 
 use super::{Engine, Query, Recall, Synthesis};
 use crate::error::Error;
@@ -10,15 +10,15 @@ use crate::memory::{Memory, Namespace, NewMemory};
 /// or a query names, and whatever ids are asked for.
 ///
 /// ```
-/// use mnemocore::{Config, Engine, Namespace, Query};
+/// use mnemocore::{Config, Engine, Namespace};
 ///
 /// let engine = Engine::in_memory(Config::default())?;
 /// let ada = engine.scope(Namespace::new("ada")?);
 /// let bob = engine.scope(Namespace::new("bob")?);
 /// let id = ada.store("The code of the safe is 4711")?;
 ///
-/// assert_eq!(ada.recall(&Query::text("What is the code?"))?.hits.len(), 1);
-/// assert!(bob.recall(&Query::text("What is the code?"))?.hits.is_empty());
+/// assert_eq!(ada.recall("What is the code?")?.hits.len(), 1);
+/// assert!(bob.recall("What is the code?")?.hits.is_empty());
 /// assert!(bob.get(id)?.is_none());
 /// assert!(!bob.forget(id)?);
 /// # Ok::<(), mnemocore::Error>(())
@@ -63,16 +63,16 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// As [`Engine::recall`].
-    pub fn recall(&self, query: &Query) -> Result<Recall, Error> {
-        self.engine.recall(&query.clone().namespace(self.namespace.clone()))
+    pub fn recall(&self, query: impl Into<Query>) -> Result<Recall, Error> {
+        self.engine.recall(query.into().namespace(self.namespace.clone()))
     }
 
     /// As [`Engine::synthesize`].
     ///
     /// # Errors
     /// As [`Engine::synthesize`].
-    pub fn synthesize(&self, query: &Query) -> Result<Synthesis, Error> {
-        self.engine.synthesize(&query.clone().namespace(self.namespace.clone()))
+    pub fn synthesize(&self, query: impl Into<Query>) -> Result<Synthesis, Error> {
+        self.engine.synthesize(query.into().namespace(self.namespace.clone()))
     }
 
     /// As [`Engine::get`]; `None` also for a memory of another namespace.

@@ -76,7 +76,7 @@ pub struct Synthesis {
 }
 
 impl Engine {
-    /// Answers a query from the fewest memories that cover it.
+    /// Answers a query, a text or a [`Query`], from the fewest memories that cover it.
     ///
     /// Among the hits of a recall, fragments are chosen greedily by what each
     /// adds (as in maximal marginal relevance, Carbonell & Goldstein 1998, with
@@ -85,7 +85,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::recall`].
-    pub fn synthesize(&self, query: &Query) -> Result<Synthesis, Error> {
+    pub fn synthesize(&self, query: impl Into<Query>) -> Result<Synthesis, Error> {
+        self.synthesize_by(&query.into())
+    }
+
+    fn synthesize_by(&self, query: &Query) -> Result<Synthesis, Error> {
         let shared = self.shared()?;
         let space = shared.space(query.namespace_asked());
         let view = space.as_ref().map(|space| space.view.load_full());

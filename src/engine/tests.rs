@@ -138,7 +138,7 @@ fn step(
         8 => {
             for _ in 0..random.u8(1..6) {
                 let word = random.usize(0..=*next);
-                drop(engine.recall(&Query::text(format!("q{word}z")).limit(2)));
+                drop(engine.recall(Query::text(format!("q{word}z")).limit(2)));
             }
             true
         }
@@ -170,7 +170,7 @@ fn against_a_model(seed: u64, arm: impl Fn(&Refusing, &mut fastrand::Rng)) -> us
     for (id, text) in &model {
         let word: usize = text.trim_end_matches('z').rsplit('q').next().unwrap().parse().unwrap();
         if word.is_multiple_of(3) {
-            let hit = engine.recall(&Query::embedding(embedding(word)).limit(1)).unwrap().hits.remove(0);
+            let hit = engine.recall(Query::embedding(embedding(word)).limit(1)).unwrap().hits.remove(0);
             assert_eq!((hit.memory.id, hit.score), (*id, 1.0), "seed {seed}, in {}", hit.memory.tier);
         }
     }
@@ -323,7 +323,7 @@ fn a_memory_that_rose_and_sank_again_moves_on_once() {
         // Now these, now those are asked for, so that all rise and sink again.
         for word in (0..10).filter(|word| word % 2 == round % 2) {
             for _ in 0..=3 * round {
-                engine.recall(&Query::text(format!("q{word}z")).limit(1)).unwrap();
+                engine.recall(Query::text(format!("q{word}z")).limit(1)).unwrap();
             }
         }
         engine.consolidate().unwrap();

@@ -1,4 +1,4 @@
-//! What the engine does in the background: moves, merges, compaction.
+//! Maintenance in the background: moves, merges, compaction.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -86,7 +86,8 @@ impl Engine {
             return Err(error);
         }
         drop(self.background.take());
-        let promoted = if self.shared.home.writable { self.shared.promote(Timestamp::now()) } else { Ok(0) };
+        let promoted =
+            if self.shared.location.writable { self.shared.promote(Timestamp::now()) } else { Ok(0) };
         self.shared.log.close()?;
         promoted.map(drop)
     }
@@ -104,7 +105,7 @@ impl Drop for Engine {
 impl Shared {
     /// One pass of upkeep; a `thorough` one leaves nothing to do.
     fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
-        self.home.check_writable()?;
+        self.location.check_writable()?;
         let _alone = lock(&self.upkeep);
         // Before segments are written that could not be committed.
         self.log.check()?;

@@ -67,7 +67,7 @@ impl StoreLock {
         for _ in 0..ATTEMPTS {
             let open = OpenFolder::open(&folder).map_err(|error| Error::io(&folder, error))?;
             if path.symlink_metadata().is_ok_and(|lock| !lock.is_file()) {
-                return Err(Error::Foreign { path: folder, found: LOCK.into() });
+                return Err(Error::NotAStore { path: folder, found: LOCK.into() });
             }
             let file =
                 OpenOptions::new().create(true).truncate(false).write(true).open(open.anchor().join(LOCK));

@@ -116,7 +116,7 @@ impl PostgresTier {
     /// there again. By which number it is known there is in the log before this returns.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a dimension that pgvector does not take,
+    /// [`Error::InvalidConfig`] for a dimension that pgvector does not take,
     /// [`Error::Unreachable`], [`Error::Refused`], or what the log reports.
     pub fn open(
         database: Database,
@@ -127,7 +127,7 @@ impl PostgresTier {
         let bits = encoder.dimension().bits();
         if bits > MAX_BITS {
             let (name, expected) = ("dimension", "at most 64,000 bits with WARM in PostgreSQL");
-            return Err(Error::Setting { name, expected, received: bits.to_string() });
+            return Err(Error::InvalidConfig { name, expected, received: bits.to_string() });
         }
         let store = match log.setting(STORE)? {
             Some(store) => store,

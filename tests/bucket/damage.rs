@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mnemocore::Error;
-use mnemocore::log::{Log, ObjectLog};
+use mnemocore::internals::log::{Log, ObjectLog};
 
 use super::faulty::{Faulty, LIMITS};
 use super::sequence::{CACHE_BYTES, commit, open, records, value};
@@ -79,7 +79,10 @@ fn a_bucket_that_has_less_than_the_copy_is_refused_and_neither_is_changed() {
             ObjectLog::snapshot(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop),
         ] {
             let error = refused.unwrap_err();
-            assert!(matches!(error, Error::Behind { there, .. } if there == left as u64), "{error}");
+            assert!(
+                matches!(error, Error::BucketBehindCache { there, .. } if there == left as u64),
+                "{error}"
+            );
             assert!(error.to_string().contains(&disk.path().display().to_string()), "{error}");
         }
         assert_eq!(objects.contents(), before);
@@ -152,5 +155,5 @@ fn a_folder_of_other_objects_is_refused() {
     objects.overwrite("agents/anna/log/readme", Some(b"something else".into()));
     let disk = tempfile::tempdir().unwrap();
     let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop);
-    assert!(matches!(refused, Err(Error::Foreign { found, .. }) if found == "log/readme"));
+    assert!(matches!(refused, Err(Error::NotAStore { found, .. }) if found == "log/readme"));
 }

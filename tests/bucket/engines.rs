@@ -10,15 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mnemocore::hdv::Dimension;
-use mnemocore::remote::Limits;
-use mnemocore::{Bucket, Config, Engine, Error, MemoryId, Namespace, NewMemory, Query};
+use mnemocore::{Bucket, Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, RemoteLimits};
 
 use super::common::{assert_complete, everything, find, note, tiny, word};
 use super::faulty::{Faulty, LIMITS};
 use super::s3::S3;
 
 fn config(cache: &Path) -> Config {
-    Config { cache_folder: cache.into(), remote: LIMITS, ..tiny() }
+    tiny().cache_folder(cache).remote(LIMITS)
 }
 
 fn open(objects: &Arc<Faulty>, cache: &Path) -> Engine {
@@ -55,7 +54,7 @@ fn memories_of_all_tiers_are_there_again_on_another_machine() {
     drop(engine);
     let engine = open(&objects, there.path());
     assert_eq!(engine.stats().memories, stats.memories);
-    assert!(engine.mended().is_empty(), "segments are fetched, not made anew");
+    assert!(engine.repaired_files().is_empty(), "segments are fetched, not made anew");
     assert_complete(&engine, 60);
 }
 
@@ -70,7 +69,7 @@ fn a_segment_that_is_gone_from_the_bucket_is_made_anew() {
     assert!(!segments.is_empty());
     segments.iter().for_each(|name| objects.overwrite(name, None));
     let engine = open(&objects, there.path());
-    assert_eq!(engine.mended().len(), segments.len());
+    assert_eq!(engine.repaired_files().len(), segments.len());
     assert_complete(&engine, 60);
 }
 
@@ -94,7 +93,7 @@ fn segments_that_were_replaced_go_from_the_bucket() {
 #[test]
 fn a_compaction_rewrites_the_segments_of_all_namespaces() {
     let (objects, cache) = (Faulty::new(1), tempfile::tempdir().unwrap());
-    let none = Config { hot_capacity: 0, warm_capacity: 0, ..config(cache.path()) };
+    let none = config(cache.path()).hot_capacity(0).warm_capacity(0);
     let engine = Engine::open_bucket(objects.bucket(LIMITS), none).unwrap();
     let mut dead = Vec::new();
     for number in 0..20 {
@@ -146,7 +145,7 @@ fn a_snapshot_shows_what_was_stored_before_it_and_takes_nothing() {
 fn a_snapshot_of_nothing_is_refused() {
     let (objects, cache) = (Faulty::new(1), tempfile::tempdir().unwrap());
     let refused = Engine::open_snapshot(objects.bucket(LIMITS), config(cache.path())).map(drop);
-    assert!(matches!(refused, Err(Error::Foreign { .. })));
+    assert!(matches!(refused, Err(Error::NotAStore { .. })));
 }
 
 #[test]
@@ -182,7 +181,7 @@ fn an_engine_that_was_replaced_deletes_no_segment_of_the_one_that_replaced_it() 
     second.consolidate().unwrap();
     assert!(matches!(first.consolidate(), Err(Error::Fenced { .. })));
     drop((first, second));
-    assert!(open(&objects, elsewhere.path()).mended().is_empty());
+    assert!(open(&objects, elsewhere.path()).repaired_files().is_empty());
 }
 
 #[test]
@@ -190,7 +189,7 @@ fn writers_that_wait_for_a_bucket_that_is_away_are_told_together() {
     const WRITERS: usize = 16;
     let objects = Faulty::new(1);
     let here = tempfile::tempdir().unwrap();
-    let limits = Limits { pause: Duration::from_millis(100), ..LIMITS };
+    let limits = RemoteLimits { pause: Duration::from_millis(100), ..LIMITS };
     let bucket = objects.bucket(limits);
     let engine = Engine::open_bucket(bucket.clone(), config(here.path())).unwrap();
     objects.away(true);
@@ -227,7 +226,7 @@ fn an_engine_of_other_settings_is_refused_and_replaces_nobody() {
     let objects = Faulty::new(1);
     let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let engine = open(&objects, here.path());
-    let wrong = Config { dimension: Dimension::new(1024).unwrap(), ..config(there.path()) };
+    let wrong = config(there.path()).dimension(Dimension::new(1024).unwrap());
     let refused = Engine::open_bucket(objects.bucket(LIMITS), wrong).map(drop);
     assert!(matches!(refused, Err(Error::Incompatible { .. })));
     engine.store("the writer goes on").unwrap();
@@ -294,7 +293,7 @@ fn recalls_alone_write_no_objects() {
     fill(&engine, 0..5);
     let before = objects.contents();
     for number in 0..5 {
-        engine.recall(&Query::text(word(number))).unwrap();
+        engine.recall(Query::text(word(number))).unwrap();
     }
     engine.consolidate().unwrap();
     assert_eq!(objects.contents(), before);
@@ -306,7 +305,7 @@ fn recalls_alone_write_no_objects() {
 fn a_store_that_does_not_fit_into_the_cache_says_how_large_it_is() {
     let (objects, [here, there]) = (Faulty::new(1), [(); 2].map(|()| tempfile::tempdir().unwrap()));
     let writer = spread(&objects, here.path());
-    let small = Config { cache_bytes: 10_000, ..config(there.path()) };
+    let small = config(there.path()).cache_bytes(10_000);
     let error = Engine::open_bucket(objects.bucket(LIMITS), small).map(drop).unwrap_err().to_string();
     assert!(error.contains("cache_bytes") && error.contains("10000"), "{error}");
     writer.store("nobody has replaced the writer").unwrap();
@@ -368,7 +367,7 @@ fn a_server_that_speaks_s3_keeps_memories_of_all_tiers_and_fences_writers() {
     fill(&first, 0..60);
     first.consolidate().unwrap();
     let second = Engine::open_bucket(bucket(), config(there.path())).unwrap();
-    assert!(second.mended().is_empty());
+    assert!(second.repaired_files().is_empty());
     assert_complete(&second, 60);
     assert!(matches!(first.store("too late"), Err(Error::Fenced { .. })));
     fill(&second, 60..80);
@@ -422,7 +421,7 @@ fn a_segment_that_a_dead_engine_has_left_goes_when_the_store_is_opened() {
     assert!(!left("0000000079-0123456789abcdef#1") && left("0000000080-0123456789abcdef#1"));
     let elsewhere = tempfile::tempdir().unwrap();
     let engine = Engine::open(&url, config(elsewhere.path())).unwrap();
-    assert!(engine.mended().is_empty(), "those that are listed stay");
+    assert!(engine.repaired_files().is_empty(), "those that are listed stay");
     assert_complete(&engine, 60);
 }
 

@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use fastrand::Rng;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use mnemocore::Bucket;
-use mnemocore::remote::Limits;
+use mnemocore::{Bucket, RemoteLimits};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -19,8 +18,8 @@ use object_store::{
 };
 
 /// Short ones, so that what is given up is given up soon.
-pub(crate) const LIMITS: Limits =
-    Limits { call: Duration::from_secs(5), attempts: 3, pause: Duration::from_millis(1) };
+pub(crate) const LIMITS: RemoteLimits =
+    RemoteLimits { call: Duration::from_secs(5), attempts: 3, pause: Duration::from_millis(1) };
 
 /// A piece of a content, in bytes.
 const PIECE: usize = 256 << 10;
@@ -68,7 +67,7 @@ impl Faulty {
         })
     }
 
-    pub(crate) fn bucket(self: &Arc<Self>, limits: Limits) -> Bucket {
+    pub(crate) fn bucket(self: &Arc<Self>, limits: RemoteLimits) -> Bucket {
         Bucket::of(self.clone(), "agents/anna", "test://agents/anna", limits).unwrap()
     }
 

@@ -7,9 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mnemocore::log::{Batch, Durability, Log, ObjectLog, Table};
-use mnemocore::remote::Limits;
-use mnemocore::{Error, MemoryId};
+use mnemocore::internals::log::{Batch, Durability, Log, ObjectLog, Table};
+use mnemocore::{Error, MemoryId, RemoteLimits};
 use proptest::prelude::*;
 
 use super::faulty::{Faulty, LIMITS};
@@ -159,7 +158,7 @@ proptest! {
     ) {
         let objects = Faulty::new(seed);
         let disk = tempfile::tempdir().unwrap();
-        let limits = Limits { attempts, ..LIMITS };
+        let limits = RemoteLimits { attempts, ..LIMITS };
         let log = ObjectLog::open(objects.bucket(limits), disk.path(), CACHE_BYTES).unwrap();
         objects.lose(lost, unanswered);
         let mut expected = Values::new();
@@ -352,7 +351,7 @@ fn objects_that_go_while_they_are_listed_are_no_damage() {
 fn a_large_object_may_take_longer_than_a_small_one() {
     let objects = Faulty::new(1);
     let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let limits = Limits { call: Duration::from_millis(400), attempts: 1, ..LIMITS };
+    let limits = RemoteLimits { call: Duration::from_millis(400), attempts: 1, ..LIMITS };
     let open = |disk: &Path| ObjectLog::open(objects.bucket(limits), disk, CACHE_BYTES);
     let log = open(here.path()).unwrap();
     objects.slow(Duration::from_millis(100));

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mnemocore::encoder::Encoder;
-use mnemocore::log::{Batch, DiskLog, Durability, Log};
-use mnemocore::tier::cold::ColdTier;
-use mnemocore::tier::hot::HotTier;
-use mnemocore::tier::postgres::{Database, PostgresTier};
-use mnemocore::{Config, Engine, Error, Parts};
+use mnemocore::internals::Parts;
+use mnemocore::internals::log::{Batch, DiskLog, Durability, Log};
+use mnemocore::internals::tier::cold::ColdTier;
+use mnemocore::internals::tier::hot::HotTier;
+use mnemocore::internals::tier::postgres::{Database, PostgresTier};
+use mnemocore::{Config, Engine, Error};
 
 /// Opens the store in `folder`, with WARM in the database that `connection` names.
 pub(crate) fn open(folder: &Path, config: &Config, connection: &str) -> Result<Engine, Error> {

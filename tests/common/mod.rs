@@ -21,15 +21,13 @@ pub(crate) fn skips(name: &str) -> bool {
 
 /// Small vectors, small tiers and no background thread.
 pub(crate) fn tiny() -> Config {
-    Config {
-        dimension: Dimension::new(512).unwrap(),
-        hot_capacity: 8,
-        warm_capacity: 16,
-        background: false,
-        token_cache_bytes: 1 << 20,
-        log_cache_bytes: 1 << 20,
-        ..Config::default()
-    }
+    Config::from_env()
+        .dimension(Dimension::new(512).unwrap())
+        .hot_capacity(8)
+        .warm_capacity(16)
+        .background(false)
+        .token_cache_bytes(1 << 20)
+        .log_cache_bytes(1 << 20)
 }
 
 /// A text that shares all words but one with every other, so that one word
@@ -45,14 +43,14 @@ pub(crate) fn word(number: usize) -> String {
 
 /// The one memory that `word` asks for.
 pub(crate) fn find(engine: &Engine, word: &str) -> Option<(MemoryId, String)> {
-    let recall = engine.recall(&Query::text(word).limit(1).touch(false)).unwrap();
+    let recall = engine.recall(Query::text(word).limit(1).touch(false)).unwrap();
     recall.hits.into_iter().next().map(|hit| (hit.memory.id, hit.memory.text))
 }
 
 /// The texts of all memories of a namespace, in the order of their ids.
 pub(crate) fn everything(engine: &Engine, namespace: &Namespace) -> Vec<(MemoryId, String)> {
     let query = Query::text("journal").namespace(namespace.clone()).limit(usize::MAX);
-    let recall = engine.recall(&query.method(Method::Exact).touch(false)).unwrap();
+    let recall = engine.recall(query.method(Method::Exact).touch(false)).unwrap();
     let mut found: Vec<_> = recall.hits.into_iter().map(|hit| (hit.memory.id, hit.memory.text)).collect();
     found.sort();
     found

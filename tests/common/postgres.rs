@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use mnemocore::remote::Limits;
+use mnemocore::RemoteLimits;
 
 pub(crate) use self::database::open;
 
@@ -204,5 +204,5 @@ fn is_root() -> bool {
 }
 
 /// Time limits that a test can wait for.
-pub(crate) const QUICK: Limits =
-    Limits { call: Duration::from_millis(1_500), attempts: 2, pause: Duration::from_millis(20) };
+pub(crate) const QUICK: RemoteLimits =
+    RemoteLimits { call: Duration::from_millis(1_500), attempts: 2, pause: Duration::from_millis(20) };

@@ -6,8 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mnemocore::Bucket;
-use mnemocore::remote::Limits;
+use mnemocore::{Bucket, RemoteLimits};
 
 const BUCKET: &str = "memories";
 
@@ -95,7 +94,7 @@ impl S3 {
         let variables = self.variables();
         let settings: Vec<(&str, &str)> =
             variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Bucket::with(&self.url(folder), &settings, Limits::default()).unwrap()
+        Bucket::with(&self.url(folder), &settings, RemoteLimits::default()).unwrap()
     }
 }
 

@@ -33,7 +33,7 @@ const KILLS_PER_STORE: u64 = 12;
 
 fn config(seed: u64) -> Config {
     let durability = if seed.is_multiple_of(2) { Durability::Buffered } else { Durability::Synced };
-    Config { durability, background: true, ..tiny() }
+    tiny().durability(durability).background(true)
 }
 
 /// A memory as the reports of the writing process name it.
@@ -96,7 +96,7 @@ fn writing_process() {
             75..90 if !mine.is_empty() => {
                 let (_, word) = &mine[random.usize(0..mine.len())];
                 for namespace in namespaces() {
-                    engine.recall(&Query::text(word).namespace(namespace).limit(2)).unwrap();
+                    engine.recall(Query::text(word).namespace(namespace).limit(2)).unwrap();
                 }
             }
             90..96 => {
@@ -240,7 +240,7 @@ fn kill(default: u64, make: impl Fn(u64) -> Box<dyn Storage>) {
         for _ in 0..KILLS_PER_STORE.min(crashes - done) {
             done += 1;
             run_and_kill(&*storage, first * 1_000_000 + done, &mut random, &mut expected);
-            let config = Config { background: false, ..config(done) };
+            let config = config(done).background(false);
             storage.open(config, &mut random, &mut |engine| expected.check(engine));
         }
         acknowledged += expected.acknowledged;

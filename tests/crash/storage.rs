@@ -65,12 +65,12 @@ impl Storage for Objects {
     fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
         let elsewhere = tempfile::tempdir().unwrap();
         let cache = if random.bool() { self.cache.path() } else { elsewhere.path() };
-        let config = Config { cache_folder: cache.into(), ..config };
+        let config = config.cache_folder(cache);
         let open = if random.u8(0..3) == 0 { Engine::open_snapshot } else { Engine::open_bucket };
         match open(self.bucket.clone(), config.clone()) {
             Ok(engine) => check(&engine),
             // Killed before it had made anything.
-            Err(mnemocore::Error::Foreign { .. }) => {
+            Err(mnemocore::Error::NotAStore { .. }) => {
                 check(&Engine::open_bucket(self.bucket.clone(), config).unwrap());
             }
             Err(error) => panic!("{error}"),

@@ -10,7 +10,7 @@ use super::common::{assert_complete, find, note, tiny, word};
 use super::{WorkingFolder, contents, killed_store};
 
 fn config(cache: &Path) -> Config {
-    Config { cache_folder: cache.into(), ..tiny() }
+    tiny().cache_folder(cache)
 }
 
 fn bucket(folder: &Path) -> Bucket {

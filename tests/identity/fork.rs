@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use mnemocore::{Config, Engine, Error, MemoryId, NewMemory, Query};
+use mnemocore::{Engine, Error, MemoryId, NewMemory, Query};
 
 use super::common::{assert_complete, find, note, spread, tiny, word};
 
@@ -47,8 +47,8 @@ fn all_refuse(engine: &Engine) -> bool {
     let many = (0..100).map(|number| NewMemory::new(note(&word(number)))).collect();
     is_forked(engine.store(note("child")))
         && is_forked(engine.store_batch(many))
-        && is_forked(engine.recall(&Query::text("journal")))
-        && is_forked(engine.synthesize(&Query::text("journal")))
+        && is_forked(engine.recall(Query::text("journal")))
+        && is_forked(engine.synthesize(Query::text("journal")))
         && is_forked(engine.get(MemoryId(0)))
         && is_forked(engine.forget(MemoryId(0)))
         && is_forked(engine.consolidate())
@@ -58,7 +58,7 @@ fn all_refuse(engine: &Engine) -> bool {
 fn open(folder: &Path) -> Engine {
     drop(spread(folder, OWN));
     // With the background thread, which a child does not have.
-    Engine::open(folder, Config { background: true, ..tiny() }).unwrap()
+    Engine::open(folder, tiny().background(true)).unwrap()
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_forked_process_is_refused_another_store_too() {
 
 #[test]
 fn an_engine_in_memory_is_not_shared_with_a_forked_process() {
-    let engine = Engine::in_memory(Config { background: true, ..tiny() }).unwrap();
+    let engine = Engine::in_memory(tiny().background(true)).unwrap();
     engine.store(note("parent")).unwrap();
     assert!(succeeded(forked(|| all_refuse(&engine))));
     assert!(find(&engine, "parent").is_some());

@@ -29,7 +29,7 @@ const ACTS: [(&str, Act); 7] = [
     ("consolidate", |engine, _| engine.consolidate_at(in_a_year()).map(drop)),
     ("compact", |engine, _| engine.compact()),
     ("close after a recall", |engine, _| {
-        engine.recall(&Query::text("journal"))?;
+        engine.recall(Query::text("journal"))?;
         engine.close()
     }),
     ("close", |engine, _| engine.close()),
@@ -201,7 +201,7 @@ fn a_store_that_was_moved_or_copied_while_it_was_closed_opens_as_before() {
     copy(&second, &third);
     for place in [second, third] {
         let engine = Engine::open(&place, tiny()).unwrap();
-        assert!(engine.mended().is_empty());
+        assert!(engine.repaired_files().is_empty());
         assert_complete(&engine, OWN);
     }
 }
@@ -292,7 +292,7 @@ fn assert_apart(rounds: usize, act: fn(&Path)) {
         exchanging(&place, &other, || act(&place));
         for (place, count) in [(&place, OWN), (&other, OTHERS)] {
             let engine = Engine::open(place, tiny()).unwrap_or_else(|error| panic!("round {round}: {error}"));
-            assert!(engine.mended().is_empty(), "round {round}: {:?}", engine.mended());
+            assert!(engine.repaired_files().is_empty(), "round {round}: {:?}", engine.repaired_files());
             assert_complete(&engine, count);
         }
     }

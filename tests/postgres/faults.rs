@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use mnemocore::hdv::Dimension;
-use mnemocore::remote::Limits;
-use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, TierKind, Timestamp};
+use mnemocore::{
+    Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, RemoteLimits, TierKind, Timestamp,
+};
 use tempfile::TempDir;
 
 use super::common::{everything, find, note, tiny, word};
@@ -15,7 +16,7 @@ use super::server::{PASSWORD, QUICK, Server, connection, open, shared};
 
 /// All in WARM.
 fn warm() -> Config {
-    Config { hot_capacity: 0, warm_capacity: usize::MAX, remote: QUICK, ..tiny() }
+    tiny().hot_capacity(0).warm_capacity(usize::MAX).remote(QUICK)
 }
 
 /// What a call may take that finds nobody: all attempts, with room for a slow machine.
@@ -38,11 +39,11 @@ fn behind_proxy(server: &Server) -> (TempDir, Proxy, Engine) {
 /// The answer of an engine whose WARM is away, which must say so.
 fn without_warm(engine: &Engine) -> Vec<String> {
     let started = Instant::now();
-    let recall = engine.recall(&Query::text("journal").limit(100).touch(false)).unwrap();
+    let recall = engine.recall(Query::text("journal").limit(100).touch(false)).unwrap();
     assert!(started.elapsed() < PATIENCE);
     assert_eq!(recall.unreachable, [TierKind::Warm]);
     assert!(recall.hits.iter().all(|hit| hit.memory.tier != TierKind::Warm));
-    let synthesis = engine.synthesize(&Query::text("journal").touch(false)).unwrap();
+    let synthesis = engine.synthesize(Query::text("journal").touch(false)).unwrap();
     assert_eq!(synthesis.unreachable, [TierKind::Warm]);
     recall.hits.into_iter().map(|hit| hit.memory.text).collect()
 }
@@ -50,7 +51,7 @@ fn without_warm(engine: &Engine) -> Vec<String> {
 /// Waits until the server is tried again after it was given up.
 fn wait_until_reached(engine: &Engine) {
     let started = Instant::now();
-    while !engine.recall(&Query::text("journal").touch(false)).unwrap().unreachable.is_empty() {
+    while !engine.recall(Query::text("journal").touch(false)).unwrap().unreachable.is_empty() {
         assert!(started.elapsed() < PATIENCE, "the server is not found again");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -100,7 +101,7 @@ fn a_batch_of_stores_is_one_round_trip_and_so_is_a_recall() {
 fn memories_leave_a_full_hot_several_in_one_round_trip() {
     let Some(server) = shared() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { hot_capacity: 64, warm_capacity: usize::MAX, remote: QUICK, ..tiny() };
+    let config = tiny().hot_capacity(64).warm_capacity(usize::MAX).remote(QUICK);
     let engine = open(folder.path(), &config, &server.connection()).unwrap();
     let before = engine.traffic(TierKind::Warm).requests;
     (0..164).for_each(|number| assert!(engine.store(note(&word(number))).is_ok()));
@@ -130,7 +131,7 @@ fn two_stores_in_one_database_do_not_see_each_other() {
             .encoder()
             .encode(&mnemocore::encoder::Document::new("journal").analyze().unwrap())
             .unwrap();
-        assert_eq!(engine.recall(&Query::like(like).limit(100)).unwrap().hits.len(), 30);
+        assert_eq!(engine.recall(Query::like(like).limit(100)).unwrap().hits.len(), 30);
         assert_eq!(find(engine, &word(100 * (1 - number) + 7)).map(|(_, text)| text), None);
     }
     // What one forgets, the other keeps.
@@ -171,7 +172,7 @@ fn what_is_forgotten_leaves_the_database() {
 fn while_the_server_is_away_what_can_be_done_is_done_and_the_rest_is_a_typed_error() {
     let Some(mut server) = Server::start() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { hot_capacity: 8, warm_capacity: 16, remote: QUICK, ..tiny() };
+    let config = tiny().hot_capacity(8).warm_capacity(16).remote(QUICK);
     let engine = open(folder.path(), &config, &server.connection()).unwrap();
     let mut stored: Vec<MemoryId> =
         (0..48).map(|number| engine.store(note(&word(number))).unwrap()).collect();
@@ -314,7 +315,7 @@ fn what_is_deleted_counts_no_more_whichever_answer_was_lost() {
     engine.store("The harbour has other words").unwrap();
     // They depend on how many memories have each word.
     let scores = |engine: &Engine| -> Vec<u32> {
-        let recall = engine.recall(&Query::text("journal of the harbour").limit(20).touch(false)).unwrap();
+        let recall = engine.recall(Query::text("journal of the harbour").limit(20).touch(false)).unwrap();
         recall.hits.iter().map(|hit| hit.score.to_bits()).collect()
     };
     for cut in (0..1_500).step_by(50) {
@@ -345,8 +346,8 @@ fn a_statement_that_takes_too_long_does_not_give_the_server_up() {
     let Some(server) = shared() else { return };
     let folder = tempfile::tempdir().unwrap();
     // A table that no other test uses.
-    let remote = Limits { call: Duration::from_secs(4), ..QUICK };
-    let config = Config { dimension: Dimension::new(704).unwrap(), remote, ..warm() };
+    let remote = RemoteLimits { call: Duration::from_secs(4), ..QUICK };
+    let config = warm().dimension(Dimension::new(704).unwrap()).remote(remote);
     let engine = open(folder.path(), &config, &server.connection()).unwrap();
     engine.store(note("before")).unwrap();
     let held = "FROM pg_locks WHERE relation = 'mnemo_warm_704'::regclass AND mode = 'AccessExclusiveLock' AND granted";
@@ -361,7 +362,7 @@ fn a_statement_that_takes_too_long_does_not_give_the_server_up() {
     assert!(without_warm(&engine).is_empty());
     server.ask(&format!("SELECT pg_terminate_backend(pid) {held}"));
     holder.join().unwrap();
-    let recall = engine.recall(&Query::text("journal").touch(false)).unwrap();
+    let recall = engine.recall(Query::text("journal").touch(false)).unwrap();
     assert_eq!((recall.hits.len(), recall.unreachable), (1, vec![]));
 }
 
@@ -401,7 +402,7 @@ fn operate(
 fn cut_at_random(seed: u64, server: &Server, folder: &Path) {
     let proxy = Proxy::start("127.0.0.1", server.port);
     let mut random = Rng::with_seed(seed);
-    let config = Config { hot_capacity: 4 * (seed % 3) as usize, warm_capacity: 30, remote: QUICK, ..tiny() };
+    let config = tiny().hot_capacity(4 * (seed % 3) as usize).warm_capacity(30).remote(QUICK);
     let mut engine = open(folder, &config, &connection(proxy.port)).unwrap();
     let (mut stored, mut number, mut cut) = (Vec::new(), 0, 0);
     for round in 0..40 {
@@ -448,6 +449,6 @@ fn wrong_credentials_are_refused_and_not_repeated() {
     let text = format!("{error} {error:?}");
     assert!(matches!(error, Error::Refused { .. }), "{text}");
     assert!(text.contains("password authentication failed") && !text.contains("hunter2"), "{text}");
-    let database = mnemocore::tier::postgres::Database::parse(&server.connection()).unwrap();
+    let database = mnemocore::PostgresDatabase::parse(&server.connection()).unwrap();
     assert!(!format!("{database:?}").contains(PASSWORD));
 }

@@ -8,7 +8,7 @@ use super::common::{assert_complete, copy, note, tiny, word};
 use super::server::{QUICK, Server, open, shared};
 
 fn config() -> mnemocore::Config {
-    mnemocore::Config { remote: QUICK, ..tiny() }
+    tiny().remote(QUICK)
 }
 
 fn memories(count: usize) -> Vec<NewMemory> {
@@ -30,6 +30,8 @@ fn a_store_whose_folder_was_replaced_changes_nothing_of_the_other_ones_rows() {
     engine.store_batch(memories(40)).unwrap();
     fs::rename(&place, &moved).unwrap();
     fs::rename(folder.path().join("killed"), &place).unwrap();
+    // A check of the folder holds for 10 ms.
+    std::thread::sleep(std::time::Duration::from_millis(20));
     for refused in [
         engine.store_batch(memories(30)).map(drop),
         engine.consolidate().map(drop),

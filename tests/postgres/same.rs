@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fastrand::Rng;
 use mnemocore::hdv::Hypervector;
-use mnemocore::index::terms;
+use mnemocore::internals::index::terms;
 use mnemocore::{Config, Engine, MemoryId, Method, Namespace, NewMemory, Query, Recall, TierKind, Timestamp};
 use tempfile::TempDir;
 
@@ -23,7 +23,7 @@ const WORDS: [&str; 24] = [
 /// ones a tier has looked at.
 fn config() -> Config {
     let term_limits = terms::Limits { candidates: 10_000, z: 100.0, bias: 1.0 };
-    Config { term_limits, remote: QUICK, hot_capacity: 5, warm_capacity: 40, ..tiny() }
+    tiny().term_limits(term_limits).remote(QUICK).hot_capacity(5).warm_capacity(40)
 }
 
 fn words(random: &mut Rng, count: usize) -> String {
@@ -86,8 +86,7 @@ impl<'a> Pair<'a> {
         self.engines.take().into_iter().flatten().for_each(|engine| engine.close().unwrap());
         let [local, there] = self.folders;
         self.engines = Some([
-            Engine::open(local, Config { warm: mnemocore::config::Residence::Local, ..self.config.clone() })
-                .unwrap(),
+            Engine::open(local, self.config.clone().warm(mnemocore::WarmBackend::Local)).unwrap(),
             open(there, &self.config, &self.server.connection()).unwrap(),
         ]);
     }
@@ -161,7 +160,8 @@ fn few_candidates_hold_nearly_all_that_the_exact_scan_finds() {
     let (folder, mut random) = (tempfile::tempdir().unwrap(), Rng::with_seed(7));
     let dimension = mnemocore::hdv::Dimension::new(4_096).unwrap();
     let term_limits = terms::Limits { candidates: 200, ..terms::Limits::default() };
-    let config = Config { dimension, term_limits, hot_capacity: 0, warm_capacity: usize::MAX, ..config() };
+    let config =
+        config().dimension(dimension).term_limits(term_limits).hot_capacity(0).warm_capacity(usize::MAX);
     let engine = open(folder.path(), &config, &server.connection()).unwrap();
     let texts: Vec<String> = (0..4_000).map(|_| text(&mut random)).collect();
     let memories = texts.iter().zip(0..).map(|(text, number)| {
@@ -180,7 +180,7 @@ fn few_candidates_hold_nearly_all_that_the_exact_scan_finds() {
             let words: Vec<&str> = texts[number].split(' ').step_by(2).collect();
             let query = filter(Query::text(words.join(" ")).limit(10).touch(false));
             let ids = |method| {
-                let recall = engine.recall(&query.clone().method(method)).unwrap();
+                let recall = engine.recall(query.clone().method(method)).unwrap();
                 recall.hits.into_iter().map(|hit| hit.memory.id).collect::<Vec<_>>()
             };
             let (found, exact) = (ids(Method::Indexed), ids(Method::Exact));
@@ -195,7 +195,7 @@ fn few_candidates_hold_nearly_all_that_the_exact_scan_finds() {
 fn with_few_candidates(server: &Server, hot_capacity: usize) -> (TempDir, Engine) {
     let folder = tempfile::tempdir().unwrap();
     let term_limits = terms::Limits { candidates: 10, ..terms::Limits::default() };
-    let config = Config { term_limits, hot_capacity, warm_capacity: usize::MAX, ..config() };
+    let config = config().term_limits(term_limits).hot_capacity(hot_capacity).warm_capacity(usize::MAX);
     let engine = open(folder.path(), &config, &server.connection()).unwrap();
     (folder, engine)
 }
@@ -240,7 +240,7 @@ fn a_rarer_term_is_found_in_warm_however_many_hits_there_are_in_hot() {
     for number in 0..80 {
         engine.store(format!("lantern {long} w{number}")).unwrap();
     }
-    let recall = engine.recall(&Query::text("harbour lantern").limit(10).touch(false)).unwrap();
+    let recall = engine.recall(Query::text("harbour lantern").limit(10).touch(false)).unwrap();
     let tiers = |tier| recall.hits.iter().filter(|hit| hit.memory.tier == tier).count();
     assert_eq!(tiers(TierKind::Warm), 10, "{recall:?}");
     assert!(recall.hits.iter().all(|hit| hit.memory.text.starts_with("harbour")));

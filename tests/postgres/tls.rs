@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use mnemocore::{Config, Engine, Query};
+use mnemocore::{Engine, Query};
 use rcgen::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -87,10 +87,10 @@ fn outcome(port: u16, host: &str, mode: &str, roots: Option<&Path>) -> String {
 #[ignore = "the process that `who_is_to_be_verified_is` starts"]
 fn engine_of_the_environment() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
-    match Engine::open(folder, Config { hot_capacity: 0, remote: QUICK, ..tiny() }) {
+    match Engine::open(folder, tiny().hot_capacity(0).remote(QUICK)) {
         Ok(engine) => {
             engine.store(note("hidden")).unwrap();
-            let recall = engine.recall(&Query::text("hidden")).unwrap();
+            let recall = engine.recall(Query::text("hidden")).unwrap();
             println!("found {} in {}", recall.hits.len(), recall.hits[0].memory.tier);
         }
         Err(error) => println!("refused: {error} {error:?}"),

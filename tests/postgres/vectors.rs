@@ -11,7 +11,7 @@ use super::server::{Server, open};
 
 fn config() -> Config {
     let dimension = Dimension::new(512).unwrap();
-    Config { dimension, hot_capacity: 0, warm_capacity: usize::MAX, ..tiny() }
+    tiny().dimension(dimension).hot_capacity(0).warm_capacity(usize::MAX)
 }
 
 /// A store of so many memories, every tenth of a kind of its own.

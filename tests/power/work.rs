@@ -73,7 +73,7 @@ pub(crate) struct Run {
 }
 
 pub(crate) fn config(durability: Durability) -> Config {
-    Config { durability, ..tiny() }
+    tiny().durability(durability)
 }
 
 /// Records what an engine does to the store in `folder`, which holds `before`.
@@ -149,7 +149,7 @@ impl Work {
             780..870 => {
                 for (_, one) in self.now.memories.iter().take(self.random.usize(0..6)) {
                     let query = Query::text(&one.word).namespace(namespaces()[one.namespace].clone());
-                    engine.recall(&query.limit(2)).unwrap();
+                    engine.recall(query.limit(2)).unwrap();
                 }
             }
             870..930 => drop(engine.consolidate().unwrap()),

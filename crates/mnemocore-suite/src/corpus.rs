@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use mnemocore::memory::MAX_CHARS;
+use mnemocore::MAX_CHARS;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

@@ -8,13 +8,9 @@ use std::collections::{BTreeSet, HashMap};
 use crate::bm25::{Bm25, Terms};
 use crate::corpus::{Corpus, Question};
 use crate::quality::{self, Difference};
-use mnemocore::config::Config;
-use mnemocore::encoder;
-use mnemocore::engine::{Engine, Query, Recall};
-use mnemocore::error::Error;
-use mnemocore::key::{MemoryId, Timestamp};
-use mnemocore::memory::{Namespace, NewMemory};
-use mnemocore::tier::Method;
+use mnemocore::{
+    Config, Engine, Error, MemoryId, Method, Namespace, NewMemory, Query, Recall, Timestamp, encoder,
+};
 
 /// How many memories a system names for a question.
 pub const DEPTH: usize = 10;
@@ -237,7 +233,7 @@ impl StoredCorpus {
     /// Whatever the engine reports.
     pub fn new(corpus: &Corpus, config: Config) -> Result<Self, Error> {
         let hot_capacity = 2 * corpus.memories.len();
-        let engine = Engine::in_memory(Config { hot_capacity, background: false, ..config })?;
+        let engine = Engine::in_memory(config.hot_capacity(hot_capacity).background(false))?;
         let mut memories = Vec::with_capacity(hot_capacity);
         let mut stored = Vec::with_capacity(hot_capacity);
         for (position, item) in (0u32..).zip(&corpus.memories) {

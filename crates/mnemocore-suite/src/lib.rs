@@ -2,10 +2,10 @@
 //!
 //! | topic | modules |
 //! |---|---|
-//! | texts and questions to measure with | [`workload`], [`corpus`], [`stock`] |
+//! | texts and questions to measure with | [`workload`], [`corpus`], [`fixture`] |
 //! | how well a recall finds | [`evaluation`], [`quality`], [`bm25`] |
 //! | load from many clients | [`load`] |
-//! | RAM and disk | [`footprint`], [`probe`], [`sizing`] |
+//! | RAM and disk | [`footprint`], [`footprint_process`] |
 //! | benchmarks of your own, with or without Criterion | [`benchmark`], [`run`] |
 //!
 //! The suite uses the engine, and knows nothing of Criterion. Results and their judgement are in
@@ -15,13 +15,12 @@ pub mod benchmark;
 pub mod bm25;
 pub mod corpus;
 pub mod evaluation;
+pub mod fixture;
 pub mod footprint;
+pub mod footprint_process;
 pub mod load;
-pub mod probe;
 pub mod quality;
 pub mod run;
-pub mod sizing;
-pub mod stock;
 pub mod workload;
 
 use criterion_gate::machine::Machine;

@@ -20,11 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinError, JoinSet};
 
 use criterion_gate::measure::Latencies;
-use mnemocore::AsyncEngine;
-use mnemocore::engine::Query;
-use mnemocore::error::Error;
-use mnemocore::key::MemoryId;
-use mnemocore::memory::NewMemory;
+use mnemocore::{AsyncEngine, Error, MemoryId, NewMemory, Query};
 
 /// The environment variable that chooses the numbers of workers.
 pub const WORKERS_VARIABLE: &str = "MNEMO_WORKERS";
@@ -170,7 +166,7 @@ fn ended<T>(task: Result<T, JoinError>) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mnemocore::config::Config;
+    use mnemocore::Config;
 
     #[test]
     fn numbers_of_workers_are_read_and_mistakes_reported() {
@@ -183,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_does_what_an_operation_says() {
-        let engine = AsyncEngine::in_memory(Config { background: false, ..Config::default() }).await.unwrap();
+        let engine = AsyncEngine::in_memory(Config::default().background(false)).await.unwrap();
         engine.perform(Operation::Store("the blue boat".into())).await.unwrap();
         let again = Operation::RecallThenStore("blue boat".into(), "the red boat".into());
         engine.perform(again).await.unwrap();

@@ -16,14 +16,13 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::benchmark::{self, Benchmark, Failure};
-use crate::probe::ProbeError;
-use crate::stock::{self, Stock, StockError};
+use crate::fixture::{self, Fixture, FixtureError};
+use crate::footprint_process::FootprintError;
 use criterion_gate::measure::Measurement;
 use criterion_gate::profile::Profile;
 use criterion_gate::results::{NEW, Results, ResultsError};
-use mnemocore::error::Error;
 use mnemocore::hdv::Dimension;
-use mnemocore::key::TierKind;
+use mnemocore::{Error, TierKind};
 
 pub use self::footprint::run_footprint;
 pub use self::latency::run_latency;
@@ -95,7 +94,7 @@ impl RunConfig {
             name: "program".to_owned(),
             profile,
             dimension: Dimension::default(),
-            seed: stock::SEED,
+            seed: fixture::SEED,
             sizes: TierKind::ALL.into_iter().zip(sizes).collect(),
             scales: profile.choose(
                 vec![1_000, 10_000],
@@ -110,9 +109,9 @@ impl RunConfig {
         }
     }
 
-    /// The stock of `memories` memories in `tier`.
-    fn stock(&self, tier: TierKind, memories: usize) -> Stock {
-        Stock { dimension: self.dimension, seed: self.seed, ..Stock::new(tier, memories) }
+    /// The fixture of `memories` memories in `tier`.
+    fn fixture(&self, tier: TierKind, memories: usize) -> Fixture {
+        Fixture { dimension: self.dimension, seed: self.seed, ..Fixture::new(tier, memories) }
     }
 
     /// Adds what was measured to the results, if they are to be written.
@@ -190,10 +189,10 @@ pub enum RunError {
     },
     /// A store cannot be filled, or its memories are elsewhere.
     #[error(transparent)]
-    Stock(#[from] StockError),
+    Fixture(#[from] FixtureError),
     /// A fresh process cannot tell what it holds.
     #[error(transparent)]
-    Probe(#[from] ProbeError),
+    Footprint(#[from] FootprintError),
     /// There is no room for a store in `RunConfig::scratch`.
     #[error("a folder in `RunConfig::scratch`: {0}")]
     Scratch(#[from] io::Error),
@@ -204,7 +203,7 @@ pub enum RunError {
 
 impl From<Error> for RunError {
     fn from(error: Error) -> Self {
-        Self::Stock(error.into())
+        Self::Fixture(error.into())
     }
 }
 

@@ -86,7 +86,7 @@ impl Folds {
     /// The objects of the log, in the order of their spans.
     ///
     /// # Errors
-    /// [`Error::Foreign`] if there are others instead.
+    /// [`Error::NotAStore`] if there are others instead.
     pub(super) fn list(&self) -> Result<Vec<Listed>, Error> {
         let objects = self.bucket.list("log")?;
         let ours = |object: &Object| {
@@ -97,7 +97,7 @@ impl Folds {
         match objects.first() {
             Some(other) if listed.is_empty() => {
                 let found = format!("log/{}", other.name);
-                Err(Error::Foreign { path: self.bucket.name().into(), found })
+                Err(Error::NotAStore { path: self.bucket.name().into(), found })
             }
             _ => Ok(listed),
         }

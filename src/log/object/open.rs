@@ -28,8 +28,8 @@ impl ObjectLog {
     ///
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::Refused`] when the bucket does not answer or
-    /// refuses; [`Error::Foreign`] if something else is in it; [`Error::Corrupt`]
-    /// if objects are missing or damaged; [`Error::Behind`] if the copy has more;
+    /// refuses; [`Error::NotAStore`] if something else is in it; [`Error::Corrupt`]
+    /// if objects are missing or damaged; [`Error::BucketBehindCache`] if the copy has more;
     /// [`Error::Locked`] if the copy is in use.
     pub fn open(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
         Self::open_if(bucket.afresh(), Arc::new(StoreLock::acquire(copy)?), cache_bytes, &|_| Ok(()))
@@ -77,7 +77,7 @@ impl ObjectLog {
     ) -> Result<Self, Error> {
         let log = Self::follow(bucket, &copy, cache_bytes)?;
         match lock(&log.head).next {
-            0 => Err(Error::Foreign { path: log.bucket.name().into(), found: "no store".into() }),
+            0 => Err(Error::NotAStore { path: log.bucket.name().into(), found: "no store".into() }),
             _ => Ok(()),
         }?;
         Ok(log)
@@ -132,7 +132,7 @@ impl ObjectLog {
                 }
                 _ => {
                     let (what, copy) = (self.bucket.name().into(), copy.into());
-                    return Err(Error::Behind { what, copy, there: end, here: next });
+                    return Err(Error::BucketBehindCache { what, copy, there: end, here: next });
                 }
             }
         }

@@ -49,7 +49,7 @@ impl Database {
     /// `PGDATABASE`, `PGSSLMODE` and `PGSSLROOTCERT`.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a variable that cannot be read.
+    /// [`Error::InvalidConfig`] for a variable that cannot be read.
     pub fn from_environment() -> Result<Self, Error> {
         Self::read(|variable| std::env::var(variable).ok().filter(|value| !value.is_empty()))
     }
@@ -57,7 +57,7 @@ impl Database {
     /// The database that a connection string names, whatever the environment says.
     ///
     /// # Errors
-    /// [`Error::Setting`] if it cannot be read; the error does not repeat it.
+    /// [`Error::InvalidConfig`] if it cannot be read; the error does not repeat it.
     pub fn parse(connection: &str) -> Result<Self, Error> {
         Self::read(|variable| (variable == STRING).then(|| connection.to_owned()))
     }
@@ -123,7 +123,7 @@ fn parse(text: &str) -> Result<(Config, Option<Mode>), Error> {
 }
 
 fn unreadable(name: &'static str, expected: &'static str) -> Error {
-    Error::Setting { name, expected, received: "something else".into() }
+    Error::InvalidConfig { name, expected, received: "something else".into() }
 }
 
 /// Hosts and ports, for people.
@@ -167,7 +167,7 @@ impl Mode {
     fn parse(variable: &'static str, name: &str) -> Result<Self, Error> {
         let expected = "disable, prefer, require, verify-ca or verify-full";
         let found = Self::ALL.into_iter().find(|mode| mode.name() == name);
-        found.ok_or_else(|| Error::Setting { name: variable, expected, received: name.to_owned() })
+        found.ok_or_else(|| Error::InvalidConfig { name: variable, expected, received: name.to_owned() })
     }
 
     fn ssl_mode(self) -> SslMode {
@@ -282,7 +282,10 @@ mod tests {
             "host=db password=sslmode=disable sslmode=require",
             "host=db sslmode=disable sslmode=require",
         ] {
-            assert!(matches!(read(&[(STRING, text)]), Err(Error::Setting { name: STRING, .. })), "{text}");
+            assert!(
+                matches!(read(&[(STRING, text)]), Err(Error::InvalidConfig { name: STRING, .. })),
+                "{text}"
+            );
         }
         for (text, mode) in [
             ("host=db sslmode=require", SslMode::Require),
@@ -324,6 +327,9 @@ mod tests {
             let text = format!("{error} {error:?}");
             assert!(text.contains(variables[0].0) && !text.contains("hush"), "{text}");
         }
-        assert!(matches!(read(&[("PGSSLMODE", "allow")]), Err(Error::Setting { name: "PGSSLMODE", .. })));
+        assert!(matches!(
+            read(&[("PGSSLMODE", "allow")]),
+            Err(Error::InvalidConfig { name: "PGSSLMODE", .. })
+        ));
     }
 }

@@ -4,11 +4,8 @@ use std::path::Path;
 
 use super::protocol::{Hello, Hit, PROTOCOL, Refusal, capability};
 use super::serve::MemorySystem;
-use mnemocore::config::Config;
-use mnemocore::engine::{Engine, Query};
 use mnemocore::hdv::Hypervector;
-use mnemocore::memory::{Memory, NewMemory};
-use mnemocore::tier::Method;
+use mnemocore::{Config, Engine, Memory, Method, NewMemory, Query};
 
 /// As many as a busy agent host has; readers wait for nobody.
 const CLIENTS: usize = 16;
@@ -44,7 +41,7 @@ impl EngineSystem {
 
 impl MemorySystem for EngineSystem {
     fn hello(&self) -> Hello {
-        let Config { dimension, durability, .. } = Config::default();
+        let Config { dimension, durability, .. } = Config::from_env();
         let (system, search) = match self.method {
             Method::Exact => ("Exact scan of MnemoCore's vectors", "every memory is scored"),
             _ => ("MnemoCore", "inverted lists"),
@@ -76,7 +73,7 @@ impl MemorySystem for EngineSystem {
 
     fn open(&mut self, folder: &Path, _memories: usize) -> Result<(), Refusal> {
         self.open = None;
-        let engine = Engine::open(folder, Config::default())?;
+        let engine = Engine::open(folder, Config::from_env())?;
         let any = engine.encoder().encode_ordered("any")?;
         self.open = Some(Open { engine, any });
         Ok(())
@@ -90,12 +87,12 @@ impl MemorySystem for EngineSystem {
     }
 
     fn recall(&self, query: &str, k: usize) -> Result<Vec<Hit>, Refusal> {
-        let recall = self.open()?.engine.recall(&self.query(query, k))?;
+        let recall = self.open()?.engine.recall(self.query(query, k))?;
         Ok(recall.hits.into_iter().map(|found| hit(&found.memory, Some(found.score))).collect())
     }
 
     fn synthesize(&self, query: &str, k: usize) -> Result<(String, Vec<Hit>), Refusal> {
-        let synthesis = self.open()?.engine.synthesize(&self.query(query, k))?;
+        let synthesis = self.open()?.engine.synthesize(self.query(query, k))?;
         let hits = synthesis.fragments.iter().map(|fragment| hit(&fragment.memory, Some(fragment.share)));
         Ok((synthesis.text.clone(), hits.collect()))
     }

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
     use crate::compare::bm25::Bm25System;
     use crate::compare::engine::EngineSystem;
-    use mnemocore::tier::Method;
+    use mnemocore::Method;
     use serde_json::json;
 
     fn talk(system: Box<dyn MemorySystem>, lines: &[String]) -> Vec<Value> {

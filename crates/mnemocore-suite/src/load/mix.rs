@@ -6,8 +6,7 @@ use super::Operation;
 use super::choice::{Latest, Scrambled};
 use crate::workload::partial_query;
 use criterion_gate::random::Random;
-use mnemocore::engine::Query;
-use mnemocore::memory::NewMemory;
+use mnemocore::{NewMemory, Query};
 
 /// The share of its words that a query has in common with the memory it is after.
 const SHARED: f64 = 0.6;
@@ -149,8 +148,7 @@ impl<T: Iterator<Item = String>> Iterator for Traffic<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mnemocore::config::Config;
-    use mnemocore::engine::Engine;
+    use mnemocore::{Config, Engine};
 
     const MIXES: [Mix; 6] = [Mix::STORE, Mix::RECALL, Mix::A, Mix::B, Mix::D, Mix::F];
 
@@ -191,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_query_finds_the_memory_that_was_chosen() {
-        let engine = Engine::in_memory(Config { background: false, ..Config::default() }).unwrap();
+        let engine = Engine::in_memory(Config::default().background(false)).unwrap();
         let mut traffic = traffic(Mix::RECALL, 3);
         let memories = traffic.texts.iter().cloned().map(NewMemory::new).collect();
         engine.store_batch(memories).unwrap();

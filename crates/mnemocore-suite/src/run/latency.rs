@@ -5,12 +5,9 @@ use std::path::Path;
 
 use super::{RunConfig, RunError, run_benchmarks};
 use crate::benchmark::{Benchmark, Failure};
-use crate::stock::{NotInTier, Stock, new_texts};
+use crate::fixture::{Fixture, NotInTier, new_texts};
 use criterion_gate::measure::Measurement;
-use mnemocore::config::Config;
-use mnemocore::engine::{Engine, Query};
-use mnemocore::error::Error;
-use mnemocore::key::TierKind;
+use mnemocore::{Engine, Error, Query, TierKind};
 
 /// Distinct queries, asked in turn, and distinct texts, stored in turn: as in the
 /// latency bench.
@@ -29,18 +26,18 @@ pub fn run_latency(config: &RunConfig) -> Result<Vec<Measurement>, RunError> {
     config.check()?;
     let mut measured = Vec::new();
     for &(tier, memories) in &config.sizes {
-        let stock = config.stock(tier, memories);
+        let fixture = config.fixture(tier, memories);
         let folder = tempfile::tempdir_in(&config.scratch)?;
-        let engine = stock.fill(folder.path())?;
-        let queries = InTurn::new(queries(stock, &engine)?);
-        let mut recall = Ask { verb: "recall", ask: recall, stock, engine: &engine, queries };
+        let engine = fixture.fill(folder.path())?;
+        let queries = InTurn::new(queries(fixture, &engine)?);
+        let mut recall = Ask { verb: "recall", ask: recall, fixture, engine: &engine, queries };
         let mut synthesize = Ask { verb: "synthesize", ask: synthesize, ..recall.clone() };
         measured.extend(run_benchmarks(config, &mut [&mut recall, &mut synthesize])?);
         drop(engine);
         let mut store = Store {
-            stock,
-            engine: open_to_grow(stock, folder.path())?,
-            texts: InTurn::new(new_texts(stock.seed, TEXTS)),
+            fixture,
+            engine: open_to_grow(fixture, folder.path())?,
+            texts: InTurn::new(new_texts(fixture.seed, TEXTS)),
         };
         measured.extend(run_benchmarks(config, &mut [&mut store])?);
     }
@@ -48,8 +45,8 @@ pub fn run_latency(config: &RunConfig) -> Result<Vec<Measurement>, RunError> {
 }
 
 /// Queries that are asked in turn.
-pub(super) fn queries(stock: Stock, engine: &Engine) -> Result<Vec<Query>, Error> {
-    Ok(stock.queries(engine, QUERIES)?.into_iter().map(|(query, _)| query).collect())
+pub(super) fn queries(fixture: Fixture, engine: &Engine) -> Result<Vec<Query>, Error> {
+    Ok(fixture.queries(engine, QUERIES)?.into_iter().map(|(query, _)| query).collect())
 }
 
 /// Values that come one after the other, over and over.
@@ -72,8 +69,8 @@ impl<T> InTurn<T> {
 }
 
 /// Opens a filled store, merged once, whose background thread works while it grows.
-pub(super) fn open_to_grow(stock: Stock, folder: &Path) -> Result<Engine, Error> {
-    let engine = Engine::open(folder, Config { background: true, ..stock.config() })?;
+pub(super) fn open_to_grow(fixture: Fixture, folder: &Path) -> Result<Engine, Error> {
+    let engine = Engine::open(folder, fixture.config().background(true))?;
     engine.consolidate()?;
     Ok(engine)
 }
@@ -96,18 +93,18 @@ pub(super) fn group(verb: &str, tier: TierKind) -> String {
 struct Ask<'e> {
     verb: &'static str,
     ask: fn(&Engine, &Query) -> Result<(), Error>,
-    stock: Stock,
+    fixture: Fixture,
     engine: &'e Engine,
     queries: InTurn<Query>,
 }
 
 impl Benchmark for Ask<'_> {
     fn group(&self) -> String {
-        group(self.verb, self.stock.tier)
+        group(self.verb, self.fixture.tier)
     }
 
     fn case(&self) -> String {
-        self.stock.memories.to_string()
+        self.fixture.memories.to_string()
     }
 
     fn run(&mut self) -> Result<(), Failure> {
@@ -115,24 +112,24 @@ impl Benchmark for Ask<'_> {
     }
 
     fn verify(&mut self) -> Result<(), Failure> {
-        Ok(self.stock.check(self.engine)?)
+        Ok(self.fixture.check(self.engine)?)
     }
 }
 
 /// Store into a tier: as HOT is full, each store there moves a memory to WARM.
 struct Store {
-    stock: Stock,
+    fixture: Fixture,
     engine: Engine,
     texts: InTurn<String>,
 }
 
 impl Benchmark for Store {
     fn group(&self) -> String {
-        group("store", self.stock.tier)
+        group("store", self.fixture.tier)
     }
 
     fn case(&self) -> String {
-        self.stock.memories.to_string()
+        self.fixture.memories.to_string()
     }
 
     fn run(&mut self) -> Result<(), Failure> {
@@ -141,20 +138,20 @@ impl Benchmark for Store {
     }
 
     fn verify(&mut self) -> Result<(), Failure> {
-        Ok(check_grown(self.stock, &self.engine)?)
+        Ok(check_grown(self.fixture, &self.engine)?)
     }
 }
 
 /// Whether a store that grew still is what its name says: HOT full and the rest in
 /// WARM, or everything in the tier.
-pub(super) fn check_grown(stock: Stock, engine: &Engine) -> Result<(), RunError> {
+pub(super) fn check_grown(fixture: Fixture, engine: &Engine) -> Result<(), RunError> {
     engine.consolidate()?;
-    let (tier, stats) = (stock.tier, engine.stats());
+    let (tier, stats) = (fixture.tier, engine.stats());
     let (here, total) = (stats.memories_in(tier), stats.total());
-    let expected = if tier == TierKind::Hot { stock.memories } else { total };
+    let expected = if tier == TierKind::Hot { fixture.memories } else { total };
     let astray = tier == TierKind::Hot && stats.memories_in(TierKind::Cold) > 0;
     if here != expected || astray {
-        return Err(RunError::Stock(NotInTier { tier, expected, here, total }.into()));
+        return Err(RunError::Fixture(NotInTier { tier, expected, here, total }.into()));
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ fn a_second_run_adds_to_the_results_of_the_first() {
 fn footprint_is_refused_to_a_program_that_does_not_serve() {
     let output = tempfile::tempdir().unwrap();
     let error = run_footprint(&small(output.path())).unwrap_err();
-    assert!(matches!(error, RunError::Probe(ProbeError::NotServed)), "{error}");
+    assert!(matches!(error, RunError::Footprint(FootprintError::NotServed)), "{error}");
     assert!(Results::of_run(output.path(), NEW).is_empty());
 }
 

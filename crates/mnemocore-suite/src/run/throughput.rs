@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::latency::{check_grown, group, open_to_grow, queries};
 use super::{RunConfig, RunError};
 use crate::benchmark::median;
-use crate::stock::new_texts;
+use crate::fixture::new_texts;
 use criterion_gate::measure::{Kind, Measurement};
-use mnemocore::error::Error;
+use mnemocore::Error;
 
 /// Measures recalls and stores per second in each of [`RunConfig::sizes`] with
 /// every number of [`RunConfig::workers`], as `recall_hot_threads/throughput/4`.
@@ -26,23 +26,23 @@ pub fn run_throughput(config: &RunConfig) -> Result<Vec<Measurement>, RunError> 
     config.check()?;
     let mut measured = Vec::new();
     for &(tier, memories) in &config.sizes {
-        let stock = config.stock(tier, memories);
+        let fixture = config.fixture(tier, memories);
         let folder = tempfile::tempdir_in(&config.scratch)?;
-        let engine = stock.fill(folder.path())?;
-        let queries = queries(stock, &engine)?;
+        let engine = fixture.fill(folder.path())?;
+        let queries = queries(fixture, &engine)?;
         measured.extend(by_workers(config, &group("recall", tier), &queries, |query| {
             black_box(engine.recall(query)?);
             Ok(())
         })?);
-        stock.check(&engine)?;
+        fixture.check(&engine)?;
         drop(engine);
-        let engine = open_to_grow(stock, folder.path())?;
+        let engine = open_to_grow(fixture, folder.path())?;
         let texts = new_texts(config.seed, config.operations);
         measured.extend(by_workers(config, &group("store", tier), &texts, |text| {
             black_box(engine.store(text.as_str())?);
             Ok(())
         })?);
-        check_grown(stock, &engine)?;
+        check_grown(fixture, &engine)?;
     }
     config.save(&measured)?;
     Ok(measured)

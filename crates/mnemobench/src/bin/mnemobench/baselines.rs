@@ -15,7 +15,7 @@ use criterion_gate::{Data, Observation, Side};
 use serde::{Deserialize, Serialize};
 
 use super::cli::InitArgs;
-use super::{sides, streams};
+use super::{load_runs, streams};
 
 /// Version of the format; a newer one is refused.
 const FORMAT: u32 = 1;
@@ -64,7 +64,7 @@ pub(crate) fn init(arguments: &InitArgs) -> Result<u8, Box<dyn Error>> {
         return Err(format!("--machine is {machine:?}; expected the name of a folder").into());
     }
     let folder = arguments.home.baselines.join(machine);
-    let side = sides::of_run(&home, name);
+    let side = load_runs::of_run(&home, name);
     refuse_unusable(&side)?;
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for results in sheets {
@@ -172,7 +172,7 @@ fn read(folder: &Path, name: &str) -> Result<Option<Side>, String> {
         let samples = samples
             .into_iter()
             .map(|(id, Samples { operations, values })| (id, Data::Samples { values, operations }));
-        side.observations.extend(sides::combine(vec![Ok(results)], samples.collect()).observations);
+        side.observations.extend(load_runs::combine(vec![Ok(results)], samples.collect()).observations);
     }
     Ok(Some(side).filter(|side| !side.observations.is_empty()))
 }

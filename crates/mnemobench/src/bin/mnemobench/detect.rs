@@ -11,7 +11,7 @@ use criterion_gate::{Side, screen};
 use super::cli::{DetectArgs, Format};
 use super::confirm::Confirmation;
 use super::output::{Report, Source};
-use super::{baselines, output, sides, streams, verdicts};
+use super::{baselines, load_runs, output, streams, verdicts};
 
 /// Judges as told, prints, and returns the exit code.
 pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
@@ -58,7 +58,7 @@ fn judge(arguments: &DetectArgs, home: &Path) -> Result<Report, Box<dyn Error>> 
         .unwrap_or_else(|error| streams::note(format!("warning: report may show older verdicts: {error}")));
     let thresholds = thresholds(arguments)?;
 
-    let new = sides::of_run(home, candidate);
+    let new = load_runs::of_run(home, candidate);
     if new.observations.is_empty() {
         return Err(format!("{}: nothing measured as `{candidate}`; run cargo bench", home.display()).into());
     }
@@ -97,7 +97,7 @@ fn baseline_side(
     candidate: &Side,
 ) -> Result<(Side, Source), Box<dyn Error>> {
     let name = &arguments.baseline;
-    let saved = sides::of_run(home, name);
+    let saved = load_runs::of_run(home, name);
     if !saved.observations.is_empty() {
         return Ok((saved, Source::Criterion));
     }

@@ -3,10 +3,10 @@
 
 mod export;
 mod markdown;
+mod model;
 mod page;
 mod plot;
 mod section;
-mod sheet;
 mod splice;
 
 use std::fs;
@@ -16,10 +16,10 @@ use std::path::Path;
 use criterion_gate::results::NEW;
 use mnemobench::compare::{Comparison, summary};
 
+use self::model::Report;
 use self::plot::Error;
-use self::sheet::Report;
 use crate::cli::ReportArgs;
-use crate::measured::Measured;
+use crate::run_results::RunResults;
 use crate::streams;
 use crate::verdicts;
 
@@ -28,7 +28,7 @@ pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     let ReportArgs { output, home: places, .. } = arguments;
     let home = places.criterion();
     let levels = places.thresholds(arguments.thresholds.as_deref())?.slo;
-    let measured = Measured::read(&home, NEW);
+    let measured = RunResults::read(&home, NEW);
     let baseline = arguments.baseline.as_deref();
     let verdicts = baseline.map(|name| verdicts::read(&home, NEW, name)).transpose()?;
     let comparison = read_comparison(output, arguments.comparison.as_deref())?;

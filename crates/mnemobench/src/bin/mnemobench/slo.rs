@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::CANNOT_JUDGE;
 use crate::cli::{Format, SloArgs};
-use crate::measured::{Benchmark, Measured};
+use crate::run_results::{Benchmark, RunResults};
 use crate::streams;
 use crate::table::Table;
 use crate::units;
@@ -23,7 +23,7 @@ const BROKEN: u8 = 1;
 pub(crate) fn slo(arguments: &SloArgs) -> Result<u8, Box<dyn Error>> {
     let own = arguments.home.thresholds(arguments.thresholds.as_deref())?.slo;
     let home = arguments.home.criterion();
-    let measured = Measured::read(&home, NEW);
+    let measured = RunResults::read(&home, NEW);
     measured.unreadable.iter().for_each(|(what, reason)| streams::note(format!("warning: {what}: {reason}")));
     let levels = Levels::judge(&measured, &own);
     let printed = match arguments.format {
@@ -140,7 +140,7 @@ struct Worst {
 
 impl Levels {
     /// Judges what was measured by the general and by our `own` levels.
-    pub(crate) fn judge(measured: &Measured, own_levels: &[Slo]) -> Self {
+    pub(crate) fn judge(measured: &RunResults, own_levels: &[Slo]) -> Self {
         let judge = |objective: Objective| objective.judge(measured);
         Self {
             general: general().into_iter().map(judge).collect(),
@@ -238,7 +238,7 @@ impl Objective {
         self.ids.iter().chain(&self.also).any(|pattern| pattern.matches(id))
     }
 
-    fn judge(self, measured: &Measured) -> Level {
+    fn judge(self, measured: &RunResults) -> Level {
         let mut missing = measured
             .unreadable
             .iter()

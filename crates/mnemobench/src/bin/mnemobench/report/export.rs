@@ -8,7 +8,7 @@ use criterion_gate::measure::{Percentiles, Unit};
 use criterion_gate::results::{Kind, Taken};
 use serde::Serialize;
 
-use crate::measured::{Benchmark, Measured};
+use crate::run_results::{Benchmark, RunResults};
 use crate::units;
 
 /// Raised when a field changes its meaning or goes away.
@@ -40,7 +40,7 @@ struct Result<'m> {
 
 /// Names and contents of the files. The time in a name is that of the newest result
 /// within, so that the same results give the same files.
-pub(crate) fn export(measured: &Measured) -> BTreeMap<String, String> {
+pub(crate) fn export(measured: &RunResults) -> BTreeMap<String, String> {
     let mut groups: BTreeMap<(&str, &str), Vec<&Benchmark>> = BTreeMap::new();
     for benchmark in measured.benchmarks.values() {
         groups.entry((&benchmark.bench, benchmark.group())).or_default().push(benchmark);

@@ -1,7 +1,7 @@
 //! The report as Markdown.
 
+use super::model::Report;
 use super::section::Section;
-use super::sheet::Report;
 
 /// All of it, without plots.
 pub(crate) fn report(report: &Report) -> String {

@@ -2,8 +2,8 @@
 
 use askama::Template;
 
+use super::model::Report;
 use super::plot::Error;
-use super::sheet::Report;
 
 #[derive(Template)]
 #[template(path = "report.html")]

@@ -22,7 +22,7 @@ use criterion_gate::thresholds::Slo;
 use mnemobench::compare::Comparison;
 
 use super::plot::{Axis, Error, Scale};
-use crate::measured::{Benchmark, Measured};
+use crate::run_results::{Benchmark, RunResults};
 use crate::table::Table;
 use crate::units;
 use crate::verdicts::Verdicts;
@@ -64,7 +64,7 @@ pub(crate) struct Part {
 /// # Errors
 /// If a plot cannot be drawn.
 pub(crate) fn all(
-    measured: &Measured,
+    measured: &RunResults,
     verdicts: Option<&Verdicts>,
     levels: &[Slo],
     comparison: Option<&Comparison>,
@@ -138,7 +138,7 @@ impl Section {
     }
 
     /// Adds the targets of a bench, and where and when it ran.
-    fn of_bench(mut self, measured: &Measured, name: &str) -> Self {
+    fn of_bench(mut self, measured: &RunResults, name: &str) -> Self {
         let Some(bench) = measured.bench(name) else { return self };
         let mut table = Table::new(["target of", "measured", "target", "met"]);
         for target in &bench.targets {

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::super::cli::{BusySide, SelftestArgs};
 use super::super::confirm::Confirmation;
-use super::super::{process, sides, streams};
+use super::super::{load_runs, process, streams};
 use super::busy::Busy;
 use super::percent;
 
@@ -209,7 +209,7 @@ impl<'a> Trial<'a> {
 
     /// The verdicts, and by how much the samples differ, as the median logarithm.
     fn judge(&self, runs: [&str; 2]) -> Result<(Judgement, Option<f64>), Box<dyn Error>> {
-        let [old, new] = runs.map(|run| sides::of_run(self.home.path(), run));
+        let [old, new] = runs.map(|run| load_runs::of_run(self.home.path(), run));
         let shown = |observation: &Observation| observation.data.shown(observation.kind);
         let change = |(id, old)| Some((shown(new.observations.get(id)?)? / shown(old)?).ln());
         let apparent = median(&old.observations.iter().filter_map(change).collect::<Vec<f64>>());

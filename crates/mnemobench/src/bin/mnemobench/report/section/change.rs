@@ -1,8 +1,8 @@
 //! What changed against a baseline, by the verdicts of `detect`.
 
 use super::{Runs, Section};
-use crate::measured::Measured;
 use crate::report::plot::{self, Axis, Error, Outcome, Scale, Shift};
+use crate::run_results::RunResults;
 use crate::table::Table;
 use crate::units;
 use crate::verdicts::{Judged, Verdicts};
@@ -10,7 +10,7 @@ use crate::verdicts::{Judged, Verdicts};
 /// What is drawn; more would hide them.
 const DRAWN: usize = 30;
 
-pub(super) fn section(measured: &Measured, verdicts: &Verdicts) -> Result<Section, Error> {
+pub(super) fn section(measured: &RunResults, verdicts: &Verdicts) -> Result<Section, Error> {
     let mut section = Section::new(
         "change",
         "Change against the baseline",
@@ -80,7 +80,7 @@ fn reasons(others: &[&Judged]) -> Table {
 }
 
 /// Says so if something was measured after the verdicts.
-fn outdated(measured: &Measured, verdicts: &Verdicts) -> Option<String> {
+fn outdated(measured: &RunResults, verdicts: &Verdicts) -> Option<String> {
     let judged = verdicts.candidate.taken.as_ref()?.unix_seconds;
     let newer =
         measured.benchmarks.values().filter(|benchmark| benchmark.taken.unix_seconds > judged).count();

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use criterion_gate::results::Kind;
 
 use super::{Section, tier};
-use crate::measured::{Benchmark, Measured};
 use crate::report::plot::{self, Axis, Error, Scale, Series};
+use crate::run_results::{Benchmark, RunResults};
 use crate::table::Table;
 use crate::units;
 
 /// Bytes by what is measured (`ram`, `heap`, `rss`, `disk`) and number of memories.
 type Sizes<'m> = BTreeMap<&'m str, BTreeMap<usize, f64>>;
 
-pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
+pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
     let mut section = Section::new(
         "footprint",
         "Footprint by number of memories",

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use criterion_gate::results::Kind;
 
 use super::Section;
-use crate::measured::{Benchmark, Measured};
 use crate::report::plot::{self, Axis, Error, Scale, Series};
+use crate::run_results::{Benchmark, RunResults};
 use crate::table::Table;
 use crate::units;
 
-pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
+pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
     let mut section = Section::new(
         "frontier",
         "Recall against queries per second",

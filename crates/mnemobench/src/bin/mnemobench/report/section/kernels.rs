@@ -1,9 +1,9 @@
 //! The inner loops.
 
 use super::{Section, listed};
-use crate::measured::Measured;
+use crate::run_results::RunResults;
 
-pub(super) fn section(measured: &Measured) -> Section {
+pub(super) fn section(measured: &RunResults) -> Section {
     let section = Section::new(
         "kernels",
         "Inner loops",

@@ -3,15 +3,15 @@
 use criterion_gate::results::Kind;
 
 use super::{Section, listed, tier, time_axis};
-use crate::measured::{Benchmark, Measured};
 use crate::report::plot::{self, Error, Row};
+use crate::run_results::{Benchmark, RunResults};
 use crate::table::Table;
 use crate::units;
 
 /// In the order in which an agent uses them.
 const VERBS: [&str; 3] = ["store", "recall", "synthesize"];
 
-pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
+pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
     let mut section = Section::new(
         "latency",
         "Latency by tier",

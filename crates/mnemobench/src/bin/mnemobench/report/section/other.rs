@@ -1,11 +1,11 @@
 //! Benches that no other section knows, such as a user's own.
 
 use super::{Section, listed};
-use crate::measured::Measured;
+use crate::run_results::RunResults;
 
 const KNOWN: [&str; 5] = ["latency", "throughput", "footprint", "quality", "kernels"];
 
-pub(super) fn section(measured: &Measured) -> Section {
+pub(super) fn section(measured: &RunResults) -> Section {
     let mut section =
         Section::new("other", "Other benches", "cargo bench", "Benches beside those of the suite.");
     for bench in measured.benches.iter().filter(|bench| !KNOWN.contains(&bench.name.as_str())) {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use criterion_gate::results::Kind;
 
 use super::{Section, time_axis};
-use crate::measured::{Benchmark, Measured};
 use crate::report::plot::{self, Axis, Error, Row, Scale};
+use crate::run_results::{Benchmark, RunResults};
 use crate::table::Table;
 use crate::units;
 
@@ -34,7 +34,7 @@ const SEARCHES: [(&str, &str); 3] =
 /// Values by `<reach>_<system>_<measure>`.
 type Values<'m> = BTreeMap<&'m str, f64>;
 
-pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
+pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
     let mut section = Section::new(
         "quality",
         "Quality beside speed",
@@ -108,7 +108,7 @@ fn refusals(section: &mut Section, data_set: &str, values: &Values<'_>) {
 }
 
 /// The time of recalls, from the latency bench.
-fn speed(section: &mut Section, measured: &Measured) -> Result<(), Error> {
+fn speed(section: &mut Section, measured: &RunResults) -> Result<(), Error> {
     let mut table =
         Table::new(["search", "#memories", "#time of one recall", "#95 % interval", "#recalls per second"]);
     let mut rows = Vec::new();

@@ -3,10 +3,10 @@
 use criterion_gate::thresholds::Slo;
 
 use super::Section;
-use crate::measured::Measured;
+use crate::run_results::RunResults;
 use crate::slo::{self, Levels};
 
-pub(super) fn section(measured: &Measured, own: &[Slo]) -> Section {
+pub(super) fn section(measured: &RunResults, own: &[Slo]) -> Section {
     let mut section = Section::new(
         "slo",
         "Service levels",

@@ -6,12 +6,12 @@ use criterion_gate::results::Kind;
 
 use super::frontier::is_frontier;
 use super::{Section, listed};
-use crate::measured::{Benchmark, Measured};
 use crate::report::plot::{self, Axis, Error, Scale, Series};
+use crate::run_results::{Benchmark, RunResults};
 use crate::table::Table;
 use crate::units;
 
-pub(super) fn section(measured: &Measured) -> Result<Section, Error> {
+pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
     let mut section = Section::new(
         "throughput",
         "Throughput by workers",

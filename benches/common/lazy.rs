@@ -1,12 +1,12 @@
 //! What a benchmark works on, built when it is first needed.
 
 /// A value that `set_up` makes at the first use, if there is one.
-pub struct Fixture<S, F> {
+pub struct Lazy<S, F> {
     value: Option<S>,
     set_up: Option<F>,
 }
 
-impl<S, F: FnOnce() -> S> Fixture<S, F> {
+impl<S, F: FnOnce() -> S> Lazy<S, F> {
     /// Nothing is made yet.
     pub fn new(set_up: F) -> Self {
         Self { value: None, set_up: Some(set_up) }

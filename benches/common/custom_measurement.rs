@@ -5,7 +5,7 @@
 ///
 /// A value is `f64`: closures that take no time drive Criterion's iterations so
 /// high that integers would wrap.
-macro_rules! handed_over {
+macro_rules! custom_measurement {
     ($kind:ty, $formatter:expr) => {
         impl criterion::measurement::Measurement for $kind {
             type Intermediate = ();
@@ -38,4 +38,4 @@ macro_rules! handed_over {
     };
 }
 
-pub(crate) use handed_over;
+pub(crate) use custom_measurement;

@@ -5,7 +5,9 @@
 //! cargo run --release --example sizing > docs/sizing.md
 //! ```
 
-use mnemocore_suite::sizing::{Figures, Workload, page};
+mod model;
+
+use self::model::{Figures, Workload, page};
 
 fn main() {
     print!("{}", page(&Figures::default(), &Workload::default()));

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mnemocore::remote::Traffic;
-use mnemocore::{Config, Engine, TierKind};
+use mnemocore::{Config, Engine, TierKind, Traffic};
 use tempfile::TempDir;
 
-use crate::common::Stock;
+use crate::common::Fixture;
 
 /// A place on other machines where a tier may be.
 pub(crate) trait Remote {
@@ -18,7 +17,7 @@ pub(crate) trait Remote {
     fn tier(&self) -> TierKind;
 
     /// Fills a store of its own for a purpose, and closes it.
-    fn fill(&self, purpose: &str, stock: Stock) -> Filled;
+    fn fill(&self, purpose: &str, fixture: Fixture) -> Filled;
 
     /// Bytes that the place holds of it.
     fn bytes(&self, filled: &Filled) -> u64;
@@ -28,14 +27,14 @@ pub(crate) trait Remote {
     fn open(&self, filled: Filled, delay: Duration) -> Opened;
 
     /// Both, for a purpose with this delay.
-    fn fill_and_open(&self, purpose: &str, stock: Stock, delay: Duration) -> Opened {
-        self.open(self.fill(&format!("{purpose}-{}", delay.as_millis()), stock), delay)
+    fn fill_and_open(&self, purpose: &str, fixture: Fixture, delay: Duration) -> Opened {
+        self.open(self.fill(&format!("{purpose}-{}", delay.as_millis()), fixture), delay)
     }
 }
 
 /// A store that was filled, and is closed.
 pub(crate) struct Filled {
-    pub(crate) stock: Stock,
+    pub(crate) fixture: Fixture,
     /// What `Engine::open` takes, with which settings.
     pub(crate) store: PathBuf,
     pub(crate) config: Config,
@@ -46,7 +45,7 @@ pub(crate) struct Filled {
 /// A store that is open, behind a network.
 pub(crate) struct Opened {
     pub(crate) engine: Engine,
-    pub(crate) stock: Stock,
+    pub(crate) fixture: Fixture,
     /// What was asked so far of where its memories are.
     pub(crate) traffic: Box<dyn Fn(&Engine) -> Traffic>,
     /// What it has on this disk, which goes after it.

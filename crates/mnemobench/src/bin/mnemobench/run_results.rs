@@ -12,7 +12,7 @@ use crate::criterion;
 
 /// A run: the last one, or a saved baseline.
 #[derive(Debug, Default)]
-pub(crate) struct Measured {
+pub(crate) struct RunResults {
     /// The benches, in the order of their names.
     pub(crate) benches: Vec<Bench>,
     /// All benchmarks by their names.
@@ -60,7 +60,7 @@ pub(crate) struct Value {
     pub(crate) interval: Option<[f64; 2]>,
 }
 
-impl Measured {
+impl RunResults {
     /// Reads the run `run` below Criterion's `home`. What no bench noted is left
     /// out: it is older than the results, or of a benchmark that is gone.
     pub(crate) fn read(home: &Path, run: &str) -> Self {

@@ -1,4 +1,4 @@
-//! Where an engine's files are, and what is in the folder.
+//! The place of an engine's files, and the contents of its folder.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
 #[cfg(feature = "object-store")]
-use super::copy::LocalCopy;
+use super::cache::LocalCopy;
 use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::error::Error;
@@ -27,7 +27,7 @@ pub(super) const COLD: &str = "cold";
 pub(super) const REPAIRED: &str = "log.repaired";
 
 /// Where an engine's files are.
-pub(super) struct Home {
+pub(super) struct Location {
     /// The path by which its files are reached.
     pub folder: PathBuf,
     /// What an error calls it: the folder, or the URL of a bucket.
@@ -43,7 +43,7 @@ pub(super) struct Home {
     pub copy: Option<LocalCopy>,
 }
 
-impl Home {
+impl Location {
     /// A folder of the user's.
     pub(super) fn folder(path: PathBuf) -> Self {
         Self {
@@ -108,7 +108,7 @@ pub(super) fn check_threads(store: &Path) -> Result<(), Error> {
 /// Locks the store in the folder `path`, and makes the folder if there is none.
 ///
 /// # Errors
-/// [`Error::Foreign`] if the folder holds something else, [`Error::Locked`],
+/// [`Error::NotAStore`] if the folder holds something else, [`Error::Locked`],
 /// [`Error::NoSpace`] or [`Error::Io`].
 pub(super) fn lock_or_make(path: &Path) -> Result<Arc<StoreLock>, Error> {
     let path = &absolute(path)?;
@@ -144,7 +144,7 @@ enum Content {
 /// Looks at the names in a folder.
 ///
 /// # Errors
-/// [`Error::Foreign`] for a folder that holds something else than a store.
+/// [`Error::NotAStore`] for a folder that holds something else than a store.
 fn look_at(path: &Path) -> Result<Content, Error> {
     let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -155,7 +155,7 @@ fn look_at(path: &Path) -> Result<Content, Error> {
     if names.iter().any(|name| name == LOG) && is_log()? || is_repaired(path) {
         return Ok(Content::Store);
     }
-    Err(Error::Foreign { path: shown(path), found: first.clone() })
+    Err(Error::NotAStore { path: shown(path), found: first.clone() })
 }
 
 /// Whether a repair was interrupted between its two renames.

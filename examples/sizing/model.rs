@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use crate::load::choice::Zipfian;
 use criterion_gate::random::Random;
+use mnemocore_suite::load::choice::Zipfian;
 
 /// What was measured: bytes, unless it says otherwise, of one memory among 100,000.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// RAM of an open engine with the memories of an agent and the default settings,
     /// over that of one without any (printed by the footprint bench).
     pub agent: f64,
@@ -63,7 +63,7 @@ impl Default for Figures {
 
 /// What one agent is like, and the machines.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Workload {
+pub(crate) struct Workload {
     /// Memories in HOT, WARM and COLD of one agent.
     pub memories: [f64; 3],
     /// Recalls a day.
@@ -107,7 +107,7 @@ const COUNTED: usize = 200_000;
 
 /// What a number of memories needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Need {
+pub(crate) struct Need {
     /// Agents.
     pub agents: f64,
     /// Recalls a second in the busiest hour.
@@ -132,7 +132,7 @@ pub struct Need {
 
 /// What `memories` need, where recalls find the share `hits[0]` of engines open and
 /// the share `hits[1]` of copies there.
-pub fn need(memories: f64, figures: &Figures, workload: &Workload, hits: [f64; 2]) -> Need {
+pub(crate) fn need(memories: f64, figures: &Figures, workload: &Workload, hits: [f64; 2]) -> Need {
     let each: f64 = workload.memories.iter().sum();
     let agents = memories / each;
     let a_second = |a_day: f64| agents * a_day / 86_400.0 * workload.peak;
@@ -159,7 +159,7 @@ pub fn need(memories: f64, figures: &Figures, workload: &Workload, hits: [f64; 2
 
 /// What the database needs, if WARM is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SharedNeed {
+pub(crate) struct SharedNeed {
     /// Rows.
     pub rows: f64,
     /// Statements a second in the busiest hour: recalls and stores.
@@ -174,7 +174,7 @@ pub struct SharedNeed {
 /// memory that is stored another one moves there.
 ///
 /// The table is to be in RAM as a whole, as it was when it was measured.
-pub fn shared_need(memories: f64, figures: &Figures, workload: &Workload) -> SharedNeed {
+pub(crate) fn shared_need(memories: f64, figures: &Figures, workload: &Workload) -> SharedNeed {
     let each: f64 = workload.memories.iter().sum();
     let [_, warm, _] = workload.memories;
     let Need { recalls, stores, .. } = need(memories, figures, workload, [1.0; 2]);
@@ -193,7 +193,7 @@ fn count(needs: [f64; 3], workload: &Workload) -> f64 {
 
 /// Agents on machines: each is on the one that rendezvous hashing says, and which are
 /// asked follows a Zipfian.
-pub struct Placement {
+pub(crate) struct Placement {
     machines: usize,
     zipfian: Zipfian,
     /// The machine of each agent.
@@ -202,7 +202,7 @@ pub struct Placement {
 
 impl Placement {
     /// Places agents.
-    pub fn new(agents: u32, machines: u32) -> Self {
+    pub(crate) fn new(agents: u32, machines: u32) -> Self {
         let weight =
             |agent: u32, machine: u32| Random::new(u64::from(agent) << 32 | u64::from(machine)).next_u64();
         let place = |agent| (0..machines).max_by_key(|&machine| weight(agent, machine)).unwrap_or_default();
@@ -216,7 +216,7 @@ impl Placement {
     /// The share of recalls that find their agent at hand, when each machine has room
     /// for its part of `share` of the agents and keeps those used last, and the recalls
     /// of the busiest machine over the mean.
-    pub fn hit_rate(&self, share: f64, seed: u64) -> (f64, f64) {
+    pub(crate) fn hit_rate(&self, share: f64, seed: u64) -> (f64, f64) {
         let room = ((self.places.len() as f64 * share / self.machines as f64).ceil() as usize).max(1);
         let mut caches: Vec<Recent> = (0..self.machines).map(|_| Recent::default()).collect();
         let mut asked = vec![0usize; self.machines];
@@ -265,9 +265,9 @@ impl Recent {
 const SIZES: [(f64, u32); 3] = [(1e6, 1), (1e8, 8), (1e9, 64)];
 
 /// The page: what was measured, what is assumed, the arithmetic, the simulation.
-pub fn page(figures: &Figures, workload: &Workload) -> String {
+pub(crate) fn page(figures: &Figures, workload: &Workload) -> String {
     let each: f64 = workload.memories.iter().sum();
-    let mut page = include_str!("sizing/head.md").to_owned();
+    let mut page = include_str!("head.md").to_owned();
     page.push_str("\n| | HOT | WARM | COLD |\n|---|---:|---:|---:|\n");
     row(
         &mut page,
@@ -305,7 +305,7 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
         let hits = [workload.open, workload.copied].map(|share| placement.hit_rate(share, 1).0);
         need(placement.places.len() as f64 * each, figures, workload, hits)
     });
-    page.push_str(include_str!("sizing/needs.md"));
+    page.push_str(include_str!("needs.md"));
     let mut column = |name: &str, cell: &dyn Fn(&Need) -> String| {
         row(&mut page, name, &needs.each_ref().map(cell));
     };
@@ -326,7 +326,7 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
     column("requests per second: stores x requests + opened x requests", &|need| thousands(need.requests));
     column("bytes per second from the bucket: fetched x bytes of an agent", &|need| bytes(need.traffic));
     push_shared(&mut page, figures, workload);
-    page.push_str(include_str!("sizing/simulation.md"));
+    page.push_str(include_str!("simulation.md"));
     for share in SHARES {
         let cells = placements.each_ref().map(|placement| {
             let (hits, busiest) = placement.hit_rate(share, 1);
@@ -334,14 +334,14 @@ pub fn page(figures: &Figures, workload: &Workload) -> String {
         });
         row(&mut page, &format!("{:.0} %", share * 100.0), &cells);
     }
-    page.push_str(include_str!("sizing/foot.md"));
+    page.push_str(include_str!("foot.md"));
     page
 }
 
 /// The database, if WARM is there.
 fn push_shared(page: &mut String, figures: &Figures, workload: &Workload) {
     let [recall, store] = figures.shared.map(|seconds| seconds * 1e3);
-    page.push_str(include_str!("sizing/shared.md"));
+    page.push_str(include_str!("shared.md"));
     let _ = writeln!(
         page,
         "- A memory in the database saves {} of the engine's disk. It still takes {} of its RAM.\n\

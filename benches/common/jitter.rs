@@ -1,14 +1,14 @@
 //! What keeps Criterion from constant samples.
 
-/// Factors of 1 with a tiny ripple, for samples that may all be equal: Criterion
+/// Factors of 1 with a tiny jitter, for samples that may all be equal: Criterion
 /// panics on a comparison without any variance (its issues #720 and #873). Over an
 /// even number of samples the mean stays.
 #[derive(Default)]
-pub struct Ripple {
+pub struct Jitter {
     calls: u64,
 }
 
-impl Ripple {
+impl Jitter {
     /// The factor of the next sample.
     pub fn next(&mut self) -> f64 {
         self.calls += 1;

@@ -1,5 +1,4 @@
-//! Copies on the local disk of stores that are in buckets: a bounded cache, of
-//! which those that were used last stay.
+//! Local copies of stores that are in buckets: a bounded cache, which keeps those used last.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,10 +9,9 @@ use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::home::LOG;
 use crate::bucket::Bucket;
 use crate::error::Error;
-use crate::log::{LOCK, StoreLock, absolute};
+use crate::log::{FOLDER, LOCK, StoreLock, absolute};
 
 /// The copy of one store, held for one engine.
 pub(super) struct LocalCopy {
@@ -53,9 +51,9 @@ impl LocalCopy {
     /// Whether the log, which is here, and so many more bytes fit into `most` bytes.
     ///
     /// # Errors
-    /// [`Error::Setting`] if not; [`Error::Io`].
+    /// [`Error::InvalidConfig`] if not; [`Error::Io`].
     pub(super) fn check_room(&self, more: u64, most: u64) -> Result<(), Error> {
-        let log = size(&self.folder().join(LOG)).map_err(|error| Error::io(self.folder(), error))?;
+        let log = size(&self.folder().join(FOLDER)).map_err(|error| Error::io(self.folder(), error))?;
         self.check(log + more, most)
     }
 
@@ -65,14 +63,14 @@ impl LocalCopy {
         }
         let received = format!("{most}, while {} takes {own}", self.bucket.name());
         let expected = "room for the store that is opened, which is copied as a whole";
-        Err(Error::Setting { name: "cache_bytes", expected, received })
+        Err(Error::InvalidConfig { name: "cache_bytes", expected, received })
     }
 
     /// Removes copies that nobody uses, those first that were used longest ago,
     /// until all together take at most `most` bytes.
     ///
     /// # Errors
-    /// [`Error::Setting`] if this one alone takes more; [`Error::Io`].
+    /// [`Error::InvalidConfig`] if this one alone takes more; [`Error::Io`].
     pub(super) fn make_room(&self, most: u64) -> Result<(), Error> {
         let own = self.folder();
         let cache = own.parent().unwrap_or(own);

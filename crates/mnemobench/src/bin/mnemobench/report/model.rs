@@ -8,7 +8,7 @@ use mnemobench::compare::Comparison;
 
 use super::plot::Error;
 use super::section::{self, Runs, Section};
-use crate::measured::Measured;
+use crate::run_results::RunResults;
 use crate::table::Table;
 use crate::units;
 use crate::verdicts::Verdicts;
@@ -32,7 +32,7 @@ impl Report {
     /// # Errors
     /// If a plot cannot be drawn.
     pub(crate) fn new(
-        measured: &Measured,
+        measured: &RunResults,
         verdicts: Option<&Verdicts>,
         levels: &[Slo],
         comparison: Option<&Comparison>,
@@ -55,7 +55,7 @@ impl Report {
 }
 
 /// The machine sheets, each with the benches that ran there.
-fn machines(measured: &Measured) -> Vec<(String, Table)> {
+fn machines(measured: &RunResults) -> Vec<(String, Table)> {
     let mut machines: Vec<(Vec<&str>, &Machine)> = Vec::new();
     for bench in &measured.benches {
         // Revision and features are those of a bench, and stand with it.
@@ -90,7 +90,7 @@ fn sheet(machine: &Machine) -> Table {
     table
 }
 
-fn benches(measured: &Measured) -> Table {
+fn benches(measured: &RunResults) -> Table {
     let mut table =
         Table::new(["bench", "#benchmarks", "#targets met", "profile", "revision", "last run", "features"]);
     for bench in &measured.benches {

@@ -1,7 +1,7 @@
 //! A store opened in a fresh process, which looks at itself.
 //!
 //! Memory that an allocator got once it seldom gives back, so a process can tell
-//! what a store takes only if it did nothing else before. A [`Probe`] starts this
+//! what a store takes only if it did nothing else before. A [`FootprintProcess`] starts this
 //! program again; what it asks for is answered by [`serve`], the first line of the
 //! program's `main`.
 
@@ -13,18 +13,15 @@ use std::{env, io};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fixture::{self, Fixture};
 use crate::footprint::{Disk, Memory};
-use crate::stock::{self, Stock};
 use criterion_gate::measure::Kind;
 use criterion_gate::parent_death;
-use mnemocore::config::Config;
 #[cfg(feature = "postgres")]
-use mnemocore::config::Residence;
+use mnemocore::WarmBackend;
 use mnemocore::encoder::Document;
-use mnemocore::engine::{Engine, Query};
-use mnemocore::error::Error;
 use mnemocore::hdv::{Dimension, HdvError};
-use mnemocore::key::TierKind;
+use mnemocore::{Config, Engine, Error, Query, TierKind};
 
 /// Tells a process of this program what to look at.
 const TASK: &str = "MNEMO_PROBE";
@@ -56,14 +53,14 @@ static SERVED: AtomicBool = AtomicBool::new(false);
 /// Counts the bytes that live on the heap.
 pub type HeapCount = fn() -> u64;
 
-/// Answers a [`Probe`] and ends the process if it was started for one; otherwise
+/// Answers a [`FootprintProcess`] and ends the process if it was started for one; otherwise
 /// returns at once. The first line of a `main` that measures footprint.
 ///
 /// `heap` reads a counting allocator, if the program has one.
 ///
 /// ```
 /// // fn main() {
-/// mnemocore_suite::probe::serve(None);
+/// mnemocore_suite::footprint_process::serve(None);
 /// ```
 pub fn serve(heap: Option<HeapCount>) {
     SERVED.store(true, Ordering::Relaxed);
@@ -81,30 +78,28 @@ pub fn serve(heap: Option<HeapCount>) {
 
 /// In the fresh process: does what `task` says and describes what this process
 /// holds then.
-fn answer(task: &str, heap: Option<HeapCount>) -> Result<String, ProbeError> {
-    let probe: Probe = serde_json::from_str(task)?;
-    let [hot_capacity, warm_capacity] = probe.capacities;
-    let config = Config {
-        dimension: Dimension::new(probe.bits)?,
-        hot_capacity,
-        warm_capacity,
-        token_cache_bytes: probe.token_cache_bytes,
-        decay_per_day: 0.0,
-        background: false,
-        #[cfg(feature = "object-store")]
-        cache_folder: probe.cache_folder,
-        #[cfg(feature = "postgres")]
-        warm: if probe.shared_warm { Residence::Postgres } else { Residence::Local },
-        ..Config::default()
-    };
-    let engine = Engine::open(&probe.store, config)?;
-    for text in stock::new_texts(stock::SEED, probe.encoded) {
+fn answer(task: &str, heap: Option<HeapCount>) -> Result<String, FootprintError> {
+    let process: FootprintProcess = serde_json::from_str(task)?;
+    let [hot_capacity, warm_capacity] = process.capacities;
+    let config = Config::default()
+        .dimension(Dimension::new(process.bits)?)
+        .hot_capacity(hot_capacity)
+        .warm_capacity(warm_capacity)
+        .token_cache_bytes(process.token_cache_bytes)
+        .decay_per_day(0.0)
+        .background(false);
+    #[cfg(feature = "object-store")]
+    let config = config.cache_folder(process.cache_folder);
+    #[cfg(feature = "postgres")]
+    let config = config.warm(if process.shared_warm { WarmBackend::Postgres } else { WarmBackend::Local });
+    let engine = Engine::open(&process.store, config)?;
+    for text in fixture::new_texts(fixture::SEED, process.encoded) {
         engine.encoder().encode(&Document::new(&text).analyze()?)?;
     }
     engine.consolidate()?;
-    engine.recall(&Query::text("Where does Anna live now?").touch(false))?;
+    engine.recall(Query::text("Where does Anna live now?").touch(false))?;
     let seen = Seen {
-        memory: Memory::now().ok_or(ProbeError::Untold)?,
+        memory: Memory::now().ok_or(FootprintError::Untold)?,
         heap: heap.map(|count| count()),
         memories: engine.stats().memories,
     };
@@ -114,7 +109,7 @@ fn answer(task: &str, heap: Option<HeapCount>) -> Result<String, ProbeError> {
 /// What a fresh process does before it looks at itself: opens a store, merges it, and
 /// recalls once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
+pub struct FootprintProcess {
     store: PathBuf,
     bits: usize,
     /// Of HOT and WARM.
@@ -142,14 +137,14 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether it found all of `stock` in its tier: an empty store has a footprint, too.
+    /// Whether it found all of `fixture` in its tier: an empty store has a footprint, too.
     ///
     /// # Errors
-    /// [`ProbeError::Elsewhere`] otherwise.
-    fn check(&self, stock: Stock) -> Result<(), ProbeError> {
-        let found = self.memories[stock.tier as usize];
-        if found != stock.memories {
-            return Err(ProbeError::Elsewhere { tier: stock.tier, expected: stock.memories, found });
+    /// [`FootprintError::Elsewhere`] otherwise.
+    fn check(&self, fixture: Fixture) -> Result<(), FootprintError> {
+        let found = self.memories[fixture.tier as usize];
+        if found != fixture.memories {
+            return Err(FootprintError::Elsewhere { tier: fixture.tier, expected: fixture.memories, found });
         }
         Ok(())
     }
@@ -160,11 +155,11 @@ impl Seen {
     }
 }
 
-impl Probe {
+impl FootprintProcess {
     /// Opens the closed store in `folder`, which may also be the URL of a bucket, with
-    /// the settings of its stock.
-    pub fn new(stock: Stock, folder: &Path) -> Self {
-        let config = Config { token_cache_bytes: FEW_TOKENS, ..stock.config() };
+    /// the settings of its fixture.
+    pub fn new(fixture: Fixture, folder: &Path) -> Self {
+        let config = fixture.config().token_cache_bytes(FEW_TOKENS);
         Self {
             store: folder.into(),
             bits: config.dimension.bits(),
@@ -175,7 +170,7 @@ impl Probe {
             #[cfg(feature = "object-store")]
             cache_folder: config.cache_folder,
             #[cfg(feature = "postgres")]
-            shared_warm: config.warm == Residence::Postgres,
+            shared_warm: config.warm == WarmBackend::Postgres,
         }
     }
 
@@ -198,12 +193,12 @@ impl Probe {
             #[cfg(feature = "object-store")]
             cache_folder: config.cache_folder.clone(),
             #[cfg(feature = "postgres")]
-            shared_warm: config.warm == Residence::Postgres,
+            shared_warm: config.warm == WarmBackend::Postgres,
             ..self
         }
     }
 
-    /// As [`Probe::new`], and encodes `texts` texts, whose words it keeps within
+    /// As [`FootprintProcess::new`], and encodes `texts` texts, whose words it keeps within
     /// `token_cache_bytes`.
     pub fn encoding(self, texts: usize, token_cache_bytes: usize) -> Self {
         Self { encoded: texts, token_cache_bytes, ..self }
@@ -212,21 +207,21 @@ impl Probe {
     /// Lets a fresh process do it, and returns what that saw of itself.
     ///
     /// # Errors
-    /// [`ProbeError`]; [`ProbeError::NotServed`] where this program does not call
+    /// [`FootprintError`]; [`FootprintError::NotServed`] where this program does not call
     /// [`serve`].
-    pub fn measure(&self) -> Result<Seen, ProbeError> {
+    pub fn measure(&self) -> Result<Seen, FootprintError> {
         if !SERVED.load(Ordering::Relaxed) {
-            return Err(ProbeError::NotServed);
+            return Err(FootprintError::NotServed);
         }
         let output = self.command(&env::current_exe()?)?.output()?;
         if !output.status.success() {
-            return Err(ProbeError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+            return Err(FootprintError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// What starts `program` again to answer.
-    fn command(&self, program: &Path) -> Result<Command, ProbeError> {
+    fn command(&self, program: &Path) -> Result<Command, FootprintError> {
         let mut command = Command::new(program);
         parent_death::tie(&mut command);
         command.env(TASK, serde_json::to_string(self)?);
@@ -240,21 +235,21 @@ impl Probe {
     /// of anonymous memory saw.
     ///
     /// # Errors
-    /// As [`Probe::measure`].
-    pub fn median(&self) -> Result<Seen, ProbeError> {
+    /// As [`FootprintProcess::measure`].
+    pub fn median(&self) -> Result<Seen, FootprintError> {
         let mut seen = (0..PROCESSES).map(|_| self.measure()).collect::<Result<Vec<_>, _>>()?;
         seen.sort_by_key(Seen::anonymous);
-        seen.get(PROCESSES / 2).copied().ok_or(ProbeError::Untold)
+        seen.get(PROCESSES / 2).copied().ok_or(FootprintError::Untold)
     }
 
-    /// The [median](Probe::median) of an empty store in a temporary folder within
+    /// The [median](FootprintProcess::median) of an empty store in a temporary folder within
     /// `scratch`.
     ///
     /// # Errors
-    /// As [`Probe::measure`].
-    pub fn empty(dimension: Dimension, scratch: &Path) -> Result<Seen, ProbeError> {
+    /// As [`FootprintProcess::measure`].
+    pub fn empty(dimension: Dimension, scratch: &Path) -> Result<Seen, FootprintError> {
         let folder = tempfile::tempdir_in(scratch)?;
-        Self::new(Stock { dimension, ..Stock::new(TierKind::Hot, 1_000) }, folder.path()).median()
+        Self::new(Fixture { dimension, ..Fixture::new(TierKind::Hot, 1_000) }, folder.path()).median()
     }
 }
 
@@ -275,31 +270,36 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Of the closed store in `folder`, filled from `stock`, in each of so many fresh
+    /// Of the closed store in `folder`, filled from `fixture`, in each of so many fresh
     /// processes.
     ///
     /// # Errors
     /// As [`Footprint::seen_by`].
-    pub fn of(stock: Stock, folder: &Path, empty: &Seen, processes: usize) -> Result<Vec<Self>, ProbeError> {
+    pub fn of(
+        fixture: Fixture,
+        folder: &Path,
+        empty: &Seen,
+        processes: usize,
+    ) -> Result<Vec<Self>, FootprintError> {
         let disk = Disk::of(folder)?.allocated;
-        Self::seen_by(&Probe::new(stock, folder), stock, empty, disk, processes)
+        Self::seen_by(&FootprintProcess::new(fixture, folder), fixture, empty, disk, processes)
     }
 
-    /// Of the closed store that `probe` opens, filled from `stock`, which takes `disk`
+    /// Of the closed store that `process` opens, filled from `fixture`, which takes `disk`
     /// bytes, wherever they are; in each of so many fresh processes.
     ///
     /// # Errors
-    /// As [`Probe::measure`], and [`ProbeError::Elsewhere`] if the store is not `stock`.
+    /// As [`FootprintProcess::measure`], and [`FootprintError::Elsewhere`] if the store is not `fixture`.
     pub fn seen_by(
-        probe: &Probe,
-        stock: Stock,
+        process: &FootprintProcess,
+        fixture: Fixture,
         empty: &Seen,
         disk: u64,
         processes: usize,
-    ) -> Result<Vec<Self>, ProbeError> {
+    ) -> Result<Vec<Self>, FootprintError> {
         let each = |_| {
-            let seen = probe.measure()?;
-            seen.check(stock)?;
+            let seen = process.measure()?;
+            seen.check(fixture)?;
             Ok(Self::growth(&seen, empty, disk))
         };
         (0..processes).map(each).collect()
@@ -352,10 +352,10 @@ impl Aspect {
 
 /// A fresh process cannot tell what it holds.
 #[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
+pub enum FootprintError {
     /// A second process would run the caller's whole program.
     #[error(
-        "expected a program that answers when it is started again; call `mnemocore_suite::probe::serve` \
+        "expected a program that answers when it is started again; call `mnemocore_suite::footprint_process::serve` \
          in the first line of `main`"
     )]
     NotServed,
@@ -388,7 +388,9 @@ pub enum ProbeError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The two processes do not understand each other, or a path is not Unicode.
-    #[error("expected a probe of this version in JSON: {0}; print nothing before `probe::serve`")]
+    #[error(
+        "expected a process of this version in JSON: {0}; print nothing before `footprint_process::serve`"
+    )]
     Json(#[from] serde_json::Error),
 }
 
@@ -403,27 +405,27 @@ mod tests {
 
     #[test]
     fn a_program_that_does_not_serve_is_never_started_again() {
-        let error = Probe::empty(Dimension::default(), &env::temp_dir()).unwrap_err();
-        assert!(matches!(error, ProbeError::NotServed), "{error}");
+        let error = FootprintProcess::empty(Dimension::default(), &env::temp_dir()).unwrap_err();
+        assert!(matches!(error, FootprintError::NotServed), "{error}");
         assert!(error.to_string().contains("first line of `main`"), "{error}");
     }
 
     #[cfg(all(feature = "object-store", feature = "postgres"))]
     #[test]
     fn the_process_looks_where_the_settings_say() {
-        let config = Config { cache_folder: "copies".into(), warm: Residence::Postgres, ..Config::default() };
-        let placed =
-            Probe::new(Stock::new(TierKind::Warm, 30), Path::new("s3://bucket/store")).placed(&config);
+        let config = Config::default().cache_folder("copies").warm(WarmBackend::Postgres);
+        let placed = FootprintProcess::new(Fixture::new(TierKind::Warm, 30), Path::new("s3://bucket/store"))
+            .placed(&config);
         assert!(placed.shared_warm && placed.cache_folder == config.cache_folder);
-        let read: Probe = serde_json::from_str(&serde_json::to_string(&placed).unwrap()).unwrap();
+        let read: FootprintProcess = serde_json::from_str(&serde_json::to_string(&placed).unwrap()).unwrap();
         assert_eq!(read, placed);
     }
 
     #[test]
     fn every_process_that_is_measured_has_a_steady_allocator_unless_the_default_is_asked_for() {
-        let probe = Probe::new(Stock::new(TierKind::Cold, 30), Path::new("store"));
-        for (probe, steady) in [(probe.clone(), true), (probe.by_default(), false)] {
-            let command = probe.command(Path::new("program")).unwrap();
+        let process = FootprintProcess::new(Fixture::new(TierKind::Cold, 30), Path::new("store"));
+        for (process, steady) in [(process.clone(), true), (process.by_default(), false)] {
+            let command = process.command(Path::new("program")).unwrap();
             for (name, value) in STEADY {
                 let set = (name.as_ref(), steady.then_some(value.as_ref()));
                 assert!(command.get_envs().any(|each| each == set), "{command:?}");
@@ -434,23 +436,24 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_done_and_answered() {
         let folder = tempfile::tempdir().unwrap();
-        let stock = Stock { dimension: Dimension::new(1024).unwrap(), ..Stock::new(TierKind::Cold, 30) };
-        drop(stock.fill(folder.path()).unwrap());
-        let probe = Probe::new(stock, folder.path()).encoding(5, 1 << 20);
-        let text = answer(&serde_json::to_string(&probe).unwrap(), Some(|| 7)).unwrap();
+        let fixture =
+            Fixture { dimension: Dimension::new(1024).unwrap(), ..Fixture::new(TierKind::Cold, 30) };
+        drop(fixture.fill(folder.path()).unwrap());
+        let process = FootprintProcess::new(fixture, folder.path()).encoding(5, 1 << 20);
+        let text = answer(&serde_json::to_string(&process).unwrap(), Some(|| 7)).unwrap();
         let seen: Seen = serde_json::from_str(&text).unwrap();
         assert!(seen.heap == Some(7) && seen.anonymous() > 0);
-        seen.check(stock).unwrap();
-        let error = seen.check(Stock { memories: 31, ..stock }).unwrap_err();
+        seen.check(fixture).unwrap();
+        let error = seen.check(Fixture { memories: 31, ..fixture }).unwrap_err();
         assert_eq!(
             error.to_string(),
             "expected a store with 31 memories in COLD, and the fresh process found 30"
         );
-        assert!(matches!(answer("{", None), Err(ProbeError::Json(_))));
-        let elsewhere = Probe { bits: 2048, ..probe };
+        assert!(matches!(answer("{", None), Err(FootprintError::Json(_))));
+        let elsewhere = FootprintProcess { bits: 2048, ..process };
         assert!(matches!(
             answer(&serde_json::to_string(&elsewhere).unwrap(), None),
-            Err(ProbeError::Engine(_))
+            Err(FootprintError::Engine(_))
         ));
     }
 

@@ -3,13 +3,9 @@
 use std::path::Path;
 
 use crate::workload::{Workload, partial_query};
-use mnemocore::config::Config;
 use mnemocore::encoder::{Document, Encoder};
-use mnemocore::engine::{Engine, Query};
-use mnemocore::error::Error;
 use mnemocore::hdv::{Dimension, Hypervector};
-use mnemocore::key::{MemoryId, TierKind, Timestamp};
-use mnemocore::memory::{Memory, NewMemory};
+use mnemocore::{Config, Engine, Error, Memory, MemoryId, NewMemory, Query, TierKind, Timestamp};
 
 /// The conversations that stores are filled with, unless another seed is given.
 pub const SEED: u64 = 42;
@@ -20,25 +16,25 @@ const SHARED: f64 = 0.6;
 /// Memories whose tier is looked up one by one.
 const LOOKED_UP: usize = 100;
 
-/// Of each, one memory in so many has a metadata pair, see [`Stock::with_metadata`].
+/// Of each, one memory in so many has a metadata pair, see [`Fixture::with_metadata`].
 pub const ONE_IN: [usize; 4] = [2, 10, 100, 1000];
 
 /// What a store is filled with.
 ///
 /// ```
 /// use mnemocore::{Engine, TierKind};
-/// use mnemocore_suite::stock::Stock;
+/// use mnemocore_suite::fixture::Fixture;
 ///
 /// let folder = tempfile::tempdir()?;
-/// let stock = Stock::new(TierKind::Warm, 200);
-/// let engine = stock.fill(folder.path())?;
-/// stock.check(&engine)?; // All 200 are in WARM.
-/// let (query, memory) = &stock.queries(&engine, 10)?[0];
+/// let fixture = Fixture::new(TierKind::Warm, 200);
+/// let engine = fixture.fill(folder.path())?;
+/// fixture.check(&engine)?; // All 200 are in WARM.
+/// let (query, memory) = &fixture.queries(&engine, 10)?[0];
 /// assert!(engine.recall(query)?.hits.iter().any(|hit| hit.memory.id == memory.id));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stock {
+pub struct Fixture {
     /// Where all its memories are.
     pub tier: TierKind,
     /// How many.
@@ -68,18 +64,18 @@ pub struct NotInTier {
     pub total: usize,
 }
 
-impl Stock {
+impl Fixture {
     /// Memories that are texts alone.
     pub fn new(tier: TierKind, memories: usize) -> Self {
         Self { tier, memories, vectors: false, metadata: false, dimension: Dimension::default(), seed: SEED }
     }
 
-    /// As [`Stock::new`], each memory with a vector of its own.
+    /// As [`Fixture::new`], each memory with a vector of its own.
     pub fn with_vectors(tier: TierKind, memories: usize) -> Self {
         Self { vectors: true, ..Self::new(tier, memories) }
     }
 
-    /// As [`Stock::new`], with metadata: of the memories whose identifier is
+    /// As [`Fixture::new`], with metadata: of the memories whose identifier is
     /// divisible by one of [`ONE_IN`], such as 10, each has the pair `one in 10`,
     /// `yes`.
     pub fn with_metadata(tier: TierKind, memories: usize) -> Self {
@@ -94,14 +90,12 @@ impl Stock {
             TierKind::Warm => (0, usize::MAX),
             TierKind::Cold => (0, 0),
         };
-        Config {
-            dimension: self.dimension,
-            hot_capacity,
-            warm_capacity,
-            decay_per_day: 0.0,
-            background: false,
-            ..Config::default()
-        }
+        Config::default()
+            .dimension(self.dimension)
+            .hot_capacity(hot_capacity)
+            .warm_capacity(warm_capacity)
+            .decay_per_day(0.0)
+            .background(false)
     }
 
     /// Fills an empty folder and moves everything to its tier.
@@ -114,7 +108,7 @@ impl Stock {
         Ok(engine)
     }
 
-    /// Fills an empty engine, which has the settings of [`Stock::config`], and moves
+    /// Fills an empty engine, which has the settings of [`Fixture::config`], and moves
     /// everything to its tier.
     ///
     /// # Errors
@@ -151,7 +145,7 @@ impl Stock {
     ///
     /// # Errors
     /// [`NotInTier`], or [`Error`] of the engine.
-    pub fn check(self, engine: &Engine) -> Result<(), StockError> {
+    pub fn check(self, engine: &Engine) -> Result<(), FixtureError> {
         let stats = engine.stats();
         let (here, total) = (stats.memories_in(self.tier), stats.total());
         let some = self.sources(engine, LOOKED_UP)?;
@@ -193,7 +187,7 @@ impl Stock {
     }
 }
 
-/// `count` texts to be stored, which are in no stock of `seed`.
+/// `count` texts to be stored, which are in no fixture of `seed`.
 pub fn new_texts(seed: u64, count: usize) -> Vec<String> {
     endless_texts(seed).take(count).collect()
 }
@@ -207,9 +201,9 @@ fn texts(seed: u64) -> impl Iterator<Item = String> {
     Workload::new(seed).map(|item| item.content().into_owned())
 }
 
-/// A stock cannot be measured.
+/// A fixture cannot be measured.
 #[derive(Debug, thiserror::Error)]
-pub enum StockError {
+pub enum FixtureError {
     /// The engine reports an error.
     #[error(transparent)]
     Engine(#[from] Error),
@@ -231,10 +225,10 @@ mod tests {
     fn a_stock_is_in_its_tier_and_found_by_its_queries() {
         for tier in TierKind::ALL {
             let folder = tempfile::tempdir().unwrap();
-            let stock = Stock::new(tier, 150);
-            let engine = stock.fill(folder.path()).unwrap();
-            stock.check(&engine).unwrap();
-            let queries = stock.queries(&engine, 20).unwrap();
+            let fixture = Fixture::new(tier, 150);
+            let engine = fixture.fill(folder.path()).unwrap();
+            fixture.check(&engine).unwrap();
+            let queries = fixture.queries(&engine, 20).unwrap();
             let found = queries.iter().filter(|(query, memory)| {
                 engine.recall(query).unwrap().hits.iter().any(|hit| hit.memory.id == memory.id)
             });
@@ -245,10 +239,10 @@ mod tests {
     #[test]
     fn metadata_selects_one_in_so_many() {
         let folder = tempfile::tempdir().unwrap();
-        let stock = Stock::with_metadata(TierKind::Hot, 40);
-        let engine = stock.fill(folder.path()).unwrap();
-        let texts = stock.texts();
-        for (memory, text) in stock.sources(&engine, 40).unwrap().iter().zip(&texts) {
+        let fixture = Fixture::with_metadata(TierKind::Hot, 40);
+        let engine = fixture.fill(folder.path()).unwrap();
+        let texts = fixture.texts();
+        for (memory, text) in fixture.sources(&engine, 40).unwrap().iter().zip(&texts) {
             assert_eq!(memory.text, *text);
             for one_in in ONE_IN {
                 let holds = memory.metadata.contains_key(&format!("one in {one_in}"));
@@ -260,22 +254,22 @@ mod tests {
     #[test]
     fn memories_elsewhere_are_reported() {
         let folder = tempfile::tempdir().unwrap();
-        let engine = Stock::new(TierKind::Hot, 10).fill(folder.path()).unwrap();
-        let error = Stock::new(TierKind::Warm, 10).check(&engine).unwrap_err();
+        let engine = Fixture::new(TierKind::Hot, 10).fill(folder.path()).unwrap();
+        let error = Fixture::new(TierKind::Warm, 10).check(&engine).unwrap_err();
         let expected = NotInTier { tier: TierKind::Warm, expected: 10, here: 0, total: 10 };
-        assert!(matches!(error, StockError::NotInTier(found) if found == expected), "{error}");
-        let more = Stock::new(TierKind::Hot, 20).check(&engine).unwrap_err();
+        assert!(matches!(error, FixtureError::NotInTier(found) if found == expected), "{error}");
+        let more = Fixture::new(TierKind::Hot, 20).check(&engine).unwrap_err();
         assert!(more.to_string().contains("expected 20 memories, all in HOT; 10 of 10"), "{more}");
     }
 
     #[test]
     fn a_stock_of_vectors_is_asked_with_vectors() {
         let folder = tempfile::tempdir().unwrap();
-        let stock =
-            Stock { dimension: Dimension::new(1024).unwrap(), ..Stock::with_vectors(TierKind::Hot, 50) };
-        let engine = stock.fill(folder.path()).unwrap();
-        stock.check(&engine).unwrap();
-        let (query, memory) = &stock.queries(&engine, 1).unwrap()[0];
+        let fixture =
+            Fixture { dimension: Dimension::new(1024).unwrap(), ..Fixture::with_vectors(TierKind::Hot, 50) };
+        let engine = fixture.fill(folder.path()).unwrap();
+        fixture.check(&engine).unwrap();
+        let (query, memory) = &fixture.queries(&engine, 1).unwrap()[0];
         assert_eq!(engine.recall(query).unwrap().hits[0].memory.id, memory.id);
     }
 }
