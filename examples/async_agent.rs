@@ -2,7 +2,7 @@
 //! a namespace of its own.
 //!
 //! ```sh
-//! cargo run --example async_agent
+//! cargo run --features tokio --example async_agent
 //! ```
 
 use mnemocore::{AsyncEngine, Config, Error, Namespace, NewMemory, Query};

@@ -26,7 +26,7 @@ const OUTLIERS: u32 = 20;
 const DRIFT: f64 = 0.08;
 /// What is left of noise in one pair of runs (standard deviation).
 const RESIDUAL: f64 = 0.015;
-/// Standard deviations of samples and the share of runs that meet a neighbour: a quiet
+/// Standard deviations of samples and the share of runs that meet a neighbor: a quiet
 /// machine, and a shared one.
 const MACHINES: [(f64, u32); 2] = [(0.03, 0), (0.12, 20)];
 /// How much slower a neighbour makes a run, at least and at most.
@@ -68,7 +68,7 @@ const LARGER: &str = "footprint/ram/1";
 /// A table: a row for each rule and noise.
 pub(super) fn run(arguments: &SelftestArgs) -> Vec<Vec<String>> {
     let header =
-        ["rule, sigma of samples, runs that meet a neighbour", "A/A: any regressed", "A/A: undecided"];
+        ["rule, sigma of samples, runs that meet a neighbor", "A/A: any regressed", "A/A: undecided"];
     let found = EFFECTS[1..].iter().map(|effect| format!("+{:.0} % found", 100.0 * effect));
     let mut rows = vec![header.map(String::from).into_iter().chain(found).collect::<Vec<_>>()];
     rows[0].push(format!("memory +{:.0} % found", 100.0 * MEMORY));
