@@ -20,9 +20,9 @@ def main():
     metadata = json.loads(subprocess.check_output(command))
     packages = {package["id"]: package for package in metadata["packages"]}
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    root = metadata["resolve"]["root"]
-    ours = packages[root]["rust_version"]
-    reached, waiting = set(), [root]
+    members = metadata["workspace_members"]
+    ours = packages[members[0]]["rust_version"]
+    reached, waiting = set(), list(members)
     while waiting:
         node = waiting.pop()
         for dependency in nodes[node]["deps"]:
