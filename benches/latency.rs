@@ -160,7 +160,7 @@ fn assert_grown(store: &Store) {
         TierKind::Hot => {
             assert_eq!((here, stats.memories_in(TierKind::Cold)), (memories, 0), "HOT stays full");
             assert!(total > memories, "every store sends a memory to WARM");
-            let newest = store.engine.store("the last of all").expect("a store");
+            let newest = store.engine.store("the last of all").expect("a store").id;
             let newest = store.engine.get(newest).expect("a readable memory");
             assert_eq!(newest.map(|memory| memory.tier), Some(TierKind::Hot), "tier of the newest");
         }

@@ -148,7 +148,7 @@ fn store(
     for (texts, vectors) in texts.chunks(BATCH).zip(vectors.chunks(BATCH)) {
         let memories = texts.iter().zip(vectors);
         let memories = memories.map(|(text, vector)| NewMemory::new(text).vector(vector.clone()));
-        ids.extend(engine.store_batch(memories.collect())?);
+        ids.extend(engine.store_batch(memories.collect())?.iter().map(MemoryId::from));
     }
     engine.consolidate()?;
     Ok((engine, ids.into_iter().zip(0..).collect()))

@@ -348,8 +348,9 @@ fn stores(engine: &Engine, beside: &Beside) -> Result<(), Failure> {
     for batch in texts.chunks(BATCH) {
         let batch = batch.iter().map(|text| NewMemory::new(text.as_str())).collect();
         let started = Instant::now();
-        stored.push(engine.store_batch(batch)?);
+        let batch = engine.store_batch(batch)?;
         let taken = started.elapsed();
+        stored.push(batch.iter().map(MemoryId::from).collect::<Vec<_>>());
         if let [_, copied, inserted] = stored.iter().rev().step_by(APART).take(3).collect::<Vec<_>>()[..] {
             let taken = [taken, beside.copy(copied)?, beside.insert(inserted)?];
             times.iter_mut().zip(taken).for_each(|(times, time)| times.push(time));

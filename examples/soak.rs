@@ -167,7 +167,7 @@ impl World {
         let text = lock(&self.texts).next().unwrap_or_default();
         let memory = NewMemory::new(&text).namespace(self.namespaces[namespace].clone());
         let start = Instant::now();
-        let id = engine.store(memory)?;
+        let id = engine.store(memory)?.id;
         let took = start.elapsed();
         lock(&self.known).push_back((id, text, namespace));
         Ok(took)

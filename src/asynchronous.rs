@@ -10,7 +10,7 @@ use crate::engine::{Consolidation, Engine, Query, Recall, Stats, Synthesis};
 use crate::error::Error;
 use crate::key::MemoryId;
 use crate::log::Durability;
-use crate::memory::{Memory, NewMemory};
+use crate::memory::{Memory, NewMemory, Stored};
 
 /// An [`Engine`] behind asynchronous verbs; a clone is another handle to the
 /// same engine.
@@ -60,7 +60,7 @@ impl AsyncEngine {
     ///
     /// # Errors
     /// As [`Engine::store`].
-    pub async fn store(&self, memory: impl Into<NewMemory>) -> Result<MemoryId, Error> {
+    pub async fn store(&self, memory: impl Into<NewMemory>) -> Result<Stored, Error> {
         let memory = memory.into();
         self.with(move |engine| engine.store(memory)).await
     }
@@ -69,7 +69,7 @@ impl AsyncEngine {
     ///
     /// # Errors
     /// As [`Engine::store_batch`].
-    pub async fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<MemoryId>, Error> {
+    pub async fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<Stored>, Error> {
         self.with(move |engine| engine.store_batch(memories)).await
     }
 
@@ -81,7 +81,7 @@ impl AsyncEngine {
         &self,
         memory: impl Into<NewMemory>,
         durability: Durability,
-    ) -> Result<MemoryId, Error> {
+    ) -> Result<Stored, Error> {
         let memory = memory.into();
         self.with(move |engine| engine.store_with(memory, durability)).await
     }
@@ -108,7 +108,8 @@ impl AsyncEngine {
     ///
     /// # Errors
     /// As [`Engine::get`].
-    pub async fn get(&self, id: MemoryId) -> Result<Option<Memory>, Error> {
+    pub async fn get(&self, id: impl Into<MemoryId>) -> Result<Option<Memory>, Error> {
+        let id = id.into();
         self.with(move |engine| engine.get(id)).await
     }
 
@@ -116,7 +117,8 @@ impl AsyncEngine {
     ///
     /// # Errors
     /// As [`Engine::forget`].
-    pub async fn forget(&self, id: MemoryId) -> Result<bool, Error> {
+    pub async fn forget(&self, id: impl Into<MemoryId>) -> Result<bool, Error> {
+        let id = id.into();
         self.with(move |engine| engine.forget(id)).await
     }
 
@@ -124,8 +126,12 @@ impl AsyncEngine {
     ///
     /// # Errors
     /// As [`Engine::forget_batch`].
-    pub async fn forget_batch(&self, ids: Vec<MemoryId>) -> Result<Vec<MemoryId>, Error> {
-        self.with(move |engine| engine.forget_batch(&ids)).await
+    pub async fn forget_batch(
+        &self,
+        ids: impl IntoIterator<Item = impl Into<MemoryId>>,
+    ) -> Result<Vec<MemoryId>, Error> {
+        let ids: Vec<MemoryId> = ids.into_iter().map(Into::into).collect();
+        self.with(move |engine| engine.forget_batch(ids)).await
     }
 
     /// As [`Engine::consolidate`].

@@ -6,7 +6,7 @@ use crate::index::{cascade, terms};
 use crate::log::Durability;
 use crate::tier::Band;
 
-/// Where the WARM tier is.
+/// The place of the WARM tier.
 #[cfg(feature = "postgres")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WarmBackend {
@@ -42,7 +42,7 @@ pub struct Config {
     /// Memories in WARM, at about 0.25 KB of RAM and 2 KB of disk each; the
     /// default takes 250 MB of RAM.
     pub warm_capacity: usize,
-    /// What `store` waits for.
+    /// The moment at which `store` returns.
     pub durability: Durability,
     /// Strengths at which a memory enters and leaves HOT. A new memory of
     /// importance 1 has 0.69, so it stays for 83 days unasked, if there is room.
@@ -63,10 +63,10 @@ pub struct Config {
     /// system's page cache: 8 MB would make a recall among 100,000 memories in WARM
     /// 5 % faster, and take a quarter more RAM than all else that they need.
     pub log_cache_bytes: u64,
-    /// Where WARM is.
+    /// The place of WARM.
     #[cfg(feature = "postgres")]
     pub warm: WarmBackend,
-    /// Where the local copies of stores in buckets are: the log, and the files of
+    /// The folder of the local copies of stores in buckets. A copy has the log and the files of
     /// WARM and COLD, which is all that a recall needs. By default `mnemocore` in the
     /// user's folder for caches (`$XDG_CACHE_HOME`, or `~/.cache`).
     #[cfg(feature = "object-store")]
@@ -76,12 +76,12 @@ pub struct Config {
     /// memory, so it is also the most that one of them may take.
     #[cfg(feature = "object-store")]
     pub cache_bytes: u64,
-    /// How long and how often other machines are tried.
+    /// Time limits and attempts of calls to other machines.
     #[cfg(feature = "remote")]
     pub remote: crate::remote::Limits,
-    /// How far a search by terms goes.
+    /// Limits of a search by terms.
     pub term_limits: terms::Limits,
-    /// How far a search by sketches goes.
+    /// Limits of a search by sketches.
     pub cascade_limits: cascade::Limits,
 }
 

@@ -160,31 +160,31 @@ impl TermStatistics for View {
 pub struct Stats {
     /// Memories in HOT, WARM and COLD.
     pub memories: [usize; 3],
-    /// Bytes of HOT, WARM and COLD, by their own count.
+    /// Bytes of HOT, WARM and COLD, as the tiers count them.
     pub bytes: [TierBytes; 3],
-    /// Namespaces, each with its number of memories, in the order of names.
+    /// Namespaces with their numbers of memories, in the order of their names.
     pub namespaces: Vec<(Namespace, usize)>,
 }
 
 impl Stats {
-    /// Memories in one tier.
+    /// Returns the number of memories in one tier.
     pub fn memories_in(&self, tier: TierKind) -> usize {
         self.memories[tier.index()]
     }
 
-    /// Memories in all tiers.
+    /// Returns the number of memories in all tiers.
     pub fn total(&self) -> usize {
         self.memories.iter().sum()
     }
 }
 
 impl Engine {
-    /// The memory with this id, wherever it is; `None` if there is none.
+    /// Returns the memory with this id, whichever tier it is in; `None` if there is none.
     ///
     /// # Errors
-    /// Whatever reading it reports.
-    pub fn get(&self, id: MemoryId) -> Result<Option<Memory>, Error> {
-        let shared = self.shared()?;
+    /// [`Error::Io`], [`Error::Log`] or [`Error::Corrupt`] if it cannot be read.
+    pub fn get(&self, id: impl Into<MemoryId>) -> Result<Option<Memory>, Error> {
+        let (shared, id) = (self.shared()?, id.into());
         let Some(record) = shared.log.record(id)? else { return Ok(None) };
         let record = Record::decode(&record)?;
         let Some(space) = shared.space_by_id(record.namespace) else { return Ok(None) };
@@ -192,8 +192,8 @@ impl Engine {
         Ok(tier.map(|tier| to_memory(id, record, &space.name, tier)))
     }
 
-    /// How many memories are where, and what they take. Not in a forked process, where it
-    /// may wait forever.
+    /// Returns the number and the size of the memories in each tier. Do not call it in a forked
+    /// process, where it may wait forever.
     pub fn stats(&self) -> Stats {
         let spaces: Vec<Arc<Space>> = self.shared.spaces().by_id.values().cloned().collect();
         let mut stats = Stats { memories: [0; 3], bytes: [TierBytes::default(); 3], namespaces: Vec::new() };
@@ -211,19 +211,19 @@ impl Engine {
         stats
     }
 
-    /// What a tier has sent to other machines and received from them since the engine
+    /// Returns what a tier has sent to other machines and received from them since the engine
     /// was opened.
     #[cfg(feature = "remote")]
     pub fn traffic(&self, tier: TierKind) -> crate::remote::Traffic {
         self.shared.lock_writer().tiers[tier.index()].traffic()
     }
 
-    /// The settings that it was opened with.
+    /// Returns the settings that the engine was opened with.
     pub fn config(&self) -> &Config {
         &self.shared.config
     }
 
-    /// The encoder, for who wants to make hypervectors of the engine's own kind.
+    /// Returns the encoder, for hypervectors that can be compared with the engine's.
     pub fn encoder(&self) -> &Encoder {
         &self.shared.encoder
     }

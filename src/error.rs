@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do then.
+//! The errors of the engine.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use crate::encoder::EncodeError;
 use crate::hdv::HdvError;
 use crate::identity::shown;
 
-/// An error of the engine. None of them loses a memory that was acknowledged.
+/// An error of the engine. No error loses an acknowledged memory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,7 +25,7 @@ pub enum Error {
         /// Characters allowed.
         max: usize,
     },
-    /// Metadata are too large.
+    /// The metadata is too large.
     #[error(
         "expected at most {max} bytes of metadata, received {received}; keep large values elsewhere and store a key"
     )]
@@ -49,14 +49,14 @@ pub enum Error {
         /// The value received.
         received: f32,
     },
-    /// A setting is outside of what it may be.
+    /// A setting has a value that is not allowed.
     #[error("setting {name}: expected {expected}, received {received}")]
     InvalidConfig {
         /// Its name in [`Config`](crate::Config).
         name: &'static str,
-        /// What it may be.
+        /// The allowed values.
         expected: &'static str,
-        /// What it was.
+        /// The value received.
         received: String,
     },
     /// The store at this path was made with other settings that its data
@@ -80,19 +80,17 @@ pub enum Error {
         /// The store.
         path: PathBuf,
     },
-    /// The path of an open store leads to something else now, or to nothing: its folder
-    /// or its lock file was renamed, deleted or replaced. The engine changes nothing
-    /// there.
+    /// The folder or the lock file of an open store was renamed, deleted or replaced. The engine
+    /// changes nothing at its path any more.
     #[error(
-        "{path}: the store that was opened is not there any more: its folder or the file `lock` in it was moved, deleted or replaced; close this engine and open the store where it is now"
+        "{path}: the store is no longer there: its folder or the file `lock` in it was moved, deleted or replaced; close this engine and open the store where it is now"
     )]
     Moved {
         /// The store, as it was opened.
         path: PathBuf,
     },
-    /// The process was forked from the one that opened the store, or any other. An engine
-    /// works in the process that opened it only: a fork shares its files and has none of its
-    /// threads.
+    /// The process was forked from the one that opened the store. An engine works only in the
+    /// process that opened it: a fork shares its files, but has none of its threads.
     #[error(
         "{path}: opened by process {opened_by} and used by process {used_by}, which was forked from it; use the engine in {opened_by} only, and start other processes without forking from it"
     )]
@@ -104,107 +102,106 @@ pub enum Error {
         /// This process.
         used_by: u32,
     },
-    /// The path holds something else than a store.
+    /// The folder contains something other than a store.
     #[error("{path}: expected an empty folder or a MnemoCore store, found {found}; choose another path")]
     NotAStore {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// A file that was found there.
         found: String,
     },
-    /// Something in the store does not read as it was written. What is derived,
-    /// in COLD and WARM, is made anew when the store is opened; for the log there
-    /// is [`Engine::repair`](crate::Engine::repair).
+    /// A file of the store is damaged. Opening the store rebuilds the files of WARM and COLD.
+    /// For the log, call [`Engine::repair`](crate::Engine::repair).
     #[error(
-        "{path}: {what} is damaged; open the store again, which makes COLD and WARM anew, and if that is refused too, call Engine::repair, which keeps all that can still be read, or restore the folder from a backup"
+        "{path}: {what} is damaged; open the store again, which rebuilds COLD and WARM; if that fails too, call Engine::repair, which keeps everything that can still be read, or restore the folder from a backup"
     )]
     Corrupt {
         /// The file or the store.
         path: PathBuf,
-        /// What could not be read.
+        /// The damaged part.
         what: String,
     },
-    /// The disk is full. Nothing of what was being stored is kept, everything
-    /// stored before is; storing works again once there is space.
+    /// The disk is full. The failed store left nothing behind, and earlier memories are safe.
+    /// Stores work again once there is space.
     #[error("{path}: no space left on the device; make room and try again")]
     NoSpace {
         /// The file or the store.
         path: PathBuf,
     },
-    /// The operating system refused something.
+    /// The operating system reported an error.
     #[error("{path}: {source}")]
     Io {
         /// The file or the folder.
         path: PathBuf,
-        /// Its answer.
+        /// The reported reason.
         source: io::Error,
     },
-    /// The embedded store refused something.
+    /// The log reported an error.
     #[error("{path}: the log could not {action}: {message}")]
     Log {
         /// The store.
         path: PathBuf,
-        /// What it was asked to do.
+        /// The operation that failed.
         action: &'static str,
-        /// Its answer.
+        /// The reported reason.
         message: String,
     },
-    /// Another machine did not answer, or broke off. What it was asked for may be
-    /// done there all the same; storing or reading again is safe.
+    /// Another machine did not answer, or closed the connection. It may have done what it was
+    /// asked. Storing or reading again is safe.
     #[error(
         "{what}: could not {action} in {attempts} attempts ({message}); try again once it can be reached"
     )]
     Unreachable {
         /// The server or the bucket, without credentials.
         what: String,
-        /// What it was asked to do.
+        /// The operation that failed.
         action: &'static str,
-        /// How often.
+        /// The number of attempts.
         attempts: u32,
-        /// What came back last.
+        /// The last reason.
         message: String,
     },
-    /// Another machine has answered that it will not do it: credentials or
-    /// permissions are missing, say, or something is not installed there.
+    /// Another machine refused the operation, e.g. because credentials, permissions or an
+    /// extension are missing.
     #[error("{what}: refused to {action}: {message}")]
     Refused {
         /// The server or the bucket, without credentials.
         what: String,
-        /// What it was asked to do.
+        /// The operation that failed.
         action: &'static str,
-        /// Its answer.
+        /// The reported reason.
         message: String,
     },
-    /// A bucket has less of a store than its copy on this machine: another place is
-    /// mounted there, say, or an old backup. Nothing of either is changed.
+    /// A bucket has fewer commits of a store than the local copy, e.g. because an old backup was
+    /// restored. Neither of them is changed.
     #[error(
         "{what}: it has {there} commits of the store, and the copy of it in {copy} has {here}; bring back what is missing there, or delete the copy to go on without it"
     )]
     BucketBehindCache {
         /// The bucket.
         what: String,
-        /// The copy's folder.
+        /// The folder of the copy.
         copy: PathBuf,
         /// Commits in the bucket.
         there: u64,
         /// Commits in the copy.
         here: u64,
     },
-    /// Another engine has taken the store over, on this machine or another one.
+    /// Another engine, on this machine or another one, has taken over the store.
     #[error(
-        "{path}: another engine writes to it now, and nothing of this one is taken any more; open it again to take it back"
+        "{path}: another engine writes to it now, and this one cannot any more; open it again to take it back"
     )]
     Fenced {
         /// The store.
         path: PathBuf,
     },
-    /// The engine shows a snapshot and takes nothing.
+    /// The engine was opened on a snapshot, which is read-only.
     #[error("{path}: opened for reading; open it with Engine::open to write to it")]
     ReadOnly {
         /// The store.
         path: PathBuf,
     },
-    /// A hypervector does not fit.
+    /// A hypervector has another dimension than expected, or cannot be made.
     #[error(transparent)]
     Hdv(#[from] HdvError),
     /// A text or an embedding cannot be encoded.

@@ -1,15 +1,21 @@
-//! What memories, namespaces, tiers and moments are named by.
+//! Names of memories, namespaces, tiers and points in time.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Names a memory within its engine; a later memory has a greater one.
+/// The id of a memory within its store. A later memory has a greater id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemoryId(pub u64);
 
 impl fmt::Display for MemoryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+impl From<&MemoryId> for MemoryId {
+    fn from(id: &MemoryId) -> Self {
+        *id
     }
 }
 

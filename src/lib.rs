@@ -10,10 +10,10 @@
 //! let engine = Engine::in_memory(Config::default())?; // or `Engine::open(path, config)`
 //! engine.store("Marta is allergic to walnuts")?;
 //! let dinner = NewMemory::new("Dinner with Marta on Friday at eight").metadata("kind", "plan");
-//! let dinner = engine.store(dinner)?;
+//! let dinner = engine.store(dinner)?.id;
 //!
 //! let recall = engine.recall(Query::text("When is the dinner?").metadata("kind", "plan"))?;
-//! assert_eq!(recall.hits[0].memory.id, dinner);
+//! assert_eq!(recall.hits[0].memory.id, dinner.id);
 //! assert!(recall.is_answerable());
 //!
 //! // No memory covers this question.
@@ -82,7 +82,7 @@ pub use index::terms::Limits as TermLimits;
 pub use key::{MemoryId, TierKind, Timestamp};
 pub use log::Durability;
 pub use memory::{
-    MAX_CHARS, MAX_METADATA_BYTES, MAX_NAMESPACE_BYTES, Memory, Metadata, Namespace, NewMemory,
+    MAX_CHARS, MAX_METADATA_BYTES, MAX_NAMESPACE_BYTES, Memory, Metadata, Namespace, NewMemory, Stored,
 };
 #[cfg(feature = "remote")]
 pub use remote::{Limits as RemoteLimits, Traffic};

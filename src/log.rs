@@ -39,15 +39,15 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 
-/// What a commit waits for.
+/// The moment at which a commit is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// The operating system has it: it survives the death of the process, and a
-    /// power loss costs at most the last moments.
+    /// The operating system has the data. It survives the death of the process. A power loss
+    /// can lose the last seconds.
     #[default]
     Buffered,
-    /// The disk has it, and all that was committed before: it survives a power
-    /// loss. Concurrent stores share one flush.
+    /// The disk has the data and everything committed before. It survives a power loss.
+    /// Concurrent stores share one flush.
     Synced,
 }
 

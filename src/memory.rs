@@ -57,7 +57,42 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// What a caller stores.
+/// A memory that was stored.
+///
+/// ```
+/// use mnemocore::{Config, Engine};
+///
+/// let engine = Engine::in_memory(Config::default())?;
+/// let stored = engine.store("The spare key is under the blue pot")?;
+/// assert!(engine.get(stored.id)?.is_some() && engine.forget(stored)?);
+/// # Ok::<(), mnemocore::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct Stored {
+    /// Its id.
+    pub id: MemoryId,
+}
+
+impl Stored {
+    pub(crate) fn new(id: MemoryId) -> Self {
+        Self { id }
+    }
+}
+
+impl From<Stored> for MemoryId {
+    fn from(stored: Stored) -> Self {
+        stored.id
+    }
+}
+
+impl From<&Stored> for MemoryId {
+    fn from(stored: &Stored) -> Self {
+        stored.id
+    }
+}
+
+/// A memory to be stored.
 ///
 /// ```
 /// use mnemocore::{Namespace, NewMemory};
@@ -93,8 +128,8 @@ pub(crate) enum Supplied {
 impl NewMemory {
     /// A memory of `text`, of 1 to [`MAX_CHARS`] characters, one of them visible.
     /// If it starts with a label, as in "Ada: I sold the boat", it counts as said
-    /// by Ada. What cannot be stored is reported by
-    /// [`Engine::store`](crate::Engine::store).
+    /// by Ada. [`Engine::store`](crate::Engine::store)
+    /// reports a text that cannot be stored.
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -106,7 +141,7 @@ impl NewMemory {
         }
     }
 
-    /// Puts it into a namespace other than the default one.
+    /// Sets the namespace, instead of the default one.
     pub fn namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = namespace;
         self
@@ -119,32 +154,35 @@ impl NewMemory {
         self
     }
 
-    /// When it happened; now, if it isn't said.
+    /// Sets the time at which it happened; by default the time of the store.
     pub fn created(mut self, created: Timestamp) -> Self {
         self.created = Some(created);
         self
     }
 
-    /// How much it matters, the I of [`strength`](crate::tier::strength);
-    /// positive, 1 by default.
+    /// Sets the importance, the I of [`strength`](crate::strength). It must be positive, and is
+    /// 1 by default.
     pub fn importance(mut self, importance: f32) -> Self {
         self.importance = importance;
         self
     }
 
-    /// Gives it the user's own embedding of the text, which is projected to a
-    /// hypervector. It is found by [`Query::embedding`](crate::Query::embedding)
-    /// then, and still by its words. All embeddings of a store have the length of
-    /// the first one, and should come from one model.
+    /// Adds your own embedding of the text, which the engine projects to a hypervector.
+    ///
+    /// [`Query::embedding`](crate::Query::embedding) finds the memory by it; its words still
+    /// find it, too. All embeddings of a store must have the length of the first one, and should
+    /// come from one model.
     pub fn embedding(mut self, embedding: Vec<f32>) -> Self {
         self.vector = Supplied::Embedding(embedding);
         self
     }
 
-    /// Gives it a hypervector of the engine's dimension: a
-    /// [record of roles](crate::encoder::Encoder::record), say, or an
-    /// [ordered text](crate::encoder::Encoder::encode_ordered). It is found by
-    /// [`Query::vector`](crate::Query::vector) then, and still by its words.
+    /// Adds a hypervector of the engine's dimension, e.g. a
+    /// [record of roles](crate::encoder::Encoder::record) or an
+    /// [ordered text](crate::encoder::Encoder::encode_ordered).
+    ///
+    /// [`Query::vector`](crate::Query::vector) finds the memory by it; its words still find it,
+    /// too.
     pub fn vector(mut self, vector: Hypervector) -> Self {
         self.vector = Supplied::Hypervector(vector);
         self
@@ -163,21 +201,21 @@ impl From<String> for NewMemory {
     }
 }
 
-/// A memory as it comes back.
+/// A stored memory, as recalls and `get` return it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Memory {
     /// Its id.
     pub id: MemoryId,
-    /// Whose it is.
+    /// Its namespace.
     pub namespace: Namespace,
     /// The text, as it was stored.
     pub text: String,
     /// Its metadata.
     pub metadata: Metadata,
-    /// When it happened.
+    /// The time at which it happened.
     pub created: Timestamp,
-    /// How much it matters.
+    /// Its importance.
     pub importance: f32,
-    /// Where it is now.
+    /// The tier that it is in now.
     pub tier: TierKind,
 }

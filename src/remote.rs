@@ -14,23 +14,21 @@ use crate::error::Error;
 /// Threads that wait for other machines, for all engines of the process.
 const THREADS: usize = 2;
 
-/// How long and how often another machine is tried.
+/// Time limits and attempts of a call to another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// What one call may take, besides the time in which its content passes at a
-    /// million bytes a second.
+    /// The time limit of one call, besides the time that its content takes at a million bytes
+    /// per second.
     pub call: Duration,
-    /// How often a call is made before it is given up, the first one included.
+    /// Attempts before the call fails, including the first one.
     pub attempts: u32,
-    /// The pause before the second attempt, on average. It doubles with each
-    /// further one; its length is drawn at random, so that machines which were cut
-    /// off together do not come back together.
+    /// The mean pause before the second attempt. It doubles with each further attempt, and is
+    /// drawn at random, so that machines that were cut off together do not return together.
     pub pause: Duration,
 }
 
 impl Default for Limits {
-    /// Half a minute in all, for a machine that answers nothing: a restart of a
-    /// server passes unnoticed, and nobody waits for minutes.
+    /// Half a minute in total if a machine does not answer: enough for the restart of a server.
     fn default() -> Self {
         Self { call: Duration::from_secs(7), attempts: 4, pause: Duration::from_millis(100) }
     }

@@ -43,7 +43,7 @@ fn recalls_see_what_was_stored_and_not_what_was_forgotten_before_they_began() {
             scope.spawn(move || {
                 for number in 0..STORES {
                     let word = format!("q{thread}x{number}z");
-                    let id = engine.store(note(&word)).unwrap();
+                    let id = engine.store(note(&word)).unwrap().id;
                     known.lock().unwrap().insert(word, id);
                 }
                 if running.fetch_sub(1, Ordering::SeqCst) == 1 {
@@ -271,7 +271,7 @@ impl Twin {
         match step {
             Step::Store { namespace, importance } => {
                 let (memory, known) = self.fresh(namespace, importance);
-                let id = self.engine().store(memory).unwrap();
+                let id = self.engine().store(memory).unwrap().id;
                 assert!(self.model.insert(id, known).is_none());
             }
             Step::Batch { namespace, count } => {
@@ -279,7 +279,7 @@ impl Twin {
                     (0..count).map(|_| self.fresh(namespace, 1.0)).unzip();
                 let ids = self.engine().store_batch(memories).unwrap();
                 assert!(ids.is_sorted());
-                self.model.extend(ids.into_iter().zip(known));
+                self.model.extend(ids.iter().map(MemoryId::from).zip(known));
             }
             Step::Forget(which) => {
                 if let Some((id, ..)) = self.one(which) {
@@ -360,7 +360,7 @@ fn odd_texts_and_queries_are_answered_without_a_panic() {
     let ids: Vec<MemoryId> = texts
         .iter()
         .flat_map(|&text| [NewMemory::new(text), NewMemory::new(text).namespace(longest.clone())])
-        .map(|memory| engine.store(memory).unwrap())
+        .map(|memory| engine.store(memory).unwrap().id)
         .collect();
     for round in 0..2 {
         for (&id, text) in ids.iter().zip(texts.iter().flat_map(|text| [text, text])) {

@@ -67,7 +67,7 @@ impl Story {
     fn store(&mut self, engine: &Engine, count: usize) {
         for _ in 0..count {
             let (memory, namespace, text) = self.memory();
-            let id = engine.store(memory).unwrap();
+            let id = engine.store(memory).unwrap().id;
             self.truth.texts.insert(id, (namespace, text));
             self.truth.journaled.insert(id);
         }
@@ -336,7 +336,7 @@ impl Sweep<'_> {
             *gone = lost;
         }
         if repair.is_some() {
-            let id = engine.store(note("later")).unwrap();
+            let id = engine.store(note("later")).unwrap().id;
             let given = self.truth.texts.contains_key(&id) || self.truth.forgotten.contains_key(&id);
             assert!(!given, "{case}: {id} is given again");
         }

@@ -47,7 +47,7 @@ fn after_forget_and_compact_the_text_is_in_no_file() {
     drop(engine);
     let engine = Engine::open(folder.path(), tiny()).unwrap();
     let name = Namespace::new(secret(&mut random)).unwrap();
-    let someone = engine.store(NewMemory::new(note("someone")).namespace(name.clone())).unwrap();
+    let someone = engine.store(NewMemory::new(note("someone")).namespace(name.clone())).unwrap().id;
     let mut tiers = HashMap::new();
     for (number, secret) in secrets.iter().enumerate() {
         let (id, _) = find(&engine, secret).unwrap();
@@ -126,7 +126,7 @@ fn a_full_disk_is_a_typed_error_and_loses_nothing() {
             let word = word(stored.len() + 100_000 * rounds as usize);
             let text = format!("{} {}", note(&word), noise.join(" "));
             match engine.store(NewMemory::new(&text)) {
-                Ok(id) => stored.push((id, word, text)),
+                Ok(new) => stored.push((new.id, word, text)),
                 Err(Error::NoSpace { .. }) => round_refusals += 1,
                 Err(error) => panic!("{error:?} instead of NoSpace after {} memories", stored.len()),
             }
@@ -145,7 +145,8 @@ fn a_full_disk_is_a_typed_error_and_loses_nothing() {
         rounds += 1;
         disk.remount(&format!("size={}m", 24 + 8 * rounds));
         let text = note(&format!("round{rounds}"));
-        let id = engine.store(text.as_str()).unwrap_or_else(|error| panic!("after room was made: {error:?}"));
+        let id =
+            engine.store(text.as_str()).unwrap_or_else(|error| panic!("after room was made: {error:?}")).id;
         stored.push((id, format!("round{rounds}"), text));
     }
     assert_eq!(refusals, 8);

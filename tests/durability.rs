@@ -131,7 +131,7 @@ fn ids_are_not_given_again_after_the_newest_was_forgotten() {
     for round in 0..5 {
         let engine = Engine::open(folder.path(), tiny()).unwrap();
         for number in 0..3 {
-            let id = engine.store(note(&word(round * 3 + number))).unwrap();
+            let id = engine.store(note(&word(round * 3 + number))).unwrap().id;
             assert!(seen.insert(id), "{id} was given twice");
         }
         assert!(engine.forget(*seen.last().unwrap()).unwrap());
@@ -148,7 +148,8 @@ fn a_journal_cut_anywhere_leaves_a_prefix_of_the_memories() {
     const STORED: usize = 12;
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let engine = Engine::open(folder.path(), tiny()).unwrap();
-    let ids: Vec<MemoryId> = (0..STORED).map(|number| engine.store(note(&word(number))).unwrap()).collect();
+    let ids: Vec<MemoryId> =
+        (0..STORED).map(|number| engine.store(note(&word(number))).unwrap().id).collect();
     let killed = copies.path().join("killed");
     copy(folder.path(), &killed);
     let journal = newest_journal(&killed);
@@ -163,7 +164,7 @@ fn a_journal_cut_anywhere_leaves_a_prefix_of_the_memories() {
         let engine = Engine::open(&torn, tiny()).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
         lengths.insert(assert_prefix(&engine, &ids));
         // It goes on: what is stored now is kept, and no id is given again.
-        let id = engine.store(note("later")).unwrap();
+        let id = engine.store(note("later")).unwrap().id;
         drop(engine);
         let engine = Engine::open(&torn, tiny()).unwrap();
         assert_eq!(find(&engine, "later").unwrap(), (id, note("later")), "cut at {cut}");
@@ -184,7 +185,7 @@ fn a_journal_that_lacks_a_sector_anywhere_leaves_a_prefix_of_the_memories() {
     let engine = Engine::open(folder.path(), tiny()).unwrap();
     let memory =
         |number: usize| NewMemory::new(note(&word(number))).metadata("ballast", "b".repeat(300 * number));
-    let ids: Vec<MemoryId> = (0..12).map(|number| engine.store(memory(number)).unwrap()).collect();
+    let ids: Vec<MemoryId> = (0..12).map(|number| engine.store(memory(number)).unwrap().id).collect();
     let killed = copies.path().join("killed");
     copy(folder.path(), &killed);
     let written = written_bytes(&newest_journal(&killed));
@@ -230,7 +231,7 @@ fn written_bytes(path: &Path) -> usize {
 fn a_byte_flipped_in_the_journal_never_gives_a_wrong_text() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let engine = Engine::open(folder.path(), tiny()).unwrap();
-    let ids: Vec<MemoryId> = (0..12).map(|number| engine.store(note(&word(number))).unwrap()).collect();
+    let ids: Vec<MemoryId> = (0..12).map(|number| engine.store(note(&word(number))).unwrap().id).collect();
     let killed = copies.path().join("killed");
     copy(folder.path(), &killed);
     let written = written_bytes(&newest_journal(&killed));

@@ -192,7 +192,7 @@ fn bad_input_is_refused_with_what_was_expected_and_loses_nothing() {
 #[test]
 fn of_equal_memories_the_newest_comes_first() {
     let engine = filled(small(), 30);
-    let ids: Vec<_> = (0..5).map(|_| engine.store("The boat is called Marigold").unwrap()).collect();
+    let ids: Vec<_> = (0..5).map(|_| engine.store("The boat is called Marigold").unwrap().id).collect();
     let recall = engine.recall(Query::text("What is the boat called?").limit(5)).unwrap();
     let found: Vec<_> = recall.hits.iter().map(|hit| hit.memory.id).collect();
     assert_eq!(found, ids.into_iter().rev().collect::<Vec<_>>());

@@ -202,7 +202,7 @@ proptest! {
             match step {
                 Step::Store { created } => {
                     let memory = NewMemory::new(note(&word(number))).created(Timestamp(created));
-                    model.insert(engine.store(memory).unwrap(), (created, number));
+                    model.insert(engine.store(memory).unwrap().id, (created, number));
                     number += 1;
                 }
                 Step::Recall(which) => if let Some((id, number)) = one(which) {

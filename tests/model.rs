@@ -77,7 +77,7 @@ fn a_recall_sees_every_memory_whose_store_returned_before_it_began() {
             let (engine, known) = (engine.clone(), known.clone());
             run(move || {
                 for number in 0..2 {
-                    let id = engine.store(note(&format!("{writer}{number}"))).unwrap();
+                    let id = engine.store(note(&format!("{writer}{number}"))).unwrap().id;
                     assert!(known.lock().unwrap().insert(id), "id {id} was given twice");
                 }
             })
@@ -101,7 +101,7 @@ fn a_memory_on_its_way_between_tiers_is_recalled_once() {
     explore(|| {
         let engine = engine();
         let ids: BTreeSet<MemoryId> =
-            ["one", "two", "three", "four"].map(|word| engine.store(note(word)).unwrap()).into();
+            ["one", "two", "three", "four"].map(|word| engine.store(note(word)).unwrap().id).into();
         let movers = [0, YEAR].map(|ahead| {
             let engine = engine.clone();
             run(move || consolidate_in(&engine, ahead))
@@ -125,7 +125,7 @@ fn a_memory_on_its_way_between_tiers_is_recalled_once() {
 fn a_forgotten_memory_stays_forgotten_also_while_it_moves() {
     explore(|| {
         let engine = engine();
-        let ids = ["one", "two", "three"].map(|word| engine.store(note(word)).unwrap());
+        let ids = ["one", "two", "three"].map(|word| engine.store(note(word)).unwrap().id);
         let gone = Arc::new(Mutex::new(BTreeSet::new()));
         let forgetting = {
             let (engine, gone) = (engine.clone(), gone.clone());
@@ -191,7 +191,7 @@ fn a_namespace_that_several_threads_make_is_one_and_shows_no_other() {
             let (engine, names) = (engine.clone(), names.clone());
             run(move || {
                 let memory = NewMemory::new(note("one")).namespace(names[name].clone());
-                let id = engine.store(memory).unwrap();
+                let id = engine.store(memory).unwrap().id;
                 assert!(recalled(&engine, &names[name]).contains(&id));
                 assert!(!recalled(&engine, &names[1 - name]).contains(&id));
             })

@@ -100,7 +100,7 @@ proptest! {
         let engine = Engine::in_memory(tiny()).unwrap();
         let owners: HashMap<MemoryId, usize> = given
             .iter()
-            .map(|given| (engine.store(given.memory()).unwrap(), given.namespace))
+            .map(|given| (engine.store(given.memory()).unwrap().id, given.namespace))
             .collect();
         engine.consolidate().unwrap();
         for (number, namespace) in namespaces().into_iter().enumerate() {
@@ -140,9 +140,9 @@ fn what_a_scope_stores_is_its_own_whatever_namespace_the_memory_names() {
     let engine = Engine::in_memory(tiny()).unwrap();
     let [ada, _, bob] = namespaces().map(|namespace| engine.scope(namespace));
     let memory = NewMemory::new("The lamp is lit").namespace(bob.namespace().clone());
-    let id = ada.store(memory.clone()).unwrap();
+    let id = ada.store(memory.clone()).unwrap().id;
     let ids = ada.store_batch(vec![memory]).unwrap();
-    for id in [id, ids[0]] {
+    for id in [id, ids[0].id] {
         assert_eq!(engine.get(id).unwrap().unwrap().namespace, *ada.namespace());
         assert_eq!(bob.get(id).unwrap(), None);
     }

@@ -113,7 +113,7 @@ fn a_catalogue_that_is_gone_costs_standings_and_names_alone() {
     let mut newest = MemoryId(0);
     for number in 0..40 {
         let memory = NewMemory::new(note(&word(number))).namespace(spaces[number % 2].clone());
-        newest = engine.store(memory).unwrap();
+        newest = engine.store(memory).unwrap().id;
     }
     engine.consolidate().unwrap();
     engine.forget(newest).unwrap();
@@ -131,7 +131,7 @@ fn a_catalogue_that_is_gone_costs_standings_and_names_alone() {
         assert_eq!(found, stored);
     }
     assert_eq!(engine.get(newest).unwrap(), None);
-    assert!(engine.store(note("later")).unwrap() > newest);
+    assert!(engine.store(note("later")).unwrap().id > newest);
     engine.consolidate().unwrap();
     assert_eq!(engine.stats().total(), 40);
 }
@@ -143,7 +143,8 @@ fn vectors_that_are_gone_leave_memories_that_are_found_by_their_text() {
     let embedding =
         |number: usize| (0..8).map(|at| ((number * 7 + at * 3) % 11) as f32 - 5.0).collect::<Vec<f32>>();
     let memory = |number: usize| NewMemory::new(note(&word(number))).embedding(embedding(number));
-    let ids = engine.store_batch((0..6).map(memory).collect()).unwrap();
+    let stored = engine.store_batch((0..6).map(memory).collect()).unwrap();
+    let ids: Vec<MemoryId> = stored.iter().map(MemoryId::from).collect();
     drop(engine);
     fs::remove_dir_all(table(folder.path(), 2)).unwrap();
     let repair = Engine::repair(folder.path(), tiny()).unwrap();
@@ -160,7 +161,7 @@ fn long_texts_behind_a_damaged_batch_of_a_journal_are_kept() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let engine = Engine::open(folder.path(), tiny()).unwrap();
     let long = |number: usize| note(&word(number)) + &" and so on".repeat(900);
-    let ids: Vec<MemoryId> = (0..6).map(|number| engine.store(long(number)).unwrap()).collect();
+    let ids: Vec<MemoryId> = (0..6).map(|number| engine.store(long(number)).unwrap().id).collect();
     let killed = copies.path().join("killed");
     copy(folder.path(), &killed);
     let journal = files_ending(&killed.join("log"), "jnl").remove(0);

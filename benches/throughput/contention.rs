@@ -38,7 +38,7 @@ pub(crate) fn time_to_visible(bench: &mut Bench) {
         memories,
         set_up,
         |(busy, texts, stored), count| {
-            busy.engine.forget_batch(stored).expect("what was stored");
+            busy.engine.forget_batch(&*stored).expect("what was stored");
             stored.clear();
             stored.reserve(count);
             // A word of its own, because people repeat themselves.
@@ -47,7 +47,7 @@ pub(crate) fn time_to_visible(bench: &mut Bench) {
             texts.map(|text| (NewMemory::new(&text), Query::text(text).touch(false))).collect()
         },
         |(busy, _, stored), (memory, query)| {
-            let id = busy.engine.store(memory).expect("a store");
+            let id = busy.engine.store(memory).expect("a store").id;
             stored.push(id);
             let sees = |_| {
                 let recall = busy.engine.recall(&query).expect("a recall");
@@ -97,7 +97,8 @@ pub(crate) fn forget_under_load(bench: &mut Bench) {
         set_up,
         |(busy, known, texts, random), count| {
             let batch = texts.take(count).map(NewMemory::new).collect();
-            known.extend(busy.engine.store_batch(batch).expect("room for a batch"));
+            let stored = busy.engine.store_batch(batch).expect("room for a batch");
+            known.extend(stored.iter().map(MemoryId::from));
             (0..count).map(|_| known.swap_remove(random.usize(..known.len()))).collect()
         },
         |(busy, ..), id: MemoryId| {

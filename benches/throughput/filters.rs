@@ -36,7 +36,7 @@ fn queries(store: &Store, one_in: usize) -> Vec<Query> {
     let passing = store.fixture.memories.div_ceil(one_in);
     let spaced = QUERIES.min(passing);
     let ids = (0..spaced).map(|i| MemoryId((i * passing / spaced * one_in) as u64));
-    let query = |id| {
+    let query = |id: MemoryId| {
         let memory = store.engine.get(id).expect("a readable memory").expect("ids count from 0");
         let text = partial_query(&memory.text, SHARED, id.0);
         Query::text(text).metadata(format!("one in {one_in}"), "yes").touch(false)

@@ -108,7 +108,7 @@ fn store(engine: &Engine, text: &str, has_terms: bool) {
     let characters = text.chars().count();
     let visible = text.chars().any(|c| !c.is_whitespace() && !c.is_control());
     let id = match engine.store(text) {
-        Ok(id) => id,
+        Ok(stored) => stored.id,
         Err(Error::TextTooLong { received, max }) => {
             return assert!(received == characters && max == MAX_CHARS && characters > MAX_CHARS);
         }

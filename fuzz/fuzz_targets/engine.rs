@@ -422,7 +422,7 @@ impl Run {
 
     fn store(&mut self, note: &Note) {
         let expected = self.model.memory(note);
-        match (self.engine().store(note.build(self.config.dimension)), expected) {
+        match (self.engine().store(note.build(self.config.dimension)).map(MemoryId::from), expected) {
             (Ok(id), Some(held)) => {
                 self.model.keep(id, held, note.vector.embedding().map(|values| values.len()));
                 self.check(id);
@@ -447,10 +447,10 @@ impl Run {
         match (self.engine().store_batch(memories), all) {
             (Ok(ids), Some(all)) => {
                 assert_eq!(ids.len(), all.len());
-                for ((id, held), note) in ids.iter().zip(all).zip(notes) {
-                    self.model.keep(*id, held, note.vector.embedding().map(|values| values.len()));
+                for ((stored, held), note) in ids.iter().zip(all).zip(notes) {
+                    self.model.keep(stored.id, held, note.vector.embedding().map(|values| values.len()));
                 }
-                ids.into_iter().for_each(|id| self.check(id));
+                ids.into_iter().for_each(|stored| self.check(stored.id));
             }
             (Err(error), None) => assert_refused(&error),
             (Ok(_), None) => panic!("a batch should have been refused: {notes:?}"),

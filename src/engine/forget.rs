@@ -6,25 +6,28 @@ use crate::error::Error;
 use crate::key::MemoryId;
 
 impl Engine {
-    /// Forgets a memory and says whether it was there.
+    /// Forgets a memory, and returns whether it was there.
     ///
-    /// When it returns, no recall that begins finds the memory, in any tier. Its
-    /// text may still lie in files that no recall reads, until
-    /// [`Engine::compact`] has run.
+    /// A recall that begins after `forget` has returned does not find the memory. Its text may
+    /// stay in files that no recall reads until [`Engine::compact`] has run.
     ///
     /// # Errors
-    /// [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] when the disk refuses
-    /// it; the memory is still there then.
-    pub fn forget(&self, id: MemoryId) -> Result<bool, Error> {
-        Ok(!self.forget_batch(&[id])?.is_empty())
+    /// [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] if the disk refuses the change. The
+    /// memory is still there then.
+    pub fn forget(&self, id: impl Into<MemoryId>) -> Result<bool, Error> {
+        Ok(!self.forget_batch([id.into()])?.is_empty())
     }
 
-    /// Forgets many memories at once, all or none; returns those that were there.
+    /// Forgets many memories at once, all or none, and returns those that were there.
     ///
     /// # Errors
     /// As [`Engine::forget`].
-    pub fn forget_batch(&self, ids: &[MemoryId]) -> Result<Vec<MemoryId>, Error> {
+    pub fn forget_batch(
+        &self,
+        ids: impl IntoIterator<Item = impl Into<MemoryId>>,
+    ) -> Result<Vec<MemoryId>, Error> {
         let shared = self.shared()?;
-        shared.submit(Work::Forget(ids.to_vec()), shared.config.durability)
+        let ids = ids.into_iter().map(Into::into).collect();
+        shared.submit(Work::Forget(ids), shared.config.durability)
     }
 }

@@ -16,7 +16,7 @@ use crate::tier::{Method, Search, Target};
 /// Hits that the confidence of a [`Recall`] looks at.
 const CONFIDENCE_HITS: usize = 5;
 
-/// What to recall, and among which memories.
+/// A question, and the memories among which it is asked.
 ///
 /// ```
 /// use mnemocore::{Query, TierKind};
@@ -56,67 +56,67 @@ impl Query {
         }
     }
 
-    /// Memories that share words with `text`, up to their stems: "moved" finds
+    /// Finds memories that share words with `text`, compared by their stems: "moved" finds
     /// "moves". Words such as "the" and "where" do not count.
     pub fn text(text: impl Into<String>) -> Self {
         Self::new(Asked::Text(text.into()))
     }
 
-    /// Memories whose own embedding is near to this one.
+    /// Finds memories whose own embedding is near this one.
     pub fn embedding(embedding: Vec<f32>) -> Self {
         Self::new(Asked::Embedding(embedding))
     }
 
-    /// Memories whose own vector is near to this one.
+    /// Finds memories whose own vector is near this one.
     pub fn vector(vector: Hypervector) -> Self {
         Self::new(Asked::Vector { vector, supplied: true })
     }
 
-    /// Memories whose text's hypervector is near to this one: a bundle of
-    /// encoded texts, say.
+    /// Finds memories whose text's hypervector is near this one, e.g. a bundle of encoded
+    /// texts.
     pub fn like(vector: Hypervector) -> Self {
         Self::new(Asked::Vector { vector, supplied: false })
     }
 
-    /// Asks another namespace than the default one.
+    /// Searches this namespace instead of the default one.
     pub fn namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = namespace;
         self
     }
 
-    /// At most this many hits; 10 by default.
+    /// Returns at most this many hits; 10 by default.
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Only memories in these tiers; all by default.
+    /// Searches these tiers only; all by default.
     pub fn tiers(mut self, tiers: &[TierKind]) -> Self {
         self.tiers = tiers.into();
         self
     }
 
-    /// Only memories with this pair in their metadata; of several pairs, all.
+    /// Finds only memories with this pair in their metadata. If called more than once, a memory
+    /// must have every pair.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
     }
 
-    /// Only memories from this time on and before its end.
+    /// Finds only memories created from `range.start` on and before `range.end`.
     pub fn created(mut self, range: Range<Timestamp>) -> Self {
         self.created = Some(range.start.0..range.end.0);
         self
     }
 
-    /// How candidates are found: by inverted lists or sketches, as by default, or
-    /// by scoring every memory.
+    /// Sets how candidates are found: by inverted lists or sketches (the default), or by
+    /// scoring every memory.
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
     }
 
-    /// Whether the hits count as accessed, which strengthens them; they do by
-    /// default.
+    /// Sets whether the hits count as accessed, which strengthens them; true by default.
     pub fn touch(mut self, touch: bool) -> Self {
         self.touch = touch;
         self
@@ -154,31 +154,30 @@ impl From<&Query> for Query {
 pub struct Hit {
     /// The memory.
     pub memory: Memory,
-    /// For a text: the weighted overlap of words, as the vectors have it; for a
-    /// vector: the similarity, 1 for equal and 0 for unrelated. Comparable
-    /// within one recall only.
+    /// For a text, the weighted overlap of words as the vectors estimate it. For a vector, the
+    /// similarity: 1 for equal, 0 for unrelated. Scores of different recalls cannot be compared.
     pub score: f32,
 }
 
-/// What a recall found.
+/// The result of a recall.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recall {
-    /// The hits, the best first; of equal ones the newest.
+    /// The hits, best first. Among equal scores, the newest memory is first.
     pub hits: Vec<Hit>,
-    /// How far the best of the first five hits covers the query, from 0 to 1.
+    /// The part of the query that the best of the first five hits covers, from 0 to 1.
     ///
     /// For a text it is the mean of two shares: of the query's weight, and of its
     /// number of terms. Below [`Recall::ANSWERABLE`] the memories probably hold no
     /// answer. For a vector it is the best similarity.
     pub confidence: f32,
-    /// Tiers that are on another machine and could not be reached: their memories
-    /// are left out. Empty when every tier has answered.
+    /// Tiers on another machine that could not be reached, whose memories are missing from the
+    /// hits. Empty if every tier answered.
     pub unreachable: Vec<TierKind>,
 }
 
 impl Recall {
-    /// Whether the memories probably hold an answer: whether the confidence
-    /// reaches [`Recall::ANSWERABLE`].
+    /// Returns whether the memories probably contain an answer: the confidence is at least
+    /// [`Recall::ANSWERABLE`].
     pub fn is_answerable(&self) -> bool {
         self.confidence >= Self::ANSWERABLE
     }

@@ -33,29 +33,24 @@ const LOST_IDS: u64 = 1 << 20;
 /// Changes that are committed at a time.
 const CHANGES_AT_ONCE: usize = 4_096;
 
-/// What [`Engine::repair`] found and did.
+/// The result of [`Engine::repair`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
     /// Memories that the store has now.
     pub kept: usize,
-    /// Memories that something in the store still speaks of, but whose text is
-    /// nowhere. In ascending order.
+    /// Memories that the store still mentions, but whose text is lost, in ascending order.
     pub lost: Vec<MemoryId>,
-    /// Whether all of the log could be read. If not, there may have been
-    /// memories that nothing speaks of any more, and a memory may be back whose
-    /// forgetting was in the damaged part.
+    /// Whether the whole log could be read. If not, more memories may be lost than
+    /// [`Repair::lost`] lists, and a forgotten memory may be back.
     pub complete: bool,
-    /// Memories that are kept, but have lost the vector that was supplied with
-    /// them: they are found by their text alone.
+    /// Memories that have lost the vector supplied with them. Their text still finds them.
     pub without_vector: Vec<MemoryId>,
-    /// Namespaces that are kept, but whose name was lost: they have this name
-    /// now.
+    /// New names of namespaces whose own name was lost.
     pub renamed: Vec<Namespace>,
-    /// The files that were damaged, missing or another store's.
+    /// Files that were damaged, missing, or from another store.
     pub damaged: Vec<PathBuf>,
-    /// Where the damaged log is now, as it was. Nothing reads it any more, and
-    /// it may be deleted; until then it takes its room, and still has the texts
-    /// of forgotten memories that it had.
+    /// The folder of the damaged log, unchanged. The engine does not read it again, and you may
+    /// delete it. Until then it may contain texts of forgotten memories.
     pub set_aside: PathBuf,
 }
 

@@ -4,7 +4,7 @@
 use super::{Engine, Query, Recall, Synthesis};
 use crate::error::Error;
 use crate::key::MemoryId;
-use crate::memory::{Memory, Namespace, NewMemory};
+use crate::memory::{Memory, Namespace, NewMemory, Stored};
 
 /// The verbs of an [`Engine`] within one namespace, whatever namespace a memory
 /// or a query names, and whatever ids are asked for.
@@ -46,7 +46,7 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// As [`Engine::store`].
-    pub fn store(&self, memory: impl Into<NewMemory>) -> Result<MemoryId, Error> {
+    pub fn store(&self, memory: impl Into<NewMemory>) -> Result<Stored, Error> {
         self.engine.store(memory.into().namespace(self.namespace.clone()))
     }
 
@@ -54,7 +54,7 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// As [`Engine::store_batch`].
-    pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<MemoryId>, Error> {
+    pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<Stored>, Error> {
         let ours = memories.into_iter().map(|memory| memory.namespace(self.namespace.clone()));
         self.engine.store_batch(ours.collect())
     }
@@ -79,7 +79,7 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// As [`Engine::get`].
-    pub fn get(&self, id: MemoryId) -> Result<Option<Memory>, Error> {
+    pub fn get(&self, id: impl Into<MemoryId>) -> Result<Option<Memory>, Error> {
         Ok(self.engine.get(id)?.filter(|memory| memory.namespace == self.namespace))
     }
 
@@ -87,22 +87,25 @@ impl Scope<'_> {
     ///
     /// # Errors
     /// As [`Engine::forget`].
-    pub fn forget(&self, id: MemoryId) -> Result<bool, Error> {
-        Ok(!self.forget_batch(&[id])?.is_empty())
+    pub fn forget(&self, id: impl Into<MemoryId>) -> Result<bool, Error> {
+        Ok(!self.forget_batch([id.into()])?.is_empty())
     }
 
     /// As [`Engine::forget_batch`]; memories of other namespaces stay.
     ///
     /// # Errors
     /// As [`Engine::forget_batch`].
-    pub fn forget_batch(&self, ids: &[MemoryId]) -> Result<Vec<MemoryId>, Error> {
-        let mut ours = Vec::with_capacity(ids.len());
-        for &id in ids {
+    pub fn forget_batch(
+        &self,
+        ids: impl IntoIterator<Item = impl Into<MemoryId>>,
+    ) -> Result<Vec<MemoryId>, Error> {
+        let mut ours = Vec::new();
+        for id in ids.into_iter().map(Into::into) {
             // A memory never changes its namespace.
             if self.get(id)?.is_some() {
                 ours.push(id);
             }
         }
-        self.engine.forget_batch(&ours)
+        self.engine.forget_batch(ours)
     }
 }

@@ -13,7 +13,7 @@ use crate::index::Row;
 use crate::index::postings::MAX_WEIGHT;
 use crate::key::{MemoryId, NamespaceId, Timestamp};
 use crate::log::{Durability, Record};
-use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, Metadata, NewMemory, Supplied};
+use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, Metadata, NewMemory, Stored, Supplied};
 use crate::tier::Admission;
 
 /// Words of a vector that the sketches hold: 512 bits.
@@ -23,7 +23,7 @@ const SKETCH_WORDS: usize = 8;
 const PARALLEL: usize = 64;
 
 impl Engine {
-    /// Stores a memory and returns its id once it is visible to every recall
+    /// Stores a memory and returns once it is visible to every recall
     /// and as durable as [`Config::durability`](crate::Config::durability) says.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Engine {
     /// cannot be stored; [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] when
     /// the disk refuses it; [`Error::Moved`] if the store's folder is not there any more.
     /// Nothing is stored then.
-    pub fn store(&self, memory: impl Into<NewMemory>) -> Result<MemoryId, Error> {
+    pub fn store(&self, memory: impl Into<NewMemory>) -> Result<Stored, Error> {
         self.store_with(memory, self.shared.config.durability)
     }
 
@@ -40,18 +40,14 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::store`].
-    pub fn store_with(
-        &self,
-        memory: impl Into<NewMemory>,
-        durability: Durability,
-    ) -> Result<MemoryId, Error> {
+    pub fn store_with(&self, memory: impl Into<NewMemory>, durability: Durability) -> Result<Stored, Error> {
         #[cfg(feature = "inject")]
         let _slowed = crate::inject::slow("store");
         let (shared, memory) = (self.shared()?, memory.into());
         let projection = shared.projection_of(std::slice::from_ref(&memory))?;
         let prepared = shared.prepare(memory, Timestamp::now(), projection.as_ref())?;
         let ids = shared.submit(Work::Store(vec![prepared]), durability)?;
-        Ok(ids.into_iter().next().unwrap_or_default())
+        Ok(Stored::new(ids.into_iter().next().unwrap_or_default()))
     }
 
     /// Stores many memories at once, all or none; their ids ascend in the order
@@ -59,7 +55,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::store`], for the first that cannot be stored.
-    pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<MemoryId>, Error> {
+    pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<Stored>, Error> {
         let (shared, now) = (self.shared()?, Timestamp::now());
         let projection = shared.projection_of(&memories)?;
         let prepare = |memory| shared.prepare(memory, now, projection.as_ref());
@@ -68,10 +64,11 @@ impl Engine {
         } else {
             memories.into_par_iter().map(prepare).collect()
         };
-        match prepared? {
-            none if none.is_empty() => Ok(Vec::new()),
-            prepared => shared.submit(Work::Store(prepared), shared.config.durability),
-        }
+        let ids = match prepared? {
+            none if none.is_empty() => Vec::new(),
+            prepared => shared.submit(Work::Store(prepared), shared.config.durability)?,
+        };
+        Ok(ids.into_iter().map(Stored::new).collect())
     }
 }
 

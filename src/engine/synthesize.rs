@@ -24,16 +24,16 @@ const NEAR_THE_BEST: f32 = 0.5;
 /// Texts of at most this many sentences are quoted whole.
 const QUOTED_SENTENCES: usize = 2;
 
-/// How a synthesis came about.
+/// The kind of a synthesis, by the number of memories that answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SynthesisKind {
-    /// The memories have nothing to say.
+    /// No memory covers the query.
     Nothing,
     /// One memory answers alone.
     Extracted,
-    /// Two memories complete one another.
+    /// Two memories answer together.
     Interpolated,
-    /// Three or more do.
+    /// Three or more memories answer together.
     Combined,
 }
 
@@ -42,32 +42,29 @@ pub enum SynthesisKind {
 pub struct Fragment {
     /// The memory it is from.
     pub memory: Memory,
-    /// What of its text was taken.
+    /// The part of its text that was taken.
     pub excerpt: String,
-    /// What it adds to the answer: its share of the query that the fragments
-    /// before it do not cover, or for a vector its similarity.
+    /// Its contribution to the answer: the share of the query that it covers and the fragments
+    /// before it do not. For a vector, its similarity.
     pub share: f32,
 }
 
 /// An answer made of memories.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Synthesis {
-    /// How it came about.
+    /// The kind of answer.
     pub kind: SynthesisKind,
-    /// The excerpts in the order of time, one a line; empty if there is nothing
-    /// to say.
+    /// The excerpts in the order of time, one per line. Empty if no memory covers the query.
     pub text: String,
-    /// The fragments, the one that adds most first.
+    /// The fragments, the largest contribution first.
     pub fragments: Vec<Fragment>,
-    /// How well the fragments belong together: the mean similarity of their
-    /// hypervectors in pairs, from 0 (unrelated) to 1; 1 for a single one.
+    /// The mean pairwise similarity of the fragments' hypervectors, from 0 (unrelated) to 1. It
+    /// is 1 for a single fragment.
     pub coherence: f32,
-    /// How far the answer can be trusted, from 0 to 1.
+    /// The trust in the answer, from 0 to 1: s (1 - (1 - c)(1 - 1/n) / 2).
     ///
-    /// What the fragments cover of the query together (for a vector, their
-    /// share-weighted similarity), less up to half of it when several fragments
-    /// do not belong together: s (1 - (1 - c)(1 - 1/n) / 2) for similarity s,
-    /// coherence c and n fragments.
+    /// Here s is the part of the query that all n fragments cover together (for a vector, their
+    /// share-weighted similarity), and c is their coherence. Unrelated fragments lose up to half.
     pub confidence: f32,
     /// The fragments' hypervectors, bundled by their shares.
     pub vector: Option<Hypervector>,
@@ -81,7 +78,7 @@ impl Engine {
     /// Among the hits of a recall, fragments are chosen greedily by what each
     /// adds (as in maximal marginal relevance, Carbonell & Goldstein 1998, with
     /// coverage in the place of similarity). If they do not cover
-    /// [`Recall::ANSWERABLE`] of the query, there is nothing to say.
+    /// [`Recall::ANSWERABLE`] of the query, the kind is [`SynthesisKind::Nothing`].
     ///
     /// # Errors
     /// As [`Engine::recall`].

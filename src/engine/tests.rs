@@ -123,12 +123,13 @@ fn step(
         0..4 => {
             let memory = fresh(next, random);
             let text = memory.text.clone();
-            engine.store(memory).map(|id| drop(model.insert(id, text))).is_ok()
+            engine.store(memory).map(|stored| drop(model.insert(stored.id, text))).is_ok()
         }
         4..6 => {
             let memories: Vec<NewMemory> = (0..random.usize(1..9)).map(|_| fresh(next, random)).collect();
             let texts: Vec<String> = memories.iter().map(|memory| memory.text.clone()).collect();
-            engine.store_batch(memories).map(|ids| model.extend(ids.into_iter().zip(texts))).is_ok()
+            let stored = engine.store_batch(memories);
+            stored.map(|ids| model.extend(ids.iter().map(MemoryId::from).zip(texts))).is_ok()
         }
         6..8 => {
             let ids: Vec<MemoryId> = model.keys().copied().filter(|_| random.u8(0..6) == 0).collect();
@@ -241,7 +242,7 @@ fn ids_are_not_given_again_after_a_refused_commit() {
         let engine = open(&log, folder.path());
         log.countdown.store(1, Ordering::SeqCst);
         assert!(engine.store(text(round)).is_err());
-        let id = engine.store(text(round)).unwrap();
+        let id = engine.store(text(round)).unwrap().id;
         assert!(last < Some(id));
         last = Some(id);
         engine.forget(id).unwrap();
@@ -282,7 +283,7 @@ fn a_log_that_cannot_be_reached_is_tried_once_for_a_whole_group() {
 fn a_memory_that_is_forgotten_beside_a_store_is_not_moved_instead() {
     let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
     let engine = open(&log, folder.path());
-    let weakest = engine.store(NewMemory::new(text(0)).importance(0.01)).unwrap();
+    let weakest = engine.store(NewMemory::new(text(0)).importance(0.01)).unwrap().id;
     for word in 1..4 {
         engine.store(text(word)).unwrap();
     }
@@ -300,7 +301,7 @@ fn a_memory_that_is_forgotten_beside_a_store_is_not_moved_instead() {
 fn a_group_whose_commit_is_refused_is_committed_one_by_one() {
     let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
     let engine = open(&log, folder.path());
-    let first = engine.store(text(0)).unwrap();
+    let first = engine.store(text(0)).unwrap().id;
     log.countdown.store(1, Ordering::SeqCst);
     grouped(
         &engine,
@@ -361,7 +362,7 @@ fn a_memory_that_is_forgotten_while_it_moves_stays_forgotten() {
     for to in [TierKind::Warm, TierKind::Cold] {
         let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
         let engine = open(&log, folder.path());
-        let ids: Vec<MemoryId> = (0..4).map(|word| engine.store(text(word)).unwrap()).collect();
+        let ids: Vec<MemoryId> = (0..4).map(|word| engine.store(text(word)).unwrap().id).collect();
         let entry = |id: &MemoryId| engine.shared.lock_writer().catalogue[id];
         let admissions = ids
             .iter()
@@ -386,7 +387,7 @@ fn a_namespace_in_which_nothing_is_left_goes_and_its_number_is_not_given_again()
     let (log, folder) = (Arc::new(Refusing::default()), tempfile::tempdir().unwrap());
     let [ada, bob] = ["ada", "bob"].map(|name| Namespace::new(name).unwrap());
     let engine = open(&log, folder.path());
-    let id = engine.store(NewMemory::new(text(0)).namespace(ada.clone())).unwrap();
+    let id = engine.store(NewMemory::new(text(0)).namespace(ada.clone())).unwrap().id;
     let number = engine.shared.space(&ada).unwrap().id;
     engine.compact().unwrap();
     assert_eq!(engine.stats().namespaces, [(ada.clone(), 1)]);
@@ -396,7 +397,7 @@ fn a_namespace_in_which_nothing_is_left_goes_and_its_number_is_not_given_again()
     drop(engine);
     let engine = open(&log, folder.path());
     for name in [bob, ada] {
-        let id = engine.store(NewMemory::new(text(1)).namespace(name.clone())).unwrap();
+        let id = engine.store(NewMemory::new(text(1)).namespace(name.clone())).unwrap().id;
         assert_ne!(engine.shared.space(&name).unwrap().id, number);
         assert_eq!(engine.get(id).unwrap().unwrap().namespace, name);
     }
@@ -407,9 +408,9 @@ fn a_namespace_in_which_nothing_is_left_goes_and_its_number_is_not_given_again()
 fn the_lists_of_the_weakest_do_not_grow_with_what_was_stored_and_forgotten() {
     let config = Config { hot_capacity: 100, ..tiny() };
     let engine = Engine::in_memory(config).unwrap();
-    let kept = [0, 1, 2].map(|number| engine.store(text(number)).unwrap());
+    let kept = [0, 1, 2].map(|number| engine.store(text(number)).unwrap().id);
     for number in 3..2_000 {
-        let id = engine.store(text(number)).unwrap();
+        let id = engine.store(text(number)).unwrap().id;
         assert!(engine.forget(id).unwrap());
     }
     let mut writer = engine.shared.lock_writer();

@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// again.
 const MERGE_ATTEMPTS: usize = 8;
 
-/// What a consolidation did.
+/// The result of a consolidation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Consolidation {
     /// Memories that moved to a quicker tier.
@@ -32,19 +32,17 @@ pub struct Consolidation {
 }
 
 impl Engine {
-    /// Moves every memory to the tier where it belongs now, and merges segments
-    /// until nothing is left to do. The background thread does the same bit by
-    /// bit; this does it all before it returns.
+    /// Moves every memory to the tier where it belongs now, and merges segments until no merge
+    /// is due. The background thread does the same work in small steps.
     ///
     /// # Errors
     /// [`Error::NoSpace`], [`Error::Io`], [`Error::Log`], [`Error::Moved`] or
-    /// [`Error::Corrupt`]; what was not moved is where it was.
+    /// [`Error::Corrupt`]. A memory that was not moved stays in its tier.
     pub fn consolidate(&self) -> Result<Consolidation, Error> {
         self.consolidate_at(Timestamp::now())
     }
 
-    /// As [`Engine::consolidate`], as if the time were `now`: what a year of
-    /// silence would do to the memories, say.
+    /// As [`Engine::consolidate`], with `now` as the current time, e.g. a year ahead.
     ///
     /// # Errors
     /// As [`Engine::consolidate`].
@@ -52,9 +50,10 @@ impl Engine {
         self.shared()?.upkeep(now, true)
     }
 
-    /// Removes the texts of forgotten memories from the disk, and the names of
-    /// namespaces in which nothing is left: rewrites COLD segments that hold some,
-    /// and the log. Meanwhile stores, and recalls that read the log, wait.
+    /// Removes the texts of forgotten memories and the names of empty namespaces from the disk.
+    ///
+    /// Rewrites the log, and the COLD segments that contain forgotten memories. Stores, and
+    /// recalls that read the log, wait until it is done.
     ///
     /// # Errors
     /// As [`Engine::consolidate`].

@@ -25,7 +25,8 @@ fn open(objects: &Arc<Faulty>, cache: &Path) -> Engine {
 }
 
 fn fill(engine: &Engine, numbers: std::ops::Range<usize>) -> Vec<MemoryId> {
-    engine.store_batch(numbers.map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap()
+    let memories = numbers.map(|number| NewMemory::new(note(&word(number)))).collect();
+    engine.store_batch(memories).unwrap().iter().map(MemoryId::from).collect()
 }
 
 /// A new store of sixty memories in all tiers, still open.

@@ -81,9 +81,9 @@ fn writing_process() {
                 } else {
                     engine.store_batch(some.iter().map(Stored::memory).collect()).unwrap()
                 };
-                let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                let numbers: Vec<String> = ids.iter().map(|stored| stored.id.to_string()).collect();
                 report(format!("stored {}", numbers.join(" ")));
-                mine.extend(ids.into_iter().zip(some.into_iter().map(|one| one.word)));
+                mine.extend(ids.iter().map(MemoryId::from).zip(some.into_iter().map(|one| one.word)));
             }
             60..75 if !mine.is_empty() => {
                 // The newest most often: its id must not be given again.

@@ -46,7 +46,7 @@ fn refused_after(change: impl Fn(&Path), check: impl Fn(&str, &Path)) {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("store");
         let engine = spread(&place, OWN - 1);
-        let newest = engine.store(note(&word(OWN - 1))).unwrap();
+        let newest = engine.store(note(&word(OWN - 1))).unwrap().id;
         change(&place);
         noticed();
         let refused = act(engine, newest);

@@ -61,7 +61,7 @@ fn racing_process() {
         _ => once_free(|| open_or_repair(&store)).unwrap(),
     };
     let word = format!("w{}z", std::process::id());
-    let id = engine.store(note(&word)).unwrap();
+    let id = engine.store(note(&word)).unwrap().id;
     let mut out = std::io::stdout().lock();
     writeln!(out, "@{id} {word}").and_then(|()| out.flush()).unwrap();
     if role == "repairs and stores" {

@@ -135,7 +135,7 @@ fn two_stores_in_one_database_do_not_see_each_other() {
         assert_eq!(find(engine, &word(100 * (1 - number) + 7)).map(|(_, text)| text), None);
     }
     // What one forgets, the other keeps.
-    engines[0].forget_batch(&(0..30).map(MemoryId).collect::<Vec<_>>()).unwrap();
+    engines[0].forget_batch((0..30).map(MemoryId)).unwrap();
     engines[0].consolidate().unwrap();
     assert_eq!((count(&engines[0]), count(&engines[1])), (0, 30));
 }
@@ -175,7 +175,7 @@ fn while_the_server_is_away_what_can_be_done_is_done_and_the_rest_is_a_typed_err
     let config = tiny().hot_capacity(8).warm_capacity(16).remote(QUICK);
     let engine = open(folder.path(), &config, &server.connection()).unwrap();
     let mut stored: Vec<MemoryId> =
-        (0..48).map(|number| engine.store(note(&word(number))).unwrap()).collect();
+        (0..48).map(|number| engine.store(note(&word(number))).unwrap().id).collect();
     engine.consolidate().unwrap();
     assert_eq!(engine.stats().memories, [8, 16, 24]);
     server.stop();
@@ -183,7 +183,7 @@ fn while_the_server_is_away_what_can_be_done_is_done_and_the_rest_is_a_typed_err
     assert_eq!(without_warm(&engine).len(), 8 + 24);
     // HOT takes them without asking, and holds more than it should.
     let asked = engine.traffic(TierKind::Warm).requests;
-    stored.extend((48..60).map(|number| engine.store(note(&word(number))).unwrap()));
+    stored.extend((48..60).map(|number| engine.store(note(&word(number))).unwrap().id));
     assert_eq!(engine.traffic(TierKind::Warm).requests, asked);
     assert_eq!(engine.stats().memories, [20, 16, 24]);
     assert_eq!(without_warm(&engine).len(), 20 + 24);
@@ -378,7 +378,7 @@ fn operate(
             let texts: Vec<String> = (0..random.usize(1..20)).map(|at| note(&word(*number + at))).collect();
             *number += texts.len();
             let ids = engine.store_batch(texts.iter().map(|text| NewMemory::new(text.as_str())).collect())?;
-            stored.extend(ids.into_iter().zip(texts));
+            stored.extend(ids.iter().map(MemoryId::from).zip(texts));
         }
         50..70 => {
             let query = Query::text("journal").limit(random.usize(1..40));

@@ -121,7 +121,8 @@ fn run(seed: u64, server: &Server) {
                 let some: Vec<NewMemory> =
                     (0..count).map(|at| memory(&mut random, config, number + at)).collect();
                 number += count;
-                ids.extend(pair.both(|engine| engine.store_batch(some.clone()).unwrap()));
+                let stored = pair.both(|engine| engine.store_batch(some.clone()).unwrap());
+                ids.extend(stored.iter().map(MemoryId::from));
             }
             45..80 => {
                 let recall = pair.ask(&query(&mut random, &pair.config));

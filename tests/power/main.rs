@@ -91,7 +91,7 @@ impl Loss {
         let engine = open();
         let left = run.check(&engine, self.moment);
         if go_on {
-            let id = engine.store(NewMemory::new("What comes later")).unwrap();
+            let id = engine.store(NewMemory::new("What comes later")).unwrap().id;
             assert!(!left.used.contains(&id), "id {id} was given again");
             engine.close().unwrap();
             let engine = open();

@@ -139,14 +139,22 @@ impl Expected {
 fn operate(engine: &Engine, expected: &mut Expected, cause: &Cause, context: &str) {
     for round in 0..2 {
         for text in expected.some(2) {
-            expected.result(cause, context, engine.store(text.as_str()), |expected, id| {
-                assert!(expected.memories.insert(id, text).is_none(), "{context}: id {id} was given twice");
-            });
+            expected.result(
+                cause,
+                context,
+                engine.store(text.as_str()).map(MemoryId::from),
+                |expected, id| {
+                    assert!(
+                        expected.memories.insert(id, text).is_none(),
+                        "{context}: id {id} was given twice"
+                    );
+                },
+            );
         }
         let batch = expected.some(20);
         let memories = batch.iter().map(NewMemory::new).collect();
         expected.result(cause, context, engine.store_batch(memories), |expected, ids| {
-            expected.memories.extend(ids.into_iter().zip(batch));
+            expected.memories.extend(ids.iter().map(MemoryId::from).zip(batch));
         });
         let ids: Vec<MemoryId> = expected.memories.keys().copied().skip(round).step_by(17).collect();
         expected.result(cause, context, engine.forget_batch(&ids), |expected, forgotten| {
@@ -175,7 +183,7 @@ fn refuse(whole: &Path, cause: &Cause, after: usize) -> (bool, bool) {
     assert!(refused || expected.refused == 0, "{context}: {} errors", expected.refused);
     // The cause is gone.
     let text = note("afterwards");
-    let id = engine.store(text.as_str()).unwrap_or_else(|error| panic!("{context}: {error:?} afterwards"));
+    let id = engine.store(text.as_str()).unwrap_or_else(|error| panic!("{context}: {error:?} afterwards")).id;
     expected.memories.insert(id, text);
     expected.check(&engine);
     engine.consolidate().unwrap();

@@ -128,7 +128,7 @@ impl Work {
                 let durability = *self.random.choice(&[Durability::Buffered, self.durability]).unwrap();
                 let one = self.some(1).remove(0);
                 self.step(durability, || {
-                    let id = engine.store_with(one.memory(), durability)?;
+                    let id = engine.store_with(one.memory(), durability)?.id;
                     Ok(Change::Store(vec![(id, one)]))
                 });
             }
@@ -189,7 +189,7 @@ impl Work {
 
 fn store_batch(engine: &Engine, some: Vec<Stored>) -> Result<Change, mnemocore::Error> {
     let ids = engine.store_batch(some.iter().map(Stored::memory).collect())?;
-    Ok(Change::Store(ids.into_iter().zip(some).collect()))
+    Ok(Change::Store(ids.iter().map(MemoryId::from).zip(some).collect()))
 }
 
 impl Run {

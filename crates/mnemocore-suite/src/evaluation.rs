@@ -245,7 +245,7 @@ impl StoredCorpus {
             memories.push(memory);
             stored.push(position);
         }
-        let positions = engine.store_batch(memories)?.into_iter().zip(stored).collect();
+        let positions = engine.store_batch(memories)?.iter().map(MemoryId::from).zip(stored).collect();
         Ok(Self { engine, positions })
     }
 

@@ -143,6 +143,6 @@ fn every_namespace_has_its_own_memories_again_after_an_opening_that_merges() {
         let mut found: Vec<MemoryId> = hits.iter().map(|hit| hit.memory.id).collect();
         found.sort_unstable();
         let expected = ids.iter().enumerate().filter(|(word, _)| of.contains(&(word % 3)));
-        assert_eq!(found, expected.map(|(_, &id)| id).collect::<Vec<_>>());
+        assert_eq!(found, expected.map(|(_, stored)| stored.id).collect::<Vec<_>>());
     }
 }
