@@ -15,7 +15,8 @@
 //! they saw, in turn: the interval that it prints spans them, and is no statement
 //! about more processes than that.
 //!
-//! The allocator of these processes is kept steady, see `mnemocore_suite::footprint_process`; what WARM takes
+//! The allocator of these processes is kept steady, see `mnemocore_suite::footprint_process`. What
+//! WARM takes
 //! where it has its defaults is a line of its own.
 //!
 //! Growth is the exponent of the power law through all sizes: 1 is linear. The

@@ -13,9 +13,9 @@ pub enum WarmBackend {
     /// In this process and a file beside the log.
     #[default]
     Local,
-    /// In a PostgreSQL database with pgvector, which several engines may share; see
-    /// [`Database::from_environment`](crate::tier::postgres::Database::from_environment)
-    /// for the variables that say where it is.
+    /// In a PostgreSQL database with pgvector, which several engines may share. The environment
+    /// names it: `MNEMO_POSTGRES`, or `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`, `PGDATABASE`,
+    /// `PGSSLMODE` and `PGSSLROOTCERT`.
     Postgres,
 }
 
@@ -49,7 +49,7 @@ pub struct Config {
     pub hot_band: Band,
     /// Strengths at which a memory enters and leaves WARM.
     pub warm_band: Band,
-    /// Lambda of the [`strength`](crate::tier::strength), per day: at 0.01 a
+    /// Lambda of the [`strength`](crate::strength), per day: at 0.01 a
     /// memory loses half its strength in 69 days.
     pub decay_per_day: f64,
     /// Whether a thread of the engine moves memories, merges segments and

@@ -83,7 +83,7 @@ pub struct Engine {
     background: Option<Background>,
     shared: Arc<Shared>,
     closed: bool,
-    /// Damaged files that opening has mended.
+    /// Damaged files that opening has repaired.
     repaired_files: Vec<PathBuf>,
 }
 

@@ -10,7 +10,7 @@
 //! let engine = Engine::in_memory(Config::default())?; // or `Engine::open(path, config)`
 //! engine.store("Marta is allergic to walnuts")?;
 //! let dinner = NewMemory::new("Dinner with Marta on Friday at eight").metadata("kind", "plan");
-//! let dinner = engine.store(dinner)?.id;
+//! let dinner = engine.store(dinner)?;
 //!
 //! let recall = engine.recall(Query::text("When is the dinner?").metadata("kind", "plan"))?;
 //! assert_eq!(recall.hits[0].memory.id, dinner.id);
@@ -29,13 +29,13 @@
 //! | topic | items |
 //! |---|---|
 //! | the verbs: store, recall, synthesize, get, forget, consolidate, compact | [`Engine`], and `AsyncEngine` with the feature `tokio` |
-//! | input and output of a store | [`NewMemory`], [`Memory`], [`Metadata`], [`Namespace`] |
+//! | input and output of a store | [`NewMemory`], [`Stored`], [`MemoryId`], [`Memory`], [`Metadata`], [`Namespace`] |
 //! | input and output of a recall | [`Query`], [`Recall`], [`Hit`], [`Synthesis`], [`Fragment`] |
 //! | confining a caller to one namespace | [`Scope`] |
-//! | settings and durability | [`Config`], [`Durability`] |
+//! | settings, durability, and counts | [`Config`], [`Durability`], [`Stats`] |
 //! | errors, and repairing a damaged log | [`Error`], [`Engine::repair`], [`Repair`] |
 //! | object storage, with the feature `object-store` | `Bucket`, `Engine::open_bucket`, `Engine::open_snapshot` |
-//! | WARM in PostgreSQL, with the feature `postgres` | `Config::warm`, `PostgresDatabase` |
+//! | WARM in PostgreSQL, with the feature `postgres` | `Config::warm`, `WarmBackend` |
 //!
 //! The repository's `docs/architecture.md` describes the path of a store, of a recall and of a
 //! restart, the formats on disk, and which modules may use which.
@@ -86,8 +86,6 @@ pub use memory::{
 };
 #[cfg(feature = "remote")]
 pub use remote::{Limits as RemoteLimits, Traffic};
-#[cfg(feature = "postgres")]
-pub use tier::postgres::Database as PostgresDatabase;
 pub use tier::{Band, Method, TierBytes, strength};
 
 /// Parts of the engine that its benches and tests reach from outside. They may change in every

@@ -195,6 +195,12 @@ impl From<&str> for NewMemory {
     }
 }
 
+impl From<&String> for NewMemory {
+    fn from(text: &String) -> Self {
+        Self::new(text)
+    }
+}
+
 impl From<String> for NewMemory {
     fn from(text: String) -> Self {
         Self::new(text)

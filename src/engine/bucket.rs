@@ -54,7 +54,7 @@ impl Engine {
     /// use mnemocore::{Bucket, Config, Engine};
     ///
     /// # let folder = tempfile::tempdir().unwrap();
-    /// # let config = Config { cache_folder: folder.path().join("cache"), ..Config::default() };
+    /// # let config = Config::default().cache_folder(folder.path().join("cache"));
     /// # let url = format!("file://{}/agents/anna", folder.path().display());
     /// // On one machine; the URL may also be `s3://bucket/agents/anna`, say.
     /// let writer = Engine::open(&url, config.clone())?;

@@ -59,7 +59,7 @@ impl Engine {
     /// `s3://bucket/folder`.
     ///
     /// Everything that was acknowledged is there again, however the last engine
-    /// ended. All files are checked: what was damaged and could be mended is
+    /// ended. All files are checked: damaged files that opening could repair are
     /// [listed](Engine::repaired_files), anything else is refused with
     /// [`Error::Corrupt`], which names the file. [`Engine::repair`] is the way
     /// out then.
@@ -100,7 +100,7 @@ impl Engine {
         Err(Error::InvalidConfig { name: "the store's place", expected, received: url.into() })
     }
 
-    /// Files that were damaged when the engine was opened, and are mended: COLD
+    /// Files that were damaged when the engine was opened, and were repaired: COLD
     /// segments, which were made anew from the log, and a journal whose last
     /// write was torn.
     pub fn repaired_files(&self) -> &[PathBuf] {

@@ -137,6 +137,12 @@ impl From<&str> for Query {
     }
 }
 
+impl From<&String> for Query {
+    fn from(text: &String) -> Self {
+        Self::text(text)
+    }
+}
+
 impl From<String> for Query {
     fn from(text: String) -> Self {
         Self::text(text)

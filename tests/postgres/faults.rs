@@ -449,6 +449,6 @@ fn wrong_credentials_are_refused_and_not_repeated() {
     let text = format!("{error} {error:?}");
     assert!(matches!(error, Error::Refused { .. }), "{text}");
     assert!(text.contains("password authentication failed") && !text.contains("hunter2"), "{text}");
-    let database = mnemocore::PostgresDatabase::parse(&server.connection()).unwrap();
+    let database = mnemocore::internals::tier::postgres::Database::parse(&server.connection()).unwrap();
     assert!(!format!("{database:?}").contains(PASSWORD));
 }

@@ -43,6 +43,9 @@
 //!
 //! `mnemobench selftest` prints how often all of this errs.
 
+// No panic that input could reach: what cannot fail is written so that it shows.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod machine;
 pub mod measure;
 pub mod pairs;

@@ -32,7 +32,7 @@ pub type Failure = Box<dyn error::Error + Send + Sync>;
 ///
 ///     fn set_up(&mut self) -> Result<(), Failure> {
 ///         let engine = Engine::in_memory(Config::default())?;
-///         let id = engine.store("The door code is 4711")?;
+///         let id = engine.store("The door code is 4711")?.id;
 ///         self.0 = Some((engine, id));
 ///         Ok(())
 ///     }

@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(bm25.search("the of and", 5, None), []);
     }
 
-    /// `MNEMO_DATA=<data set> cargo test --lib bm25 -- --ignored --nocapture`
+    /// `MNEMO_DATA=$PWD/<data set> cargo test -p mnemocore-suite --lib bm25 -- --ignored --nocapture`
     #[test]
     #[ignore = "needs a data set in MNEMO_DATA"]
     fn show_quality() {

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stock_is_in_its_tier_and_found_by_its_queries() {
+    fn a_fixture_is_in_its_tier_and_found_by_its_queries() {
         for tier in TierKind::ALL {
             let folder = tempfile::tempdir().unwrap();
             let fixture = Fixture::new(tier, 150);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stock_of_vectors_is_asked_with_vectors() {
+    fn a_fixture_of_vectors_is_asked_with_vectors() {
         let folder = tempfile::tempdir().unwrap();
         let fixture =
             Fixture { dimension: Dimension::new(1024).unwrap(), ..Fixture::with_vectors(TierKind::Hot, 50) };

@@ -24,7 +24,7 @@ use mnemocore::hdv::{Dimension, HdvError};
 use mnemocore::{Config, Engine, Error, Query, TierKind};
 
 /// Tells a process of this program what to look at.
-const TASK: &str = "MNEMO_PROBE";
+const TASK: &str = "MNEMO_FOOTPRINT_TASK";
 /// Token vectors that a measured process keeps: next to none, so that what it
 /// holds is the memories' and not that of words that happened to be asked for.
 const FEW_TOKENS: usize = 64 << 10;
@@ -76,24 +76,24 @@ pub fn serve(heap: Option<HeapCount>) {
     process::exit(0);
 }
 
-/// In the fresh process: does what `task` says and describes what this process
+/// In the fresh process: does what `text` says and describes what this process
 /// holds then.
-fn answer(task: &str, heap: Option<HeapCount>) -> Result<String, FootprintError> {
-    let process: FootprintProcess = serde_json::from_str(task)?;
-    let [hot_capacity, warm_capacity] = process.capacities;
+fn answer(text: &str, heap: Option<HeapCount>) -> Result<String, FootprintError> {
+    let task: FootprintProcess = serde_json::from_str(text)?;
+    let [hot_capacity, warm_capacity] = task.capacities;
     let config = Config::default()
-        .dimension(Dimension::new(process.bits)?)
+        .dimension(Dimension::new(task.bits)?)
         .hot_capacity(hot_capacity)
         .warm_capacity(warm_capacity)
-        .token_cache_bytes(process.token_cache_bytes)
+        .token_cache_bytes(task.token_cache_bytes)
         .decay_per_day(0.0)
         .background(false);
     #[cfg(feature = "object-store")]
-    let config = config.cache_folder(process.cache_folder);
+    let config = config.cache_folder(task.cache_folder);
     #[cfg(feature = "postgres")]
-    let config = config.warm(if process.shared_warm { WarmBackend::Postgres } else { WarmBackend::Local });
-    let engine = Engine::open(&process.store, config)?;
-    for text in fixture::new_texts(fixture::SEED, process.encoded) {
+    let config = config.warm(if task.shared_warm { WarmBackend::Postgres } else { WarmBackend::Local });
+    let engine = Engine::open(&task.store, config)?;
+    for text in fixture::new_texts(fixture::SEED, task.encoded) {
         engine.encoder().encode(&Document::new(&text).analyze()?)?;
     }
     engine.consolidate()?;
@@ -389,7 +389,7 @@ pub enum FootprintError {
     Io(#[from] io::Error),
     /// The two processes do not understand each other, or a path is not Unicode.
     #[error(
-        "expected a process of this version in JSON: {0}; print nothing before `footprint_process::serve`"
+        "expected a task and an answer of this version in JSON: {0}; print nothing before `footprint_process::serve`"
     )]
     Json(#[from] serde_json::Error),
 }

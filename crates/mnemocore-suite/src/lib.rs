@@ -11,6 +11,9 @@
 //! The suite uses the engine, and knows nothing of Criterion. Results and their judgement are in
 //! [`criterion_gate`].
 
+// No panic that input could reach: what cannot fail is written so that it shows.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod benchmark;
 pub mod bm25;
 pub mod corpus;

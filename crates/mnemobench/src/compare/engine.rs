@@ -41,7 +41,7 @@ impl EngineSystem {
 
 impl MemorySystem for EngineSystem {
     fn hello(&self) -> Hello {
-        let Config { dimension, durability, .. } = Config::from_env();
+        let Config { dimension, durability, .. } = Config::default();
         let (system, search) = match self.method {
             Method::Exact => ("Exact scan of MnemoCore's vectors", "every memory is scored"),
             _ => ("MnemoCore", "inverted lists"),
@@ -73,7 +73,7 @@ impl MemorySystem for EngineSystem {
 
     fn open(&mut self, folder: &Path, _memories: usize) -> Result<(), Refusal> {
         self.open = None;
-        let engine = Engine::open(folder, Config::from_env())?;
+        let engine = Engine::open(folder, Config::default())?;
         let any = engine.encoder().encode_ordered("any")?;
         self.open = Some(Open { engine, any });
         Ok(())
