@@ -258,9 +258,9 @@ fn a_refused_store_takes_no_other_of_its_group_with_it() {
         let threads = ["one", Refusing::WORD, "two", "three"].map(|word| {
             let engine = engine.clone();
             run(move || match engine.store(note(word)) {
-                Ok(id) => {
+                Ok(stored) => {
                     assert_ne!(word, Refusing::WORD);
-                    assert!(recalled(&engine, &Namespace::default()).contains(&id));
+                    assert!(recalled(&engine, &Namespace::default()).contains(&stored.id));
                 }
                 Err(Error::NoSpace { .. }) => assert_eq!(word, Refusing::WORD),
                 Err(error) => panic!("{error:?}"),
