@@ -5,26 +5,18 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-/// Forms besides ISO 8601, such as `1:56 pm on 8 May, 2023`.
-const FORMS: [&str; 9] = [
-    "%Y/%m/%d (%a) %H:%M",
-    "%I:%M %p on %d %B, %Y",
-    "%I:%M%p on %d %B, %Y",
-    "%d %B %Y, %H:%M",
-    "%B %d, %Y %I:%M %p",
-    "%d %B %Y",
-    "%d %b %Y",
-    "%B %d, %Y",
-    "%b %d, %Y",
-];
+/// Dates besides ISO 8601, without commas.
+const DATES: [&str; 4] = ["%d %B %Y", "%d %b %Y", "%B %d %Y", "%b %d %Y"];
+/// Times of day before or behind them.
+const TIMES: [&str; 4] = ["%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M%p"];
 
 /// Numbers below this are seconds: as milliseconds they would be before March 1973.
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
 
 /// Returns milliseconds since 1970 UTC; `None` for a form that is not known.
 ///
-/// Reads numbers (seconds, or milliseconds from 10^11 on), ISO 8601 and [`FORMS`]. A date
-/// without a time is its midnight, a time without a zone is in UTC.
+/// Reads numbers (seconds, or milliseconds from 10^11 on), ISO 8601, and the names of months, as in
+/// `1:56 pm on 8 May, 2023`. A date without a time is its midnight, a time without a zone is in UTC.
 pub(super) fn parse(value: &Value) -> Option<i64> {
     let ms = match value {
         Value::Number(number) => number.as_i64().map(scale),
@@ -39,13 +31,32 @@ fn scale(number: i64) -> i64 {
 }
 
 fn parse_text(text: &str) -> Option<i64> {
-    let iso = text.replace('/', "-");
+    // A weekday between brackets, as in `2023/05/08 (Mon) 13:56`.
+    let words = text.split_whitespace().filter(|word| !word.starts_with('('));
+    let iso = words.collect::<Vec<_>>().join(" ").replace('/', "-");
     if let Ok(timestamp) = iso.parse::<Timestamp>() {
         return Some(timestamp.as_millisecond());
     }
-    let form = || FORMS.iter().find_map(|form| DateTime::strptime(form, text).ok());
-    let civil = iso.parse::<DateTime>().ok().or_else(form)?;
+    let civil = iso.parse::<DateTime>().ok().or_else(|| parse_words(text))?;
     Some(TimeZone::UTC.to_timestamp(civil).ok()?.as_millisecond())
+}
+
+/// A date with the name of its month, and a time of day or none.
+fn parse_words(text: &str) -> Option<DateTime> {
+    let text = text.replace(',', " ");
+    let words = text.split_whitespace().filter(|word| !["on", "at"].contains(word));
+    let text = words.map(without_ordinal).collect::<Vec<_>>().join(" ");
+    let read = |form: &str| DateTime::strptime(form, &text).ok();
+    DATES.iter().find_map(|date| {
+        let timed = |time| read(&format!("{date} {time}")).or_else(|| read(&format!("{time} {date}")));
+        read(date).or_else(|| TIMES.iter().find_map(timed))
+    })
+}
+
+/// `8` of `8th`.
+fn without_ordinal(word: &str) -> &str {
+    let number = ["st", "nd", "rd", "th"].iter().find_map(|ending| word.strip_suffix(ending));
+    number.filter(|number| number.bytes().all(|digit| digit.is_ascii_digit())).unwrap_or(word)
 }
 
 #[cfg(test)]
@@ -61,7 +72,9 @@ mod tests {
         for text in [
             "1:56 pm on 8 May, 2023",
             "1:56pm on 8 May, 2023",
+            "8th May 2023, 13:56",
             "8 May 2023, 13:56",
+            "8 May 2023 at 1:56 PM",
             "May 8, 2023 1:56 PM",
             "2023-05-08T13:56:00Z",
             "2023-05-08 13:56",
