@@ -51,33 +51,26 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The modules after every `crate::` of a line that is no comment.
-fn used(line: &str) -> Vec<String> {
-    let code = line.split("//").next().unwrap_or_default();
-    let module = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-    code.split("crate::").skip(1).map(module).collect()
-}
-
 /// The code before a file's own tests, which may use anything.
 fn code(source: &str) -> &str {
     source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
 }
 
-/// The names after every path of `super`s that leads to the root of the crate, in a file at
-/// `depth` folders below it, if they are modules in `folder`.
-fn used_by_super(code: &str, depth: usize, folder: &Path) -> Vec<String> {
-    let to_root = "super::".repeat(depth);
-    let is_module = |name: &&str| folder.join(format!("{name}.rs")).exists();
+/// The names that code without comments takes from the root of its crate by the path `to_root`,
+/// each with its line.
+fn used(code: &str, to_root: &str) -> Vec<(usize, String)> {
+    let is_longer =
+        |at: usize| code[..at].ends_with("super::") || code[at + to_root.len()..].starts_with("super::");
     let mut found = Vec::new();
-    for (at, _) in code.match_indices(&to_root) {
+    for (at, _) in code.match_indices(to_root).filter(|(at, _)| !is_longer(*at)) {
         let after = &code[at + to_root.len()..];
-        if after.starts_with("super::") || code[..at].ends_with("super::") {
-            continue;
-        }
         let group = after.strip_prefix('{').and_then(|group| group.split('}').next());
-        let names = group.unwrap_or(after.split([';', ' ', '(']).next().unwrap_or_default()).split(',');
-        let first = names.map(|name| name.trim().split("::").next().unwrap_or_default());
-        found.extend(first.filter(is_module).map(String::from));
+        let word = |text: &str| {
+            text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+        };
+        let names = group.unwrap_or(after).split(',').take(if group.is_some() { usize::MAX } else { 1 });
+        let line = code[..at].matches('\n').count();
+        found.extend(names.map(|name| (line, word(name))));
     }
     found
 }
@@ -103,16 +96,18 @@ fn uses(folder: &Path) -> Vec<Use> {
         }
         let source = fs::read_to_string(path).unwrap();
         assert!(!source.contains("use crate::{"), "{}: one line for each module, please", relative.display());
-        let depth = relative.components().count();
-        let by_super = used_by_super(code(&source), depth, folder).into_iter();
-        uses.extend(by_super.map(|of| Use { by: module.into(), of, place: relative.display().to_string() }));
-        for (number, line) in code(&source).lines().enumerate() {
-            for other in used(line) {
-                // What the root exports again counts as the root.
-                let of = if other.starts_with(char::is_uppercase) { "lib".into() } else { other };
-                let place = format!("{}:{}: {}", relative.display(), number + 1, line.trim());
-                uses.push(Use { by: module.into(), of, place });
-            }
+        let lines: Vec<&str> = code(&source).lines().collect();
+        let bare: Vec<&str> = lines.iter().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        let bare = bare.join("\n");
+        let by_super = "super::".repeat(relative.components().count());
+        // By `super`, functions are named as well.
+        let is_module = |(_, name): &(usize, String)| folder.join(format!("{name}.rs")).exists();
+        let by_super = used(&bare, &by_super).into_iter().filter(is_module);
+        for (line, other) in used(&bare, "crate::").into_iter().chain(by_super) {
+            // What the root exports again counts as the root.
+            let of = if other.starts_with(char::is_uppercase) { "lib".into() } else { other };
+            let place = format!("{}:{}: {}", relative.display(), line + 1, lines[line].trim());
+            uses.push(Use { by: module.into(), of, place });
         }
     }
     uses.retain(|found| found.by != found.of);
