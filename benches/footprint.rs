@@ -15,9 +15,8 @@
 //! they saw, in turn: the interval that it prints spans them, and is no statement
 //! about more processes than that.
 //!
-//! The allocator of these processes is kept steady, see `mnemocore_suite::footprint_process`. What
-//! WARM takes
-//! where it has its defaults is a line of its own.
+//! The allocator of these processes is kept steady, see `mnemocore_suite::footprint_process`. A line
+//! of its own shows WARM with the allocator's defaults.
 //!
 //! Growth is the exponent of the power law through all sizes: 1 is linear. The
 //! slope between two sizes is what one more memory costs; what stands once for all
@@ -37,7 +36,7 @@ use common::{
 use criterion::Criterion;
 use criterion_gate::profile::{Arguments, Profile};
 use mnemocore::{Config, TierKind};
-use mnemocore_suite::footprint::growth_exponent;
+use mnemocore_suite::footprint::{AGENT, growth_exponent};
 use mnemocore_suite::footprint_process::{self, Aspect, Footprint, FootprintProcess, PROCESSES, Seen};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -50,8 +49,6 @@ const ENCODED: usize = 20_000;
 
 /// The size that the targets are meant for.
 const MEANT_FOR: usize = 100_000;
-/// Memories of an agent in HOT, WARM and COLD, as docs/sizing.md has it.
-const AGENT: [usize; 3] = [500, 2_000, 7_500];
 /// MB of anonymous memory, and of disk, per thousand memories.
 const TARGETS: [(TierKind, f64, Option<f64>); 3] =
     [(TierKind::Hot, 2.8, None), (TierKind::Warm, 0.30, Some(2.6)), (TierKind::Cold, 0.03, Some(0.45))];

@@ -45,6 +45,7 @@ pub use open::Parts;
 pub use recall::{Hit, Query, Recall};
 pub use repair::Repair;
 pub use scope::Scope;
+pub use store::check_text;
 pub use synthesize::{Fragment, Synthesis, SynthesisKind};
 pub use upkeep::Consolidation;
 

@@ -92,7 +92,7 @@ pub use tier::{Band, Method, TierBytes, strength};
 /// release.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::engine::Parts;
+    pub use crate::engine::{Parts, check_text};
     pub use crate::key::NamespaceId;
 
     pub mod index {

@@ -52,7 +52,7 @@ pub enum Durability {
 }
 
 /// The name of the log's folder in a store.
-pub(crate) const FOLDER: &str = "log";
+pub(crate) const LOG_FOLDER: &str = "log";
 
 /// A table of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -127,9 +127,8 @@ pub(crate) enum Supplied {
 
 impl NewMemory {
     /// A memory of `text`, of 1 to [`MAX_CHARS`] characters, one of them visible.
-    /// If it starts with a label, as in "Ada: I sold the boat", it counts as said
-    /// by Ada. [`Engine::store`](crate::Engine::store)
-    /// reports a text that cannot be stored.
+    /// If it starts with a label, as in "Ada: I sold the boat", it counts as said by Ada.
+    /// [`Engine::store`](crate::Engine::store) reports a text that cannot be stored.
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use criterion_gate::random::Random;
+use mnemocore_suite::footprint::AGENT;
 use mnemocore_suite::load::choice::Zipfian;
 
 /// What was measured: bytes, unless it says otherwise, of one memory among 100,000.
@@ -83,7 +84,7 @@ pub(crate) struct Workload {
 impl Default for Workload {
     fn default() -> Self {
         Self {
-            memories: [500.0, 2_000.0, 7_500.0],
+            memories: AGENT.map(|memories| memories as f64),
             recalls: 200.0,
             stores: 100.0,
             peak: 5.0,

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bucket::Bucket;
 use crate::error::Error;
-use crate::log::{FOLDER, LOCK, StoreLock, absolute};
+use crate::log::{LOCK, LOG_FOLDER, StoreLock, absolute};
 
 /// The copy of one store, held for one engine.
 pub(super) struct LocalCopy {
@@ -53,7 +53,7 @@ impl LocalCopy {
     /// # Errors
     /// [`Error::InvalidConfig`] if not; [`Error::Io`].
     pub(super) fn check_room(&self, more: u64, most: u64) -> Result<(), Error> {
-        let log = size(&self.folder().join(FOLDER)).map_err(|error| Error::io(self.folder(), error))?;
+        let log = size(&self.folder().join(LOG_FOLDER)).map_err(|error| Error::io(self.folder(), error))?;
         self.check(log + more, most)
     }
 

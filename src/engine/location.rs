@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::identity::shown;
-use crate::log::{DiskLog, LOCK, StoreLock, absolute, check_process, sync_folder};
+use crate::log::{DiskLog, LOCK, LOG_FOLDER, StoreLock, absolute, check_process, sync_folder};
 use crate::process;
 use crate::tier::cold::Depot;
 
@@ -19,7 +19,6 @@ use crate::tier::cold::Depot;
 const FORMAT: u64 = 1;
 
 /// The names in a store's folder.
-pub(super) const LOG: &str = crate::log::FOLDER;
 pub(super) const WARM: &str = "warm.vectors";
 pub(super) const COLD: &str = "cold";
 
@@ -149,10 +148,10 @@ fn look_at(path: &Path) -> Result<Content, Error> {
     let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let names: Vec<String> = names.filter(|name| name != LOCK || !is_lock(&path.join(LOCK))).collect();
-    let log = path.join(LOG);
+    let log = path.join(LOG_FOLDER);
     let Some(first) = names.iter().min() else { return Ok(Content::Nothing) };
     let is_log = || DiskLog::may_be_at(&log).map_err(|error| Error::io(&log, error));
-    if names.iter().any(|name| name == LOG) && is_log()? || is_repaired(path) {
+    if names.iter().any(|name| name == LOG_FOLDER) && is_log()? || is_repaired(path) {
         return Ok(Content::Store);
     }
     Err(Error::NotAStore { path: shown(path), found: first.clone() })
@@ -160,7 +159,7 @@ fn look_at(path: &Path) -> Result<Content, Error> {
 
 /// Whether a repair was interrupted between its two renames.
 pub(super) fn is_repaired(path: &Path) -> bool {
-    !path.join(LOG).exists() && DiskLog::is_closed_at(&path.join(REPAIRED))
+    !path.join(LOG_FOLDER).exists() && DiskLog::is_closed_at(&path.join(REPAIRED))
 }
 
 /// Ends such a repair.
@@ -169,7 +168,7 @@ pub(super) fn finish_repair(lock: &StoreLock) -> Result<(), Error> {
     if !is_repaired(path) {
         return Ok(());
     }
-    let (log, repaired) = (path.join(LOG), path.join(REPAIRED));
+    let (log, repaired) = (path.join(LOG_FOLDER), path.join(REPAIRED));
     let renamed = std::fs::rename(&repaired, &log).and_then(|()| sync_folder(path));
     renamed.map_err(|error| Error::io(path, error))
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::location::{COLD, LOG, Location, WARM, check_threads, lock_or_make, settings};
+use super::location::{COLD, Location, WARM, check_threads, lock_or_make, settings};
 use super::upkeep::Background;
 use super::writer::{EMBEDDING, Entry, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
 use super::{Engine, Shared, Spaces};
@@ -17,7 +17,7 @@ use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, DiskLog, Durability, Log, Record, Standing, Table, VolatileLog};
+use crate::log::{Batch, DiskLog, Durability, LOG_FOLDER, Log, Record, Standing, Table, VolatileLog};
 use crate::memory::Namespace;
 use crate::process;
 use crate::sync::{Mutex, RwLock};
@@ -77,7 +77,7 @@ impl Engine {
             return Self::open_url(url, config);
         }
         let lock = lock_or_make(path)?;
-        let log = Arc::new(DiskLog::open_locked(lock.clone(), LOG, config.log_cache_bytes)?);
+        let log = Arc::new(DiskLog::open_locked(lock.clone(), LOG_FOLDER, config.log_cache_bytes)?);
         match Self::start(Location::locked(lock), config, log.clone()) {
             Ok(mut engine) => {
                 engine.repaired_files.extend_from_slice(log.mended());

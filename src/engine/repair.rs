@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Engine;
-use super::location::{COLD, LOG, REPAIRED, finish_repair, is_lock, is_repaired, settings};
+use super::location::{COLD, REPAIRED, finish_repair, is_lock, is_repaired, settings};
 use super::writer::NEXT_ID;
 use crate::config::Config;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{
-    Batch, CatalogueKey, DiskLog, Durability, LOCK, Log, Record, Salvage, SegmentEntry, Standing, StoreLock,
-    absolute, sync_folder,
+    Batch, CatalogueKey, DiskLog, Durability, LOCK, LOG_FOLDER, Log, Record, Salvage, SegmentEntry, Standing,
+    StoreLock, absolute, sync_folder,
 };
 use crate::memory::Namespace;
 use crate::tier::cold::ColdFile;
@@ -96,13 +96,13 @@ impl Engine {
     pub fn repair(path: impl AsRef<Path>, config: Config) -> Result<Repair, Error> {
         config.check()?;
         let path = absolute(path.as_ref())?;
-        if !is_lock(&path.join(LOCK)) && !DiskLog::is_at(&path.join(LOG)) && !is_repaired(&path) {
+        if !is_lock(&path.join(LOCK)) && !DiskLog::is_at(&path.join(LOG_FOLDER)) && !is_repaired(&path) {
             return Err(no_store(&path));
         }
         let lock = Arc::new(StoreLock::acquire(&path)?);
         finish_repair(&lock)?;
         let path = lock.anchor();
-        let log = path.join(LOG);
+        let log = path.join(LOG_FOLDER);
         if !DiskLog::is_at(&log) {
             return Err(no_store(path));
         }

@@ -180,7 +180,10 @@ fn terms(document: &TermVector, metadata: &Metadata) -> Vec<(Term, u16)> {
 }
 
 /// Refuses a text without a visible character, or a longer one than is taken.
-pub(super) fn check_text(text: &str) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::TextTooLong`] or [`Error::EmptyText`].
+pub fn check_text(text: &str) -> Result<(), Error> {
     // No text of this many bytes has more characters.
     let length = if text.len() <= MAX_CHARS { text.len() } else { text.chars().count() };
     if length > MAX_CHARS {

@@ -30,7 +30,7 @@ use super::files::{FJALL_LOCK, check_working_folder, empty_journals, prepare, tr
 use super::folder::LogFolder;
 use super::lock::{HeldLock, StoreLock};
 use super::mark::{self, Mark, sync_folder};
-use super::{Batch, Durability, FOLDER, Log, TABLES, Table, Visit, codec, setting_key};
+use super::{Batch, Durability, LOG_FOLDER, Log, TABLES, Table, Visit, codec, setting_key};
 use crate::error::Error;
 use crate::sync::{Mutex, PoisonError, RwLock, lock, read, write};
 
@@ -95,7 +95,7 @@ impl DiskLog {
     /// [`Error::Locked`] if it is open already, [`Error::Corrupt`] if its files
     /// are damaged, [`Error::NoSpace`] or [`Error::Io`].
     pub fn open(store: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        Self::open_locked(Arc::new(StoreLock::acquire(store)?), FOLDER, cache_bytes)
+        Self::open_locked(Arc::new(StoreLock::acquire(store)?), LOG_FOLDER, cache_bytes)
     }
 
     /// Opens the log in the folder `name` of a store that the caller has locked.

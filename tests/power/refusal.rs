@@ -139,17 +139,10 @@ impl Expected {
 fn operate(engine: &Engine, expected: &mut Expected, cause: &Cause, context: &str) {
     for round in 0..2 {
         for text in expected.some(2) {
-            expected.result(
-                cause,
-                context,
-                engine.store(text.as_str()).map(MemoryId::from),
-                |expected, id| {
-                    assert!(
-                        expected.memories.insert(id, text).is_none(),
-                        "{context}: id {id} was given twice"
-                    );
-                },
-            );
+            let stored = engine.store(text.as_str()).map(MemoryId::from);
+            expected.result(cause, context, stored, |expected, id| {
+                assert!(expected.memories.insert(id, text).is_none(), "{context}: id {id} was given twice");
+            });
         }
         let batch = expected.some(20);
         let memories = batch.iter().map(NewMemory::new).collect();

@@ -16,7 +16,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use mnemocore::MAX_CHARS;
+use mnemocore::internals::check_text;
+use mnemocore::{Error, MAX_CHARS};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -119,13 +120,11 @@ pub enum Unusable {
 }
 
 impl Unusable {
-    /// What is wrong with `text`, if anything.
+    /// Returns why the engine refuses `text`, if it does.
     fn text(text: &str) -> Option<Self> {
-        let length = text.chars().count();
-        match text {
-            _ if text.chars().all(|c| c.is_whitespace() || c.is_control()) => Some(Self::Empty),
-            _ if length > MAX_CHARS => Some(Self::TooLong(length)),
-            _ => None,
+        match check_text(text).err()? {
+            Error::TextTooLong { received, .. } => Some(Self::TooLong(received)),
+            _ => Some(Self::Empty),
         }
     }
 }

@@ -7,6 +7,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+/// Memories in HOT, WARM and COLD of the agent that the footprint bench measures, and that
+/// docs/sizing.md multiplies.
+pub const AGENT: [usize; 3] = [500, 2_000, 7_500];
+
 /// Resident memory of this process, in bytes.
 ///
 /// Anonymous memory is what the process needs (heap, stacks); mapped memory is

@@ -22,7 +22,8 @@ use criterion_gate::measure::Measurement;
 use criterion_gate::profile::Profile;
 use criterion_gate::results::{NEW, Results, ResultsError};
 use mnemocore::hdv::Dimension;
-use mnemocore::{Error, TierKind};
+use mnemocore::{Engine, Error, TierKind};
+use tempfile::TempDir;
 
 pub use self::footprint::run_footprint;
 pub use self::latency::run_latency;
@@ -112,6 +113,13 @@ impl RunConfig {
     /// The fixture of `memories` memories in `tier`.
     fn fixture(&self, tier: TierKind, memories: usize) -> Fixture {
         Fixture { dimension: self.dimension, seed: self.seed, ..Fixture::new(tier, memories) }
+    }
+
+    /// A temporary folder with `fixture` in it, and its open engine.
+    fn fill(&self, fixture: Fixture) -> Result<(TempDir, Engine), RunError> {
+        let folder = tempfile::tempdir_in(&self.scratch)?;
+        let engine = fixture.fill(folder.path())?;
+        Ok((folder, engine))
     }
 
     /// Adds what was measured to the results, if they are to be written.

@@ -11,7 +11,7 @@ use super::{Head, LOG, Made, NEXT, ObjectLog};
 use crate::bucket::{Bucket, Created};
 use crate::error::Error;
 use crate::log::mark::random_number;
-use crate::log::{DiskLog, FOLDER, Log, StoreLock};
+use crate::log::{DiskLog, LOG_FOLDER, Log, StoreLock};
 use crate::sync::{Mutex, RwLock, lock};
 
 /// How often objects that went while they were being read are looked for anew:
@@ -246,7 +246,7 @@ enum CaughtUp {
 /// Opens a local copy; one that is damaged is made anew, for all of it is in the
 /// bucket.
 pub(super) fn open_copy(copy: &Arc<StoreLock>, cache_bytes: u64) -> Result<DiskLog, Error> {
-    let open = || DiskLog::open_locked(copy.clone(), FOLDER, cache_bytes);
+    let open = || DiskLog::open_locked(copy.clone(), LOG_FOLDER, cache_bytes);
     match open() {
         Err(Error::Corrupt { .. }) => {
             remove_copy(copy)?;
@@ -258,6 +258,6 @@ pub(super) fn open_copy(copy: &Arc<StoreLock>, cache_bytes: u64) -> Result<DiskL
 
 fn remove_copy(copy: &StoreLock) -> Result<(), Error> {
     copy.check()?;
-    let log = copy.anchor().join(FOLDER);
+    let log = copy.anchor().join(LOG_FOLDER);
     std::fs::remove_dir_all(&log).map_err(|error| Error::io(&log, error))
 }

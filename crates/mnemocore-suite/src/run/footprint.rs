@@ -23,8 +23,7 @@ pub fn run_footprint(config: &RunConfig) -> Result<Vec<Measurement>, RunError> {
     for tier in TierKind::ALL {
         for &memories in &config.scales {
             let fixture = config.fixture(tier, memories);
-            let folder = tempfile::tempdir_in(&config.scratch)?;
-            let engine = fixture.fill(folder.path())?;
+            let (folder, engine) = config.fill(fixture)?;
             fixture.check(&engine)?;
             drop(engine);
             // The file of WARM vectors that others have left shrinks when it is opened again.

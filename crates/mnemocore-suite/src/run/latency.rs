@@ -27,8 +27,7 @@ pub fn run_latency(config: &RunConfig) -> Result<Vec<Measurement>, RunError> {
     let mut measured = Vec::new();
     for &(tier, memories) in &config.sizes {
         let fixture = config.fixture(tier, memories);
-        let folder = tempfile::tempdir_in(&config.scratch)?;
-        let engine = fixture.fill(folder.path())?;
+        let (folder, engine) = config.fill(fixture)?;
         let queries = InTurn::new(queries(fixture, &engine)?);
         let mut recall = Ask { verb: "recall", ask: recall, fixture, engine: &engine, queries };
         let mut synthesize = Ask { verb: "synthesize", ask: synthesize, ..recall.clone() };

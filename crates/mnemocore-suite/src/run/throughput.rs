@@ -27,8 +27,7 @@ pub fn run_throughput(config: &RunConfig) -> Result<Vec<Measurement>, RunError> 
     let mut measured = Vec::new();
     for &(tier, memories) in &config.sizes {
         let fixture = config.fixture(tier, memories);
-        let folder = tempfile::tempdir_in(&config.scratch)?;
-        let engine = fixture.fill(folder.path())?;
+        let (folder, engine) = config.fill(fixture)?;
         let queries = queries(fixture, &engine)?;
         measured.extend(by_workers(config, &group("recall", tier), &queries, |query| {
             black_box(engine.recall(query)?);
