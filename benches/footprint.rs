@@ -11,9 +11,9 @@
 //!   touched pages of mapped files, which the system takes back when it needs them;
 //! - `footprint_hot/disk/10000`: what the closed store takes.
 //!
-//! Five fresh processes look at each store, and Criterion's ten samples are what
-//! they saw, in turn: the interval that it prints spans them, and is no statement
-//! about more processes than that.
+//! Five fresh processes measure each store, and Criterion's ten samples are their values, in turn.
+//! The interval that Criterion prints spans these values; it is not a confidence interval over more
+//! processes.
 //!
 //! The allocator of these processes is kept steady, see `mnemocore_suite::footprint_process`. A line
 //! of its own shows WARM with the allocator's defaults.
@@ -70,7 +70,7 @@ fn heap() -> u64 {
     stats.bytes_allocated.saturating_sub(stats.bytes_deallocated) as u64
 }
 
-/// What was measured of a tier, by numbers of memories.
+/// Footprints of a tier, by number of memories.
 type Rows = BTreeMap<usize, Vec<Footprint>>;
 
 struct Bench {
@@ -156,7 +156,7 @@ impl Bench {
     }
 }
 
-/// What `processes` fresh processes saw of one store.
+/// Measures one store in `processes` fresh processes.
 fn see(fixture: Fixture, empty: &Seen, processes: usize) -> Vec<Footprint> {
     // A copy lacks what is derived: opened and closed once, it is whole.
     let folder = fixture.open().close();
@@ -200,7 +200,7 @@ fn print_growth(tier: TierKind, rows: &Rows) {
             rows.iter().map(|(&memories, seen)| (memories, medians(seen)[i])).collect();
         if let Some(exponent) = growth_exponent(&points) {
             let name = match exponent {
-                // What a tenfold number of memories makes of less than a tenth.
+                // A change of less than a tenth when the number of memories grows tenfold.
                 _ if (exponent - 1.0).abs() < 0.04 => "linear",
                 _ if exponent < 1.0 => "sub-linear",
                 _ => "super-linear",

@@ -36,7 +36,7 @@ const MAX_WEIGHT: u64 = 16;
 const SKETCHES: u64 = 4096;
 const SKETCH_BITS: usize = 512;
 
-/// What agents remember: a turn of 12 words, and one of 60.
+/// Two typical memories of an agent: a turn of 12 words, and one of 60.
 const TEXTS: [(&str, &str); 2] = [
     ("12_words", "Ann: my sister bought a red bicycle from the shop near Utrecht station"),
     (
@@ -242,7 +242,7 @@ fn bundle(suite: &mut Suite) {
     }
 }
 
-/// What bundling costs without slicing: add every bit to a counter of its own.
+/// The baseline for bit-sliced bundling: adds every bit to a counter of its own.
 fn counter_per_bit(rows: &[&[u64]], weights: &[u8], tie: &[u64]) -> Vec<u64> {
     let mut counters = vec![0_u32; tie.len() * 64];
     for (row, &weight) in rows.iter().zip(weights) {
@@ -444,8 +444,8 @@ fn time<S>(passes: usize, state: &mut S, run: &mut impl FnMut(&mut S)) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// The median over `rounds` of the time of `a` over that of `b`. Each round
-/// runs both, in alternating order, so that what slows the machine slows both.
+/// The median over `rounds` of the time of `a` divided by that of `b`. Each round runs both, in
+/// alternating order, so that noise affects both.
 fn median_ratio<S>(
     rounds: usize,
     passes: usize,

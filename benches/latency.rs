@@ -8,8 +8,8 @@
 //!
 //! - `store_hot`: HOT is full, so that every store moves another memory to WARM;
 //! - `store_warm`: memories enter WARM, as there is no HOT;
-//! - `store_cold`: as there is no room in HOT and WARM, the background thread
-//!   archives whatever was stored, at the same time: what a store takes then;
+//! - `store_cold`: HOT and WARM have no room, so the background thread archives memories while the
+//!   bench stores more. The time of a store includes that load;
 //! - `get`: a memory by its identifier, its text decompressed where it is in COLD;
 //! - `archive`: a batch of 1,024 until all of it is in COLD, wall time only.
 //!
@@ -63,7 +63,7 @@ fn main() {
     }
 }
 
-/// How many memories are in each tier.
+/// The numbers of memories in each tier.
 fn sizes(profile: Profile, test: bool) -> [(TierKind, Vec<usize>); 3] {
     let [hot, warm, cold] = match profile {
         _ if test => [vec![300], vec![300], vec![300]],
@@ -193,7 +193,7 @@ impl Benchmark for Get {
 
     fn run(&mut self) -> Result<(), Failure> {
         let Store { engine, .. } = self.store.as_ref().ok_or("no store")?;
-        // Far from the last one, so that none is at hand because of its neighbour.
+        // The step is large, so that the last lookup has not brought this memory into the cache.
         self.asked = (self.asked + PRIME) % self.fixture.memories;
         let memory = engine.get(MemoryId(self.asked as u64))?;
         black_box(memory.ok_or("no memory")?);

@@ -1,11 +1,11 @@
-//! How good the answers are: recall, nDCG, and whether the engine knows that it
-//! has no answer, beside BM25 on the same memories.
+//! Quality of the answers: recall, nDCG, and whether the engine recognizes that it has no answer,
+//! beside BM25 on the same memories.
 //!
-//! Without `MNEMO_DATA=<directory>` it asks generated conversations. Nothing here
-//! is timed; the output is the same for the same data, whatever the machine.
+//! Without `MNEMO_DATA=<directory>` it asks questions about generated conversations. Nothing is
+//! timed; the output depends on the data alone, not on the machine.
 //!
-//! What it finds is noted as `quality_<data set>/quality/<reach>_<system>_<measure>`,
-//! such as `quality_generated_5000/quality/scoped_mnemocore_recall5`.
+//! The results are named `quality_<data set>/quality/<reach>_<system>_<measure>`, e.g.
+//! `quality_generated_5000/quality/scoped_mnemocore_recall5`.
 
 mod common;
 
@@ -28,7 +28,7 @@ use mnemocore_suite::workload::Workload;
 const SEED: u64 = 42;
 /// Agents in a generated corpus: scopes to be told apart.
 const AGENTS: u32 = 8;
-/// So many questions without an answer make an area under a curve worth naming.
+/// Questions without an answer that a meaningful area under the curve needs.
 const ENOUGH: usize = 30;
 
 type Outcome<T> = Result<T, SystemError>;
@@ -72,7 +72,7 @@ fn generated(memories: usize, questions: usize) -> Corpus {
     Workload::with_agents(SEED, AGENTS).corpus(memories, questions)
 }
 
-/// What is noted of one data set.
+/// The notes on one data set.
 struct Notes<'r> {
     recorder: &'r mut Recorder,
     data_set: String,

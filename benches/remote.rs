@@ -1,15 +1,12 @@
-//! Tiers on other machines: COLD and the log in object storage, WARM in PostgreSQL.
-//! Latency, throughput and footprint, what is asked for, and how long a reader takes
-//! to its first answer.
+//! Tiers on other machines: COLD and the log in object storage, WARM in PostgreSQL. Measures
+//! latency, throughput, footprint, requests, and the time that a reader needs to its first answer.
 //!
-//! `MNEMO_BUCKET` is the URL of a folder to work in, with an environment that goes
-//! with it, see
-//! `Bucket`; what is made there is deleted in the end. Without it the
-//! storage is a folder on this disk. The names say which: `cold-s3`, `cold-gs`,
-//! `cold-az` or `cold-file`. With the feature `postgres` as well, `MNEMO_POSTGRES` names
-//! an empty database with pgvector, as `host=... port=... dbname=...`; without it nothing
-//! is measured of `warm-postgres`. Each request is held up by 0, 1 and 20 ms, as it would
-//! be by a network; the last number of a name is that of milliseconds.
+//! `MNEMO_BUCKET` is the URL of a folder to work in; for the environment that it needs, see
+//! `Bucket`. The bench deletes its objects at the end. Without `MNEMO_BUCKET`, the storage is a
+//! folder on this disk. The names tell which: `cold-s3`, `cold-gs`, `cold-az` or `cold-file`. With
+//! the feature `postgres`, `MNEMO_POSTGRES` names an empty database with pgvector, as `host=...
+//! port=... dbname=...`. Without it, the bench skips `warm-postgres`. Each request is delayed by 0,
+//! 1 and 20 ms, as by a network; the last number of a name is the delay in milliseconds.
 //!
 //! - `store_cold-s3/wall/10000_20`, `store_cold-s3/p99/…`, `recall_warm-postgres/…`,
 //!   `synthesize_…`, `get_…`: as in the bench `latency`; a sample of a P99 with 20 ms is of
@@ -60,7 +57,7 @@ use mnemocore_suite::footprint_process;
 use backend::{Opened, Remote, Spent};
 use bucket::Place;
 
-/// What a network adds to each request.
+/// The delays added to each request, as by a network.
 const DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(20)];
 
 /// Distinct queries, asked in turn.
@@ -92,7 +89,7 @@ fn main() {
     bench.latency.finish();
 }
 
-/// What it takes, and all verbs, by one and by many, with each delay.
+/// Measures the footprint, and then all verbs, one at a time and under load, with each delay.
 fn tier(bench: &mut Bench, remote: &dyn Remote) {
     footprint::measure(bench, remote);
     let mut spent = Vec::new();
@@ -103,7 +100,7 @@ fn tier(bench: &mut Bench, remote: &dyn Remote) {
     backend::print(&spent);
 }
 
-/// What all parts of this bench share.
+/// The state that all parts of this bench share.
 struct Bench {
     latency: Latency,
     /// For what takes long, with few samples.
@@ -129,7 +126,7 @@ impl Bench {
         self.latency.arguments.test
     }
 
-    /// How many memories latency and load are measured with.
+    /// The number of memories for latency and load.
     fn memories(&self) -> usize {
         if self.test() { 100 } else { self.latency.profile.choose(1_000, 10_000, 100_000) }
     }
@@ -202,7 +199,7 @@ impl Asked {
         black_box(self.opened.engine.store(text).expect("a store"));
     }
 
-    /// What some operations ask of the place, one after the other.
+    /// Counts the requests of [`COUNTED`] operations, one after the other.
     fn count(&mut self, verb: &'static str, operation: fn(&mut Self)) -> Spent {
         let before = self.traffic();
         (0..COUNTED).for_each(|_| operation(self));

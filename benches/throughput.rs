@@ -1,5 +1,4 @@
-//! Load: how much at a time, how quick under it, and what else users of a memory
-//! wait for.
+//! Load: throughput, latency under load, and other waits of an agent.
 //!
 //! | benchmark | what it is |
 //! |---|---|
@@ -61,14 +60,14 @@ fn main() {
     bench.latency.finish();
 }
 
-/// What all parts of this bench share.
+/// The state that all parts of this bench share.
 struct Bench {
     latency: Latency,
     /// For throughput, with samples of its own.
     load: Criterion<WallTime>,
     runtime: Runtime,
     workers: Vec<usize>,
-    /// How many memories loads run on.
+    /// The number of memories that loads run on.
     memories: usize,
     tiered: OnceCell<Tiered>,
 }

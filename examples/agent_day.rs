@@ -14,8 +14,8 @@ use mnemocore::{Config, Engine, NewMemory, Query, Recall, SynthesisKind, Timesta
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
-/// What happened: hour and minute, what kind of note it is, how much it matters,
-/// and what the agent wrote down.
+/// The day's events: hour and minute, kind of note, importance, and the text that the agent wrote
+/// down.
 const NOTES: [(i64, i64, &str, f32, &str); 10] = [
     (8, 5, "person", 2.0, "Marta Kern runs the violin workshop in Cremona"),
     (8, 20, "person", 3.0, "Marta is allergic to walnuts and carries an adrenaline pen"),

@@ -94,9 +94,8 @@ fn queries(encoder: &Encoder, texts: &[String]) -> Result<(Vec<usize>, Vec<Hyper
     Ok((sources, queries))
 }
 
-/// What one memory costs in the index, without its encoding, its vector and its
-/// text: an inverted list entry for every term, a sketch, and the merges until
-/// nothing is due.
+/// The cost of one memory in the index, without its encoding, its vector and its text: an entry in
+/// the inverted list of every term, a sketch, and the merges that these cause.
 struct Adding {
     micros: f64,
     bytes: f64,

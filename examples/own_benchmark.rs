@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{measurement}");
     }
 
-    // What the gate and the report will find.
+    // The gate and the report read the same results.
     let output = config.output.unwrap_or_default();
     let results = Results::of_run(&output, NEW).pop().ok_or("no results")??;
     assert_eq!(results.bench, "own");

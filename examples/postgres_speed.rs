@@ -1,8 +1,8 @@
-//! What WARM in PostgreSQL takes, beside pgvector alone, and beside `COPY` and
-//! `INSERT`: the same memories, queries and server, in turns.
+//! Compares WARM in PostgreSQL with pgvector alone, and with `COPY` and `INSERT`: the same
+//! memories, queries and server, in turns.
 //!
-//! Behind the number may be `texts`, or `vectors` for memories that come with vectors of
-//! their own, and behind that how many other stores of this size are in the same table.
+//! After the number of memories comes `texts`, or `vectors` for memories that come with their own
+//! vectors. After that comes the number of other stores of this size in the same table.
 //!
 //! ```sh
 //! MNEMO_POSTGRES="host=localhost dbname=empty" \
@@ -28,15 +28,15 @@ type Failure = Box<dyn Error>;
 
 const QUERIES: usize = 300;
 const LIMIT: usize = 10;
-/// Neighbours that pgvector's index looks at: its default; as many as WARM asks of it
-/// where memories come with vectors; and twice as many.
+/// Neighbors that pgvector's index visits: its default, then as many as WARM asks for if memories
+/// come with vectors, then twice as many.
 const SEARCHES: [u32; 3] = [40, 100, 200];
-/// Candidates that a recall looks at: the default first.
+/// Candidates that a recall scores; the default is first.
 const CANDIDATES: [usize; 3] = [512, 1_024, 2_048];
 const BATCH: usize = 100;
 const BATCHES: usize = 60;
-/// Batches between that which is stored and that whose rows are copied: right after it,
-/// what `COPY` looks for would be in the processor's cache.
+/// Batches between the one that is stored and the one whose rows are copied. Directly afterwards,
+/// the rows for `COPY` would still be in the processor's cache.
 const APART: usize = 10;
 /// The stores that copied rows are put in.
 const COPIED: i64 = 1;
@@ -62,7 +62,7 @@ fn main() -> Result<(), Failure> {
     let mut beside = Beside::new(runtime)?;
     beside.ours = fill(fixture, others, folder.path(), &beside)?;
     beside.copy_vectors()?;
-    // They are of no account among vectors.
+    // They have no effect on searches by vectors.
     let settings = if vectors { &CANDIDATES[..1] } else { &CANDIDATES[..] };
     for &candidates in settings {
         let mut config = config(fixture);
@@ -80,7 +80,7 @@ fn config(fixture: Fixture) -> Config {
     fixture.config().warm(WarmBackend::Postgres)
 }
 
-/// Fills WARM; the number of the store that is measured. The index of vectors is made at the
+/// Fills WARM and returns the number of the measured store. Creates the index of vectors at the
 /// end, which takes a quarter of the time.
 fn fill(fixture: Fixture, others: u64, folder: &Path, beside: &Beside) -> Result<i64, Failure> {
     let engine = Engine::open(folder, config(fixture))?;
@@ -184,8 +184,8 @@ impl Beside {
         rows.iter().map(|row| Ok(MemoryId(row.try_get::<_, i64>(0)? as u64))).collect()
     }
 
-    /// What `COPY` takes for the rows of these memories, as they are in WARM: into the same
-    /// table, for another store.
+    /// Measures `COPY` of the rows of these memories, as they are in WARM, into the same table for
+    /// another store.
     fn copy(&self, ids: &[MemoryId]) -> Result<Duration, Failure> {
         let out = format!("COPY ({}) TO STDOUT (FORMAT binary)", self.rows_of(ids, COPIED)?);
         let into = format!("COPY mnemo_warm_16384 (store, {COLUMNS}) FROM STDIN (FORMAT binary)");
@@ -201,7 +201,7 @@ impl Beside {
         })
     }
 
-    /// What one `INSERT` of these rows takes, for another store again.
+    /// Measures one `INSERT` of these rows, for yet another store.
     fn insert(&self, ids: &[MemoryId]) -> Result<Duration, Failure> {
         let columns = 1 + COLUMNS.split(',').count();
         let row = |row: usize| {
@@ -224,7 +224,7 @@ impl Beside {
     }
 }
 
-/// Whether that many rows came.
+/// Checks that all rows were written.
 fn complete(rows: u64, ids: &[MemoryId]) -> Result<(), Failure> {
     if rows == ids.len() as u64 { Ok(()) } else { Err(format!("{rows} of {} rows came", ids.len()).into()) }
 }
@@ -265,7 +265,7 @@ impl ToSql for Raw {
     to_sql_checked!();
 }
 
-/// A question, its vector for pgvector, the exact ten, and the memory that it was made of.
+/// A question, its vector for pgvector, the exact top ten, and the memory behind it.
 type Asked = (Query, Raw, Vec<MemoryId>, MemoryId);
 
 /// Recalls by text or vector, and pgvector with the vector of the same text.
@@ -281,7 +281,7 @@ fn recalls(engine: &Engine, fixture: Fixture, beside: &Beside) -> Result<(), Fai
         asked.push((query, bits, exact, source.id));
     }
     for (session, search) in beside.searching.iter().zip(SEARCHES) {
-        // Brings into memory what is found there when it counts.
+        // A warm-up that loads the visited pages into memory.
         ask(engine, beside, session, &asked)?;
         let (ours, theirs) = ask(engine, beside, session, &asked)?;
         let (ours, theirs) = (
@@ -293,8 +293,8 @@ fn recalls(engine: &Engine, fixture: Fixture, beside: &Beside) -> Result<(), Fai
     Ok(())
 }
 
-/// All questions to the engine and to pgvector in one of its sessions, in turns: a second
-/// session would find in the processor's cache what the first has just looked at.
+/// Asks all questions of the engine and of pgvector in one of its sessions, in turns. A second
+/// session would find the pages of the first in the processor's cache.
 fn ask(
     engine: &Engine,
     beside: &Beside,
@@ -317,7 +317,7 @@ fn ids(engine: &Engine, query: &Query) -> Result<Vec<MemoryId>, Failure> {
     Ok(engine.recall(query)?.hits.iter().map(|hit| hit.memory.id).collect())
 }
 
-/// What a kind of search found, and how long it took.
+/// The quality and the times of one kind of search.
 #[derive(Default)]
 struct Found {
     times: Vec<Duration>,
@@ -333,7 +333,7 @@ impl Found {
         self.sources += usize::from(found.contains(&source));
     }
 
-    /// Prints it, and gives the median.
+    /// Prints the results and returns the median time.
     fn print(mut self, name: &str) -> Duration {
         self.times.sort_unstable();
         let count = self.times.len();

@@ -1,5 +1,5 @@
-//! Records of roles: what a memory is made of, bound into one hypervector, so
-//! that it can be asked for by any of its parts.
+//! Records of roles: the parts of a memory, bound into one hypervector, so that a query can name
+//! any of them.
 //!
 //! ```sh
 //! cargo run --example roles
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::in_memory(Config::default())?;
     let encoder = engine.encoder();
 
-    // Who does what: the same words, in other roles.
+    // The same words, in different roles.
     let events = [("Ada", "Bob"), ("Bob", "Ada"), ("Ada", "Carla")];
     for (teacher, pupil) in events {
         let roles = encoder.record(&[("teacher", teacher), ("pupil", pupil)])?;

@@ -1,8 +1,8 @@
-//! Full mixed load for as long as is asked for, with restarts in between: what
-//! grows, though the number of memories does not? Prints a line a session, then
-//! the last quarter beside the second, for the first warms up, and fails if the
-//! engine's heap or its disk has grown. RAM is the whole process's: it has the load
-//! and what the system's allocator keeps for itself as well.
+//! Runs a full mixed load for a given time, with restarts in between, to see what grows although
+//! the number of memories does not. Prints a line a session, then the last quarter beside the
+//! second, because the first quarter warms up. Fails if the engine's heap or its disk has grown.
+//! RAM is that of the whole process, so it includes the load and the memory that the system's
+//! allocator retains.
 //!
 //! ```sh
 //! cargo run --release --example soak -- 60 20000 # minutes, memories
@@ -29,9 +29,9 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const WORKERS: u64 = 4;
 const SESSIONS: u32 = 12;
-/// So much more heap or disk at the end than before is no growth.
+/// The heap or disk of the last quarter may be this many times that of the second.
 const TOLERANCE: f64 = 1.10;
-/// A closed store takes so many times what it takes compacted, at most.
+/// The most disk of a closed store over the same store compacted.
 const AMPLIFICATION: f64 = 3.0;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -103,16 +103,16 @@ fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-/// What one session was like, from opening to closing.
+/// The measurements of one session, from opening to closing.
 struct Session {
     seconds: f64,
     opening: Duration,
     stores: Latencies,
     recalls: Latencies,
-    /// Anonymous memory, and what of it the engine and its load hold.
+    /// Anonymous memory, and the heap of the engine and its load.
     ram: f64,
     heap: f64,
-    /// What is left of that once the engine is closed: the load's.
+    /// The heap after the engine is closed, i.e. the load's own.
     closed: f64,
     disk: f64,
 }
@@ -132,7 +132,7 @@ impl std::fmt::Display for Session {
 /// A memory that is to be found, oldest first in its list.
 type Known = (MemoryId, String, usize);
 
-/// What should be in the store, and what comes next.
+/// The expected contents of the store, and the next texts.
 struct World {
     live: usize,
     namespaces: [Namespace; 2],

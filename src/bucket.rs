@@ -1,5 +1,5 @@
-//! A folder in object storage: what the engine needs of it, waited for, with time
-//! limits and attempts, and counted.
+//! A folder in object storage. Calls are synchronous, have time limits and attempts, and are
+//! counted.
 
 mod response;
 
@@ -28,7 +28,7 @@ use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
 /// Objects that are read or deleted at the same time.
 const AT_ONCE: usize = 8;
 
-// What an error says that was to be done.
+// The actions that an error names.
 const WRITE: &str = "write an object";
 const READ: &str = "read an object";
 const LIST: &str = "list objects";
@@ -45,7 +45,7 @@ const DELETE: &str = "delete objects";
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     folder: Path,
-    /// The folder itself, if it is on a disk.
+    /// The folder itself, if it is on a local or mounted disk.
     disk: Option<Disk>,
     name: String,
     limits: Limits,
@@ -54,8 +54,8 @@ pub struct Bucket {
 
 /// A folder on a disk, which several machines may have mounted.
 ///
-/// It is kept open while an engine has it: if another folder takes its place, or the disk
-/// is no longer mounted there, nothing is written to what is there instead.
+/// An engine keeps it open. If another folder takes its place, or the disk is no longer mounted
+/// there, the engine writes nothing to the other folder.
 #[derive(Clone, Debug)]
 struct Disk {
     path: PathBuf,
@@ -68,7 +68,7 @@ impl Disk {
         Self { path, opened: Arc::default() }
     }
 
-    /// Makes the folder if it never was there.
+    /// Makes the folder if it has never existed.
     fn make(&self) -> Result<(), Error> {
         match self.opened.get() {
             Some(_) => Ok(()),
@@ -76,7 +76,7 @@ impl Disk {
         }
     }
 
-    /// Checks that the path leads to the folder that it led to at first.
+    /// Checks that the path still leads to the same folder.
     fn check(&self) -> Result<(), Error> {
         let failed = |error| Error::io(&self.path, error);
         if self.opened.get().is_none() {
@@ -89,7 +89,7 @@ impl Disk {
         if there.map_err(failed)? { Ok(()) } else { Err(Error::Moved { path: self.path.clone() }) }
     }
 
-    /// The path that leads to it whatever happens.
+    /// A path that leads to the folder even after it was renamed.
     fn anchor(&self) -> Option<&str> {
         self.opened.get().filter(|opened| opened.is_anchored())?.anchor().to_str()
     }
@@ -102,7 +102,7 @@ pub(crate) struct Object {
     pub name: String,
     /// Its size in bytes.
     pub bytes: u64,
-    /// How long ago it was written, by the clocks of both machines.
+    /// The time since it was written. Clock differences between the two machines affect it.
     pub age: Duration,
 }
 
@@ -111,12 +111,12 @@ pub(crate) struct Object {
 pub(crate) enum Created {
     /// There was none of that name.
     New,
-    /// There is one already; it is as it was.
+    /// The name exists already; the object is unchanged.
     Exists,
 }
 
 impl Bucket {
-    /// The folder at `url`. Nothing is asked of it yet.
+    /// Describes the folder at `url`. No request is made yet.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] for a URL that names no object storage, or an
@@ -138,14 +138,14 @@ impl Bucket {
         };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| refused(&url))?;
         let (host, within) = rest.split_once('/').unwrap_or((rest, ""));
-        // It is in errors, and tells copies apart.
+        // The URL appears in errors, and identifies local copies, so it must not hold credentials.
         if scheme != "file" && (host.contains('@') || url.contains('?')) {
             return Err(refused(&"one with credentials or settings in it"));
         }
         let (place, folder) = (format!("{scheme}://{host}"), if scheme == "file" { rest } else { within });
-        // Attempts are counted here, and not there as well.
+        // Attempts are counted here, so the client must not retry by itself.
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
-        // If the program has chosen another one, that stays.
+        // If the program has installed another provider, that one stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store: object_store::Result<Arc<dyn ObjectStore>> = match scheme {
             "file" => Ok(Arc::new(LocalFileSystem::new().with_fsync(true))),
@@ -177,8 +177,8 @@ impl Bucket {
         Ok(Self { store, folder, disk, name: url.trim_end_matches('/').into(), limits, counter })
     }
 
-    /// A folder in a store that the caller has made; `name` stands for it in
-    /// errors, and tells its local copies from those of others.
+    /// Describes a folder in a store that the caller has built. `name` stands for it in errors, and
+    /// identifies its local copies.
     pub fn of(store: Arc<dyn ObjectStore>, folder: &str, name: &str, limits: Limits) -> Result<Self, Error> {
         let folder = Path::parse(folder).map_err(|error| Error::InvalidConfig {
             name: "the store's place",
@@ -188,31 +188,31 @@ impl Bucket {
         Ok(Self { store, folder, disk: None, name: name.into(), limits, counter: Arc::default() })
     }
 
-    /// The same folder, asked through what `put` puts before its storage: a limit,
-    /// say, or a delay.
+    /// Returns the same folder behind a wrapper around its storage, e.g. one that adds a limit or a
+    /// delay.
     #[must_use]
     pub fn behind(mut self, put: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
         self.store = put(self.store);
         self
     }
 
-    /// The storage, and the folder in it, for what else is to be done there.
+    /// Returns the storage and the folder in it, for other operations there.
     pub fn storage(&self) -> (&Arc<dyn ObjectStore>, &Path) {
         (&self.store, &self.folder)
     }
 
-    /// Its URL.
+    /// Returns its URL.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What was asked of it so far.
+    /// Returns the requests and bytes so far.
     pub fn traffic(&self) -> Traffic {
         self.counter.traffic()
     }
 
-    /// The same bucket for an engine that is opened now: a folder on a disk may have been
-    /// exchanged since another engine had it.
+    /// Returns the same bucket for an engine that is opened now. A folder on a disk may have been
+    /// replaced since another engine used it.
     pub(crate) fn afresh(mut self) -> Self {
         self.disk = self.disk.map(|disk| Disk::of(disk.path));
         self
@@ -244,7 +244,8 @@ impl Bucket {
         let (bucket, path) = (self.clone(), self.path(name));
         let payload = PutPayload::from(content);
         let limits = self.limits.carrying(payload.content_length() as u64);
-        // Checked again below: an object in a folder that was moved is not stored.
+        // The check is repeated below, because an object written to a folder that was moved is not
+        // stored.
         self.finish(wait(async move {
             let call = || {
                 bucket.counter.request(payload.content_length());
@@ -256,18 +257,18 @@ impl Bucket {
         .map_or_else(|error| Ok(Err(error)), |()| self.check_disk().map(Ok))
     }
 
-    /// The content of an object; `None` if there is none of that name.
+    /// Returns the content of an object; `None` if the name does not exist.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.read_all(vec![name.into()])?.pop().flatten())
     }
 
-    /// The first so many bytes of an object; `None` if there is none of that name.
+    /// Returns the first `bytes` bytes of an object; `None` if the name does not exist.
     pub(crate) fn read_start(&self, name: &str, bytes: u64) -> Result<Option<Vec<u8>>, Error> {
         let start = Some(GetRange::Bounded(0..bytes));
         Ok(self.read_ranges(vec![name.into()], start)?.pop().flatten())
     }
 
-    /// The contents of several objects, in their order.
+    /// Returns the contents of several objects, in their order.
     pub(crate) fn read_all(&self, names: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Error> {
         self.read_ranges(names, None)
     }
@@ -310,12 +311,12 @@ impl Bucket {
             }
             Ok(content.to_vec())
         };
-        // What a call may take shows when the size of the object is known.
+        // `call` sets the time limits itself, once the size of the object is known.
         let limits = Limits { call: Duration::MAX, ..self.limits };
         attempt(limits, &self.name, READ, passes, call).await
     }
 
-    /// What is in a folder of the bucket, in the order of names.
+    /// Lists the objects in a folder of the bucket, sorted by name.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<Object>, Error> {
         self.check_disk()?;
         let (bucket, path) = (self.clone(), self.path(folder));
@@ -340,7 +341,7 @@ impl Bucket {
         Ok(objects)
     }
 
-    /// Deletes objects; those that are gone already are no error.
+    /// Deletes objects. It is no error if one does not exist.
     pub(crate) fn delete(&self, names: Vec<String>) -> Result<(), Error> {
         let (bucket, paths) = (self.clone(), names.iter().map(|name| self.path(name)).collect::<Vec<_>>());
         if paths.is_empty() {
@@ -351,7 +352,7 @@ impl Bucket {
             let call = || {
                 bucket.counter.request(0);
                 let paths = stream::iter(paths.clone()).map(Ok).boxed();
-                // One that is gone must not keep those after it from going.
+                // A missing object must not keep the objects after it from being deleted.
                 let gone = |answer| match answer {
                     Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
                     Err(error) => Err(error),
@@ -363,15 +364,14 @@ impl Bucket {
         .map_err(|error| self.refused(DELETE, &error))
     }
 
-    /// Deletes what is older than `age` and was not written to its end, in a folder on a
-    /// disk: whoever was killed while it wrote an object there has left it under a name
-    /// that no listing shows.
+    /// Deletes incomplete files older than `age`, in a folder on a disk. A process that was killed
+    /// while it wrote an object leaves a file that no listing shows.
     pub(crate) fn delete_unfinished(&self, folder: &str, age: Duration) -> Result<(), Error> {
         let Some(disk) = &self.disk else { return Ok(()) };
         disk.check()?;
         let folder = disk.anchor().map_or(disk.path.as_path(), AsRef::as_ref).join(folder);
         let failed = |error| Error::io(&folder, error);
-        // `object_store` writes `name#1` before it is `name`.
+        // `object_store` writes to `name#1` and then renames it to `name`.
         let is_unfinished = |name: &str| {
             let number = name.rsplit_once('#').map(|(_, number)| number);
             number.is_some_and(|number| {
@@ -400,7 +400,7 @@ impl Bucket {
         name.split('/').fold(folder, |path, part| path.join(part))
     }
 
-    /// What the storage says, without secrets, and with the folder's own path.
+    /// Returns a message of the storage without secrets, and with the folder's own path.
     fn said(&self, message: &str) -> String {
         let said = without_secrets(message);
         match self.disk.as_ref().and_then(|disk| Some((disk.anchor()?, disk.path.to_str()?))) {
@@ -409,7 +409,7 @@ impl Bucket {
         }
     }
 
-    /// Sets apart what was refused from what could not be reached.
+    /// Separates refused calls from calls that did not reach the storage.
     fn finish<T>(
         &self,
         answer: Result<T, Failure<object_store::Error>>,
@@ -429,7 +429,7 @@ impl Bucket {
     }
 }
 
-/// The answer of a call, or an error that passes.
+/// Returns the answer of a call, or an error that may be retried.
 async fn in_time<T>(
     limit: Duration,
     call: impl Future<Output = object_store::Result<T>>,
@@ -441,8 +441,8 @@ async fn in_time<T>(
     timeout(limit, call).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// A builder with those of the settings that are its own. Its own time limit, which
-/// knows nothing of an object's size, gives way to [`Limits`].
+/// Applies those of the settings that the builder knows. The builder's own time limit ignores the
+/// size of objects, so [`Limits`] replaces it.
 fn overlaid<B, K: FromStr>(builder: B, settings: &[(&str, &str)], set: impl Fn(B, K, String) -> B) -> B {
     let limit = ("timeout", "1 day");
     [limit].iter().chain(settings).fold(builder, |builder, (name, value)| {

@@ -87,8 +87,8 @@ fn range(expected: &RangeInclusive<usize>) -> String {
     }
 }
 
-/// The terms of a text in the order of its words, with repeats and without
-/// labels: for whoever wants to compare another ranking on the same terms.
+/// Returns the terms of a text in the order of its words, with repeats and without labels, e.g. to
+/// compare another ranking on the same terms.
 pub fn terms(text: &str) -> Vec<Term> {
     document::words(text)
 }
@@ -100,8 +100,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Version of what is stored of a text: normalisation, weights, token
-    /// vectors. A change to one of them is a new version.
+    /// Version of the stored form of a text: normalization, weights, token vectors. A change to any
+    /// of them needs a new version.
     pub const VERSION: u32 = 1;
 
     /// Memory for [`TokenVectors`] unless told otherwise: 32 MiB, about 16,000
@@ -124,7 +124,7 @@ impl Encoder {
         self.tokens.dimension()
     }
 
-    /// The token vectors at hand.
+    /// Returns the token vectors that are in memory.
     pub fn tokens(&self) -> &TokenVectors {
         &self.tokens
     }

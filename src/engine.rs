@@ -76,9 +76,9 @@ use crate::tier::{TierBytes, TierView};
 /// # Ok::<(), mnemocore::Error>(())
 /// ```
 ///
-/// It is shared between threads by reference or in an [`Arc`]. Dropping it
-/// closes the store. It works in the process that opened it: in a forked one, every verb
-/// returns [`Error::Forked`].
+/// It is shared between threads by reference or in an [`Arc`]. Dropping it closes the store. It
+/// works only in the process that opened it: in a forked process, every verb returns
+/// [`Error::Forked`].
 pub struct Engine {
     // Ends before `shared` does: the thread holds a reference to it.
     background: Option<Background>,
@@ -88,7 +88,7 @@ pub struct Engine {
     repaired_files: Vec<PathBuf>,
 }
 
-/// What the engine's threads share.
+/// State shared by the engine's threads.
 struct Shared {
     /// The process that the engine works in.
     process: u32,
@@ -97,14 +97,14 @@ struct Shared {
     log: Arc<dyn Log>,
     location: Location,
     spaces: RwLock<Spaces>,
-    /// Requests that wait for whoever commits next.
+    /// Requests that wait for the next commit.
     queue: Mutex<Queue>,
     writer: Mutex<Writer>,
-    /// That of the first embedding that was stored; all others must be of its length.
+    /// The projection of the first stored embedding. All other embeddings must have its length.
     projection: OnceLock<Arc<Projection>>,
-    /// Held by whoever moves memories or merges segments.
+    /// Held while memories move or segments are merged.
     upkeep: Mutex<()>,
-    /// Accesses by recalls that are still to be counted.
+    /// Accesses by recalls that are not yet counted.
     touched: Mutex<HashMap<MemoryId, u32>>,
 }
 
@@ -122,7 +122,7 @@ struct Space {
     view: ArcSwap<View>,
 }
 
-/// What recalls of one namespace see: the three tiers at one moment.
+/// A recall's snapshot of one namespace: its three tiers at one moment.
 struct View {
     tiers: [Arc<dyn TierView>; 3],
 }
@@ -132,14 +132,14 @@ impl View {
         self.tiers.iter().map(|tier| tier.len()).sum()
     }
 
-    /// Where memory `id` is.
+    /// Returns the tier of memory `id`.
     fn tier_of(&self, id: MemoryId) -> Option<TierKind> {
         TierKind::ALL.into_iter().find(|kind| self.tiers[kind.index()].contains(id))
     }
 }
 
 impl Default for View {
-    /// What there is to see of a namespace that nobody has stored into.
+    /// The empty view of an unknown namespace.
     fn default() -> Self {
         let empty: Arc<dyn TierView> = Arc::new(crate::tier::EmptyView);
         Self { tiers: [empty.clone(), empty.clone(), empty] }
@@ -229,7 +229,7 @@ impl Engine {
         &self.shared.encoder
     }
 
-    /// What the verbs work on.
+    /// Returns the shared state, which the verbs work on.
     ///
     /// # Errors
     /// [`Error::Forked`] in a process that was forked from the engine's own.
@@ -252,7 +252,7 @@ impl Shared {
         read(&self.spaces)
     }
 
-    /// Notes that memories were recalled.
+    /// Records that memories were recalled.
     fn touch(&self, ids: impl Iterator<Item = MemoryId>) {
         let mut touched = lock(&self.touched);
         ids.for_each(|id| *touched.entry(id).or_default() += 1);

@@ -210,8 +210,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same error once more, for who would only meet it again: it is not about
-    /// what was asked, but about who was.
+    /// Returns a copy of an error that every waiting caller would meet too, because it concerns the
+    /// store and not the request.
     pub(crate) fn again(&self) -> Option<Self> {
         match self {
             Error::Unreachable { what, action, attempts, message } => Some(Error::Unreachable {

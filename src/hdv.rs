@@ -77,7 +77,7 @@ pub enum HdvError {
         /// Weights given.
         received: usize,
     },
-    /// A quantised query with an unsupported number of planes.
+    /// A quantized query with an unsupported number of planes.
     #[error("expected 1 to {max} bit planes, received {received}", max = SignedPlanes::MAX_PLANES)]
     PlaneCount {
         /// Planes asked for.

@@ -1,12 +1,12 @@
-//! Files and folders by what they are, and not by the path that leads to them.
+//! Identifies files and folders independently of their paths.
 
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The identity of a file or a folder. No other one has it while this one is open.
+/// The identity of a file or a folder. It is unique while the file or folder is open.
 ///
-/// Only Unix has one in the standard library. Windows hardly needs it: it refuses to rename
+/// Only Unix has one in the standard library. Windows hardly needs it, because it refuses to rename
 /// or to delete a folder in which files are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -28,10 +28,10 @@ impl Identity {
         Self {}
     }
 
-    /// Whether `path` leads to what has this identity.
+    /// Whether the file or folder at `path` has this identity.
     ///
     /// # Errors
-    /// The operating system's, unless it is that nothing is there.
+    /// The error of the operating system, except if nothing is at `path`.
     pub(crate) fn is_at(self, path: &Path) -> io::Result<bool> {
         match std::fs::metadata(path) {
             Ok(found) => Ok(Self::of(&found) == self),
@@ -46,18 +46,18 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Where Linux shows the files that a thread has open.
+/// The folder in which Linux lists the open files of a thread.
 const DESCRIPTORS: &str = "/proc/thread-self/fd";
 
 /// A folder that is kept open.
 ///
-/// On Linux, [`OpenFolder::anchor`] is a path that leads to it whatever its own path leads
-/// to by now. Elsewhere, and where `/proc` is not mounted, that is its own path.
+/// On Linux, [`OpenFolder::anchor`] is a path that still leads to the folder after its own path
+/// leads elsewhere. On other systems, and without `/proc`, the anchor is its own path.
 #[derive(Debug)]
 pub(crate) struct OpenFolder {
     path: PathBuf,
     identity: Identity,
-    /// So that no other folder takes its identity or its descriptor.
+    /// Open, so that no other folder gets its identity or its descriptor.
     handle: Option<File>,
     anchor: Option<PathBuf>,
 }
@@ -82,12 +82,12 @@ impl OpenFolder {
         &self.path
     }
 
-    /// Whether [`OpenFolder::anchor`] leads to it whatever happens.
+    /// Whether [`OpenFolder::anchor`] still leads to it after a rename.
     pub(crate) fn is_anchored(&self) -> bool {
         self.anchor.is_some()
     }
 
-    /// The path by which its files are best reached.
+    /// The best path to its files.
     pub(crate) fn anchor(&self) -> &Path {
         self.anchor.as_deref().unwrap_or(&self.path)
     }
@@ -100,7 +100,7 @@ impl OpenFolder {
         self.identity.is_at(path)
     }
 
-    /// Keeps its descriptor for as long as the process lives, for who may still use it.
+    /// Keeps its descriptor open until the process ends, for threads that may still use it.
     pub(crate) fn leak(&mut self) {
         std::mem::forget(self.handle.take());
     }
@@ -117,7 +117,7 @@ fn anchor(_: &File) -> Option<PathBuf> {
     None
 }
 
-/// The path as people know it: what an anchor in it leads to stands in its place.
+/// The path to show to people: an anchor is replaced by the path that it leads to.
 pub(crate) fn shown(path: &Path) -> PathBuf {
     let Ok(within) = path.strip_prefix(DESCRIPTORS) else { return path.into() };
     let mut parts = within.components();

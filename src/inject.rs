@@ -1,5 +1,5 @@
-//! Slow-downs on purpose, for testing the gate that has to find them. Only with the
-//! feature `inject`, which no release has; even then only where `MNEMO_INJECT` asks:
+//! Deliberate slow-downs, to test that the gate finds them. They need the feature `inject`, which
+//! no release has, and the variable `MNEMO_INJECT`:
 //!
 //! | `MNEMO_INJECT` | what it does |
 //! |---|---|
@@ -14,19 +14,19 @@
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The variable that asks.
+/// The variable that names the slow-downs.
 const VARIABLE: &str = "MNEMO_INJECT";
-/// What can be asked for.
+/// The valid names in the variable.
 const NAMES: [&str; 7] = ["recall", "store", "hot", "warm", "cold", "tail", "memory"];
-/// One call of so many is in the tail: 2 %, twice of what lies above a P99.
+/// One call in this many is in the tail: 2 %, twice the share above a P99.
 const TAIL: usize = 50;
-/// Calls that the P99 of the others is taken from.
+/// Calls that the P99 of the others is computed from.
 const WINDOW: usize = 1_000;
 
 static SHARES: LazyLock<Vec<(String, f64)>> = LazyLock::new(|| {
     let asked = std::env::var(VARIABLE).unwrap_or_default();
     parse(&asked).unwrap_or_else(|error| {
-        // A misspelt slow-down would make the gate look blind.
+        // A misspelled slow-down would make the gate look blind.
         eprintln!("error: {VARIABLE}: {error}");
         std::process::exit(2)
     })
@@ -48,21 +48,21 @@ fn share(name: &str) -> f64 {
     SHARES.iter().filter(|(asked, _)| asked == name).map(|(_, share)| share).sum()
 }
 
-/// Makes what happens until this is dropped take longer.
+/// Prolongs the time until this is dropped.
 pub(crate) struct Slowed {
     share: f64,
     tail: f64,
     started: Instant,
 }
 
-/// Slows what `name` is asked for, if it is.
+/// Starts the slow-down `name`, if the variable asks for it.
 pub(crate) fn slow(name: &str) -> Slowed {
     let tail = if name == "recall" { share("tail") } else { 0.0 };
     Slowed { share: share(name), tail, started: Instant::now() }
 }
 
 impl Slowed {
-    /// Slows it by what `name` is asked for as well.
+    /// Adds the slow-down `name`, if the variable asks for it.
     pub(crate) fn also(&mut self, name: &str) {
         self.share += share(name);
     }
@@ -86,7 +86,7 @@ impl Drop for Slowed {
 
 static CALLS: Mutex<Calls> = Mutex::new(Calls { number: 0, window: Vec::new(), p99: Duration::ZERO });
 
-/// The latest calls that were not in the tail.
+/// The latest calls outside the tail.
 struct Calls {
     number: usize,
     window: Vec<Duration>,
@@ -94,7 +94,7 @@ struct Calls {
 }
 
 impl Calls {
-    /// How long the next call is to take, that would take `time`.
+    /// Returns the duration of the next call, which would take `time` without a slow-down.
     fn next(&mut self, time: Duration, tail: f64) -> Duration {
         self.number += 1;
         if self.number.is_multiple_of(TAIL) {
@@ -110,10 +110,10 @@ impl Calls {
     }
 }
 
-/// Holds what `MNEMO_INJECT` wants held for a memory of `bytes` bytes.
+/// Leaks the share of `bytes` that `MNEMO_INJECT` asks for.
 pub(crate) fn hold(bytes: usize) {
     let held = (share("memory").max(0.0) * bytes as f64) as usize;
-    // Written, so that it is really taken.
+    // Written to, so that the pages become resident.
     std::mem::forget(vec![1u8; held]);
 }
 

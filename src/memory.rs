@@ -45,7 +45,7 @@ impl Namespace {
 }
 
 impl Default for Namespace {
-    /// The namespace of whoever names none: `default`.
+    /// The default namespace, `default`.
     fn default() -> Self {
         Self("default".into())
     }

@@ -1,5 +1,5 @@
-//! Calls to other machines: each has a time limit and some attempts, and is
-//! counted. The engine is synchronous, so its threads wait for them here.
+//! Calls to other machines, with time limits, attempts and counters. The engine is synchronous, so
+//! its threads wait for them here.
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::LazyLock;
@@ -35,7 +35,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Those of a call that carries so many bytes.
+    /// The limits of a call that carries `bytes` bytes.
     pub(crate) fn carrying(self, bytes: u64) -> Self {
         Self { call: self.call.saturating_add(Duration::from_micros(bytes)), ..self }
     }
@@ -67,29 +67,29 @@ impl Counter {
         self.sent.fetch_add(sent as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes of an answer.
+    /// Counts the bytes of an answer.
     pub(crate) fn answer(&self, received: usize) {
         self.received.fetch_add(received as u64, Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     pub(crate) fn traffic(&self) -> Traffic {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Traffic { requests: read(&self.requests), sent: read(&self.sent), received: read(&self.received) }
     }
 }
 
-/// Why a call has no answer.
+/// The reason why a call has no answer.
 #[derive(Debug)]
 pub(crate) enum Failure<E> {
-    /// All attempts failed in a way that may pass.
+    /// All attempts failed with errors that may pass.
     Unreachable(Error),
-    /// The other machine has refused it.
+    /// The other machine refused the call.
     Refused(E),
 }
 
-/// Makes a call until it succeeds, is refused, or `limits` are reached. `passes`
-/// says of an error whether the same call may succeed later.
+/// Repeats a call until it succeeds, is refused, or reaches `limits`. `passes` returns whether the
+/// same call may succeed after an error.
 pub(crate) async fn attempt<T, E: Display, F: Future<Output = Result<T, E>>>(
     limits: Limits,
     what: &str,
@@ -115,11 +115,11 @@ pub(crate) async fn attempt<T, E: Display, F: Future<Output = Result<T, E>>>(
     }
 }
 
-/// Runs `work` on the threads for other machines and waits for it. It may be
-/// called from anywhere, a task of another runtime included.
+/// Runs `work` on the threads for other machines and waits for it. It may be called from anywhere,
+/// including a task of another runtime.
 ///
 /// # Errors
-/// [`Error::Io`] if the threads cannot be started, or `work` has panicked.
+/// [`Error::Io`] if the threads cannot be started, or if `work` has panicked.
 pub(crate) fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Error> {
     static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
         Builder::new_multi_thread()
@@ -132,7 +132,7 @@ pub(crate) fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'st
         |message: String| Error::io("threads for other machines".as_ref(), std::io::Error::other(message));
     let runtime = RUNTIME.as_ref().map_err(|error| failed(error.to_string()))?;
     let (sender, answer) = std::sync::mpsc::sync_channel(1);
-    // Nobody waits any more only if this thread has ended.
+    // The receiver is gone only if its thread has ended.
     runtime.spawn(async move { drop(sender.send(work.await)) });
     answer.recv().map_err(|_| failed("the call has panicked".into()))
 }

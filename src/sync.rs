@@ -1,6 +1,6 @@
-//! The locks and channels by which an engine's threads hand work to one another:
-//! the standard library's, or, built with `--cfg shuttle`, those of a model
-//! checker, which decides at each of them who goes on (`tests/model.rs`).
+//! The locks and channels by which an engine's threads hand work to one another. They are the
+//! standard library's or, built with `--cfg shuttle`, those of a model checker, which chooses the
+//! next thread at each of them (`tests/model.rs`).
 
 pub(crate) use std::sync::PoisonError;
 

@@ -1,7 +1,6 @@
-//! Every file of a store is damaged in turn: cut at many places, a byte
-//! flipped, removed, replaced by another store's, exchanged for an older one.
-//! The store opens, or is refused with an error that names the way out, which
-//! then helps.
+//! Damages every file of a store in turn: cuts it at many places, flips a byte, removes it,
+//! replaces it by another store's, or exchanges it for an older one. The store must open, or be
+//! refused with an error that names a remedy that works.
 
 mod common;
 
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use common::{copy, everything, files, files_ending, flip, note, tiny, word};
 use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, Repair};
 
-/// Places in each file where it is cut, and where a byte is flipped.
+/// The numbers of places in each file at which it is cut, and at which a byte is flipped.
 const CUTS: usize = 13;
 const FLIPS: usize = 24;
 
@@ -20,22 +19,21 @@ const FLIPS: usize = 24;
 /// is longer than a tenth of that.
 const BLOCK: usize = 11;
 
-/// Tiers that are filled by fewer memories still: each case restores them.
+/// Even smaller tiers, because each case restores them.
 fn small() -> Config {
     tiny().hot_capacity(4).warm_capacity(10)
 }
 
-/// What a store should hold.
+/// The expected contents of a store.
 #[derive(Clone, Default)]
 struct Truth {
     texts: BTreeMap<MemoryId, (Namespace, String)>,
     forgotten: BTreeMap<MemoryId, String>,
-    /// Those stored or forgotten since the store was last closed: only the
-    /// journal has them.
+    /// Memories stored or forgotten since the store was last closed. Only the journal has them.
     journaled: BTreeSet<MemoryId>,
 }
 
-/// A store that is filled in sessions, and what it should hold.
+/// A store that is filled in sessions, and its expected contents.
 struct Story {
     name: &'static str,
     random: fastrand::Rng,
@@ -56,7 +54,7 @@ impl Story {
         } else {
             Namespace::default()
         };
-        // Makes a record long; a text would take longer to encode.
+        // Metadata that makes a record long; a longer text would take longer to encode.
         let filler: String = (0..70).map(|_| format!("{:06x}", self.random.u32(..1 << 24))).collect();
         let memory = NewMemory::new(text.as_str()).namespace(namespace.clone()).metadata("filler", filler);
         let embedding = (0..16).map(|_| self.random.f32() - 0.5).collect();
@@ -191,9 +189,9 @@ enum Damage {
     Removed,
     Cut(usize),
     Flipped(usize),
-    /// Exchanged for another store's.
+    /// Exchanged for a file of another store.
     Foreign,
-    /// Exchanged for that of the same store at an earlier moment.
+    /// Exchanged for an earlier copy of the same file.
     Older,
 }
 
@@ -209,7 +207,7 @@ impl Damage {
     }
 }
 
-/// Damages for a file of this length; removing it comes first.
+/// Returns the damages for a file of this length; removal comes first.
 fn damages(length: usize, exchanges: bool) -> Vec<Damage> {
     if exchanges {
         return vec![Damage::Foreign, Damage::Older];
@@ -224,7 +222,7 @@ fn damages(length: usize, exchanges: bool) -> Vec<Damage> {
     [Damage::Removed, Damage::Foreign, Damage::Older].into_iter().chain(cuts).chain(flips).collect()
 }
 
-/// Does it; `false` if that changes nothing.
+/// Damages the file; returns `false` if that changes nothing.
 fn inflict(damage: Damage, file: &Path, relative: &Path, foreign: &Path, older: &Path) -> bool {
     let before = fs::read(file).unwrap();
     match damage {
@@ -237,8 +235,8 @@ fn inflict(damage: Damage, file: &Path, relative: &Path, foreign: &Path, older: 
     fs::read(file).ok() != Some(before)
 }
 
-/// Puts the same file of another copy in its place, or one of its kind if that
-/// has none of the name.
+/// Replaces the file by the same file of another copy, or by one of the same kind if that copy has
+/// none of the name.
 fn exchange(file: &Path, relative: &Path, other: &Path) {
     let same = other.join(relative);
     let alike = || files(other).into_iter().rfind(|file| kind(file) == kind(relative));
@@ -247,7 +245,7 @@ fn exchange(file: &Path, relative: &Path, other: &Path) {
     }
 }
 
-/// What became of the cases of one kind of file and one damage.
+/// Outcomes of the cases of one kind of file and one damage.
 #[derive(Default)]
 struct Tally {
     whole: usize,
@@ -264,7 +262,7 @@ struct Sweep<'a> {
     foreign: &'a Path,
     older: &'a Path,
     truth: &'a Truth,
-    /// Whether files are exchanged only.
+    /// Whether files are only exchanged.
     exchanges: bool,
     scratch: PathBuf,
     table: BTreeMap<(Kind, &'static str), Tally>,
@@ -277,7 +275,7 @@ impl Sweep<'_> {
         for file in files(self.pristine) {
             let relative = file.strip_prefix(self.pristine).unwrap().to_path_buf();
             let length = fs::metadata(&file).unwrap().len() as usize;
-            // What lesser damage may cost at most.
+            // Memories lost after removal of the file: the most that lesser damage may lose.
             let mut gone = BTreeSet::new();
             for damage in damages(length, self.exchanges) {
                 if inflict(damage, &self.scratch.join(&relative), &relative, self.foreign, self.older) {
@@ -351,9 +349,8 @@ fn check_error(error: &Error, folder: &Path, case: &str) {
     assert!(message.contains("Engine::repair"), "{case}: {message}");
 }
 
-/// Reads everything in both ways. Returns the ids of memories that are missing,
-/// and of those that are there although they were forgotten; fails at a text
-/// that is not the memory's own.
+/// Reads everything in both ways. Returns the ids of missing memories, and those of forgotten
+/// memories that are back. Fails at a text that is not the memory's own.
 fn check(engine: &Engine, truth: &Truth, case: &str) -> (BTreeSet<MemoryId>, BTreeSet<MemoryId>) {
     let (mut lost, mut back, mut read) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
     let ids = truth.texts.keys().chain(truth.forgotten.keys());
@@ -384,13 +381,12 @@ fn check(engine: &Engine, truth: &Truth, case: &str) -> (BTreeSet<MemoryId>, BTr
     (lost, back)
 }
 
-/// Nothing is lost but what the damaged part had, and nothing that was
-/// forgotten is back.
+/// Fails if anything is lost besides the content of the damaged part, or if a forgotten memory is
+/// back.
 ///
-/// The exception is the journal of a store that was killed. It alone has what
-/// was done since the last session, the forgetting too; and a journal that ends
-/// early or not at all, or is an earlier copy of itself, is what a kill or a
-/// power loss at an earlier moment leaves, so nothing can tell them apart.
+/// The exception is the journal of a killed store. It alone holds the work since the last session,
+/// including what was forgotten. A journal that is cut, missing or older looks as after a kill or a
+/// power loss at an earlier moment, so nothing can tell them apart.
 fn check_loss(
     kind: Kind,
     damage: Damage,
@@ -445,8 +441,8 @@ fn print(sweep: &Sweep<'_>) {
 
 #[test]
 fn damage_to_any_file_costs_what_it_hit_and_never_gives_a_wrong_text() {
-    // Thousands of stores are opened and closed here, and nothing is to survive a
-    // power loss: in memory, where that is to be had, it takes a tenth of the time.
+    // Thousands of stores are opened and closed here, and none has to survive a power loss. In
+    // memory, if available, this takes a tenth of the time.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
     let (own, other) = (Copies::make(folder.path(), "own"), Copies::make(folder.path(), "other"));

@@ -1,5 +1,4 @@
-//! What a store does about damaged, missing and foreign files that it derives:
-//! COLD's segments and WARM's vectors.
+//! Damaged, missing and foreign derived files: COLD's segments and WARM's vectors.
 
 mod common;
 
@@ -75,7 +74,7 @@ fn cold_segments_that_are_gone_or_exchanged_are_made_anew() {
     });
 }
 
-/// What a kill between writing a segment and committing it leaves.
+/// A kill between writing a segment and committing it leaves such files.
 #[test]
 fn cold_files_that_the_log_does_not_list_are_deleted() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,4 @@
-//! What of a forgotten text stays on the disk, and what a full or a read-only
-//! disk does to a store.
+//! Traces of a forgotten text on the disk, and stores on a full or a read-only disk.
 
 mod common;
 
@@ -12,12 +11,12 @@ use std::process::Command;
 use common::{assert_complete, files, find, note, spread, tiny, word};
 use mnemocore::{Engine, Error, Namespace, NewMemory};
 
-/// Words that no compression shortens, so that a search of bytes finds them.
+/// Incompressible words, so that a search of bytes finds them.
 fn secret(random: &mut fastrand::Rng) -> String {
     std::iter::repeat_with(|| random.alphanumeric()).take(40).collect()
 }
 
-/// Whether `text` stands in a file below `folder`, as it is or compressed.
+/// Returns the file below `folder` that contains `text`, plain or compressed.
 fn holds(folder: &Path, text: &str) -> Option<PathBuf> {
     const ZSTD: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
     let within = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
@@ -76,7 +75,7 @@ fn after_forget_and_compact_the_text_is_in_no_file() {
     assert_eq!(engine.stats().total(), secrets.len() - 3);
 }
 
-/// A small file system that ends with the value.
+/// A small file system that is unmounted when the value is dropped.
 #[cfg(target_os = "linux")]
 struct SmallDisk(tempfile::TempDir);
 

@@ -1,5 +1,5 @@
-//! What a store promises after a clean close and after a torn write of its
-//! journal, and to the second who opens it.
+//! Guarantees after a clean close, after a torn write of the journal, and for a second process that
+//! opens the store.
 
 mod common;
 
@@ -56,7 +56,7 @@ fn a_clean_close_restores_every_memory_as_it_was() {
     }
 }
 
-/// An access count has no other witness than the strength that it gives.
+/// An access count shows only in the strength of a memory.
 #[test]
 fn access_counts_survive_a_clean_close() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,8 +141,8 @@ fn ids_are_not_given_again_after_the_newest_was_forgotten() {
     }
 }
 
-/// Stores one by one, copies the folder as a kill would leave it, and cuts the
-/// journal at many places.
+/// Stores one by one, copies the folder as a kill would leave it, and cuts the journal at many
+/// places.
 #[test]
 fn a_journal_cut_anywhere_leaves_a_prefix_of_the_memories() {
     const STORED: usize = 12;
@@ -163,7 +163,7 @@ fn a_journal_cut_anywhere_leaves_a_prefix_of_the_memories() {
         OpenOptions::new().write(true).open(newest_journal(&torn)).unwrap().set_len(cut as u64).unwrap();
         let engine = Engine::open(&torn, tiny()).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
         lengths.insert(assert_prefix(&engine, &ids));
-        // It goes on: what is stored now is kept, and no id is given again.
+        // The store works on: a new memory is kept, and no id is reused.
         let id = engine.store(note("later")).unwrap().id;
         drop(engine);
         let engine = Engine::open(&torn, tiny()).unwrap();
@@ -176,8 +176,7 @@ fn a_journal_cut_anywhere_leaves_a_prefix_of_the_memories() {
     assert!(lengths.len() > STORED / 2, "{lengths:?}");
 }
 
-/// What a power loss makes of a journal's end: sectors are missing, also from the
-/// middle of a memory.
+/// A power loss may leave a journal without some sectors, even within a memory.
 #[test]
 fn a_journal_that_lacks_a_sector_anywhere_leaves_a_prefix_of_the_memories() {
     const SECTOR: usize = 512;
@@ -206,7 +205,7 @@ fn a_journal_that_lacks_a_sector_anywhere_leaves_a_prefix_of_the_memories() {
     assert!(lengths.len() > ids.len() / 2, "{lengths:?}");
 }
 
-/// Returns how many of the memories are there: the first ones, with their texts.
+/// Returns how many of the memories are there. They must be the first ones, with their texts.
 fn assert_prefix(engine: &Engine, ids: &[MemoryId]) -> usize {
     let all = everything(engine, &Namespace::default());
     assert_eq!(engine.stats().total(), all.len());
@@ -222,7 +221,7 @@ fn newest_journal(folder: &Path) -> PathBuf {
     files_ending(&folder.join("log"), "jnl").into_iter().max_by_key(number).unwrap()
 }
 
-/// The end of what is not zero: journals are made larger than what they hold.
+/// Returns the end of the data before trailing zeros, because journals are preallocated.
 fn written_bytes(path: &Path) -> usize {
     fs::read(path).unwrap().iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
@@ -248,11 +247,11 @@ fn a_byte_flipped_in_the_journal_never_gives_a_wrong_text() {
     }
 }
 
-/// What a kill leaves of the very first opening: no memory was stored yet.
+/// A kill during the very first opening, before any memory was stored.
 #[test]
 fn a_store_whose_making_was_interrupted_is_made_anew() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    // As the embedded store makes it, before anything of ours is in it.
+    // As the embedded store makes it, before it holds anything of the engine's.
     drop(fjall::Database::builder(folder.path().join("log")).open().unwrap());
     let mut made = files(&folder.path().join("log"));
     made.retain(|path| path.file_name().is_some_and(|name| name != "version"));
@@ -261,7 +260,7 @@ fn a_store_whose_making_was_interrupted_is_made_anew() {
         let interrupted = copies.path().join(some.to_string());
         copy(folder.path(), &interrupted);
         fs::remove_file(interrupted.join("log/version")).unwrap();
-        // The lock is made first, all else in whatever order.
+        // The lock is made first, the other files in any order.
         for path in made.iter().skip(some).filter(|path| !path.ends_with("lock")) {
             fs::remove_file(interrupted.join(path.strip_prefix(folder.path()).unwrap())).unwrap();
         }
@@ -272,8 +271,8 @@ fn a_store_whose_making_was_interrupted_is_made_anew() {
     }
 }
 
-/// What a power loss leaves of it: the marker that fjall makes last may be cut,
-/// and names may be lost that were made before.
+/// A power loss during the first opening. The marker that fjall writes last may be cut, and earlier
+/// names may be lost.
 #[test]
 fn a_store_whose_making_was_interrupted_by_a_power_loss_is_made_anew() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -300,7 +299,7 @@ fn a_store_whose_making_was_interrupted_by_a_power_loss_is_made_anew() {
     }
 }
 
-/// A marker is no reason to take a store with memories for an unfinished one.
+/// A damaged marker must not make a store with memories look unfinished.
 #[test]
 fn a_store_whose_marker_is_damaged_is_refused_and_left_as_it_was() {
     let folder = tempfile::tempdir().unwrap();

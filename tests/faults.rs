@@ -1,5 +1,5 @@
-//! What the operating system can refuse or get wrong: permission, open files, the
-//! time. A full and a read-only disk are in `disk.rs`.
+//! Errors of the operating system: permissions, open files, and the time. `disk.rs` covers a full
+//! and a read-only disk.
 #![cfg(unix)]
 
 mod common;
@@ -15,19 +15,19 @@ use common::{assert_complete, copy, everything, files, find, note, spread, tiny,
 use mnemocore::{Engine, Error, MemoryId, Namespace, NewMemory, Query, Timestamp};
 use proptest::prelude::*;
 
-/// Tells a started process where its store is.
+/// The variable that names the store of a started process.
 const FOLDER: &str = "MNEMO_FAULTS_FOLDER";
 const STORED: usize = 48;
 const DAY: i64 = 86_400_000;
 
-/// A user without rights to anything.
+/// A user without any rights.
 const NOBODY: u32 = 65_534;
 
-/// Starts one of this binary's ignored tests in a folder of its own, with few files
-/// that may be open.
+/// Starts one of this binary's ignored tests in a folder of its own, with a low limit of open
+/// files.
 fn run_apart(test: &str, prepare: impl FnOnce(&mut Command, &Path)) {
     let folder = tempfile::tempdir().unwrap();
-    // Copied to where another user gets to.
+    // Copied to a place that another user can reach.
     let binary = folder.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
     let mut command = Command::new("sh");
@@ -83,8 +83,8 @@ fn few_open_files() {
         engine.compact().unwrap_or_else(&mut refuse);
         assert!(refused > 0, "round {round}: nothing needed a file");
         drop(taken);
-        // One that was refused while the store was closed for compaction was
-        // not stored; all others were.
+        // A memory that was refused while compaction had the store closed was not stored. All
+        // others were.
         engine.store(note(&word(stored))).unwrap();
         stored += 1;
         assert_complete(&engine, stored);
@@ -121,7 +121,7 @@ fn without_permission() {
         let before = fs::metadata(&place).unwrap().permissions();
         fs::set_permissions(&place, Permissions::from_mode(0o000)).unwrap();
         match Engine::open(&folder, tiny()) {
-            // Derived files are made anew.
+            // Derived files are rebuilt.
             Ok(engine) => {
                 assert_complete(&engine, STORED);
                 opened += 1;
@@ -165,8 +165,7 @@ enum Step {
     Forget(prop::sample::Index),
 }
 
-/// Moments as a clock that was set wrong gives them: also before 1970, and at
-/// the ends of what can be said.
+/// Times of a wrong clock, including times before 1970 and the extremes of the type.
 fn moments() -> impl Strategy<Value = i64> {
     let now = Timestamp::now().0;
     prop_oneof![

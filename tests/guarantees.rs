@@ -1,5 +1,5 @@
-//! GUARANTEES.md names what there is: each test of its table of promises, and
-//! each file with unsafe code.
+//! GUARANTEES.md must match the code: each test in its table of promises, and each file with unsafe
+//! code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ fn rows(heading: &str) -> Vec<Vec<String>> {
     table.skip(2).map(cells).collect()
 }
 
-/// What stands between backticks.
+/// The names between backticks.
 fn names(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
@@ -54,7 +54,7 @@ fn every_promise_names_a_test_that_is_there() {
         let [promise, tests, cases, ..] = row.as_slice() else { panic!("{row:?}") };
         assert!(!promise.is_empty() && cases.contains(|c: char| c.is_ascii_digit()), "{row:?}");
         let (mut named, mut wrong) = (0, Vec::new());
-        // A program, such as a fuzz target, is named by its path.
+        // A program, e.g. a fuzz target, is named by its path.
         for name in names(tests) {
             named += 1;
             let there = if name.contains("::") { is_a_test(name) } else { root().join(name).exists() };

@@ -1,5 +1,4 @@
-//! The crates, and the modules in them, stand on one another like floors: each uses those below
-//! it only.
+//! The crates, and the modules in them, form layers: each uses only those below it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -104,7 +103,7 @@ fn uses(folder: &Path) -> Vec<Use> {
         let is_module = |(_, name): &(usize, String)| folder.join(format!("{name}.rs")).exists();
         let by_super = used(&bare, &by_super).into_iter().filter(is_module);
         for (line, other) in used(&bare, "crate::").into_iter().chain(by_super) {
-            // What the root exports again counts as the root.
+            // An item that the root re-exports counts as the root.
             let of = if other.starts_with(char::is_uppercase) { "lib".into() } else { other };
             let place = format!("{}:{}: {}", relative.display(), line + 1, lines[line].trim());
             uses.push(Use { by: module.into(), of, place });
@@ -134,7 +133,7 @@ fn modules_of_the_other_crates_use_each_other_without_circles() {
                 below.entry(found.by).or_default().push(found.of);
             }
         }
-        // Without circles there is always a module that uses no other that is left.
+        // Without cycles there is always a module that uses none of the remaining ones.
         while !below.is_empty() {
             let left: Vec<String> = below.keys().cloned().collect();
             let uses_none = |of: &Vec<String>| !of.iter().any(|of| left.contains(of));
@@ -144,8 +143,8 @@ fn modules_of_the_other_crates_use_each_other_without_circles() {
     }
 }
 
-/// The crates of the workspace in every section of dependencies; those for development only
-/// where the crate is not the root.
+/// The crates of the workspace in every section of dependencies. Development dependencies count
+/// only if the crate is not the root.
 fn dependencies<'a>(name: &str, manifest: &'a str) -> Vec<&'a str> {
     let mut section = "";
     let mut found = Vec::new();

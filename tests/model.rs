@@ -1,11 +1,11 @@
-//! Writers and readers of one engine under a model checker, which decides at
-//! every lock and channel who goes on, thousands of times another way:
+//! Writers and readers of one engine under a model checker. At every lock and channel it chooses
+//! the next thread, in thousands of different orders:
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg shuttle" cargo test --test model
 //! ```
 //!
-//! `MNEMO_SCHEDULES` says how many orders are tried of each kind and scenario.
+//! `MNEMO_SCHEDULES` sets the number of orders of each kind and scenario.
 #![cfg(shuttle)]
 
 mod common;
@@ -27,13 +27,12 @@ use shuttle::thread::{self, JoinHandle};
 /// A year, in which every memory grows too weak for its tier.
 const YEAR: i64 = 365 * 86_400_000;
 
-/// Tries many orders: at random, and with few but ill-timed changes of threads
-/// (Burckhardt et al., "A randomized scheduler with probabilistic guarantees of
-/// finding bugs", 2010).
+/// Explores many orders: at random, and with few but ill-timed switches of threads (Burckhardt et
+/// al., "A randomized scheduler with probabilistic guarantees of finding bugs", 2010).
 fn explore(scenario: fn()) {
     let schedules = std::env::var("MNEMO_SCHEDULES").map_or(1_000, |number| number.parse().unwrap());
     let mut config = shuttle::Config::new();
-    // Encoding a text takes more than a checker's threads usually have.
+    // Encoding a text takes more stack than a checker's threads have by default.
     config.stack_size = 1 << 20;
     Runner::new(RandomScheduler::new(schedules), config.clone()).run(scenario);
     Runner::new(PctScheduler::new(3, schedules), config).run(scenario);
@@ -60,7 +59,7 @@ fn wait(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// What a recall finds, which must not be the same memory twice.
+/// Returns the memories that a recall finds, and fails if one is found twice.
 fn recalled(engine: &Engine, namespace: &Namespace) -> BTreeSet<MemoryId> {
     let query = Query::text("journal").namespace(namespace.clone()).limit(100);
     let hits = engine.recall(&query).unwrap().hits;
@@ -236,7 +235,7 @@ impl Log for Refusing {
     }
 }
 
-/// The folder goes after the engine.
+/// The folder outlives the engine.
 fn refusing_engine() -> (Arc<Engine>, tempfile::TempDir) {
     let (config, folder) = (config(), tempfile::tempdir().unwrap());
     let log: Arc<dyn Log> = Arc::new(Refusing::default());

@@ -1,4 +1,4 @@
-//! What `Engine::repair` brings back, what it says, and that it does no harm.
+//! The results of `Engine::repair`: what it recovers, what it reports, and that it does no harm.
 
 mod common;
 
@@ -54,7 +54,7 @@ fn a_repair_that_was_interrupted_is_finished_or_begun_again() {
     let repaired = copies.path().join("repaired");
     copy(&damaged, &repaired);
     let repair = Engine::repair(&repaired, tiny()).unwrap();
-    // While the new log is written: any of its files may be missing.
+    // While the new log is written, any of its files may be missing.
     let written = files(&repaired.join("log"));
     for some in 0..=written.len() {
         let interrupted = copies.path().join(some.to_string());
@@ -214,7 +214,7 @@ fn a_record_that_is_damaged_under_an_open_engine_is_an_error_that_names_the_log(
         everything(&engine, &Namespace::default()).into_iter().map(|(id, _)| id).collect();
     for file in files(&table(folder.path(), RECORDS).join("tables")) {
         let length = fs::metadata(&file).unwrap().len() as usize;
-        // In place: an open file would keep what another one of its name replaces.
+        // In place, because an open file keeps its content if another file replaces its name.
         use std::os::unix::fs::FileExt;
         let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
         (0..length).step_by(100).for_each(|at| open.write_all_at(&[0xa5], at as u64).unwrap());

@@ -1,4 +1,4 @@
-//! What fresh processes saw of a store, as benchmarks.
+//! The footprint of a store as seen by fresh processes, as benchmarks.
 
 use std::env;
 use std::fmt::Display;
@@ -15,8 +15,8 @@ use super::lazy::Lazy;
 use super::recorder::Recorder;
 use super::store::temporary_folder;
 
-/// The numbers of memories to measure with: up to `most`, unless the environment says
-/// otherwise; ends the process if that cannot be read.
+/// The numbers of memories to measure with, up to `most`. `MNEMO_MAX_SCALE` overrides `most`; if it
+/// cannot be parsed, the process ends.
 pub fn scales_up_to(most: usize) -> Vec<usize> {
     let Some(max) = env::var_os(MAX_SCALE_VARIABLE) else { return scales(most) };
     let read = max.to_string_lossy().replace('_', "").parse().ok().filter(|&max| max > 0);
@@ -25,14 +25,14 @@ pub fn scales_up_to(most: usize) -> Vec<usize> {
     ))
 }
 
-/// What a process with an empty engine holds.
+/// Measures a fresh process that holds an empty engine.
 pub fn empty_engine() -> Seen {
     FootprintProcess::empty(Dimension::default(), temporary_folder().path()).expect("a fresh process")
 }
 
-/// Some aspects of one store, as benchmarks that share what fresh processes saw of it:
-/// Criterion's samples are what they saw, in turn. Returns that; `None` if the filter let
-/// none of the benchmarks through.
+/// Measures some aspects of one store as benchmarks that share their fresh processes. Criterion's
+/// samples are the values of these processes, in turn. Returns these values, or `None` if the
+/// filter admits none of the benchmarks.
 pub fn measure_aspects(
     criterion: &mut Criterion<Bytes>,
     recorder: &mut Recorder,

@@ -1,4 +1,4 @@
-//! What keeps Criterion from constant samples.
+//! Tiny jitter, because Criterion cannot compare constant samples.
 
 /// Factors of 1 with a tiny jitter, for samples that may all be equal: Criterion
 /// panics on a comparison without any variance (its issues #720 and #873). Over an

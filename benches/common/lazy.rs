@@ -1,6 +1,6 @@
-//! What a benchmark works on, built when it is first needed.
+//! The input of a benchmark, built at its first use.
 
-/// A value that `set_up` makes at the first use, if there is one.
+/// A value that `set_up` builds at the first use, if there is one.
 pub struct Lazy<S, F> {
     value: Option<S>,
     set_up: Option<F>,

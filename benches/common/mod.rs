@@ -1,6 +1,4 @@
-//! Criterion as all benches here set it up.
-//!
-//! What it takes care of:
+//! The Criterion setup that all benches share:
 //! - a benchmark that the baseline lacks is reported without a comparison and
 //!   does not end the run;
 //! - defaults give way to the command line (a *group's* settings would not);
@@ -46,7 +44,7 @@ pub use self::store::{Kept, Store, copy_folder, endless_texts, new_texts, tempor
 pub use self::warm_up::WarmUp;
 pub use mnemocore_suite::fixture::{Fixture, ONE_IN};
 
-/// How much Criterion samples, unless the command line says otherwise.
+/// Criterion's sample sizes and times. Options on the command line override them.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampling {
     /// Samples per benchmark; Criterion wants at least 10.
@@ -122,8 +120,8 @@ pub fn workers() -> Vec<usize> {
     asked_for(workers_from_env())
 }
 
-/// What the environment asks for. A typing error ends the process, and does not run
-/// for an hour.
+/// Unwraps a setting read from the environment. If it is malformed, the process ends, so that a
+/// typing error does not run for an hour.
 fn asked_for<T, E: Display>(read: Result<T, E>) -> T {
     read.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -133,11 +131,11 @@ fn asked_for<T, E: Display>(read: Result<T, E>) -> T {
 
 /// Wall time and P99 of single operations, side by side.
 pub struct Latency {
-    /// How thorough this run is.
+    /// The profile of this run.
     pub profile: Profile,
     /// The command line.
     pub arguments: Arguments,
-    /// What was measured.
+    /// The results of this run.
     pub recorder: Recorder,
     /// The most operations in one iteration of a P99 benchmark: fewer than usual where
     /// each of them waits.
@@ -253,8 +251,8 @@ impl Latency {
         &mut self.p99
     }
 
-    /// Measures a benchmark of one's own, as [`Latency::bench`] does, and verifies
-    /// it if the filter let it through.
+    /// Measures a [`Benchmark`] as [`Latency::bench`] does, and verifies it if the filter admits
+    /// it.
     ///
     /// # Panics
     /// If it fails.
@@ -280,8 +278,8 @@ impl Latency {
         (&mut self.wall, &mut self.recorder)
     }
 
-    /// Writes the summary of everything that was measured. What is noted after it
-    /// has to be saved again.
+    /// Writes the summary of all measurements. The caller has to save again what it notes
+    /// afterwards.
     pub fn finish(mut self) -> Recorder {
         self.wall.final_summary();
         self.recorder.finish();

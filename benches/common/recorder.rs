@@ -81,7 +81,7 @@ impl Recorder {
         self.not_judged.push(name);
     }
 
-    /// How many benchmarks were noted.
+    /// Returns the number of noted benchmarks.
     pub fn len(&self) -> usize {
         self.results.entries.len()
     }
@@ -106,8 +106,8 @@ impl Recorder {
         });
     }
 
-    /// Does something for the last run and, where a baseline is saved, for that. Does nothing
-    /// where benchmarks are only tested.
+    /// Calls `act` for the last run and, if a baseline is being saved, for that baseline as well.
+    /// Does nothing if benchmarks are only tested.
     fn for_each_run(&self, act: impl Fn(&Path, &str) -> Result<(), ResultsError>) {
         let Some(home) = &self.home else { return };
         let mut runs = std::iter::once(NEW).chain(self.arguments.save.as_deref());

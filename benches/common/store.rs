@@ -1,9 +1,9 @@
 //! Stores that are filled once and kept between runs.
 //!
-//! They live below Cargo's `target/tmp`, so that `cargo clean` removes them. A
-//! benchmark works on a private copy: nothing it does reaches the next one. Each build
-//! of a bench has stores of its own: one that measured what another has written would
-//! not see that its own engine writes more, or writes it elsewhere.
+//! They live below Cargo's `target/tmp`, so that `cargo clean` removes them. A benchmark works on a
+//! private copy, so nothing that it does reaches the next benchmark. Each build of a bench has its
+//! own stores. Otherwise an engine that writes more, or in another place, would be measured on a
+//! store that another build has written.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::Xxh3;
 /// Builds whose stores are kept: each bench of a baseline, and each of a candidate.
 const BUILDS: usize = 8;
 
-/// How the names of folders begin that go away by themselves.
+/// Prefix of temporary folders, which delete themselves.
 const TEMPORARY: &str = "run-";
 
 /// Tells this build from others.
@@ -77,7 +77,7 @@ fn fill(fixture: Fixture, kept: &Path) {
     forget_old_builds().expect("stores that can be deleted");
 }
 
-/// Where it is kept.
+/// The folder of the kept store of a fixture.
 fn path(fixture: Fixture) -> PathBuf {
     let name = format!(
         "{}-{}{}{}-d{}-s{}",
@@ -129,7 +129,7 @@ pub struct Store {
     // Closed before its folder is deleted.
     /// The engine.
     pub engine: Engine,
-    /// What it was filled with.
+    /// The fixture that filled the store.
     pub fixture: Fixture,
     folder: TempDir,
 }
@@ -179,8 +179,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("stores")
 }
 
-/// Copies what is durable of a store that no engine has open. Vectors of WARM are derived and made anew by whoever
-/// opens the store, so that their 2 KB a memory need not be copied.
+/// Copies the durable files of a store that no engine has open. Vectors of WARM are derived, 2 KB
+/// each, and the engine rebuilds them when it opens the store, so they are not copied.
 pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

@@ -1,5 +1,5 @@
-//! How the engine stands to its targets: ratios come from rounds that alternate
-//! in this process, so that what slows the machine slows both sides.
+//! Compares the engine with its targets. Ratios come from rounds that alternate in this process, so
+//! that noise affects both sides.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -202,7 +202,7 @@ fn stores(to: &mut Recorder, profile: Profile) {
     to.target_of_size(many == 1_000_000, name, measured, "<= 1.5 x", growth <= 1.5);
 }
 
-/// The recall for the questions of a data set, whose neighbours are fainter.
+/// The recall for the questions of a data set, whose neighbors are fainter.
 fn data_set() {
     let Some(folder) = std::env::var_os(DATA) else { return };
     let corpus = match Corpus::read(Path::new(&folder)) {

@@ -1,4 +1,4 @@
-//! Where memories are while they are measured, and what is asked of it.
+//! The places that hold the memories under test, and counts of the requests to them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,10 +35,10 @@ pub(crate) trait Remote {
 /// A store that was filled, and is closed.
 pub(crate) struct Filled {
     pub(crate) fixture: Fixture,
-    /// What `Engine::open` takes, with which settings.
+    /// The path and the settings for `Engine::open`.
     pub(crate) store: PathBuf,
     pub(crate) config: Config,
-    /// What it has on this disk, which goes after it.
+    /// The files on this disk, deleted when this is dropped.
     pub(crate) files: TempDir,
 }
 
@@ -46,13 +46,13 @@ pub(crate) struct Filled {
 pub(crate) struct Opened {
     pub(crate) engine: Engine,
     pub(crate) fixture: Fixture,
-    /// What was asked so far of where its memories are.
+    /// Reads the requests and bytes so far to the place of the memories.
     pub(crate) traffic: Box<dyn Fn(&Engine) -> Traffic>,
-    /// What it has on this disk, which goes after it.
+    /// The files on this disk, deleted when this is dropped.
     pub(crate) files: TempDir,
 }
 
-/// What operations of one kind asked for, for one of them.
+/// Requests and bytes of one operation of a kind: the mean of several.
 pub(crate) struct Spent {
     what: String,
     pub(crate) requests: f64,
@@ -72,7 +72,7 @@ impl Spent {
     }
 }
 
-/// Prints what operations ask for.
+/// Prints the requests and bytes of operations.
 pub(crate) fn print(spent: &[Spent]) {
     if spent.is_empty() {
         return;

@@ -1,5 +1,5 @@
-//! A network that adds to each request. The one that `object_store` brings cannot
-//! stand before files.
+//! Object storage behind a network that delays each request. The throttled store of `object_store`
+//! cannot wrap files.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Delayed {
         wait(self.each).await;
     }
 
-    /// What is listed or deleted, after the wait.
+    /// Delays a stream of listed or deleted objects.
     fn after_wait<T: Send + 'static>(
         &self,
         stream: BoxStream<'static, Result<T>>,

@@ -1,4 +1,4 @@
-//! What a process takes that has opened the store, and what the place holds of it.
+//! The footprint of a process that has the store open, and the bytes that the place holds.
 
 use mnemocore_suite::footprint_process::{Aspect, Footprint, FootprintProcess, PROCESSES, Seen};
 
@@ -31,7 +31,7 @@ pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote) {
     }
 }
 
-/// What fresh processes saw of one store, by what they have in RAM.
+/// Measures one store in fresh processes, and sorts the results by anonymous memory.
 fn see(remote: &dyn Remote, fixture: Fixture, empty: &Seen, processes: usize) -> Vec<Footprint> {
     let filled = remote.fill(&format!("footprint-{}", fixture.memories), fixture);
     let process = FootprintProcess::new(fixture, &filled.store).placed(&filled.config);
@@ -41,7 +41,8 @@ fn see(remote: &dyn Remote, fixture: Fixture, empty: &Seen, processes: usize) ->
     seen
 }
 
-/// What a memory takes, and in RAM what one more does: clients take as much for few.
+/// Prints the bytes of a memory at the place, and the RAM of each added memory. The difference
+/// between two sizes leaves out the clients, which take as much RAM for few memories.
 fn print(name: &str, (memories, seen): (usize, Footprint), before: Option<(usize, Footprint)>) {
     let (fewer, least) = before.map_or((0, 0), |(fewer, seen)| (fewer, seen.anonymous));
     let ram = seen.anonymous.saturating_sub(least) as f64 / (memories - fewer) as f64;

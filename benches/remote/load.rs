@@ -1,5 +1,5 @@
-//! Many workers at a time, and arrivals at a fixed rate: those who come together share
-//! what is asked of the place.
+//! Many workers at a time, and arrivals at a fixed rate. Concurrent operations share requests to
+//! the place.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::Bench;
 use crate::backend::{Opened, Remote, Spent, print};
 use crate::common::{Fixture, Lazy, Sampler, run_closed, run_open};
 
-/// What is asked, of one store for each delay; last what stores most, as it grows by that.
+/// The mixes, on one store for each delay. The mix that stores most is last, because the store
+/// grows by it.
 const MIXES: [Mix; 3] = [Mix::RECALL, Mix::B, Mix::STORE];
 
 /// Operations of each worker in one iteration.
@@ -29,7 +30,8 @@ const RATE: f64 = 200.0;
 const ARRIVALS: u64 = 100;
 const ARRIVALS_IN_TEST: u64 = 5;
 
-/// What the operations of a load follow from, and by mix the texts that it stores.
+/// Seed of the operations of a load. The texts of the mix at position `n` of [`MIXES`] use `SEED +
+/// n`.
 const SEED: u64 = 12;
 
 /// Measures `<mix>_<tier>/throughput/<workers>_<ms>` and

@@ -14,7 +14,7 @@ use crate::proxy::Proxy;
 /// The environment variable with the connection, as `host=... port=... user=...`.
 const VARIABLE: &str = "MNEMO_POSTGRES";
 
-/// Where memories of the default dimension are.
+/// The table of memories of the default dimension.
 const TABLE: &str = "mnemo_warm_16384";
 
 /// A database.

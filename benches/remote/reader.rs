@@ -70,7 +70,7 @@ impl<'p> Closed<'p> {
         Self { place, fixture, query }
     }
 
-    /// What an agent asks for that is opened to write, recalls, stores and is closed.
+    /// Counts the requests of an agent's session: open for writing, recall, store, close.
     fn session(&self, what: &str, cache: &TempDir) -> Spent {
         let bucket = self.place.bucket("reader", Duration::ZERO);
         let engine = Engine::open_bucket(bucket.clone(), settings(self.fixture, cache)).expect("a store");

@@ -49,7 +49,7 @@ fn ends(workers: &[usize]) -> Vec<usize> {
     ends
 }
 
-/// What a mix was measured with.
+/// The measurements of one mix, by number of workers.
 struct Series {
     name: &'static str,
     points: Vec<Point>,
@@ -139,8 +139,8 @@ fn print(series: &[Series]) {
     println!();
 }
 
-/// What many writers do in the time that one alone does one store, with and without
-/// waiting for the disk.
+/// Prints the gain by group commit: the stores of many writers over those of one in the same time,
+/// with and without waiting for the disk.
 fn print_group_commit(series: &[Series]) {
     for Series { name, points } in series.iter().filter(|series| series.name.starts_with("store")) {
         if let [few, .., many] = points.as_slice() {

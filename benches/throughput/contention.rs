@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use crate::Bench;
 use crate::common::{Fixture, Kept as _, endless_texts};
 
-/// What is forgotten follows from it.
+/// Seed of the choice of memories to forget.
 const SEED: u64 = 13;
 /// Distinct queries, asked in turn.
 const QUERIES: usize = 500;
-/// Stores per second by another thread: far more than an agent says, and a tenth of
-/// what the engine takes.
+/// Stores per second by another thread: far more than an agent makes, and a tenth of the engine's
+/// throughput.
 const STORES: f64 = 1_000.0;
 /// Recalls per second by another thread.
 const RECALLS: f64 = 500.0;
@@ -79,8 +79,8 @@ pub(crate) fn recall_while_storing(bench: &mut Bench) {
     finish(busy);
 }
 
-/// Forget while others store and recall: any memory of the store, in whose place a new one
-/// has come before.
+/// Forget while others store and recall. It forgets any memory of the store, after a new one has
+/// been stored in its place.
 pub(crate) fn forget_under_load(bench: &mut Bench) {
     let memories = bench.memories;
     let busy = OnceCell::new();

@@ -1,5 +1,5 @@
-//! What a search finds against how many it does: recall@10, with the exact scan as
-//! oracle, by the search's own limits.
+//! The quality of a search against its speed: recall@10, with the exact scan as oracle, and queries
+//! per second, for several limits of the search.
 
 use std::cell::OnceCell;
 use std::hint::black_box;
@@ -151,7 +151,7 @@ impl Oracle {
         mean(&recalls).expect("queries with hits")
     }
 
-    /// How long a search takes for all queries.
+    /// The time of a search for all queries.
     fn time(&self, engine: &Engine) -> Duration {
         let queries = self.queries.clone();
         let started = Instant::now();

@@ -16,8 +16,8 @@ use crate::Bench;
 use crate::common::{Lazy, Sampler};
 use crate::tiered::{Load, Tiered};
 
-/// What the P99 must not exceed, counted from the intended start: ten operations of
-/// an agent that wait for each other still feel immediate then.
+/// The limit of the P99, counted from the intended start. Ten operations of an agent, one after the
+/// other, still feel immediate then.
 const LIMIT: Duration = Duration::from_millis(5);
 
 /// Arrivals per second at which latencies are compared: the same for every revision, or
@@ -27,7 +27,7 @@ const RATE: f64 = 1_000.0;
 /// Fewer operations say nothing about a P99.
 const LEAST_OPERATIONS: usize = 100;
 
-/// How the rate is searched for.
+/// The search for the highest rate.
 fn search(profile: Profile) -> Search {
     Search {
         limit: LIMIT,
@@ -39,13 +39,12 @@ fn search(profile: Profile) -> Search {
     }
 }
 
-/// How long arrivals of the fixed rate go on.
+/// The duration of arrivals at the fixed rate.
 fn sample(profile: Profile) -> Duration {
     Duration::from_millis(profile.choose(100, 300, 2_000))
 }
 
-/// How long arrivals of one rate go on in the search: several passes of the background
-/// thread.
+/// The duration of one trial of the search: several passes of the background thread.
 fn trial(profile: Profile) -> Duration {
     Duration::from_millis(profile.choose(1_000, 1_000, 2_000))
 }
@@ -81,8 +80,7 @@ fn at_fixed_rate(bench: &mut Bench, mix: Mix) {
     latency.note_p99(&format!("{name}/{case}"), sampler);
 }
 
-/// One value, of which Criterion could not say how far it scatters, and which therefore
-/// no gate judges: a look does without.
+/// A single value without a spread, so no gate judges it, and the quick profile leaves it out.
 fn at_highest_rate(bench: &mut Bench, mix: Mix) {
     let name = format!("{}_open/throughput/p99_{}ms", mix.name, LIMIT.as_millis());
     if bench.test() || bench.profile() == Profile::Quick || !bench.admits(&name) {
@@ -108,14 +106,14 @@ fn operations(rate: f64, duration: Duration) -> usize {
 
 fn highest_rate(load: &mut Load<'_>, runtime: &Runtime, profile: Profile) -> Option<f64> {
     let mut p99 = |rate| {
-        // What a rate that was too high has left to do is not this one's.
+        // Work that a rate above the maximum has left must not count for this trial.
         load.consolidate();
         load.open(runtime, operations(rate, trial(profile)), rate).latencies.p99()
     };
     // A warm-up.
     p99(search(profile).lowest);
-    // Of three trials the middle one, so that what else the machine does for a few
-    // milliseconds does not decide; two that agree are enough.
+    // The middle of three trials, so that a disturbance of a few milliseconds does not decide. Two
+    // that agree are enough.
     let mut middle = |rate| {
         let (first, second) = (p99(rate), p99(rate));
         if (first <= LIMIT) == (second <= LIMIT) {

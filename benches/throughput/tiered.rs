@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::common::{Fixture, Kept as _, copy_folder, endless_texts, run_closed, run_open, temporary_folder};
 
-/// What the operations of a load follow from.
+/// Seed of the operations of a load.
 const SEED: u64 = 11;
 
 /// A store with a tenth of its memories in HOT, three in WARM, the rest in COLD. It
@@ -16,7 +16,7 @@ const SEED: u64 = 11;
 pub(crate) struct Tiered {
     folder: TempDir,
     texts: Vec<String>,
-    /// Where each memory is, by its id.
+    /// The tier of each memory, by its id.
     tiers: Vec<TierKind>,
 }
 

@@ -1,5 +1,5 @@
-//! Estimates how many machines, and how much memory, storage and requests many agents need:
-//! arithmetic on what the benches measured, and a simulation of a cache of agents.
+//! Estimates the machines, memory, storage and requests that many agents need: arithmetic on the
+//! results of the benches, and a simulation of a cache of agents.
 //!
 //! `cargo run --release --example sizing` prints the page `docs/sizing.md`.
 
@@ -10,22 +10,22 @@ use criterion_gate::random::Random;
 use mnemocore_suite::footprint::AGENT;
 use mnemocore_suite::load::choice::Zipfian;
 
-/// What was measured: bytes, unless it says otherwise, of one memory among 100,000.
+/// Measured figures: bytes for one memory among 100,000, unless a field says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Figures {
     /// RAM of an open engine with the memories of an agent and the default settings,
     /// over that of one without any (printed by the footprint bench).
     pub agent: f64,
-    /// The local disk, or the copy of what is in a bucket (`footprint_*/disk/100000`).
+    /// The local disk, or the local copy of a store in a bucket (`footprint_*/disk/100000`).
     pub disk: [f64; 3],
     /// RAM of an engine without memories.
     pub engine: f64,
-    /// The bucket (`footprint_cold-*/disk/100000`), with 30 % for objects that are
-    /// not yet folded.
+    /// The bucket (`footprint_cold-*/disk/100000`), with 30 % for objects that are not yet
+    /// compacted.
     pub bucket: f64,
     /// Seconds of a core for a recall (`recall/throughput/1`).
     pub recall: f64,
-    /// Seconds from opening to the first answer, where the copy has to be fetched
+    /// Seconds from opening to the first answer if the copy has to be fetched
     /// (`cold_start_cold-*/wall/100000_0`).
     pub open: f64,
     /// Requests of a store, alone (`store_cold-*`).
@@ -35,7 +35,7 @@ pub(crate) struct Figures {
     pub open_requests: f64,
     /// PostgreSQL, for a row of shared WARM (`footprint_warm-postgres/disk/100000`).
     pub row: f64,
-    /// RAM of the engine for a row that it knows of (printed by the bench `remote`).
+    /// RAM of the engine for each row in its catalogue (printed by the bench `remote`).
     pub known: f64,
     /// Seconds of a core, the engine's share included, for a recall that asks shared
     /// WARM, and for a store after which a memory moves there
@@ -62,7 +62,7 @@ impl Default for Figures {
     }
 }
 
-/// What one agent is like, and the machines.
+/// The assumptions about one agent, and the machines.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Workload {
     /// Memories in HOT, WARM and COLD of one agent.
@@ -71,13 +71,13 @@ pub(crate) struct Workload {
     pub recalls: f64,
     /// Stores a day.
     pub stores: f64,
-    /// How many times the mean the busiest hour is.
+    /// The load of the busiest hour over the mean.
     pub peak: f64,
     /// The share of agents whose engine is open, on any machine.
     pub open: f64,
-    /// The share of agents of which some machine has a copy.
+    /// The share of agents that have a copy on some machine.
     pub copied: f64,
-    /// Cores, bytes of RAM and bytes of disk of a machine, of which half is used.
+    /// Cores, bytes of RAM and bytes of disk of a machine. Half of each is planned with.
     pub machine: [f64; 3],
 }
 
@@ -95,44 +95,44 @@ impl Default for Workload {
     }
 }
 
-/// The share of a machine that is planned with.
+/// The share of a machine that the plan uses.
 const USED: f64 = 0.5;
 
 /// Shares of the agents for which there is room, in the simulation.
 const SHARES: [f64; 6] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0];
 
-/// Recalls that are simulated, and how many of them count: the first ones are asked until
-/// the caches are as they stay.
+/// Recalls that are simulated, and the number of them that count. The first ones fill the caches
+/// and do not count.
 const SIMULATED: usize = 1_000_000;
 const COUNTED: usize = 200_000;
 
-/// What a number of memories needs.
+/// The resources that a number of memories needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Need {
     /// Agents.
     pub agents: f64,
     /// Recalls a second in the busiest hour.
     pub recalls: f64,
-    /// Stores a second then.
+    /// Stores a second in the busiest hour.
     pub stores: f64,
-    /// Engines that are opened a second then.
+    /// Engines that are opened a second in the busiest hour.
     pub opened: f64,
-    /// Copies that are fetched a second then.
+    /// Copies that are fetched a second in the busiest hour.
     pub fetched: f64,
     /// Cores, bytes of RAM, bytes of disk on all machines.
     pub machines: [f64; 3],
-    /// Machines, as the scarcest of the three says.
+    /// Machines: the largest number by cores, RAM or disk.
     pub count: f64,
     /// Bytes in the bucket.
     pub bucket: f64,
-    /// Requests a second to it.
+    /// Requests a second to the bucket.
     pub requests: f64,
-    /// Bytes a second from it.
+    /// Bytes a second from the bucket.
     pub traffic: f64,
 }
 
-/// What `memories` need, where recalls find the share `hits[0]` of engines open and
-/// the share `hits[1]` of copies there.
+/// Calculates the resources for `memories`. The share `hits[0]` of recalls finds the engine open,
+/// and the share `hits[1]` finds a copy on the machine.
 pub(crate) fn need(memories: f64, figures: &Figures, workload: &Workload, hits: [f64; 2]) -> Need {
     let each: f64 = workload.memories.iter().sum();
     let agents = memories / each;
@@ -158,7 +158,7 @@ pub(crate) fn need(memories: f64, figures: &Figures, workload: &Workload, hits: 
     }
 }
 
-/// What the database needs, if WARM is there.
+/// The resources of the database if WARM is in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SharedNeed {
     /// Rows.
@@ -167,14 +167,14 @@ pub(crate) struct SharedNeed {
     pub statements: f64,
     /// Cores, bytes of RAM, bytes of disk.
     pub servers: [f64; 3],
-    /// Servers, as the scarcest of the three says.
+    /// Servers: the largest number by cores, RAM or disk.
     pub count: f64,
 }
 
-/// What the WARM of `memories` needs in a database: a recall asks it once, and for each
-/// memory that is stored another one moves there.
+/// Calculates the resources for the WARM of `memories` in a database. Each recall sends one query,
+/// and each store moves one memory there.
 ///
-/// The table is to be in RAM as a whole, as it was when it was measured.
+/// The whole table is planned to be in RAM, as it was during the measurement.
 pub(crate) fn shared_need(memories: f64, figures: &Figures, workload: &Workload) -> SharedNeed {
     let each: f64 = workload.memories.iter().sum();
     let [_, warm, _] = workload.memories;
@@ -186,14 +186,13 @@ pub(crate) fn shared_need(memories: f64, figures: &Figures, workload: &Workload)
     SharedNeed { rows, statements: recalls + stores, servers, count: count(servers, workload) }
 }
 
-/// Machines, as the scarcest of cores, RAM and disk says.
+/// Machines: the largest number by cores, RAM or disk.
 fn count(needs: [f64; 3], workload: &Workload) -> f64 {
     let scarcest = needs.iter().zip(workload.machine).map(|(need, has)| need / (has * USED));
     scarcest.fold(1.0, f64::max).ceil()
 }
 
-/// Agents on machines: each is on the one that rendezvous hashing says, and which are
-/// asked follows a Zipfian.
+/// Agents placed on machines by rendezvous hashing. The choice of agents to ask is Zipfian.
 pub(crate) struct Placement {
     machines: usize,
     zipfian: Zipfian,
@@ -214,9 +213,9 @@ impl Placement {
         }
     }
 
-    /// The share of recalls that find their agent at hand, when each machine has room
-    /// for its part of `share` of the agents and keeps those used last, and the recalls
-    /// of the busiest machine over the mean.
+    /// Returns the share of recalls whose agent is in the cache, and the load of the busiest
+    /// machine over the mean. Each machine caches its part of `share` of the agents, the most
+    /// recently used ones.
     pub(crate) fn hit_rate(&self, share: f64, seed: u64) -> (f64, f64) {
         let room = ((self.places.len() as f64 * share / self.machines as f64).ceil() as usize).max(1);
         let mut caches: Vec<Recent> = (0..self.machines).map(|_| Recent::default()).collect();
@@ -238,7 +237,7 @@ impl Placement {
     }
 }
 
-/// The agents that were used last.
+/// The most recently used agents.
 #[derive(Default)]
 struct Recent {
     used: HashMap<u64, u64>,
@@ -247,7 +246,7 @@ struct Recent {
 }
 
 impl Recent {
-    /// Uses an agent; whether it was there.
+    /// Uses an agent, and returns whether it was cached.
     fn touch(&mut self, agent: u64, room: usize) -> bool {
         self.clock += 1;
         let before = self.used.insert(agent, self.clock);
@@ -265,7 +264,7 @@ impl Recent {
 /// The numbers of memories on the page, and the machines that agents are placed on.
 const SIZES: [(f64, u32); 3] = [(1e6, 1), (1e8, 8), (1e9, 64)];
 
-/// The page: what was measured, what is assumed, the arithmetic, the simulation.
+/// The page: measured figures, assumptions, arithmetic and simulation.
 pub(crate) fn page(figures: &Figures, workload: &Workload) -> String {
     let each: f64 = workload.memories.iter().sum();
     let mut page = include_str!("head.md").to_owned();
@@ -339,7 +338,7 @@ pub(crate) fn page(figures: &Figures, workload: &Workload) -> String {
     page
 }
 
-/// The database, if WARM is there.
+/// Adds the needs of the database if WARM is in it.
 fn push_shared(page: &mut String, figures: &Figures, workload: &Workload) {
     let [recall, store] = figures.shared.map(|seconds| seconds * 1e3);
     page.push_str(include_str!("shared.md"));
@@ -429,7 +428,7 @@ mod tests {
         // all memories in WARM.
         assert_eq!((need.rows, need.statements), (1.728e8, 300.0));
         assert_eq!(need.servers.map(f64::round), [4.0, 1.728e11, 1.728e11]);
-        // Of 32 GB half is planned with.
+        // Half of 32 GB is planned with.
         assert_eq!(need.count, 11.0);
     }
 }

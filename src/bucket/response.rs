@@ -1,22 +1,22 @@
-//! What is read off the messages of `object_store`: they tell an HTTP answer's status in no
-//! other way where it is neither "not found" nor "forbidden", and never that of a listing.
+//! Parses the messages of `object_store`. They are the only source of an HTTP status other than
+//! "not found" and "forbidden", and of every status of a listing.
 
-/// What stands before the status of an answer.
+/// Precedes the status of an answer.
 const STATUS: &str = "status code: ";
-/// What stands before the content of an answer whose status is not told.
+/// Precedes the content of an answer if the message holds no status.
 const CONTENT: &str = "error response: ";
 
-/// Whether a message tells of an answer that will be the same next time.
+/// Whether a message reports an answer that a retry would not change.
 pub(super) fn is_refusal(message: &str) -> bool {
-    // Too late, in conflict with another one, too many; and S3's own word for too late.
+    // Timeout, conflict and too many requests; S3 also has its own code for a timeout.
     const MAY_PASS: [u16; 3] = [408, 409, 429];
     let status = message.split_once(STATUS).and_then(|(_, answer)| answer.get(..3)?.parse().ok());
     status.is_some_and(|status: u16| (400..500).contains(&status) && !MAY_PASS.contains(&status))
         && !message.contains("RequestTimeout")
 }
 
-/// A message without what may hold credentials: what follows the `?` of its URLs, and the
-/// content of an answer, but for the code that says what was wrong.
+/// Removes from a message whatever may hold credentials: the query string of its URLs, and the
+/// content of an answer except for the error code.
 pub(super) fn without_secrets(message: &str) -> String {
     let (said, content) = at_content(message);
     let word = |word: &str| match word.split_once('?') {
@@ -30,10 +30,10 @@ pub(super) fn without_secrets(message: &str) -> String {
     }
 }
 
-/// What a message says, and the content of the answer behind it.
+/// Splits a message into its own text and the content of the answer.
 fn at_content(message: &str) -> (&str, &str) {
     let status = message.find(STATUS).map(|at| at + STATUS.len());
-    // The status may be told with its words, and never has the colon that ends it.
+    // The status may include its reason phrase, which never contains the colon that ends it.
     let from = status.or_else(|| message.find(CONTENT)).unwrap_or(message.len());
     let (before, answer) = message.split_at(from);
     match answer.split_once(": ") {

@@ -1,4 +1,4 @@
-//! What is stored of a text: its weighted terms.
+//! The stored form of a text: its weighted terms.
 
 use super::token::Term;
 use super::{EncodeError, normalise};
@@ -9,21 +9,20 @@ use super::{EncodeError, normalise};
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
 
-/// BM25's average length, as a constant: a stored text must not depend on the
-/// others. It is also the better choice. The average of a chat, a dozen words,
-/// makes BM25 prefer its shortest turns, which say least; with 100 the turns
-/// count nearly alike and long documents are still held back. On LoCoMo this
-/// alone lifts recall@5 from .544 to .569, on scientific abstracts it changes
-/// nothing.
+/// BM25's average length, as a constant, because a stored text must not depend on the others. The
+/// constant also ranks better. The average of a chat is a dozen words, and makes BM25 prefer the
+/// shortest turns, which say least. With 100, turns count nearly alike, and long documents still
+/// count less. On LoCoMo this alone lifts recall@5 from 0.544 to 0.569. On scientific abstracts it
+/// changes nothing.
 const PIVOT_LENGTH: f32 = 100.0;
 
-/// What a term of the context counts, relative to the text's own.
+/// The weight of a term of the context, relative to one of the text.
 const CONTEXT_WEIGHT: f32 = 0.2;
 
 /// The largest weight of a term.
 const MAX_WEIGHT: f32 = TermVector::MAX_WEIGHT as f32;
 
-/// A text as it is to be stored, with what the caller knows of it.
+/// A text to be stored, with its speaker and context if the caller knows them.
 ///
 /// ```
 /// use mnemocore::encoder::Document;
@@ -41,27 +40,26 @@ pub struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// A text. A line that starts with a label, "Ada: ...", counts as said by
-    /// Ada.
+    /// A text. A line that starts with a label, e.g. "Ada: ...", counts as said by Ada.
     pub fn new(text: &'a str) -> Self {
         Self { text, speaker: None, context: None }
     }
 
-    /// Who said it, if the text does not start with the name.
+    /// Sets the speaker, if the text does not start with the name.
     pub fn speaker(self, name: &'a str) -> Self {
         let speaker = Some(name);
         Self { speaker, ..self }
     }
 
-    /// A text whose terms are to count a little for this one: the turn before it
-    /// in a conversation. The question "Where do you work?" says what the answer
-    /// "In a bakery" is about. On LoCoMo it lifts recall@5 by another .02.
+    /// Sets a text whose terms count a little for this one, e.g. the turn before it in a
+    /// conversation. The question "Where do you work?" says what the answer "In a bakery" is about.
+    /// On LoCoMo this lifts recall@5 by another 0.02.
     pub fn context(self, text: &'a str) -> Self {
         let context = Some(text);
         Self { context, ..self }
     }
 
-    /// The weighted terms of the text.
+    /// Returns the weighted terms of the text.
     ///
     /// # Errors
     /// [`EncodeError::EmptyText`] for a text of white space.
@@ -117,11 +115,10 @@ fn saturated(mut words: Vec<Term>, damping: f32) -> Vec<(Term, f32)> {
         .collect()
 }
 
-/// The weighted terms of one text: all that search and encoding need of it.
+/// The weighted terms of one text. Search and encoding need nothing else of it.
 ///
-/// The exact weight of a term is `scale * weight`, between 0 and 1, and is
-/// BM25's up to the factor `k1 + 1`; IDF comes with the query. So a vector
-/// depends on its text alone.
+/// The exact weight of a term is `scale * weight`, between 0 and 1. It is BM25's weight up to the
+/// factor `k1 + 1`. The IDF is part of the query, so a term vector depends on its text alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TermVector {
     terms: Vec<(Term, u8)>,
@@ -132,8 +129,8 @@ impl TermVector {
     /// The weight of a text's heaviest term.
     pub const MAX_WEIGHT: u8 = 16;
 
-    /// From terms with positive weights; those of one term are added up. Only
-    /// the weights' ratios count for the [encoded](super::Encoder::encode) bits.
+    /// Builds a vector from terms with positive weights. The weights of equal terms are added up.
+    /// Only the ratios of weights affect the [encoded](super::Encoder::encode) bits.
     pub fn new(mut weights: Vec<(Term, f32)>) -> Self {
         weights.sort_unstable_by_key(|&(term, _)| term);
         weights.dedup_by(|next, kept| {
@@ -167,7 +164,7 @@ impl TermVector {
         self.terms.iter().map(|&(term, weight)| (term, share(weight))).collect()
     }
 
-    /// What a weight of 1 is worth.
+    /// Returns the exact weight of a term with weight 1.
     pub fn scale(&self) -> f32 {
         self.scale
     }
@@ -179,8 +176,8 @@ impl TermVector {
         self.scale * products.map(|&(term, weight)| weight_of(term) * f32::from(weight)).sum::<f32>()
     }
 
-    /// What stands beside the bits of the encoded text, so that bits times norm
-    /// gives back the weights (see [`QueryVector::score`](super::QueryVector::score)).
+    /// Returns the factor that is stored beside the bits of the encoded text. Bits times norm gives
+    /// back the weights (see [`QueryVector::score`](super::QueryVector::score)).
     ///
     /// With weights `u`, bundled as `v`, it is `scale * sum(u v) / E|sum(±v)|`: the bit
     /// of a majority agrees with term `t` by `v_t / sum(v^2)` of that expectation
@@ -192,8 +189,8 @@ impl TermVector {
         self.scale * product / mean_absolute_sum(&bundled)
     }
 
-    /// The weights to bundle with. None is above the sum of all the others: its
-    /// bits would be the whole majority, and the others would leave no trace.
+    /// Returns the weights for bundling. None is above the sum of all the others, because its bits
+    /// would be the whole majority and the others would leave no trace.
     pub(super) fn bundle_weights(&self) -> Vec<u8> {
         let total: u32 = self.terms.iter().map(|&(_, weight)| u32::from(weight)).sum();
         let cut = |weight: u8| match u8::try_from(total - u32::from(weight)) {
@@ -204,7 +201,7 @@ impl TermVector {
     }
 }
 
-/// Above this many terms the sum is normal enough: the error is at most 2 %.
+/// Above this many terms the sum is close enough to normal: the error is at most 2 %.
 const EXACT_TERMS: usize = 16;
 const MAX_SUM: usize = EXACT_TERMS * TermVector::MAX_WEIGHT as usize;
 

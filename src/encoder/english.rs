@@ -1,9 +1,8 @@
-//! What the encoder knows about English: words to leave out, irregular forms,
-//! numbers, contractions; the rest is the Snowball stemmer's.
+//! The English rules of the encoder: stop words, irregular forms, numbers and contractions. The
+//! Snowball stemmer does the rest.
 //!
-//! The lists are part of the stored format: a term is a hash of the form that
-//! they lead to. Text in another language passes through unharmed; its words are
-//! merely matched as they stand.
+//! The lists are part of the stored format, because a term is a hash of the form that they produce.
+//! Words of other languages pass through unchanged, or at most stemmed, and match themselves.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -63,21 +62,21 @@ const NUMBERS: &str = "\
     18:eighteen 19:nineteen 20:twenty 30:thirty 40:forty 50:fifty 60:sixty 70:seventy 80:eighty
     90:ninety 100:hundred";
 
-/// What may follow an apostrophe without being a word of its own: "Bob's",
-/// "we're". A word in "n't" is a stop word as a whole.
+/// Endings after an apostrophe that are no words of their own: "Bob's", "we're". A word in "n't" is
+/// a stop word as a whole.
 const CLITICS: [&str; 8] = ["d", "em", "ll", "m", "re", "s", "t", "ve"];
 
-/// Longer words are identifiers and links, which stemming would only maim.
+/// Longer words are identifiers and links, which are not stemmed.
 const MAX_STEMMED: usize = 40;
 
-/// What becomes of a word before it is stemmed.
+/// The treatment of a word before stemming.
 enum Rule {
     Drop,
     Replace(&'static str),
 }
 
-/// Looked up for every word, so with a fast hash: what it holds is ours, and no
-/// input can make it degenerate.
+/// A map with a fast hash, because every word is looked up. Its keys are constants, so no input can
+/// cause collisions.
 static RULES: LazyLock<FxHashMap<&str, Rule>> = LazyLock::new(|| {
     let replacements = [IRREGULAR, NUMBERS].into_iter().flat_map(|list| {
         list.split_whitespace().flat_map(|entry| {
@@ -162,7 +161,7 @@ mod tests {
         assert_eq!(RULES.len(), listed.iter().sum::<usize>());
     }
 
-    /// A stemmer that stems otherwise would orphan every stored term.
+    /// A stemmer with other results would orphan every stored term.
     #[test]
     fn stems_are_those_that_stored_terms_were_made_of() {
         let stems = ["memories", "generously", "caring", "dying", "skies", "university"]

@@ -4,7 +4,7 @@ use super::token::Term;
 use super::{EncodeError, normalise};
 use crate::hdv::{SignedPlanes, kernels};
 
-/// What the query needs to know of the memories that it is asked of.
+/// Statistics of the memories that a query needs for its weights.
 pub trait TermStatistics {
     /// The number of memories.
     fn documents(&self) -> u64;
@@ -13,9 +13,9 @@ pub trait TermStatistics {
     fn document_frequency(&self, term: Term) -> u64;
 }
 
-/// What the label form of a query's word counts, relative to its IDF: a question
-/// about Ann is answered in her own turns more often than not. At 1 it helps
-/// short turns more, and hurts texts of many turns.
+/// The weight of a query word's label form, relative to the word's IDF. A question about Ann is
+/// usually answered in her own turns. At 1 it helps short turns more, and hurts texts of many
+/// turns.
 const LABEL_WEIGHT: f32 = 0.5;
 
 /// The weight of the heaviest term of a query.
@@ -25,12 +25,12 @@ const MAX_WEIGHT: f32 = Question::MAX_WEIGHT as f32;
 ///
 /// The weight of a term is its count in the question times its IDF,
 /// `ln(1 + (N - df + 1/2) / (df + 1/2))`. Each word has a second term, its label
-/// form, if any memory is labelled so.
+/// form, if any memory is labeled so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     terms: Vec<(Term, u16)>,
     step: f32,
-    /// Distinct terms and their weight in all, with those that no memory holds.
+    /// The number of distinct terms and their total weight, including terms that no memory holds.
     asked: (usize, f32),
 }
 
@@ -38,10 +38,9 @@ impl Question {
     /// The largest weight of a term.
     pub const MAX_WEIGHT: u16 = 127;
 
-    /// The [`confidence`](Self::confidence) from which a memory is taken to answer
-    /// the question unless told otherwise. On LoCoMo the best hit reaches it for
-    /// 90 % of the questions with an answer and for 9 % of those about another
-    /// conversation; 0.3 would be 98 % and 29 %.
+    /// The [`confidence`](Self::confidence) from which a memory counts as an answer by default. On
+    /// LoCoMo the best hit reaches it for 90 % of the questions with an answer, and for 9 % of the
+    /// questions about another conversation. At 0.3 the shares would be 98 % and 29 %.
     pub const CONFIDENT: f32 = 0.4;
 
     /// The weighted terms of `text`.
@@ -94,26 +93,25 @@ impl Question {
         &self.terms
     }
 
-    /// What a weight of 1 is worth. The exact score of a memory is
-    /// `step * scale * sum of query weight * memory weight`, with the memory's
-    /// [`scale`](super::TermVector::scale): BM25 without its factor `k1 + 1`.
+    /// Returns the value of a weight of 1. The exact score of a memory is `step * scale * sum of
+    /// query weight * memory weight`, with the memory's [`scale`](super::TermVector::scale): BM25
+    /// without its factor `k1 + 1`.
     pub fn step(&self) -> f32 {
         self.step
     }
 
-    /// The weight of everything that was asked, known or not: no score reaches it.
+    /// Returns the weight of all terms of the question, known or not. No score reaches it.
     pub fn ceiling(&self) -> f32 {
         self.asked.1
     }
 
-    /// How much of the question a memory covers, from 0 to 1: the mean of its
-    /// share of the terms' weight and its share of their number. Terms that no
-    /// memory holds count as asked and not covered.
+    /// Returns the part of the question that a memory covers, from 0 to 1. It is the mean of two
+    /// shares: of the terms' weight, and of their number. Terms that no memory holds count as
+    /// uncovered.
     ///
-    /// On LoCoMo the confidence of the best hit tells questions with an answer
-    /// from those about another conversation with an area under the curve of
-    /// .967; for BM25's score it is .811, and .934 once that is divided by the
-    /// question's largest possible score.
+    /// On LoCoMo the confidence of the best hit separates questions with an answer from those about
+    /// another conversation, with an area under the ROC curve of 0.967. BM25's score reaches 0.811,
+    /// and 0.934 after division by the question's largest possible score.
     pub fn confidence(&self, covers: impl Fn(Term) -> bool) -> f32 {
         let covered = self.terms.iter().filter(|&&(term, _)| covers(term));
         let (count, weight) =
@@ -144,7 +142,7 @@ impl QueryVector {
     ///
     /// The unit is such that the estimate is right on average: by what the
     /// rounded sum `q` keeps of the sum `s`, it is `step * sum(w^2) / sum(w * (q . row))`,
-    /// the denominator being `q . s`. The quantiser's own unit would be
+    /// the denominator being `q . s`. The quantizer's own unit would be
     /// right for a normal sum only, and a query of one term has two levels.
     pub(super) fn new(
         rows: &[&[u64]],
@@ -162,8 +160,8 @@ impl QueryVector {
         Ok(Self::from_planes(sum.planes().into(), planes, unit))
     }
 
-    /// From planes as [`SignedPlanes`] lays them out; `unit` is what a score of 1
-    /// is worth.
+    /// Builds a query from planes in the layout of [`SignedPlanes`]. `unit` is the value of a score
+    /// of 1.
     pub(super) fn from_planes(planes: Box<[u64]>, count: usize, unit: f32) -> Self {
         Self { planes, count, unit }
     }
@@ -179,7 +177,7 @@ impl QueryVector {
         &self.planes
     }
 
-    /// What an integer score of 1 is worth.
+    /// Returns the value of an integer score of 1.
     pub fn unit(&self) -> f32 {
         self.unit
     }
@@ -191,7 +189,7 @@ impl QueryVector {
     /// 1) it is a monotone function of the cosine.
     ///
     /// # Panics
-    /// If `row` has not the length of a plane.
+    /// If `row` does not have the length of a plane.
     pub fn score(&self, row: &[u64], norm: f32) -> f32 {
         let score = kernels::best().asymmetric_score(&self.planes, self.count, row);
         score as f32 * self.unit * norm

@@ -15,7 +15,7 @@ const METADATA_SEED: u64 = u64::from_be_bytes(*b"meta v1\0");
 const ROLE_SEED: u64 = u64::from_be_bytes(*b"role v1\0");
 
 /// A term: the 64-bit hash (XXH3 with a seed for the kind of term) of a
-/// normalised word. The word itself is stored nowhere. Two of a million terms
+/// normalized word. The word itself is stored nowhere. Two of a million terms
 /// share a hash with a chance of 3 in 10^8.
 ///
 /// Its vector is [`Hypervector::random`] with the hash as the seed: generator
@@ -46,7 +46,7 @@ impl Term {
         Self(xxh3_64_with_seed(name.as_bytes(), ROLE_SEED))
     }
 
-    /// The vector of this term, generated anew.
+    /// Generates the vector of this term.
     pub fn vector(self, dim: Dimension) -> Hypervector {
         Hypervector::random(dim, self.0)
     }
@@ -82,12 +82,12 @@ impl TokenVectors {
         self.dim
     }
 
-    /// The number of vectors at hand.
+    /// The number of vectors in memory.
     pub fn len(&self) -> usize {
         self.slots.iter().filter(|slot| slot.get().is_some()).count()
     }
 
-    /// Whether no vector is at hand.
+    /// Whether no vector is in memory.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

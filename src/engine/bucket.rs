@@ -19,8 +19,7 @@ use crate::log::{Batch, Log, ObjectLog};
 use crate::tier::cold::depot_name;
 use crate::tier::warm;
 
-/// A segment that is not listed after so long was left behind, and so was an object that is
-/// not whole.
+/// Age from which an unlisted segment or an incomplete object counts as abandoned.
 const LEFT: Duration = Duration::from_secs(3600);
 
 impl Engine {
@@ -28,27 +27,24 @@ impl Engine {
         Self::open_bucket(Bucket::at(url, config.remote)?, config)
     }
 
-    /// Opens the store in `bucket`, or makes one there, as [`Engine::open`] does
-    /// with the URL of one. It has one writer at a time: an engine that has it
-    /// open on this or another machine gets [`Error::Fenced`] from its next store
-    /// on, and goes on reading what it had.
+    /// Opens the store in `bucket`, or makes one there, as [`Engine::open`] does with a URL. A
+    /// store has one writer at a time. If another engine opens it, on this or another machine, the
+    /// earlier writer gets [`Error::Fenced`] from its next store on. It can still read the memories
+    /// that it had.
     ///
-    /// A store or a forget returns when the bucket has it, whatever the
-    /// durability. On the local disk there is a copy, which
-    /// [`Config::cache_folder`] says more about.
+    /// A store or a forget returns when the bucket has it, whatever the durability. The local disk
+    /// holds a copy, see [`Config::cache_folder`].
     ///
     /// # Errors
-    /// As [`Engine::open`], and [`Error::Unreachable`] or [`Error::Refused`] when the
-    /// bucket does not answer, or refuses; [`Error::BucketBehindCache`] when it has less than the
-    /// copy.
+    /// As [`Engine::open`], and [`Error::Unreachable`] or [`Error::Refused`] if the bucket does not
+    /// answer, or refuses; [`Error::BucketBehindCache`] if the bucket holds less than the copy.
     pub fn open_bucket(bucket: Bucket, config: Config) -> Result<Self, Error> {
         Self::over_copy(bucket, config, true)
     }
 
-    /// Opens the store in `bucket` as it is at this moment, for reading: there may
-    /// be any number of such engines besides the one that writes, and none of
-    /// them is in its way. What is stored later is seen when it is opened again,
-    /// which reads only what is new.
+    /// Opens the store in `bucket` as it is at this moment, for reading. Any number of such engines
+    /// may exist beside the one that writes, and they do not disturb it. To see later memories,
+    /// open it again; that reads only what is new.
     ///
     /// ```
     /// use mnemocore::{Bucket, Config, Engine};
@@ -81,7 +77,7 @@ impl Engine {
         let name = PathBuf::from(bucket.name());
         let (lock, cache) = (copy.lock().clone(), config.log_cache_bytes);
         let log = if writable {
-            // Before anybody is replaced.
+            // Checked before another writer is fenced.
             let fits = |log: &dyn Log| {
                 check_settings(&name, &config, log, &mut Batch::default())?;
                 copy.check_room(derived(log, &config)?, config.cache_bytes)
@@ -97,7 +93,7 @@ impl Engine {
         if let Some(copy) = &engine.shared.location.copy {
             copy.make_room(most)?;
             if writable {
-                // What cannot be deleted now is deleted when the store is next opened.
+                // An object that cannot be deleted now is deleted when the store is next opened.
                 let _ = sweep(copy.bucket(), &*log);
             }
         }
@@ -105,7 +101,7 @@ impl Engine {
     }
 }
 
-/// Bytes of what an engine has on this machine's disk besides the log: segments, and the
+/// Returns the bytes of an engine's files on this machine's disk besides the log: segments, and the
 /// vectors of WARM.
 fn derived(log: &dyn Log, config: &Config) -> Result<u64, Error> {
     let bytes: u64 = log.segments()?.iter().map(|(_, entry)| entry.bytes).sum();
@@ -118,10 +114,9 @@ fn derived(log: &dyn Log, config: &Config) -> Result<u64, Error> {
     Ok(bytes + warm::file_bytes(rows, config.dimension))
 }
 
-/// Deletes what an engine has left that ended in the middle of a write, a move or a
-/// compaction: objects that are not whole, and segments that the log does not list. They
-/// may have texts that were forgotten since. Young ones may be those of an engine that is
-/// about to list them.
+/// Deletes what an interrupted write, move or compaction has left: incomplete objects, and segments
+/// that the log does not list. These may hold texts that were forgotten since. Young objects stay,
+/// because another engine may be about to list them.
 fn sweep(bucket: &Bucket, log: &dyn Log) -> Result<(), Error> {
     ["log", "cold"].into_iter().try_for_each(|folder| bucket.delete_unfinished(folder, LEFT))?;
     let listed = log.segments()?;

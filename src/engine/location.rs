@@ -22,20 +22,20 @@ const FORMAT: u64 = 1;
 pub(super) const WARM: &str = "warm.vectors";
 pub(super) const COLD: &str = "cold";
 
-/// Where a repair writes the new log.
+/// The folder that a repair writes the new log to.
 pub(super) const REPAIRED: &str = "log.repaired";
 
-/// Where an engine's files are.
+/// The location of an engine's files.
 pub(super) struct Location {
     /// The path by which its files are reached.
     pub folder: PathBuf,
-    /// What an error calls it: the folder, or the URL of a bucket.
+    /// The name in errors: the folder, or the URL of a bucket.
     pub name: PathBuf,
     /// Whether memories may be stored into it.
     pub writable: bool,
-    /// Keeps the folder for this engine, and open.
+    /// The lock of the folder, which also keeps it open.
     pub _lock: Option<Arc<StoreLock>>,
-    /// Deleted with the engine; for memories that need not last.
+    /// A temporary folder, deleted with the engine.
     pub _temporary: Option<TempDir>,
     /// The local copy, for a store in a bucket.
     #[cfg(feature = "object-store")]
@@ -43,7 +43,7 @@ pub(super) struct Location {
 }
 
 impl Location {
-    /// A folder of the user's.
+    /// A folder on this machine.
     pub(super) fn folder(path: PathBuf) -> Self {
         Self {
             name: path.clone(),
@@ -56,13 +56,13 @@ impl Location {
         }
     }
 
-    /// A store that was locked.
+    /// A store that is locked.
     pub(super) fn locked(lock: Arc<StoreLock>) -> Self {
         let (folder, name) = (lock.anchor().into(), lock.folder().into());
         Self { folder, name, _lock: Some(lock), ..Self::folder(PathBuf::new()) }
     }
 
-    /// Where COLD keeps its files besides the folder.
+    /// Returns the storage of COLD's files besides the folder.
     pub(super) fn depot(&self) -> Option<Arc<dyn Depot>> {
         #[cfg(feature = "object-store")]
         if let Some(copy) = &self.copy {
@@ -71,12 +71,12 @@ impl Location {
         None
     }
 
-    /// Says that nothing may be stored, if that is so.
+    /// Returns an error if the store is read-only.
     pub(super) fn check_writable(&self) -> Result<(), Error> {
         if self.writable { Ok(()) } else { Err(Error::ReadOnly { path: self.name.clone() }) }
     }
 
-    /// A folder that goes with the engine.
+    /// A temporary folder, deleted with the engine.
     pub(super) fn temporary() -> Result<Self, Error> {
         let temporary = TempDir::with_prefix("mnemocore-")
             .map_err(|error| Error::io(Path::new("temporary folder"), error))?;
@@ -94,8 +94,8 @@ pub(super) fn settings(config: &Config) -> [(&'static str, u64); 3] {
     ]
 }
 
-/// Refuses to open a store in a process that was forked from one that has opened any: the
-/// threads on which engines share work are the parent's.
+/// Refuses to open a store in a process forked from one that has opened any store. The threads on
+/// which engines share work belong to the parent.
 ///
 /// # Errors
 /// [`Error::Forked`].
@@ -104,7 +104,7 @@ pub(super) fn check_threads(store: &Path) -> Result<(), Error> {
     check_process(store, *FIRST.get_or_init(process::id))
 }
 
-/// Locks the store in the folder `path`, and makes the folder if there is none.
+/// Locks the store in the folder `path`. Makes the folder if it does not exist.
 ///
 /// # Errors
 /// [`Error::NotAStore`] if the folder holds something else, [`Error::Locked`],
@@ -114,13 +114,13 @@ pub(super) fn lock_or_make(path: &Path) -> Result<Arc<StoreLock>, Error> {
     let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
     std::fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;
     if !is_lock(&path.join(LOCK)) {
-        // No lock is put into a folder of somebody else's.
+        // A lock file must not be written into a folder that is not a store.
         look_at(path)?;
     }
     let lock = StoreLock::acquire(path)?;
     finish_repair(&lock)?;
     if look_at(lock.anchor())? == Content::Nothing {
-        // A new folder survives a power loss once the one that it is in is synced.
+        // A new folder survives a power loss only if its parent is synced.
         let made_in = path.parent().into_iter().chain(missing.into_iter().filter_map(Path::parent));
         for folder in made_in {
             sync_folder(folder).map_err(|error| Error::io(folder, error))?;
@@ -129,7 +129,7 @@ pub(super) fn lock_or_make(path: &Path) -> Result<Arc<StoreLock>, Error> {
     Ok(Arc::new(lock))
 }
 
-/// Whether this is a store's lock. A file with something in it is of another program.
+/// Whether this is a store's lock file. A file with content belongs to another program.
 pub(super) fn is_lock(path: &Path) -> bool {
     path.metadata().is_ok_and(|lock| lock.is_file() && lock.len() == 0)
 }
@@ -162,7 +162,7 @@ pub(super) fn is_repaired(path: &Path) -> bool {
     !path.join(LOG_FOLDER).exists() && DiskLog::is_closed_at(&path.join(REPAIRED))
 }
 
-/// Ends such a repair.
+/// Finishes such a repair.
 pub(super) fn finish_repair(lock: &StoreLock) -> Result<(), Error> {
     let path = lock.anchor();
     if !is_repaired(path) {

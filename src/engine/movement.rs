@@ -10,20 +10,18 @@ use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability, Record, Standing};
 use crate::tier::{Admission, Band, Done, strength};
 
-/// Memories that are moved in one go. For COLD it is the size of a new segment:
-/// large enough that few are merged, small enough that a move takes little
-/// memory (40 MB) on the way.
+/// Memories that are moved in one batch. For COLD it is the size of a new segment: large enough
+/// that few segments are merged, and small enough that a move takes little memory (40 MB).
 const MOVED_AT_ONCE: usize = 16_384;
 
-/// WARM may hold so many more than its capacity before a segment of COLD is
-/// made for them, unless a thorough pass was asked for.
+/// WARM may exceed its capacity by this many memories before they are moved to a new COLD segment.
+/// A thorough pass ignores it.
 const SLACK: usize = 1_024;
 
-/// Recalled memories whose accesses are counted within one hold of the lock.
+/// Recalled memories whose accesses are counted while the lock is held once.
 const COUNTED_AT_ONCE: usize = 256;
 
-/// Sets aside that another machine could not be reached, so that what needs it not
-/// goes on.
+/// Records that another machine is unreachable, so that work that does not need it goes on.
 pub(super) fn unless_away<T: Default>(
     result: Result<T, Error>,
     away: &mut Option<Error>,
@@ -38,8 +36,8 @@ pub(super) fn unless_away<T: Default>(
 }
 
 impl Shared {
-    /// Counts the accesses of recalls so far, and moves up what has become
-    /// strong enough; the number that was moved.
+    /// Counts the accesses of recalls so far, and moves up the memories that have become strong
+    /// enough. Returns the number of moved memories.
     pub(super) fn promote(&self, now: Timestamp) -> Result<usize, Error> {
         let mut counts: Vec<(MemoryId, u32)> =
             std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
@@ -58,7 +56,7 @@ impl Shared {
         away.map_or(Ok(moved), Err)
     }
 
-    /// Leaves accesses to the next pass.
+    /// Puts accesses back for the next pass.
     fn recount(&self, counts: &[(MemoryId, u32)]) {
         let mut touched = lock(&self.touched);
         for &(id, count) in counts {
@@ -67,7 +65,7 @@ impl Shared {
         }
     }
 
-    /// Adds accesses to memories; those that should rise, by where from and to.
+    /// Adds accesses to memories. Returns the memories that should rise, by their tiers.
     fn count(&self, counts: &[(MemoryId, u32)], now: Timestamp) -> Result<Rising, Error> {
         let mut writer = self.lock_writer();
         let (mut batch, mut rising, mut raised) = (Batch::default(), Rising::new(), Vec::new());
@@ -83,12 +81,12 @@ impl Shared {
         if !batch.is_empty() {
             self.log.note(&batch)?;
         }
-        // Not before they are noted: what fails is counted again.
+        // The catalogue follows the log: if the log fails, the accesses are counted again.
         writer.catalogue.extend(raised.into_iter().filter(|(_, entry)| entry.tier != TierKind::Cold));
         Ok(rising)
     }
 
-    /// What is known of a memory, in whatever tier; `None` if it is forgotten.
+    /// Returns the entry of a memory in any tier; `None` if it was forgotten.
     fn entry(&self, writer: &Writer, id: MemoryId) -> Result<Option<Entry>, Error> {
         if let Some(&entry) = writer.catalogue.get(&id) {
             return Ok(Some(entry));
@@ -105,8 +103,8 @@ impl Shared {
         }))
     }
 
-    /// The tier above that a memory is strong enough for, if there is one with
-    /// room or with a weaker memory in it.
+    /// Returns the higher tier that a memory is strong enough for, if that tier has room or holds a
+    /// weaker memory.
     fn rises_to(&self, writer: &mut Writer, entry: &Entry, now: Timestamp) -> Option<TierKind> {
         let strength = self.strength(entry, now);
         let above = [
@@ -130,7 +128,8 @@ impl Shared {
         strength(entry.importance, entry.accesses, age, self.config.decay_per_day)
     }
 
-    /// Moves down what is too weak for its tier, or too much; the number moved.
+    /// Moves down the memories that are too weak for their tier, or exceed its capacity. Returns
+    /// the number of moved memories.
     pub(super) fn demote(&self, now: Timestamp, thorough: bool) -> Result<usize, Error> {
         let hot = (TierKind::Hot, TierKind::Warm, self.config.hot_capacity, self.config.hot_band, 0);
         let slack = if thorough { 0 } else { SLACK };
@@ -150,7 +149,7 @@ impl Shared {
         away.map_or(Ok(moved), Err)
     }
 
-    /// What has to leave a tier next; it is off the list of the weakest.
+    /// Takes the memories that have to leave a tier next off its list of the weakest.
     fn sinking(
         &self,
         (from, to): (TierKind, TierKind),
@@ -161,7 +160,8 @@ impl Shared {
     ) -> Vec<(MemoryId, Entry)> {
         let mut writer = self.lock_writer();
         let over = writer.tiers[from.index()].len().saturating_sub(capacity);
-        // Where it takes a round trip, within the lock, the lock is given up in between.
+        // If the target tier asks for small batches, because a move takes a round trip under the
+        // lock, the lock is released between batches.
         let most = writer.tiers[to.index()].together().unwrap_or(MOVED_AT_ONCE);
         let over = if over > slack { over.min(most) } else { 0 };
         let mut sinking = writer.take_weakest(from, over);
@@ -173,9 +173,8 @@ impl Shared {
         sinking
     }
 
-    /// Moves memories from one tier to another. Reading and encoding them, and
-    /// writing a segment, happen without the writer's lock; what was forgotten
-    /// meanwhile stays forgotten.
+    /// Moves memories from one tier to another. It reads and encodes them, and writes a segment,
+    /// without the writer's lock. Memories that are forgotten meanwhile stay forgotten.
     fn move_all(
         &self,
         memories: Vec<(MemoryId, Entry)>,
@@ -203,7 +202,7 @@ impl Shared {
         failed.map_or(Ok(moved), Err)
     }
 
-    /// Lists memories again that were to leave `tier` and could not.
+    /// Returns memories that could not leave `tier` to its list.
     fn put_back(&self, memories: &[(MemoryId, Entry)], tier: TierKind) {
         let mut writer = self.lock_writer();
         for (id, entry) in memories {
@@ -237,8 +236,7 @@ impl Shared {
         self.finish_move(namespace, memories, from, to, work()?)
     }
 
-    /// Puts in place what a tier has staged, and takes the memories out of the
-    /// tier where they were.
+    /// Commits the memories that a tier has staged, and removes them from their former tier.
     pub(super) fn finish_move(
         &self,
         namespace: NamespaceId,

@@ -28,25 +28,23 @@ use crate::tier::postgres::{Database, PostgresTier};
 use crate::tier::warm::WarmTier;
 use crate::tier::{Admission, Tier};
 
-/// Memories that are restored at a time: enough to keep all cores busy, few
-/// enough that their vectors take little room on the way (1 MB), for that room
-/// is scattered among what stays: four times as many leave a fifth more RAM in
-/// use.
+/// Memories that are restored at a time: enough to keep all cores busy, and few enough that their
+/// vectors take little room on the way (1 MB). That room is scattered among data that stays, and
+/// four times as many leave a fifth more RAM in use.
 pub(super) const RESTORED_AT_ONCE: usize = 512;
 
-/// Restored batches after which their segments are merged. What a merge was made from
-/// leaves room that is scattered too, which the next batches take; left to upkeep, the
-/// merges of 100,000 memories in WARM would keep half as much again as they need, even
-/// with an allocator that gives large blocks back. The last batches are left to it: they
-/// are few, and the first recall need not wait for them.
+/// Restored batches after which their segments are merged. The inputs of a merge leave scattered
+/// room too, which the next batches reuse. If upkeep did the merges, 100,000 memories in WARM would
+/// keep half as much again as they need, even with an allocator that returns large blocks. The last
+/// batches are left to upkeep: they are few, and the first recall need not wait for them.
 pub(super) const MERGED_AFTER: usize = 32;
 
-/// Records are read in groups of 256 neighbouring ids: the first seven bytes of
-/// a key name a group.
+/// Records are read in groups of 256 neighboring ids: the first seven bytes of a key identify a
+/// group.
 const GROUP_BITS: u32 = 8;
 
-/// Groups with so many memories to restore are read in one sweep; of smaller
-/// ones each record is looked up, which takes ten times as long a record.
+/// Groups with at least this many memories to restore are read in one sweep. In smaller groups each
+/// record is looked up, which takes ten times as long for each record.
 const SCANNED: usize = 16;
 
 /// A memory to be restored: its id, where it was, its record.
@@ -58,11 +56,10 @@ impl Engine {
     /// With the feature `object-store` it may also be the URL of a `Bucket`, such as
     /// `s3://bucket/folder`.
     ///
-    /// Everything that was acknowledged is there again, however the last engine
-    /// ended. All files are checked: damaged files that opening could repair are
-    /// [listed](Engine::repaired_files), anything else is refused with
-    /// [`Error::Corrupt`], which names the file. [`Engine::repair`] is the way
-    /// out then.
+    /// Every acknowledged memory is there again, however the last engine ended. All files are
+    /// checked. Damaged files that opening could repair are [listed](Engine::repaired_files). Other
+    /// damage is refused with [`Error::Corrupt`], which names the file; use [`Engine::repair`]
+    /// then.
     ///
     /// # Errors
     /// [`Error::Locked`] if it is open already, or being repaired; [`Error::NotAStore`] if the
@@ -85,8 +82,8 @@ impl Engine {
             }
             Err(error) => {
                 if let Error::Incompatible { .. } = error {
-                    // It is sound, and stays closed. What cannot be closed now
-                    // is read again when the log opens.
+                    // The log is sound, and stays closed. If it cannot be closed now, opening the
+                    // log reads it again.
                     let _ = log.close();
                 }
                 Err(error)
@@ -100,19 +97,17 @@ impl Engine {
         Err(Error::InvalidConfig { name: "the store's place", expected, received: url.into() })
     }
 
-    /// Files that were damaged when the engine was opened, and were repaired: COLD
-    /// segments, which were made anew from the log, and a journal whose last
-    /// write was torn.
+    /// Returns the damaged files that opening has repaired: COLD segments, which are rebuilt from
+    /// the log, and a journal whose last write was torn.
     pub fn repaired_files(&self) -> &[PathBuf] {
         &self.repaired_files
     }
 
-    /// An engine whose memories end with it. Its WARM and COLD files are in a
-    /// temporary folder; no tier is elsewhere, whatever the settings say.
+    /// Opens an engine whose memories end with it. Its WARM and COLD files are in a temporary
+    /// folder. All tiers are in this process, whatever the settings say.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] for a setting that cannot be, [`Error::Io`] if the
-    /// folder cannot be made.
+    /// [`Error::InvalidConfig`] for an invalid setting, [`Error::Io`] if the folder cannot be made.
     pub fn in_memory(config: Config) -> Result<Self, Error> {
         config.check()?;
         #[cfg(feature = "postgres")]
@@ -120,12 +115,11 @@ impl Engine {
         Self::start(Location::temporary()?, config, Arc::new(VolatileLog::default()))
     }
 
-    /// An engine of parts that the caller has made: a log or a tier of another
-    /// kind takes the place of ours this way.
+    /// Builds an engine from the caller's parts, e.g. with another kind of log or tier.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] for a setting that cannot be, [`Error::Incompatible`] if
-    /// the log was made with other settings, or what the parts report.
+    /// [`Error::InvalidConfig`] for an invalid setting, [`Error::Incompatible`] if the log was made
+    /// with other settings, or the errors of the parts.
     #[doc(hidden)]
     pub fn from_parts(config: Config, parts: Parts) -> Result<Self, Error> {
         config.check()?;
@@ -145,7 +139,7 @@ impl Engine {
         check_threads(&location.name)?;
         let mut batch = Batch::default();
         let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
-        // Before anything is made: a refused engine leaves the folder as it was.
+        // Checked before anything is written: a refused engine leaves the folder as it was.
         check_settings(&location.name, &config, &*log, &mut batch)?;
         let (cold, depot) = (location.folder.join(COLD), location.depot());
         let (cold, damaged) = ColdTier::open(&cold, depot, encoder.clone(), &log, &mut batch)?;
@@ -158,7 +152,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// `batch` and `lost` are what opening COLD has changed and missed.
+    /// `batch` holds the changes of opening COLD, and `lost` the memories that COLD has lost.
     fn assemble(
         config: Config,
         parts: Parts,
@@ -204,7 +198,7 @@ impl Engine {
     }
 }
 
-/// WARM where the settings say; who only reads a store has one of its own.
+/// Opens WARM where the settings place it. A read-only engine has its own local WARM.
 fn open_warm(
     location: &Location,
     config: &Config,
@@ -221,9 +215,9 @@ fn open_warm(
     Ok(Box::new(warm))
 }
 
-/// What an engine is made of; see [`Engine::from_parts`].
+/// The parts of an engine; see [`Engine::from_parts`].
 pub struct Parts {
-    /// The encoder, of the dimension that the settings say.
+    /// The encoder, of the dimension in the settings.
     pub encoder: Arc<Encoder>,
     /// The log of truth.
     pub log: Arc<dyn Log>,
@@ -231,8 +225,7 @@ pub struct Parts {
     pub tiers: [Box<dyn Tier>; 3],
 }
 
-/// Compares the settings that the data depends on, and notes those of a new
-/// store.
+/// Compares the settings that the data depends on. For a new store, records them.
 pub(super) fn check_settings(
     path: &Path,
     config: &Config,
@@ -251,7 +244,7 @@ pub(super) fn check_settings(
     Ok(())
 }
 
-/// Memories of the log that are in no tier, because a segment was damaged.
+/// Returns memories of the log that are in no tier because a segment was damaged.
 fn lost_memories(log: &dyn Log, cold: &ColdTier) -> Result<Vec<MemoryId>, Error> {
     let mut known: HashSet<MemoryId> = cold.ids().collect();
     log.standings(&mut |id, standing| {
@@ -268,8 +261,8 @@ fn lost_memories(log: &dyn Log, cold: &ColdTier) -> Result<Vec<MemoryId>, Error>
     Ok(lost)
 }
 
-/// Merges what was restored as upkeep would do. Not in a tier elsewhere, whose upkeep may
-/// be deletions that an opening need not wait for.
+/// Merges restored segments as upkeep would. Skips a tier on another machine, whose upkeep may be
+/// deletions that need not delay the opening.
 fn merge_restored(writer: &mut Writer, batch: &mut Batch) -> Result<(), Error> {
     let [hot, warm, _] = &mut writer.tiers;
     for tier in [hot, warm].into_iter().filter(|tier| tier.together().is_none()) {
@@ -283,8 +276,8 @@ fn merge_restored(writer: &mut Writer, batch: &mut Batch) -> Result<(), Error> {
 }
 
 impl Shared {
-    /// Fills HOT and WARM from the log. What a damaged segment has lost goes to
-    /// WARM, and from there to COLD again.
+    /// Fills HOT and WARM from the log. Memories that a damaged segment has lost go to WARM, and
+    /// later to COLD again.
     fn restore(&self, lost: &[MemoryId], mut batch: Batch) -> Result<(), Error> {
         let mut writer = self.lock_writer();
         let writer = &mut *writer;
@@ -330,8 +323,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Adds the records of memories whose ids differ in the lowest
-    /// [`GROUP_BITS`] only, in ascending order.
+    /// Adds the records of memories whose ids differ only in the lowest [`GROUP_BITS`], in
+    /// ascending order.
     fn read_records(&self, group: &[(MemoryId, Standing)], records: &mut Vec<Found>) -> Result<(), Error> {
         if group.len() < SCANNED {
             for &(id, standing) in group {

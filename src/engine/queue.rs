@@ -1,5 +1,5 @@
-//! Group commit: callers put their requests into a queue, and one of them commits all that
-//! wait.
+//! Group commit: callers put their requests into a queue, and one of them commits all waiting
+//! requests.
 
 use std::hint;
 
@@ -10,28 +10,28 @@ use crate::key::MemoryId;
 use crate::log::Durability;
 use crate::sync::{Mutex, Receiver, RecvError, SyncSender, sync_channel};
 
-/// How often who is next in line looks for its answer before it sleeps: for about as
-/// long as a commit takes, and to be woken takes longer.
+/// Polls of the next caller in line before it sleeps. They take about as long as a commit; a
+/// wake-up takes longer.
 const LOOKS: usize = if cfg!(shuttle) { 0 } else { 1_000 };
 
-/// What a caller asks of the writer.
+/// A caller's request to the writer.
 pub(super) struct Request {
     pub work: Work,
     pub durability: Durability,
     reply: SyncSender<Reply>,
 }
 
-/// What the caller of a request is told.
+/// The reply to the caller of a request.
 enum Reply {
-    /// It is done, or refused.
+    /// The request is done, or was refused.
     Done(Result<Vec<MemoryId>, Error>),
-    /// It is this caller's turn to commit whatever waits.
+    /// This caller has to commit all waiting requests.
     Lead,
 }
 
 impl Request {
     pub(super) fn answer(self, answer: Result<Vec<MemoryId>, Error>) {
-        // Nobody may wait any more; the request is done all the same.
+        // The caller may have ended; the request is done regardless.
         let _ = self.reply.send(Reply::Done(answer));
     }
 }
@@ -40,9 +40,8 @@ impl Request {
 #[derive(Default)]
 pub(super) struct Queue {
     pub waiting: Vec<Request>,
-    /// Whether one of the callers is committing. The others wait for their answers
-    /// and not for a lock: whoever is answered goes on at once, and asks again in
-    /// time for the next commit.
+    /// Whether one of the callers is committing. The others wait for their answers and not for a
+    /// lock, so an answered caller continues at once, and can join the next commit.
     led: bool,
 }
 
@@ -50,7 +49,7 @@ impl Shared {
     /// Hands `work` to the writer and waits until it is done.
     pub(super) fn submit(&self, work: Work, durability: Durability) -> Result<Vec<MemoryId>, Error> {
         self.location.check_writable()?;
-        // Room for both replies, so that nobody waits to send one.
+        // Room for both replies, so that no sender waits.
         let (reply, replies) = sync_channel(2);
         let mut queue = lock(&self.queue);
         queue.waiting.push(Request { work, durability, reply });
@@ -69,11 +68,11 @@ impl Shared {
         }
     }
 
-    /// Commits what waits, and passes the lead on.
+    /// Commits the waiting requests, and passes the lead on.
     fn lead(&self) {
         let _passed_on = Lead { queue: &self.queue };
         let mut writer = self.lock_writer();
-        // Taken now, so that what came while others had the lock is in it.
+        // Taken after the lock, so that it includes requests that arrived while the lock was held.
         let requests = std::mem::take(&mut lock(&self.queue).waiting);
         self.commit_group(&mut writer, requests);
     }
@@ -87,7 +86,7 @@ impl Shared {
     }
 }
 
-/// Looks so often, and then sleeps until there is one.
+/// Polls `looks` times, and then sleeps until there is a reply.
 fn receive(replies: &Receiver<Reply>, looks: usize) -> Result<Reply, RecvError> {
     for _ in 0..looks {
         if let Ok(reply) = replies.try_recv() {
@@ -98,7 +97,7 @@ fn receive(replies: &Receiver<Reply>, looks: usize) -> Result<Reply, RecvError> 
     replies.recv()
 }
 
-/// Held by who commits; passed on when it is dropped, also by a panic.
+/// Held by the caller that commits. Dropping it passes the lead on, also after a panic.
 struct Lead<'q> {
     queue: &'q Mutex<Queue>,
 }

@@ -242,13 +242,13 @@ impl Engine {
     }
 }
 
-/// What a search found, and the tiers that it had to leave out.
+/// The hits of a search, and the tiers that could not be reached.
 pub(super) struct Found {
     pub hits: Vec<Hit>,
     pub unreachable: Vec<TierKind>,
 }
 
-/// A query, encoded.
+/// An encoded query.
 pub(super) enum Probe {
     Text(TextQuery),
     Vector { vector: Hypervector, supplied: bool },
@@ -264,7 +264,7 @@ impl Probe {
 }
 
 impl Shared {
-    /// Checks and encodes a query; a text with the statistics of `view`.
+    /// Checks and encodes a query. The weights of a text use the statistics of `view`.
     pub(super) fn probe(&self, query: &Query, view: Option<&View>) -> Result<Probe, Error> {
         Ok(match &query.target {
             Asked::Text(text) => {
@@ -273,7 +273,7 @@ impl Shared {
                 Probe::Text(TextQuery::new(&self.encoder, text, view.unwrap_or(&nothing))?)
             }
             Asked::Embedding(values) => {
-                // A query does not decide the length of embeddings.
+                // A query must not fix the length of embeddings.
                 let vector = match self.projection.get() {
                     Some(projection) => projection.project(values)?,
                     None => Projection::new(values.len(), self.config.dimension)?.project(values)?,
@@ -286,8 +286,7 @@ impl Shared {
         })
     }
 
-    /// Searches the tiers that are asked for and fetches what they find; a tier
-    /// that does not answer is left out.
+    /// Searches the requested tiers and fetches the hits. An unreachable tier is left out.
     pub(super) fn search(
         &self,
         query: &Query,
@@ -316,7 +315,7 @@ impl Shared {
         }
         let mut hits = Vec::with_capacity(top.len());
         for Scored { score, id, tier } in top.into_sorted() {
-            // A memory that was forgotten since the view was taken is left out.
+            // A memory that was forgotten after the view was taken is left out.
             if let Some(record) = view.tiers[tier.index()].record(id)? {
                 let record = Record::decode(&record)?;
                 hits.push(Hit { memory: to_memory(id, record, &space.name, tier), score });

@@ -1,8 +1,8 @@
 //! Repairing a store whose log is damaged.
 //!
-//! What can be read of the log is written to a new one beside it, and the two
-//! change places. Until then nothing of the store is touched; from the first
-//! rename on, the new log is complete.
+//! A repair writes the readable part of the log to a new one beside it, and then exchanges the two
+//! by renames. Until then it changes nothing in the store. From the first rename on, the new log is
+//! complete.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
@@ -23,14 +23,14 @@ use crate::log::{
 use crate::memory::Namespace;
 use crate::tier::cold::ColdFile;
 
-/// What damaged logs are renamed to, with a number behind.
+/// Prefix of the name of a damaged log; a number follows.
 const DAMAGED: &str = "log.damaged";
 
-/// So many ids may have been given without a trace: all those of a journal that
-/// is gone. It has at most 64 MB, and a memory takes more than 64 bytes in it.
+/// Ids that may have been given without a trace: all those of a lost journal. A journal has at most
+/// 64 MB, and a memory takes more than 64 bytes in it.
 const LOST_IDS: u64 = 1 << 20;
 
-/// Changes that are committed at a time.
+/// Changes in one commit.
 const CHANGES_AT_ONCE: usize = 4_096;
 
 /// The result of [`Engine::repair`].
@@ -55,19 +55,17 @@ pub struct Repair {
 }
 
 impl Engine {
-    /// Repairs the store in the folder `path` when it does not open any more
-    /// because its log is damaged: writes a new log of everything that can be
-    /// read, and sets the damaged one aside as `log.damaged-1` in the store's
-    /// folder.
+    /// Repairs the store in the folder `path` if it does not open because its log is damaged.
+    /// Writes a new log of everything that can be read, and sets the damaged one aside as
+    /// `log.damaged-1` in the store's folder.
     ///
-    /// A memory whose text can be read is kept. If its standing is lost, it is
-    /// in WARM with one access; if the name of its namespace is lost, that is
-    /// called `recovered-` and a number. Memories in COLD are taken from there
-    /// if the log has lost them. What the log says of itself is believed; for
-    /// what it does not say any more, the dimension foremost, `config` counts.
+    /// A memory whose text can be read is kept. If its standing is lost, it is in WARM with one
+    /// access. If the name of its namespace is lost, the new name is `recovered-` and a number. If
+    /// the log has lost memories that are in COLD, they are taken from there. Settings in the log
+    /// take precedence; for those that are lost, above all the dimension, `config` applies.
     ///
-    /// Repairing may be interrupted at any moment and started again, and does
-    /// no harm to a sound store. It holds all texts of the store in memory.
+    /// A repair may be interrupted at any moment and started again, and does not harm a sound
+    /// store. It holds all texts of the store in memory.
     ///
     /// ```
     /// use mnemocore::{Config, Engine, Error};
@@ -89,10 +87,10 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Locked`] if the store is open; [`Error::NotAStore`] if the folder
-    /// holds something else; [`Error::Incompatible`] if it was made with another
-    /// dimension or a newer version; [`Error::InvalidConfig`] for a setting that cannot
-    /// be; [`Error::Io`] or [`Error::NoSpace`]. The store is as it was then.
+    /// [`Error::Locked`] if the store is open; [`Error::NotAStore`] if the folder holds something
+    /// else; [`Error::Incompatible`] if it was made with another dimension or a newer version;
+    /// [`Error::InvalidConfig`] for an invalid setting; [`Error::Io`] or [`Error::NoSpace`]. After
+    /// an error, the store is unchanged.
     pub fn repair(path: impl AsRef<Path>, config: Config) -> Result<Repair, Error> {
         config.check()?;
         let path = absolute(path.as_ref())?;
@@ -106,7 +104,7 @@ impl Engine {
         if !DiskLog::is_at(&log) {
             return Err(no_store(path));
         }
-        // An engine whose lock file was deleted still holds this one.
+        // If the store's lock file was deleted, an engine may still hold this lock.
         let _log_lock = DiskLog::lock(&log)?;
         let salvage = Salvage::read(&log)?;
         let found = Found::sort(path, &config, &salvage)?;
@@ -122,7 +120,7 @@ impl Engine {
         };
         let repaired = path.join(REPAIRED);
         if let Err(error) = write(&lock, &config, &found, &salvage, &mut repair).and_then(|()| lock.check()) {
-            // On a full disk it would only take room.
+            // On a full disk the unfinished log would only take room.
             let _ = lock.check().map(|()| std::fs::remove_dir_all(&repaired));
             return Err(error);
         }
@@ -146,7 +144,7 @@ fn no_store(path: &Path) -> Error {
     }
 }
 
-/// The first name of a damaged log that is not taken in `folder`.
+/// Returns the first unused name for a damaged log in `folder`.
 fn free_name(folder: &Path) -> String {
     let mut number = 1;
     loop {
@@ -158,7 +156,7 @@ fn free_name(folder: &Path) -> String {
     }
 }
 
-/// What was salvaged, by what it is about.
+/// The salvaged data, by subject.
 #[derive(Default)]
 struct Found {
     settings: BTreeMap<String, Vec<u8>>,
@@ -166,10 +164,10 @@ struct Found {
     standings: HashMap<MemoryId, Standing>,
     segments: BTreeMap<u64, (SegmentEntry, ColdFile)>,
     dead: BTreeSet<(u64, u32)>,
-    /// Where in COLD each memory is that is there.
+    /// The segment and row of each memory in COLD.
     cold: HashMap<MemoryId, (u64, u32)>,
-    /// Whether the catalogue and COLD are complete, so that a memory of which
-    /// they know nothing was forgotten.
+    /// Whether the catalogue and COLD are complete. If so, a memory that is in neither was
+    /// forgotten.
     all_known: bool,
     next_id: u64,
 }
@@ -195,8 +193,8 @@ impl Found {
                 if dead.contains(&(number, row)) {
                     continue;
                 }
-                // What moved out of COLD is dead there; should that be lost, or
-                // should the memory be there twice, it is noted now.
+                // A memory that has left COLD has a dead row there. If that mark is lost, or if the
+                // memory is in COLD twice, the mark is added now.
                 let elsewhere = standings.get(&id).is_some_and(|at: &Standing| at.tier != TierKind::Cold);
                 if elsewhere || cold.contains_key(&id) {
                     dead.insert((number, row));
@@ -248,12 +246,12 @@ impl Found {
         Ok(())
     }
 
-    /// The record of a memory, from wherever it is.
+    /// Returns the record of a memory, from the log or from COLD.
     fn record(&self, id: MemoryId, salvage: &Salvage) -> Option<Vec<u8>> {
         match salvage.records.of(id) {
             Some(record) => record.filter(|record| Record::decode(record).is_ok()).map(<[u8]>::to_vec),
-            // COLD may have it; but what else is lost of the catalogue could be
-            // that it was forgotten there.
+            // COLD may have the record. But if parts of the catalogue are lost, the mark that it
+            // was forgotten may be lost too.
             None if salvage.catalogue.whole => {
                 let (file, row) = self.in_cold(id)?;
                 file.record(row).filter(|record| Record::decode(record).is_ok())
@@ -323,7 +321,7 @@ fn write(
     log.close()
 }
 
-/// Writes all memories; their ids, and the namespaces that they are in.
+/// Writes all memories. Returns their ids, and their namespaces.
 fn write_memories(
     log: &DiskLog,
     config: &Config,
@@ -338,14 +336,14 @@ fn write_memories(
     for id in ids {
         let alive = found.standings.contains_key(&id) || found.cold.contains_key(&id);
         let Some(bytes) = found.record(id, salvage) else {
-            // A record that was removed belongs to nothing that lives.
+            // A removed record does not belong to a live memory.
             if alive && salvage.records.of(id).is_none_or(|record| record.is_some()) {
                 repair.lost.push(id);
             }
             continue;
         };
         if !alive && found.all_known && !salvage.records.whole {
-            // Forgotten, and the damaged part said so.
+            // The memory was forgotten, and the damaged part said so.
             continue;
         }
         let mut record = Record::decode(&bytes)?;
@@ -372,7 +370,7 @@ fn write_memories(
     Ok((kept, used))
 }
 
-/// A name for a namespace whose own is lost.
+/// Returns a new name for a namespace whose own name is lost.
 fn fresh_name(id: NamespaceId, names: &BTreeMap<NamespaceId, String>) -> String {
     let mut name = format!("recovered-{}", id.0);
     while names.values().any(|taken| *taken == name) {

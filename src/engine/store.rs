@@ -16,10 +16,10 @@ use crate::log::{Durability, Record};
 use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, Metadata, NewMemory, Stored, Supplied};
 use crate::tier::Admission;
 
-/// Words of a vector that the sketches hold: 512 bits.
+/// Words of a vector in its sketch: 512 bits.
 const SKETCH_WORDS: usize = 8;
 
-/// Batches at least this large are encoded by several threads.
+/// Batches of at least this size are encoded by several threads.
 const PARALLEL: usize = 64;
 
 impl Engine {
@@ -36,7 +36,7 @@ impl Engine {
         self.store_with(memory, self.shared.config.durability)
     }
 
-    /// As [`Engine::store`], with a durability of its own.
+    /// As [`Engine::store`], with the given durability.
     ///
     /// # Errors
     /// As [`Engine::store`].
@@ -73,7 +73,7 @@ impl Engine {
 }
 
 impl Shared {
-    /// Checks and encodes a memory; an embedding by `projection`.
+    /// Checks and encodes a memory. `projection` encodes an embedding.
     fn prepare(
         &self,
         memory: NewMemory,
@@ -94,7 +94,7 @@ impl Shared {
             Supplied::Hypervector(vector) => (Some(self.fitting(vector)?), None),
         };
         let record = Record {
-            // Given by the writer, which knows the numbers of the namespaces.
+            // Set by the writer, which knows the numbers of the namespaces.
             namespace: NamespaceId::default(),
             created: created.unwrap_or(now),
             importance,
@@ -107,9 +107,9 @@ impl Shared {
         Ok(Prepared { namespace, record, row, vector, projection })
     }
 
-    /// The projection for the embeddings of `memories`, if there are any: the
-    /// engine's, or one for the length of the first of them, which becomes the
-    /// engine's when they are committed.
+    /// Returns the projection for the embeddings of `memories`, if there are any. It is the
+    /// engine's, or a new one for the length of the first embedding. The new one becomes the
+    /// engine's when the memories are committed.
     fn projection_of(&self, memories: &[NewMemory]) -> Result<Option<Arc<Projection>>, Error> {
         if let Some(projection) = self.projection.get() {
             return Ok(Some(projection.clone()));
@@ -122,7 +122,7 @@ impl Shared {
         Ok(first.map(new).transpose()?)
     }
 
-    /// The vector, if it has the engine's dimension.
+    /// Returns the vector if it has the engine's dimension.
     pub(super) fn fitting(&self, vector: Hypervector) -> Result<Hypervector, Error> {
         let (expected, received) = (self.config.dimension.bits(), vector.dimension().bits());
         if expected == received {
@@ -132,7 +132,7 @@ impl Shared {
         }
     }
 
-    /// What the index has to know of a record, and its vector.
+    /// Returns the index row of a record, and its vector.
     fn encode(
         &self,
         id: MemoryId,
@@ -157,7 +157,7 @@ impl Shared {
         Ok((row, vector))
     }
 
-    /// Makes what a tier takes in out of a record in the log.
+    /// Prepares a record of the log for a tier.
     pub(super) fn admission(&self, id: MemoryId, record: Arc<[u8]>) -> Result<Admission, Error> {
         let decoded = Record::decode(&record)?;
         let supplied = if decoded.supplied { self.log.supplied_vector(id)? } else { None };

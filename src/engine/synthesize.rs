@@ -11,11 +11,11 @@ use crate::index::TextQuery;
 use crate::key::TierKind;
 use crate::memory::Memory;
 
-/// Fragments that one synthesis is made of at most.
+/// The most fragments of a synthesis.
 const MOST_FRAGMENTS: usize = 5;
 
-/// A further fragment must add this share of the query, or it is left out: less
-/// is one more common word.
+/// The least share of the query that a further fragment must add. Less than that is one more common
+/// word.
 const LEAST_SHARE: f32 = 0.1;
 
 /// Vectors less similar to a query than this share of the best are left out.
@@ -105,7 +105,7 @@ impl Engine {
 }
 
 impl Synthesis {
-    /// What is said when there is nothing to say.
+    /// The synthesis if no memory covers the query.
     fn nothing() -> Self {
         Self {
             kind: SynthesisKind::Nothing,
@@ -155,7 +155,7 @@ impl Shared {
         })
     }
 
-    /// The fragments' vectors, of the kind that was asked for.
+    /// Returns the fragments' vectors, of the kind that the query asks for.
     fn vectors(&self, probe: &Probe, fragments: &[Fragment]) -> Result<Vec<Hypervector>, Error> {
         let supplied = matches!(probe, Probe::Vector { supplied: true, .. });
         let vector = |fragment: &Fragment| {
@@ -168,7 +168,7 @@ impl Shared {
     }
 }
 
-/// The fragments that cover a query, the one that adds most first.
+/// Returns the fragments that cover a query, the one that adds most first.
 fn covering(query: &TextQuery, hits: Vec<Hit>) -> Result<Vec<Fragment>, Error> {
     let analyze = |hit: Hit| Ok((Document::new(&hit.memory.text).analyze()?, hit.memory));
     let mut left: Vec<(TermVector, Memory)> = hits.into_iter().map(analyze).collect::<Result<_, Error>>()?;
@@ -179,7 +179,7 @@ fn covering(query: &TextQuery, hits: Vec<Hit>) -> Result<Vec<Fragment>, Error> {
                 document.contains(term) || documents.iter().any(|known| known.contains(term))
             })
         };
-        // Of equal ones the first: it has the better score.
+        // Among equal fragments the first wins, because it has the better score.
         let best = left
             .iter()
             .map(|(document, _)| with(document))
@@ -216,7 +216,7 @@ fn excerpt(query: &TextQuery, text: &str) -> String {
     best.map_or_else(String::new, |(_, sentence)| (*sentence).to_owned())
 }
 
-/// The hits that are about as near to a vector as the best.
+/// Returns the hits that are about as near to a vector as the best one.
 fn nearest(hits: Vec<Hit>) -> Vec<Fragment> {
     let best = hits.first().map_or(0.0, |hit| hit.score);
     let near = hits
@@ -231,7 +231,7 @@ fn nearest(hits: Vec<Hit>) -> Vec<Fragment> {
     .collect()
 }
 
-/// The mean similarity of all pairs, cut off at 0; 1 for a single vector.
+/// Returns the mean similarity of all pairs, at least 0; 1 for a single vector.
 fn coherence(vectors: &[Hypervector]) -> Result<f32, Error> {
     let (mut sum, mut pairs) = (0.0, 0u32);
     for (at, a) in vectors.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What only a log that refuses, or a look at the queue, can bring about.
+//! Tests that need a log that refuses calls, or access to the queue.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,20 +14,20 @@ use crate::tier::Method;
 
 mod opening;
 
-/// A log that refuses one commit or one read of a record when it is told to.
+/// A log that can refuse one commit or one read of a record.
 #[derive(Default)]
 struct Refusing {
     log: VolatileLog,
-    /// Commits up to the one that is refused; 0 for none.
+    /// Commits up to and including the refused one; 0 for none.
     countdown: AtomicUsize,
-    /// Reads of records up to the one that is refused; 0 for none.
+    /// Reads of records up to and including the refused one; 0 for none.
     reads: AtomicUsize,
-    /// Whether it is elsewhere and cannot be reached, and how often that was tried.
+    /// Whether it is unreachable on another machine; counts the attempts.
     away: AtomicBool,
     tried: AtomicUsize,
 }
 
-/// Counts down and says whether the end was reached just now.
+/// Counts down and returns whether this call reached the end.
 fn due(countdown: &AtomicUsize) -> bool {
     let step = |left: usize| left.checked_sub(1);
     countdown.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step) == Ok(1)
@@ -89,7 +89,7 @@ fn text(word: usize) -> String {
     format!("a harbour pilot remembers q{word}z")
 }
 
-/// All memories, by every way to them.
+/// Returns all memories, after checking every way to read them.
 fn everything(engine: &Engine) -> BTreeMap<MemoryId, String> {
     let query = Query::text("harbour").limit(usize::MAX).method(Method::Exact).touch(false);
     let hits = engine.recall(&query).unwrap().hits;

@@ -12,11 +12,11 @@ use crate::key::{TierKind, Timestamp};
 use crate::log::{Batch, Durability};
 use crate::sync::{Condvar, Mutex, PoisonError, write};
 
-/// How often the background thread looks for something to do; so much of the
-/// access counts is lost at most when the process dies.
+/// The interval of background passes. If the process dies, a store on this machine loses the access
+/// counts since the last pass. A store in a bucket may lose those since its last commit.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// A merge is given up after so many stores got in its way; a later pass tries
+/// Failed attempts after which a merge is given up, because stores interfered. A later pass tries
 /// again.
 const MERGE_ATTEMPTS: usize = 8;
 
@@ -66,13 +66,13 @@ impl Engine {
 }
 
 impl Engine {
-    /// Closes the store, which dropping the engine does too, and says whether
-    /// that went well. Whatever it says, what was acknowledged is in the log.
+    /// Closes the store and returns errors, which dropping the engine ignores. After an error, all
+    /// acknowledged memories are in the log.
     ///
     /// # Errors
-    /// [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] when access counts or
-    /// the log's last tables could not be written; [`Error::Moved`] if the store is not
-    /// there any more; [`Error::Forked`] in a forked process, which closes nothing.
+    /// [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] if access counts or the log's last
+    /// tables could not be written; [`Error::Moved`] if the store is not there any more;
+    /// [`Error::Forked`] in a forked process, which closes nothing.
     pub fn close(mut self) -> Result<(), Error> {
         self.shut()
     }
@@ -80,7 +80,7 @@ impl Engine {
     fn shut(&mut self) -> Result<(), Error> {
         self.closed = true;
         if let Err(error) = self.shared() {
-            // The threads and files are the parent's: nothing is waited for, closed or deleted.
+            // The threads and files belong to the parent, so nothing is joined, closed or deleted.
             std::mem::forget((self.background.take(), self.shared.clone()));
             return Err(error);
         }
@@ -95,18 +95,18 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if !self.closed {
-            // An error has nowhere to go, and loses nothing but access counts.
+            // An error cannot be returned here, and loses nothing but access counts.
             let _ = self.shut();
         }
     }
 }
 
 impl Shared {
-    /// One pass of upkeep; a `thorough` one leaves nothing to do.
+    /// One pass of upkeep. A `thorough` pass leaves nothing to do.
     fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
         self.location.check_writable()?;
         let _alone = lock(&self.upkeep);
-        // Before segments are written that could not be committed.
+        // Checked first, because segments written to a moved store could not be committed.
         self.log.check()?;
         let mut away = None;
         let promoted = unless_away(self.promote(now), &mut away)?;
@@ -116,7 +116,7 @@ impl Shared {
             let (mut attempts, most) = (0, self.merges(tier)?.saturating_add(merged));
             while attempts < MERGE_ATTEMPTS && merged < most {
                 match unless_away(self.merge(tier, thorough), &mut away)? {
-                    // What it has replaced is deleted before the next one.
+                    // The inputs of a merge are deleted before the next merge.
                     Some(true) => (merged, attempts) = (merged + 1, 0),
                     Some(false) => attempts += 1,
                     None => break,
@@ -126,16 +126,15 @@ impl Shared {
         away.map_or(Ok(Consolidation { promoted, demoted, merged }), Err)
     }
 
-    /// Merges of a tier that one pass may take: in COLD, where each may take an upload, not
-    /// those that others make necessary by forgetting all the time.
+    /// Returns the merges of a tier that one pass may do. In COLD a merge may take an upload, so
+    /// the merges that concurrent forgets cause are left to the next pass.
     fn merges(&self, tier: TierKind) -> Result<usize, Error> {
         const SPARE: usize = 64;
         Ok(if tier == TierKind::Cold { self.log.segments()?.len() + SPARE } else { usize::MAX })
     }
 
-    /// Removes namespaces in which nothing is left. Their numbers are not given
-    /// again: should a damaged log ever bring one of their memories back, it must
-    /// not turn up in another namespace.
+    /// Removes empty namespaces. Their numbers are not reused: if a damaged log brings back one of
+    /// their memories, it must not appear in another namespace.
     fn drop_empty_namespaces(&self, writer: &Writer) -> Result<(), Error> {
         let segments = self.log.segments()?;
         let in_cold = |id| segments.iter().any(|(_, entry)| entry.namespace == id);
@@ -157,8 +156,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The next merge of a tier: whether it could be put in place, or `None` if
-    /// there is none to do.
+    /// Does the next merge of a tier. Returns whether it was committed, or `None` if no merge is
+    /// due.
     fn merge(&self, tier: TierKind, thorough: bool) -> Result<Option<bool>, Error> {
         let Some(work) = self.lock_writer().tiers[tier.index()].upkeep(thorough) else { return Ok(None) };
         let done = work()?;
@@ -169,7 +168,7 @@ impl Shared {
             writer.tiers[tier.index()].revert();
             return Err(error);
         }
-        // One that cannot be deleted now is deleted when the engine opens.
+        // A file that cannot be deleted now is deleted when the engine opens.
         if self.log.check().is_ok() {
             batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
         }
@@ -198,7 +197,7 @@ impl Background {
                     break;
                 }
                 drop(stop);
-                // Tried again at the next pass; `consolidate` reports what it is.
+                // The next pass tries again, and `consolidate` reports the error.
                 let _ = shared.upkeep(Timestamp::now(), false);
                 stop = lock(flag);
             }
@@ -213,8 +212,7 @@ impl Drop for Background {
         *lock(&self.stop.0) = true;
         self.stop.1.notify_all();
         if let Some(thread) = self.thread.take() {
-            // It has nothing to report; had it panicked, its work is done again
-            // by the next pass.
+            // The thread returns nothing. If it panicked, the next opening repeats its work.
             let _ = thread.join();
         }
     }

@@ -6,8 +6,8 @@ use std::cmp::{Ordering, Reverse};
 use super::writer::{Entry, Writer};
 use crate::key::{MemoryId, TierKind};
 
-/// A tier's list of the weakest may hold so many that have left it, and as many
-/// as there are memories in the tier, before it is made anew.
+/// Memories that have left a tier and may remain on its list of the weakest, in addition to as many
+/// as are in the tier. Beyond that, the list is rebuilt.
 const UNLISTED: usize = 1_024;
 
 /// The logarithm of a memory's strength, up to a summand that is the same for
@@ -45,8 +45,8 @@ impl Writer {
         }
     }
 
-    /// Makes the list of a tier's weakest anew, without what has left the tier: in
-    /// one that never fills up nothing comes up to be taken off.
+    /// Rebuilds the list of a tier's weakest without memories that have left the tier. In a tier
+    /// that never fills up, nothing else takes them off the list.
     fn relist(&mut self, tier: TierKind) {
         let Some(heap) = self.weakest.get_mut(tier.index()) else { return };
         let mut ids: Vec<MemoryId> = heap.drain().map(|Reverse(listed)| listed.id).collect();

@@ -3,7 +3,7 @@
 use super::vector::{check_weighted_rows, expect_words};
 use super::{HdvError, kernels};
 
-/// The step between quantiser levels, in standard deviations, that has the
+/// The step between quantizer levels, in standard deviations, that has the
 /// least squared error for a normal variable and 2, 4, 8 or 16 levels
 /// (J. Max, "Quantizing for Minimum Distortion", 1960, table II).
 const STEPS: [f64; kernels::MAX_PLANES] = [1.596, 0.9957, 0.5860, 0.3352];
@@ -87,7 +87,7 @@ impl SignedPlanes {
         Ok(())
     }
 
-    /// What a difference of 1 in `q_b` is worth in weights: half a step.
+    /// Returns the weight that a difference of 1 in `q_b` stands for: half a step.
     pub fn unit(&self) -> f64 {
         self.unit
     }

@@ -29,7 +29,7 @@ use std::sync::OnceLock;
 /// Rows of a block of a sketch table; see [`Kernels::sketch_distances`].
 pub const SKETCH_ROWS: usize = 16;
 
-/// The most bit planes that a signed query is quantised to.
+/// The most bit planes that a signed query is quantized to.
 pub const MAX_PLANES: usize = 4;
 
 /// Words of a cache line.
@@ -192,7 +192,7 @@ impl Kernels {
         unsafe { (self.weighted_majority)(rows, weights, tie, out) }
     }
 
-    /// Quantises the weighted sum of every bit: with `k` the number of `cuts`
+    /// Quantizes the weighted sum of every bit: with `k` the number of `cuts`
     /// that are at most the total weight of the rows with a 1, plane `p` of
     /// `planes_out` takes bit `p` of `k`. The planes stand one after another;
     /// `cuts` ascends and has `2^P - 1` numbers for `P` planes.

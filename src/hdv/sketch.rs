@@ -147,7 +147,7 @@ impl SketchBlocks {
         })
     }
 
-    /// Where the words of a row start; they are `SKETCH_ROWS` apart.
+    /// The index of the first word of a row. Its words are `SKETCH_ROWS` apart.
     fn start(&self, row: usize) -> usize {
         row / SKETCH_ROWS * self.prefix_words * SKETCH_ROWS + row % SKETCH_ROWS
     }

@@ -1,4 +1,4 @@
-//! A store of objects in memory whose answers are late, lost or refused.
+//! An object store in memory whose answers can be late, lost or refused.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -17,36 +17,35 @@ use object_store::{
     ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-/// Short ones, so that what is given up is given up soon.
+/// Short limits, so that calls fail soon.
 pub(crate) const LIMITS: RemoteLimits =
     RemoteLimits { call: Duration::from_secs(5), attempts: 3, pause: Duration::from_millis(1) };
 
-/// A piece of a content, in bytes.
+/// The size of a piece of a content, in bytes.
 const PIECE: usize = 256 << 10;
 
-/// What others do in the meantime.
+/// An action of another machine.
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
-/// Objects that several machines share, and what happens on the way to them.
+/// Objects that several machines share, and the faults of the network to them.
 pub(crate) struct Faulty {
     objects: InMemory,
     random: Mutex<Rng>,
-    /// So many requests of a hundred are not made, and so many are made but not
-    /// answered.
+    /// Percentages of requests that are lost, and of requests whose answers are lost.
     lost: AtomicU8,
     unanswered: AtomicU8,
     away: AtomicBool,
-    /// Whether nothing is permitted.
+    /// Whether every request is forbidden.
     forbidden: AtomicBool,
-    /// Whether the next object that is to be made is refused because of a request
-    /// for it that is still on its way.
+    /// Whether the next conditional creation is refused, because of an earlier request for it that
+    /// is still on its way.
     conflict: AtomicBool,
-    /// Whether an object is overwritten that was to be made only if there is none.
+    /// Whether conditional creations overwrite existing objects.
     unconditional: AtomicBool,
-    /// How long each request takes, and each piece of a content.
+    /// The delay of each request, and of each piece of a content.
     late: Mutex<Duration>,
     piece: Mutex<Duration>,
-    /// Between the first half of the names and the second, in the next listing.
+    /// Runs between the first and the second half of the names of the next listing.
     meanwhile: Mutex<Option<Meanwhile>>,
 }
 
@@ -71,44 +70,44 @@ impl Faulty {
         Bucket::of(self.clone(), "agents/anna", "test://agents/anna", limits).unwrap()
     }
 
-    /// So many requests of a hundred are lost from now on, and so many answers.
+    /// Sets the percentages of lost requests and of lost answers.
     pub(crate) fn lose(&self, requests: u8, answers: u8) {
         self.lost.store(requests, Ordering::SeqCst);
         self.unanswered.store(answers, Ordering::SeqCst);
     }
 
-    /// Whether no request arrives from now on.
+    /// Sets whether every request is lost.
     pub(crate) fn away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
     }
 
-    /// Whether nothing is permitted from now on.
+    /// Sets whether every request is forbidden.
     pub(crate) fn forbid(&self, forbidden: bool) {
         self.forbidden.store(forbidden, Ordering::SeqCst);
     }
 
-    /// The next object that is to be made is refused as if a request for it were
-    /// still on its way.
+    /// Refuses the next conditional creation, as if an earlier request for it were still on its
+    /// way.
     pub(crate) fn conflict(&self) {
         self.conflict.store(true, Ordering::SeqCst);
     }
 
-    /// What was to be made only if there is none is overwritten from now on.
+    /// Lets conditional creations overwrite existing objects.
     pub(crate) fn take_any(&self) {
         self.unconditional.store(true, Ordering::SeqCst);
     }
 
-    /// Whatever is read or written takes so long from now on.
+    /// Sets the delay of each request.
     pub(crate) fn late(&self, request: Duration) {
         *self.late.lock().unwrap() = request;
     }
 
-    /// Every further 256 KiB of a content take so long from now on.
+    /// Sets the delay of each further 256 KiB of a content.
     pub(crate) fn slow(&self, piece: Duration) {
         *self.piece.lock().unwrap() = piece;
     }
 
-    /// Others do this while the next listing is half done.
+    /// Runs `others` when the next listing is half done.
     pub(crate) fn meanwhile(&self, others: impl FnOnce() + Send + 'static) {
         *self.meanwhile.lock().unwrap() = Some(Box::new(others));
     }
@@ -249,7 +248,7 @@ impl ObjectStore for Faulty {
             return wait.flatten_stream().boxed();
         };
         let list = || async { self.objects.list(prefix).try_collect::<Vec<_>>().await.unwrap() };
-        // What is in memory is there at once.
+        // The listing is in memory, so it is ready at once.
         let mut listed = list().now_or_never().unwrap();
         listed.truncate(listed.len() / 2);
         std::thread::spawn(others).join().unwrap();

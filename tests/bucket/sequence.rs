@@ -1,6 +1,5 @@
-//! The log in object storage as a sequence of commits: whatever happens on the way
-//! to it, what was acknowledged is there, once, in its order, and nobody writes
-//! who was replaced.
+//! The log in object storage as a sequence of commits. Whatever fails on the way, each acknowledged
+//! commit is there once and in order, and a fenced writer writes nothing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -45,7 +44,7 @@ pub(crate) fn records(log: &ObjectLog) -> Values {
     found
 }
 
-/// What a machine does to a log.
+/// An operation of a machine on a log.
 #[derive(Clone, Debug)]
 enum Step {
     Commit(Vec<(u8, Option<u16>)>),
@@ -55,7 +54,7 @@ enum Step {
     Close {
         moves: bool,
     },
-    /// As when the process is killed.
+    /// The process is killed.
     Kill {
         moves: bool,
     },
@@ -104,7 +103,7 @@ proptest! {
         let mut random = fastrand::Rng::with_seed(steps.len() as u64);
         let mut disk = tempfile::tempdir().unwrap();
         let mut log = open(&objects, disk.path());
-        // What is committed, and what is noted and not yet.
+        // The committed values, and the deferred changes.
         let (mut expected, mut noted) = (Values::new(), Vec::new());
         for step in steps {
             match step {
@@ -174,7 +173,7 @@ proptest! {
         }
         prop_assert!(refused < 80 || lost + unanswered > 30);
         objects.lose(0, 0);
-        // The next commit settles what became of the last that was refused.
+        // The next commit finds out whether the last refused one has arrived.
         commit(&log, 99, "settled").unwrap();
         expected.insert(99u64.to_be_bytes().into(), b"settled".into());
         drop(log);
@@ -265,7 +264,7 @@ fn readers_see_what_was_committed_before_while_objects_are_folded_under_them() {
                     let snapshot = ObjectLog::snapshot(bucket, disk.path(), CACHE_BYTES).unwrap();
                     let found = records(&snapshot);
                     assert!(found.len() as u64 >= before, "{} of {before}", found.len());
-                    // Commits are seen in their order: the first so many.
+                    // Commits become visible in order: the first few of them.
                     let ids: Vec<Vec<u8>> =
                         (0..found.len() as u64).map(|id| id.to_be_bytes().into()).collect();
                     assert_eq!(found.into_keys().collect::<Vec<_>>(), ids);
@@ -381,7 +380,7 @@ fn a_writer_that_commits_all_the_time_is_replaced_all_the_same() {
         std::thread::sleep(Duration::from_millis(50));
         let second = open(&objects, there.path());
         assert_eq!(records(&second).len() as u64, acknowledged.join().unwrap());
-        // Who asked has what it asked for, and is not asked itself.
+        // The new writer has its answer, and no other writer asks to replace it.
         (0..40).for_each(|number| commit(&second, number, "value").unwrap());
     });
 }

@@ -1,4 +1,4 @@
-//! What the tests of crashes store, and what they expect to find of it.
+//! The memories that the crash tests store, and the checks for them.
 
 use fastrand::Rng;
 use mnemocore::{Engine, MemoryId, Namespace, NewMemory, Query};
@@ -9,13 +9,13 @@ pub(crate) fn namespaces() -> [Namespace; 2] {
     ["ada", "bob"].map(|name| Namespace::new(name).unwrap())
 }
 
-/// A memory by what it is made of.
+/// The parts of a stored memory.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stored {
     pub(crate) namespace: usize,
     pub(crate) word: String,
     pub(crate) importance: u32,
-    /// Bytes of metadata that no compression shortens.
+    /// Bytes of incompressible metadata.
     pub(crate) ballast: usize,
 }
 

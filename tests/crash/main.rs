@@ -28,7 +28,7 @@ use storage::{Folder, Storage};
 const PLACE: &str = "MNEMO_CRASH_PLACE";
 const SEED: &str = "MNEMO_CRASH_SEED";
 
-/// So many kills are made to one store before a new one is begun.
+/// Kills of one store before a new one is begun.
 const KILLS_PER_STORE: u64 = 12;
 
 fn config(seed: u64) -> Config {
@@ -52,7 +52,7 @@ fn parse(report: &str) -> Stored {
     }
 }
 
-/// Reports a line to whoever started this process.
+/// Reports a line to the parent process.
 fn report(line: String) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "@{line}").and_then(|()| out.flush()).unwrap();
@@ -112,12 +112,12 @@ fn writing_process() {
     }
 }
 
-/// What must be in the store, and what may be.
+/// Memories that must be in the store, and memories that may be.
 #[derive(Default)]
 struct Expected {
     stored: BTreeMap<MemoryId, Stored>,
     forgotten: HashSet<MemoryId>,
-    /// Stored when the process was killed: there, all of them, or not.
+    /// Being stored when the process was killed: all of them are there, or none.
     storing: Vec<Stored>,
     /// Being forgotten when the process was killed.
     forgetting: Option<MemoryId>,
@@ -150,7 +150,7 @@ impl Expected {
         }
     }
 
-    /// Compares with the store, and learns what became of the interrupted operation.
+    /// Compares with the store, and learns the outcome of the interrupted operation.
     fn check(&mut self, engine: &Engine) {
         let mut found = 0;
         for (number, namespace) in namespaces().into_iter().enumerate() {
@@ -205,7 +205,7 @@ fn start(storage: &dyn Storage, seed: u64) -> Child {
         .unwrap()
 }
 
-/// Runs the writing process, kills it, and takes down what it acknowledged.
+/// Runs the writing process, kills it, and records what it acknowledged.
 fn run_and_kill(storage: &dyn Storage, seed: u64, random: &mut Rng, expected: &mut Expected) {
     let mut child = start(storage, seed);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -227,7 +227,7 @@ fn run_and_kill(storage: &dyn Storage, seed: u64, random: &mut Rng, expected: &m
     lines.iter().for_each(|line| expected.read(line));
 }
 
-/// Kills processes that use stores which `make` makes, and checks these.
+/// Kills processes that use stores built by `make`, and checks these stores.
 fn kill(default: u64, make: impl Fn(u64) -> Box<dyn Storage>) {
     let crashes: u64 = std::env::var("MNEMO_CRASHES").map_or(default, |number| number.parse().unwrap());
     let first: u64 = std::env::var("MNEMO_CRASH_FIRST").map_or(1, |number| number.parse().unwrap());

@@ -1,4 +1,4 @@
-//! Where the memories are of processes that are killed.
+//! The storage of processes that are killed.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use super::common::copy;
 
 /// A store that processes open one after another.
 pub(crate) trait Storage {
-    /// What they open.
+    /// The path or URL that they open.
     fn place(&self) -> PathBuf;
 
-    /// What they have in their environment.
+    /// Their environment variables.
     fn variables(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
@@ -31,7 +31,7 @@ impl Storage for Folder {
     }
 
     fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
-        // A copy now and then, so that the store is not tidied up between kills.
+        // Copies it sometimes, so that opening does not tidy up between all kills.
         if random.bool() {
             check(&Engine::open(self.0.path(), config).unwrap());
         } else {
@@ -42,7 +42,7 @@ impl Storage for Folder {
     }
 }
 
-/// Object storage, with the copy that the killed processes have of it.
+/// Object storage, and the killed processes' local copy of it.
 #[cfg(feature = "object-store")]
 pub(crate) struct Objects {
     pub(crate) bucket: mnemocore::Bucket,
@@ -61,7 +61,7 @@ impl Storage for Objects {
         self.variables.iter().cloned().chain([cache]).collect()
     }
 
-    /// On the same machine, on one that has nothing of it, or for reading.
+    /// Opens it on the same machine, on one without a copy, or read-only.
     fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
         let elsewhere = tempfile::tempdir().unwrap();
         let cache = if random.bool() { self.cache.path() } else { elsewhere.path() };
@@ -69,7 +69,7 @@ impl Storage for Objects {
         let open = if random.u8(0..3) == 0 { Engine::open_snapshot } else { Engine::open_bucket };
         match open(self.bucket.clone(), config.clone()) {
             Ok(engine) => check(&engine),
-            // Killed before it had made anything.
+            // The process was killed before it had made anything.
             Err(mnemocore::Error::NotAStore { .. }) => {
                 check(&Engine::open_bucket(self.bucket.clone(), config).unwrap());
             }
@@ -95,7 +95,7 @@ impl Storage for WarmElsewhere {
         vec![("MNEMO_WARM", "postgres".into()), ("MNEMO_POSTGRES", self.server.connection())]
     }
 
-    /// Also from a copy, which takes the rows of the store over.
+    /// Sometimes from a copy of the folder, which takes over the rows of the store.
     fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
         let open = |folder: &std::path::Path| {
             super::postgres::open(folder, &config, &self.server.connection()).unwrap()

@@ -17,7 +17,7 @@ use super::{OTHERS, contents, killed_store};
 /// Memories in the store that is moved.
 const OWN: usize = 60;
 
-/// What an engine may be asked to do when its folder is gone.
+/// An operation of an engine whose folder is gone.
 type Act = fn(Engine, MemoryId) -> Result<(), Error>;
 
 const ACTS: [(&str, Act); 7] = [
@@ -39,8 +39,8 @@ fn in_a_year() -> Timestamp {
     Timestamp(Timestamp::now().0 + 365 * 86_400_000)
 }
 
-/// Opens a store at `place` with [`OWN`] memories, some of which are in the journal only,
-/// and hands it to `act` after `change`. Each must be refused because the store was moved.
+/// Opens a store at `place` with [`OWN`] memories, some of them in the journal only, and hands it
+/// to `act` after `change`. Each act must be refused because the store was moved.
 fn refused_after(change: impl Fn(&Path), check: impl Fn(&str, &Path)) {
     for (name, act) in ACTS {
         let folder = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ fn refused_after(change: impl Fn(&Path), check: impl Fn(&str, &Path)) {
     }
 }
 
-/// Waits until an engine looks again for its folder before it stores.
+/// Waits until an engine checks its folder again before it stores.
 fn noticed() {
     std::thread::sleep(std::time::Duration::from_millis(20));
 }
@@ -206,8 +206,8 @@ fn a_store_that_was_moved_or_copied_while_it_was_closed_opens_as_before() {
     }
 }
 
-/// Tables are written in the background. Whenever the folder is exchanged, some are on
-/// their way.
+/// Tables are written in the background, so whenever the folder is exchanged, some are on their
+/// way.
 #[test]
 fn an_exchange_under_full_load_changes_nothing_of_what_is_there_now() {
     const ROUNDS: usize = 12;
@@ -281,7 +281,7 @@ fn exchange(one: &Path, other: &Path) {
     assert_eq!(exchanged, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Fails unless both stores are as they were, whatever was opened or repaired meanwhile.
+/// Fails unless both stores are unchanged, whatever was opened or repaired meanwhile.
 #[cfg(target_os = "linux")]
 fn assert_apart(rounds: usize, act: fn(&Path)) {
     for round in 0..rounds {

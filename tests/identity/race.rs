@@ -1,4 +1,4 @@
-//! Two processes come to a damaged store at once.
+//! Two processes open a damaged store at once.
 //!
 //! `MNEMO_RACES=2000 cargo test --test identity race` tries more often.
 
@@ -21,7 +21,7 @@ fn races() -> u64 {
     std::env::var("MNEMO_RACES").map_or(200, |number| number.parse().unwrap())
 }
 
-/// Tries again for as long as another process has the store.
+/// Retries while another process has the store.
 fn once_free<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     loop {
         match attempt() {
@@ -47,7 +47,7 @@ fn racing_process() {
     let (Some(store), Ok(role)) = (std::env::var_os(STORE).map(PathBuf::from), std::env::var(ROLE)) else {
         return;
     };
-    // Both begin at a word from the parent: starting takes longer than what is raced for.
+    // Both wait for a byte from the parent, because starting a process takes longer than the race.
     std::io::stdin().read_exact(&mut [0]).unwrap();
     let engine = match role.as_str() {
         "repairs" => {
@@ -65,7 +65,7 @@ fn racing_process() {
     let mut out = std::io::stdout().lock();
     writeln!(out, "@{id} {word}").and_then(|()| out.flush()).unwrap();
     if role == "repairs and stores" {
-        // Until it is killed.
+        // Until the parent kills it.
         std::thread::sleep(Duration::from_secs(60));
     }
     std::process::abort();
@@ -89,7 +89,7 @@ fn begin(child: &mut Child) {
     child.stdin.take().unwrap().write_all(b"!").unwrap();
 }
 
-/// What a process says that it has stored.
+/// Kills a process and returns the memory that it acknowledged.
 fn acknowledged(mut child: Child) -> (MemoryId, String) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let line = lines.find_map(|line| line.split_once('@').map(|(_, line)| line.to_owned()));
@@ -100,7 +100,7 @@ fn acknowledged(mut child: Child) -> (MemoryId, String) {
     (MemoryId(id.parse().unwrap()), word.to_owned())
 }
 
-/// Lets processes race for a damaged store, and looks for what they have acknowledged.
+/// Lets processes race for a damaged store, and checks that their acknowledged memories are there.
 fn race(roles: [&str; 2], apart: impl Fn(u64) -> Duration) {
     let (sound, races) = (tempfile::tempdir().unwrap(), races());
     drop(spread(sound.path(), STORED));

@@ -1,4 +1,4 @@
-//! A server that is away, slow or cut off, at any operation.
+//! A server that is unreachable, slow or cut off, during any operation.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use super::common::{everything, find, note, tiny, word};
 use super::proxy::Proxy;
 use super::server::{PASSWORD, QUICK, Server, connection, open, shared};
 
-/// All in WARM.
+/// All memories in WARM.
 fn warm() -> Config {
     tiny().hot_capacity(0).warm_capacity(usize::MAX).remote(QUICK)
 }
 
-/// What a call may take that finds nobody: all attempts, with room for a slow machine.
+/// The most time for a call to an unreachable server: all attempts, with room for a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn is_away<T: std::fmt::Debug>(result: Result<T, Error>) {
@@ -36,7 +36,7 @@ fn behind_proxy(server: &Server) -> (TempDir, Proxy, Engine) {
     (folder, proxy, engine)
 }
 
-/// The answer of an engine whose WARM is away, which must say so.
+/// Returns the hits of an engine whose WARM is unreachable, which the recall must report.
 fn without_warm(engine: &Engine) -> Vec<String> {
     let started = Instant::now();
     let recall = engine.recall(Query::text("journal").limit(100).touch(false)).unwrap();
@@ -48,7 +48,7 @@ fn without_warm(engine: &Engine) -> Vec<String> {
     recall.hits.into_iter().map(|hit| hit.memory.text).collect()
 }
 
-/// Waits until the server is tried again after it was given up.
+/// Waits until the engine tries the server again after giving it up.
 fn wait_until_reached(engine: &Engine) {
     let started = Instant::now();
     while !engine.recall(Query::text("journal").touch(false)).unwrap().unreachable.is_empty() {
@@ -87,7 +87,7 @@ fn a_batch_of_stores_is_one_round_trip_and_so_is_a_recall() {
     let query = Query::text("journal").limit(10).touch(false);
     let requests = || engine.traffic(TierKind::Warm).requests;
     proxy.delay(Duration::from_millis(50));
-    // The first of each kind too, which the connection has not prepared.
+    // Includes the first statement of each kind, which the connection has not prepared.
     for from in [0, 20] {
         let (trips, asked) = (proxy.trips(), requests());
         engine.store_batch(batch(from)).unwrap();
@@ -106,7 +106,7 @@ fn memories_leave_a_full_hot_several_in_one_round_trip() {
     let before = engine.traffic(TierKind::Warm).requests;
     (0..164).for_each(|number| assert!(engine.store(note(&word(number))).is_ok()));
     let requests = engine.traffic(TierKind::Warm).requests - before;
-    // A sixteenth of HOT at a time.
+    // Moves of a sixteenth of HOT at a time.
     assert!((1..=25).contains(&requests), "{requests} for 100 memories");
     let [hot, warm, _] = engine.stats().memories;
     assert!((60..=64).contains(&hot) && hot + warm == 164, "{hot} in HOT, {warm} in WARM");
@@ -134,7 +134,7 @@ fn two_stores_in_one_database_do_not_see_each_other() {
         assert_eq!(engine.recall(Query::like(like).limit(100)).unwrap().hits.len(), 30);
         assert_eq!(find(engine, &word(100 * (1 - number) + 7)).map(|(_, text)| text), None);
     }
-    // What one forgets, the other keeps.
+    // A forget in one store leaves the other store unchanged.
     engines[0].forget_batch((0..30).map(MemoryId)).unwrap();
     engines[0].consolidate().unwrap();
     assert_eq!((count(&engines[0]), count(&engines[1])), (0, 30));
@@ -181,7 +181,7 @@ fn while_the_server_is_away_what_can_be_done_is_done_and_the_rest_is_a_typed_err
     server.stop();
 
     assert_eq!(without_warm(&engine).len(), 8 + 24);
-    // HOT takes them without asking, and holds more than it should.
+    // HOT takes them without asking, and exceeds its capacity.
     let asked = engine.traffic(TierKind::Warm).requests;
     stored.extend((48..60).map(|number| engine.store(note(&word(number))).unwrap().id));
     assert_eq!(engine.traffic(TierKind::Warm).requests, asked);
@@ -189,7 +189,7 @@ fn while_the_server_is_away_what_can_be_done_is_done_and_the_rest_is_a_typed_err
     assert_eq!(without_warm(&engine).len(), 20 + 24);
     is_away(engine.consolidate());
     is_away(engine.compact());
-    // The log knows it all.
+    // The log has all of them.
     assert!(stored.iter().all(|&id| engine.get(id).unwrap().is_some()));
     let gone = stored.remove(30);
     assert!(engine.forget(gone).unwrap());
@@ -262,7 +262,7 @@ fn a_call_that_arrives_late_changes_nothing() {
     wait_until_reached(&engine);
     let query = Query::text("journal").limit(1).touch(false);
     for _ in 0..20 {
-        // A row that nobody knows takes no place among the hits.
+        // A row of an unknown memory takes no place among the hits.
         assert_eq!(engine.recall(&query).unwrap().hits[0].memory.text, note("before"));
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -279,7 +279,7 @@ fn a_store_whose_answer_was_lost_is_made_again_and_there_once() {
     let (_folder, proxy, engine) = behind_proxy(server);
     engine.store(note("before")).unwrap();
     let asked = engine.traffic(TierKind::Warm).requests;
-    // The server answers once it is done.
+    // The server has done the work before the answer is cut.
     proxy.cut_after(0);
     engine.store(NewMemory::new(note("unanswered")).metadata("number", "once-3907")).unwrap();
     assert_eq!(engine.traffic(TierKind::Warm).requests, asked + 2);
@@ -293,7 +293,7 @@ fn an_epoch_that_began_without_an_answer_does_not_fence_its_own_engine() {
     let (_folder, proxy, engine) = behind_proxy(server);
     engine.store(note("before")).unwrap();
     proxy.down(true);
-    // Whether it has arrived is not known: the next deletion wants a new epoch.
+    // It is unknown whether it has arrived, so the next deletion needs a new epoch.
     is_away(engine.store(note("lost")));
     proxy.down(false);
     wait_until_reached(&engine);
@@ -313,7 +313,7 @@ fn what_is_deleted_counts_no_more_whichever_answer_was_lost() {
     let (folder, proxy, mut engine) = behind_proxy(server);
     engine.store_batch((0..10).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
     engine.store("The harbour has other words").unwrap();
-    // They depend on how many memories have each word.
+    // Scores depend on the number of memories with each word.
     let scores = |engine: &Engine| -> Vec<u32> {
         let recall = engine.recall(Query::text("journal of the harbour").limit(20).touch(false)).unwrap();
         recall.hits.iter().map(|hit| hit.score.to_bits()).collect()
@@ -322,7 +322,7 @@ fn what_is_deleted_counts_no_more_whichever_answer_was_lost() {
         let ids = engine.store_batch((0..3).map(|_| NewMemory::new(note("late"))).collect()).unwrap();
         engine.forget_batch(&ids[..2]).unwrap();
         proxy.cut_after(cut);
-        // In every other round for so long that the call fails.
+        // In every other round the cut lasts until the call fails.
         proxy.stay_cut(cut % 100 == 0);
         match engine.compact() {
             Err(Error::Unreachable { .. }) => {}
@@ -352,7 +352,7 @@ fn a_statement_that_takes_too_long_does_not_give_the_server_up() {
     engine.store(note("before")).unwrap();
     let held = "FROM pg_locks WHERE relation = 'mnemo_warm_704'::regclass AND mode = 'AccessExclusiveLock' AND granted";
     let holder = std::thread::spawn(|| {
-        // Broken off below.
+        // The connection is cut below.
         let lock = "BEGIN; LOCK TABLE mnemo_warm_704; SELECT pg_sleep(60)";
         let _ = std::panic::catch_unwind(|| server.ask(lock));
     });
@@ -366,7 +366,7 @@ fn a_statement_that_takes_too_long_does_not_give_the_server_up() {
     assert_eq!((recall.hits.len(), recall.unreachable), (1, vec![]));
 }
 
-/// One operation; what it may answer when the network is cut within it.
+/// One operation, and its allowed results if the network is cut within it.
 fn operate(
     engine: &Engine,
     random: &mut Rng,

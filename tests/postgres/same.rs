@@ -1,4 +1,4 @@
-//! The same operations give the same results as with WARM in this process.
+//! WARM in PostgreSQL gives the same results as WARM in this process.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,15 +12,14 @@ use tempfile::TempDir;
 use super::common::tiny;
 use super::server::{QUICK, Server, open, shared};
 
-/// Words that memories are made of: few, so that many memories share some.
+/// The vocabulary of the memories: few words, so that many memories share some.
 const WORDS: [&str; 24] = [
     "harbour", "lantern", "violin", "meadow", "glacier", "orchard", "compass", "kettle", "sparrow",
     "granite", "velvet", "thunder", "pepper", "saddle", "marble", "willow", "anchor", "candle", "falcon",
     "bridge", "copper", "ribbon", "tunnel", "walnut",
 ];
 
-/// Searches that leave no candidate out, so that results do not depend on which
-/// ones a tier has looked at.
+/// Searches that visit every candidate, so that results do not depend on the choice of candidates.
 fn config() -> Config {
     let term_limits = terms::Limits { candidates: 10_000, z: 100.0, bias: 1.0 };
     tiny().term_limits(term_limits).remote(QUICK).hot_capacity(5).warm_capacity(40)
@@ -34,7 +33,7 @@ fn namespaces() -> [Namespace; 2] {
     ["ada", "bob \0 \"x\""].map(|name| Namespace::new(name).unwrap())
 }
 
-/// A vector near to one of few, so that some memories are alike.
+/// A vector near one of a few centers, so that some memories are alike.
 fn vector(random: &mut Rng, config: &Config) -> Hypervector {
     let mut words = Hypervector::random(config.dimension, random.u64(..6)).words().to_vec();
     words[random.usize(..8)] ^= random.u64(..);
@@ -67,7 +66,7 @@ fn query(random: &mut Rng, config: &Config) -> Query {
     if random.u8(..3) == 0 { query.created(Timestamp(5_000)..Timestamp(60_000)) } else { query }
 }
 
-/// Both engines, and what is done to both.
+/// Two engines that get the same operations.
 struct Pair<'a> {
     config: Config,
     folders: [&'a Path; 2],
@@ -132,7 +131,7 @@ fn run(seed: u64, server: &Server) {
                 let some: Vec<MemoryId> =
                     (0..random.usize(1..4)).map(|_| ids[random.usize(..ids.len())]).collect();
                 pair.both(|engine| engine.forget_batch(&some).unwrap());
-                // What is dead counts in the statistics until it is merged or deleted.
+                // Dead rows count in the statistics until they are merged or deleted.
                 pair.both(|engine| engine.consolidate_at(Timestamp(number * 1_000)).map(drop).unwrap());
             }
             90..97 => {
@@ -148,8 +147,7 @@ fn run(seed: u64, server: &Server) {
     assert!(found[TierKind::Warm as usize] > 0, "nothing was found in WARM");
 }
 
-/// Texts of words that are the rarer the later they come in the alphabet, as in a
-/// language.
+/// Texts whose words are rarer the later they come in the alphabet, as in a language.
 fn text(random: &mut Rng) -> String {
     let word = |random: &mut Rng| format!("w{}x", (2_000.0_f64.powf(random.f64())) as u32);
     (0..random.usize(6..14)).map(|_| word(random)).collect::<Vec<_>>().join(" ")
@@ -192,7 +190,7 @@ fn few_candidates_hold_nearly_all_that_the_exact_scan_finds() {
     }
 }
 
-/// An engine of which a term soon has too many rows.
+/// An engine in which a term soon has too many rows.
 fn with_few_candidates(server: &Server, hot_capacity: usize) -> (TempDir, Engine) {
     let folder = tempfile::tempdir().unwrap();
     let term_limits = terms::Limits { candidates: 10, ..terms::Limits::default() };
@@ -201,7 +199,7 @@ fn with_few_candidates(server: &Server, hot_capacity: usize) -> (TempDir, Engine
     (folder, engine)
 }
 
-/// Terms with too many rows are looked for in pairs, of which there need not be any.
+/// Terms with too many rows are searched for in pairs, and no memory may have both.
 #[test]
 fn terms_that_are_frequent_and_seldom_together_are_found_all_the_same() {
     let Some(server) = shared() else { return };
@@ -229,7 +227,7 @@ fn terms_that_are_frequent_and_seldom_together_are_found_all_the_same() {
     }
 }
 
-/// What HOT has found says nothing of what is in WARM.
+/// Hits in HOT say nothing about memories in WARM.
 #[test]
 fn a_rarer_term_is_found_in_warm_however_many_hits_there_are_in_hot() {
     let Some(server) = shared() else { return };

@@ -1,4 +1,4 @@
-//! Encrypted connections, and all that the environment says about the server.
+//! Encrypted connections, and the environment variables for the server.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,8 +18,8 @@ use super::server::{PASSWORD, QUICK, shared};
 
 const FOLDER: &str = "MNEMO_TLS_FOLDER";
 
-/// A server that speaks TLS as `localhost`, and passes on to one that does not: the
-/// packaged one is built without. Gives its port, and the certificate as PEM.
+/// A server that speaks TLS as `localhost`, and forwards to one that does not, because the packaged
+/// server is built without TLS. Returns its port, and the certificate as PEM.
 fn encrypted(server: u16) -> (u16, String) {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -46,7 +46,7 @@ fn encrypted(server: u16) -> (u16, String) {
     (port, cert.pem())
 }
 
-/// Answers the request for TLS, and takes nothing else.
+/// Answers the request for TLS, and accepts nothing else.
 async fn pass(mut client: TcpStream, acceptor: TlsAcceptor, server: u16) -> std::io::Result<()> {
     let mut request = [0; 8];
     client.read_exact(&mut request).await?;
@@ -57,7 +57,7 @@ async fn pass(mut client: TcpStream, acceptor: TlsAcceptor, server: u16) -> std:
     copy_bidirectional(&mut client, &mut server).await.map(drop)
 }
 
-/// What an engine says whose environment names the server like this.
+/// Returns the output of an engine that gets the server from the environment.
 fn outcome(port: u16, host: &str, mode: &str, roots: Option<&Path>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -113,16 +113,16 @@ fn who_is_to_be_verified_is() {
         assert!(text.contains("found 1 in WARM"), "{host} {mode}: {text}");
     }
     for (host, mode, roots) in [
-        // Nobody whom the system trusts has signed it.
+        // The certificate is not signed by an authority that the system trusts.
         ("localhost", "verify-full", None),
         ("localhost", "verify-ca", None),
-        // It is another's.
+        // The certificate is for another host.
         ("127.0.0.1", "verify-full", Some(&*roots)),
     ] {
         let text = outcome(port, host, mode, roots);
         assert!(text.contains("refused") && text.contains("certificate"), "{host} {mode}: {text}");
     }
-    // A server without TLS is not spoken to where TLS is required, and is otherwise.
+    // A server without TLS is refused if TLS is required, and accepted otherwise.
     assert!(outcome(server.port, "localhost", "require", None).contains("refused"));
     assert!(outcome(server.port, "localhost", "prefer", None).contains("found 1 in WARM"));
     assert!(outcome(server.port, "localhost", "disable", None).contains("found 1 in WARM"));

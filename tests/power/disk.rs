@@ -1,8 +1,7 @@
-//! What a disk holds after the power failed.
+//! The contents of a disk after a power loss.
 //!
-//! What was synced is there. Of each later write all, nothing or a part is there,
-//! sector by sector; a file may be as long as a write has made it that is not
-//! there.
+//! Synced data is there. Of each later write all, nothing or a part is there, sector by sector. A
+//! file may have the length of a write whose data is missing.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -14,24 +13,25 @@ use fastrand::Rng;
 
 use crate::trace::{Node, Op, ROOT, Tree};
 
-/// What becomes of names: of new files, renamed and removed ones.
+/// The fate of names: of new files, renamed and removed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Names {
-    /// They survive in their order, and a file that is synced is found under its
-    /// name: what journaling file systems do.
+    /// Names survive in their order, and a synced file is found under its name, as in journaling
+    /// file systems.
     InOrder,
-    /// Each for itself, unless its folder is synced: all that POSIX promises.
+    /// Each name survives independently, unless its folder is synced, which is all that POSIX
+    /// promises.
     Alone,
 }
 
-/// What becomes of writes that were not synced.
+/// The fate of writes that were not synced.
 #[derive(Clone, Copy, Debug)]
 enum Writes {
     Kept,
     Dropped,
-    /// Those to one file up to some moment.
+    /// Writes to one file survive up to some moment.
     Cut,
-    /// Each for itself.
+    /// Each write survives independently.
     Scattered,
 }
 
@@ -46,8 +46,7 @@ impl Writes {
     }
 }
 
-/// Puts into the empty folder `target` what is left when the power fails after
-/// `ops`.
+/// Writes to the empty folder `target` what is left if the power fails after `ops`.
 pub(crate) fn leave(ops: &[Op], names: Names, random: &mut Rng, target: &Path) {
     let mut synced = HashMap::new();
     let mut writes: HashMap<Node, Vec<usize>> = HashMap::new();
@@ -76,7 +75,7 @@ pub(crate) fn leave(ops: &[Op], names: Names, random: &mut Rng, target: &Path) {
     build(&tree, ROOT, target, &mut fill);
 }
 
-/// Puts into the empty folder `target` what `ops` have made.
+/// Writes the result of `ops` to the empty folder `target`.
 pub(crate) fn replay(ops: &[Op], target: &Path) {
     let mut tree = Tree::default();
     ops.iter().for_each(|op| tree.apply(op));
@@ -111,7 +110,7 @@ fn changes_of_names(ops: &[Op]) -> impl Iterator<Item = (usize, &Op)> {
     ops.iter().enumerate().filter(|(_, op)| !folders(op).is_empty())
 }
 
-/// Whether a change of names is on the disk because its folders are.
+/// Whether a change of names is on the disk because its folders were synced.
 fn folder_synced(at: usize, op: &Op, synced: &HashMap<Node, usize>) -> bool {
     folders(op).iter().all(|folder| synced.get(folder) > Some(&at))
 }
@@ -163,8 +162,8 @@ fn survive(ops: &[&Op], fate: Writes, random: &mut Rng, file: &File) {
     }
 }
 
-/// Keeps some sectors of some writes. A sector that is kept holds all that was
-/// written to it until then.
+/// Keeps some sectors of some writes. A kept sector holds everything that was written to it until
+/// then.
 fn scatter(ops: &[&Op], random: &mut Rng, file: &File) {
     let size = *random.choice(&[512, 4096]).unwrap_or(&512);
     let mut kept_until = HashMap::new();
@@ -188,7 +187,7 @@ fn scatter(ops: &[&Op], random: &mut Rng, file: &File) {
     }
 }
 
-/// Drops a write, or all of it but the length that it gave the file.
+/// Drops a write, or keeps only the length that it gave the file.
 fn lengthen(op: &Op, random: &mut Rng, file: &File) {
     if let Op::Write { at, bytes, .. } = op
         && random.u8(0..4) == 0

@@ -1,7 +1,7 @@
-//! The operating system refuses calls from some moment on: the disk is full, it
-//! fails, it becomes read-only, nothing more may be opened. Every operation either
-//! is done or says why not and has done nothing, what is stored can still be read,
-//! and writing works again once the cause is gone.
+//! The operating system refuses calls from some moment on: the disk is full, fails or becomes
+//! read-only, or no more files can be opened. Every operation either succeeds, or returns the
+//! reason and has no effect. Stored memories can still be read. Writes work again once the cause is
+//! gone.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -15,8 +15,7 @@ use crate::trace::{self, Refusal};
 const STORED: usize = 40;
 const YEAR: i64 = 365 * 86_400_000;
 
-/// A cause, how an error of it may be called, and whether what is open can still
-/// be read.
+/// A cause, the possible names of its errors, and whether open files can still be read.
 struct Cause {
     name: &'static str,
     error: i32,
@@ -58,7 +57,7 @@ const CAUSES: [Cause; 5] = [
 ];
 
 impl Cause {
-    /// Fails unless the error says what was refused.
+    /// Fails unless the error names the refused action.
     fn check(&self, error: &Error, context: &str) {
         match error {
             Error::NoSpace { .. } if self.error == libc::ENOSPC => {}
@@ -73,7 +72,7 @@ impl Cause {
     }
 }
 
-/// What must be in the store, and all that was tried.
+/// Memories that must be in the store, and counts of the attempts.
 #[derive(Clone, Default)]
 struct Expected {
     memories: BTreeMap<MemoryId, String>,
@@ -94,7 +93,7 @@ impl Expected {
         (self.tried - count..self.tried).map(|number| note(&word(number))).collect()
     }
 
-    /// Takes down what came of an operation.
+    /// Records the result of an operation.
     fn result<T>(
         &mut self,
         cause: &Cause,
@@ -111,8 +110,8 @@ impl Expected {
         }
     }
 
-    /// A call that is refused while the log is closed for a moment, to be opened
-    /// anew, leaves it closed until calls are made again.
+    /// If a call is refused while the log is closed to be reopened, the log stays closed until
+    /// later calls reopen it.
     fn check_unless_closed(&mut self, engine: &Engine, cause: &Cause, context: &str) {
         let first = self.memories.keys().next().copied().unwrap_or_default();
         match engine.get(first) {
@@ -162,7 +161,7 @@ fn operate(engine: &Engine, expected: &mut Expected, cause: &Cause, context: &st
     }
 }
 
-/// One case; whether anything was refused, and could not be read meanwhile.
+/// Runs one case. Returns whether anything was refused, and whether reads failed meanwhile.
 fn refuse(whole: &Path, cause: &Cause, after: usize) -> (bool, bool) {
     let folder = tempfile::tempdir().unwrap();
     copy(whole, folder.path());
@@ -197,7 +196,7 @@ fn whatever_call_is_refused_says_so_loses_nothing_and_works_again_afterwards() {
     drop(spread(whole.path(), STORED));
     let steps = crate::number("MNEMO_REFUSALS", 12) as usize;
     for cause in &CAUSES {
-        // The first calls one by one, then ever fewer, up to where all are made.
+        // Refuses first after each call in turn, then after larger steps, until no call is refused.
         let (mut after, mut cases, mut closed) = (0, 0, 0);
         while let (true, unread) = refuse(whole.path(), cause, after) {
             assert!(!unread || after > 0 || !cause.reads, "{}: what is stored cannot be read", cause.name);

@@ -1,11 +1,9 @@
-//! Records every call that changes a watched folder, in the order in which they
-//! were made.
+//! Records every call that changes a watched folder, in order.
 //!
-//! The standard library calls libc, and a symbol that an executable defines
-//! itself goes before the one of libc. So the functions below take the place of
-//! those that write files: each makes the system call itself and notes it, under
-//! one lock. Nothing is flushed to the real disk: what a flush means is for
-//! [`disk`](super::disk) to say.
+//! The standard library calls libc, and a symbol that an executable defines takes precedence over
+//! the one in libc. So the functions below replace those that write files. Each makes the system
+//! call itself and records it, under one lock. Nothing is flushed to the real disk:
+//! [`disk`](super::disk) models the effect of a flush.
 #![allow(unsafe_code, reason = "takes the place of functions of libc")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libc::{c_char, c_int, c_long, c_uint, c_void, iovec, mode_t, off_t, size_t, ssize_t};
 
-/// A file or a folder, whatever its name is and whether it has one.
+/// A file or a folder, independent of its name, and even without one.
 pub(crate) type Node = usize;
 
 /// The watched folder.
@@ -26,7 +24,7 @@ pub(crate) const ROOT: Node = 0;
 /// A name in a folder.
 pub(crate) type Entry = (Node, OsString);
 
-/// A change, or the wait for earlier ones to be on the disk.
+/// A change, or a sync of earlier ones.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// A new file, or folder, gets its name.
@@ -64,7 +62,7 @@ pub(crate) enum Op {
 pub(crate) struct Tree(HashMap<Node, BTreeMap<OsString, Node>>);
 
 impl Tree {
-    /// Makes a change of names; all other changes are none.
+    /// Applies a change of names. Other operations have no effect.
     pub(crate) fn apply(&mut self, op: &Op) {
         match op {
             Op::Make { node, folder, at } => {
@@ -96,15 +94,15 @@ impl Tree {
     }
 }
 
-/// Calls that are not made but refused, as on a full disk, until it is lifted.
+/// Calls that are refused, as on a full disk, until the refusal is lifted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
-    /// The error that is given, as libc numbers it.
+    /// The error code of libc.
     pub(crate) error: c_int,
-    /// What is refused, by the beginnings of the names of libc's functions;
-    /// `create` for an `open` that may make a file.
+    /// Prefixes of the names of the refused functions of libc. `create` stands for an `open` that
+    /// may make a file.
     pub(crate) calls: &'static [&'static str],
-    /// Calls of this kind that are still made.
+    /// Calls of this kind that still succeed first.
     pub(crate) after: usize,
 }
 
@@ -114,7 +112,7 @@ struct Recorder {
     refused: usize,
     ops: Vec<Op>,
     tree: Tree,
-    /// What descriptors stand for.
+    /// The files behind open descriptors.
     open: HashMap<c_int, Node>,
     nodes: usize,
 }
@@ -126,7 +124,7 @@ fn lock() -> MutexGuard<'static, Option<Recorder>> {
     RECORDER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Watches `root` from now on; what is there already counts as on the disk.
+/// Starts watching `root`. Existing content counts as synced.
 pub(crate) fn start(root: &Path) {
     let mut recorder = Recorder {
         root: root.into(),
@@ -147,7 +145,7 @@ pub(crate) fn position() -> usize {
     lock().as_ref().expect("recording").ops.len()
 }
 
-/// Refuses calls from now on, or none any more; how many were refused before.
+/// Refuses calls from now on, or stops refusing. Returns the number of calls refused before.
 pub(crate) fn refuse(refusal: Option<Refusal>) -> usize {
     let mut recorder = lock();
     let recorder = recorder.as_mut().expect("recording");
@@ -197,7 +195,7 @@ impl Recorder {
         if let Ok(inside) = path.strip_prefix(&self.root) {
             return Some((ROOT, inside));
         }
-        // A folder that is open, as the engine reaches its own.
+        // A path through an open folder, as the engine uses for its own folder.
         if let Ok(inside) = path.strip_prefix("/proc/thread-self/fd") {
             let mut parts = inside.components();
             let descriptor = parts.next()?.as_os_str().to_str()?.parse().ok()?;
@@ -206,14 +204,14 @@ impl Recorder {
         if path.is_absolute() { None } else { Some((*self.open.get(&beside)?, path)) }
     }
 
-    /// The name that `path` means in a watched folder, and what has it.
+    /// Returns the name that `path` means in a watched folder, and its node.
     fn entry(&self, beside: c_int, path: &Path) -> Option<(Entry, Option<Node>)> {
         let (from, path) = self.start(beside, path)?;
         let folder = self.tree.find(from, path.parent()?)?;
         Some(((folder, path.file_name()?.into()), self.tree.find(from, path)))
     }
 
-    /// The node that `path` stands for, also if that is where it begins.
+    /// Returns the node at `path`, also if `path` is the watched folder itself.
     fn node(&self, beside: c_int, path: &Path) -> Option<Node> {
         match self.start(beside, path)? {
             (node, inside) if inside.as_os_str().is_empty() => Some(node),
@@ -233,7 +231,7 @@ impl Recorder {
         self.open.extend(node.map(|node| (descriptor, node)));
     }
 
-    /// The error that a call is refused with, if it is.
+    /// Returns the error if the call is to be refused.
     fn refuses(&mut self, name: &str, arguments: &[Argument]) -> Option<c_int> {
         let refusal = self.refusal?;
         let watched = arguments.iter().any(|argument| match argument {
@@ -268,7 +266,7 @@ impl Recorder {
         self.open.remove(&descriptor);
     }
 
-    /// After a write to where the descriptor stood.
+    /// Records a write at the descriptor's position.
     fn written(&mut self, descriptor: c_int, at: impl FnOnce() -> u64, bytes: impl FnOnce() -> Vec<u8>) {
         if let Some(&node) = self.open.get(&descriptor) {
             self.ops.push(Op::Write { node, at: at(), bytes: bytes() });
@@ -290,7 +288,7 @@ impl Recorder {
     }
 }
 
-/// Makes a system call and, if it succeeds while a folder is watched, notes it.
+/// Makes a system call. If it succeeds while a folder is watched, records it.
 fn call(
     name: &str,
     arguments: &[Argument],
@@ -319,7 +317,7 @@ fn call(
     made
 }
 
-/// An argument of a call, as far as it may say what the call is about.
+/// An argument of a call, as far as it identifies the call's target.
 enum Argument {
     Path(*const c_char),
     /// A descriptor, or flags.
@@ -339,7 +337,7 @@ impl From<c_int> for Argument {
     }
 }
 
-/// Kinds of arguments that do not tell.
+/// Arguments of other types, which identify nothing.
 macro_rules! others {
     ($($kind:ty),*) => { $(
         impl From<$kind> for Argument {
@@ -353,27 +351,26 @@ macro_rules! others {
 others!(c_uint, size_t, off_t, *const c_void, *const iovec);
 
 /// # Safety
-/// `path` is a string of C.
+/// `path` is a C string.
 unsafe fn path<'a>(path: *const c_char) -> &'a Path {
     // SAFETY: said above.
     Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()))
 }
 
 /// # Safety
-/// `bytes` points to so many.
+/// `bytes` points to `count` bytes.
 unsafe fn copied(bytes: *const c_void, count: c_long) -> Vec<u8> {
     // SAFETY: said above.
     unsafe { std::slice::from_raw_parts(bytes.cast(), count as usize) }.to_vec()
 }
 
-/// Where a write of `count` bytes began that has just been made.
+/// Returns the start of a write of `count` bytes that has just been made.
 fn start_of_write(descriptor: c_int, count: c_long) -> u64 {
     // SAFETY: asks where a descriptor stands.
     (unsafe { libc::lseek64(descriptor, 0, libc::SEEK_CUR) } - count) as u64
 }
 
-/// Functions of libc that end in a system call with the same arguments, and
-/// what is noted of them.
+/// Functions of libc that end in a system call with the same arguments, and the record of each.
 macro_rules! functions {
     ($($name:ident($($argument:ident: $kind:ty),*) -> $result:ty = $call:expr, $note:expr;)*) => { $(
         #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! What an engine does until the power fails, and what has to be there then.
+//! The work of an engine until the power fails, and the contents that must survive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,12 +10,11 @@ use crate::common::acknowledged::{Stored, namespaces};
 use crate::common::{everything, note, tiny};
 use crate::trace::{self, Op};
 
-/// Bytes of a batch that is written as a table at once, and of one of its
-/// memories.
+/// Bytes of a batch that is written as a table at once, and of one of its memories.
 const LARGE: usize = 5 << 20;
 const LARGEST: usize = 60_000;
 
-/// What a store holds.
+/// The contents of a store.
 #[derive(Clone, Default)]
 pub(crate) struct Contents {
     pub(crate) memories: BTreeMap<MemoryId, Stored>,
@@ -35,7 +34,7 @@ impl Contents {
         }
     }
 
-    /// Fails unless `get` and `recall` find this and nothing else.
+    /// Fails unless `get` and `recall` find these contents and nothing else.
     pub(crate) fn check(&self, engine: &Engine) {
         self.memories.iter().for_each(|(&id, one)| one.check(engine, id));
         for &id in self.used.iter().filter(|id| !self.memories.contains_key(id)) {
@@ -50,7 +49,7 @@ impl Contents {
 enum Change {
     Store(Vec<(MemoryId, Stored)>),
     Forget(Vec<MemoryId>),
-    /// Closing and compacting, which put everything on the disk.
+    /// Closing and compacting, which sync everything.
     Nothing,
 }
 
@@ -58,7 +57,7 @@ enum Change {
 struct Step {
     change: Change,
     durability: Durability,
-    /// Operations on the disk before it began, and when it was acknowledged.
+    /// The number of operations before it began, and when it was acknowledged.
     began: usize,
     ended: usize,
 }
@@ -67,7 +66,7 @@ struct Step {
 pub(crate) struct Run {
     before: Contents,
     steps: Vec<Step>,
-    /// Operations that only stand for what was there before.
+    /// The number of leading operations that stand for earlier content.
     first: usize,
     pub(crate) ops: Vec<Op>,
 }
@@ -113,7 +112,7 @@ impl Work {
         Some(Engine::open(&self.store, config(self.durability)).unwrap())
     }
 
-    /// Does something and takes down when it was acknowledged.
+    /// Runs an operation and records when it was acknowledged.
     fn step(&mut self, durability: Durability, act: impl FnOnce() -> Result<Change, mnemocore::Error>) {
         let began = trace::position();
         let change = act().unwrap();
@@ -139,7 +138,7 @@ impl Work {
             }
             560..563 => self.grow(engine),
             563..780 if !self.now.memories.is_empty() => {
-                // Of the newest most often: an id must not be given again.
+                // Mostly of the newest, because their ids must not be reused.
                 let ids: Vec<MemoryId> = self.now.memories.keys().copied().collect();
                 let count = if self.random.u8(0..4) == 0 { self.random.usize(1..12) } else { 1 };
                 let at = ids.len() - self.random.usize(0..ids.len()).min(self.random.usize(0..20)) - 1;
@@ -175,8 +174,8 @@ impl Work {
         (first..self.stored).map(|number| Stored::random(&mut self.random, self.seed, number)).collect()
     }
 
-    /// Stores so much that tables are written while the work goes on, and forgets
-    /// most of it, for the sake of the checks.
+    /// Stores so much that tables are written meanwhile. Forgets most of it, to keep the checks
+    /// short.
     fn grow(&mut self, engine: &Engine) {
         let mut some = self.some((LARGE / LARGEST) as u64);
         some.iter_mut().for_each(|one| one.ballast = LARGEST);
@@ -198,17 +197,17 @@ impl Run {
         self.steps.len()
     }
 
-    /// A moment for the power to fail, most often one around a sync, a change of
-    /// a name or an acknowledgement.
+    /// Returns a moment for the power loss, mostly around a sync, a change of a name or an
+    /// acknowledgment.
     pub(crate) fn moment(&self, random: &mut Rng) -> usize {
         let at = match random.u8(0..5) {
-            // While everything is being put on the disk,
+            // While everything is synced,
             0 => {
                 let all = self.steps.iter().filter(|step| matches!(step.change, Change::Nothing));
                 let Step { began, ended, .. } = random.choice(all.collect::<Vec<_>>()).unwrap();
                 random.usize(began..=ended)
             }
-            // most of all between one table and the next.
+            // or, most of all, between one table and the next.
             4 => {
                 let ops = self.ops.iter().enumerate().skip(self.first);
                 let all = ops.filter(|(_, op)| matches!(op, Op::Rename { .. }));
@@ -229,9 +228,9 @@ impl Run {
         (at + random.usize(0..3)).saturating_sub(1).clamp(self.first, self.ops.len())
     }
 
-    /// What the store may hold when the power fails after `moment` operations:
-    /// all up to the last acknowledgement of `Synced`, and of what came later
-    /// the beginning, each operation whole.
+    /// Returns the possible contents after a power loss after `moment` operations. They hold
+    /// everything up to the last acknowledgment of `Synced`, and a prefix of the later operations,
+    /// each of them whole.
     fn possible(&self, moment: usize) -> Vec<Contents> {
         let synced = |step: &Step| step.ended <= moment && step.durability == Durability::Synced;
         let safe = self.steps.iter().rposition(synced).map_or(0, |at| at + 1);
@@ -245,13 +244,13 @@ impl Run {
         possible
     }
 
-    /// Fails unless the store holds what it did at the end; returns that.
+    /// Fails unless the store holds the contents of the end; returns them.
     pub(crate) fn check_at_its_end(&self, folder: &Path) -> Contents {
         let engine = Engine::open(folder.join("store"), config(Durability::Synced)).unwrap();
         self.check(&engine, self.ops.len())
     }
 
-    /// Fails unless the engine holds what it must; returns what that is.
+    /// Fails unless the engine holds possible contents; returns those that it holds.
     pub(crate) fn check(&self, engine: &Engine, moment: usize) -> Contents {
         let mut found = BTreeMap::new();
         for (number, namespace) in namespaces().iter().enumerate() {

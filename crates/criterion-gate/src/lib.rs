@@ -1,12 +1,11 @@
-//! The gate's rule: whether a candidate is worse than a baseline by more than is
-//! allowed, on a machine that is not quiet.
+//! The gate's rule: whether a candidate is worse than a baseline by more than is allowed, on a
+//! machine that is not quiet.
 //!
-//! It knows neither Criterion nor processes: [`screen`] judges what was saved, and
-//! says which benchmarks are suspects; [`Screening::conclude`] takes what pairs of
-//! runs of both executables gave for these.
+//! The rule knows neither Criterion nor processes. [`screen`] judges the saved samples and returns
+//! the suspects. [`Screening::conclude`] takes the results of paired runs of both executables for
+//! these suspects.
 //!
-//! With theta = ln(1 + allowed) where less is better, and ln(1 / (1 - allowed))
-//! where more is:
+//! Theta is ln(1 + allowed) if less is better, and ln(1 / (1 - allowed)) if more is better.
 //!
 //! 1. **Screen.** Saved samples clear a benchmark if the bootstrap's upper 95 % bound of
 //!    ln(median new / median old) is below what *half* the allowed worsening gives, and if
@@ -24,24 +23,24 @@
 //!    four pairs and every two more, those that a bound of 99.5 % on the mean
 //!    difference within pairs ([`pairs::Student`]) clears are not run any further;
 //!    nothing else is decided early.
-//!    What slows some runs only does not show in the faster halves, so the mean difference
-//!    within pairs counts as c where its p is smaller, or where it alone is above 0.95
-//!    theta; the p of whichever counts is doubled (Bonferroni).
-//! 3. **Audit.** The reference work does not see all that slows a benchmark: a disk that is
-//!    busy, say. So what the samples clear runs in pairs too, in random order, as far as the
-//!    budget lasts and [`thresholds::Gate::audit`] allows. If the pairs of one show a change
-//!    that is larger by more than theta than that of its samples, these hide what they should
-//!    show, and all that samples cleared has to be confirmed.
+//!    A change that slows only some runs does not show in the faster halves. So the mean difference
+//!    within pairs counts as c if its p is smaller, or if it alone is above 0.95 theta. The p of
+//!    the one that counts is doubled (Bonferroni).
+//! 3. **Audit.** The reference work misses some causes of a slow benchmark, e.g. a busy disk. So
+//!    cleared benchmarks run in pairs too, in random order, as far as the budget lasts and
+//!    [`thresholds::Gate::audit`] allows. If the pairs of one show a change that exceeds the change
+//!    of its samples by more than theta, the samples hide a regression. Then all cleared benchmarks
+//!    have to be confirmed.
 //! 4. **Bytes and qualities** are compared as they are.
 //!
-//! Suspects are confirmed in the order of their apparent changes, the largest first, for
-//! as long as the budget lasts. One that cannot be confirmed is inconclusive: a machine
-//! that was busier in one run has slowed all samples of it, and they do not tell. If you know that
-//! it was as quiet in both, you may judge by them alone ([`Screening::conclude_alone`]): what has
-//! regressed then is where the bootstrap's p of "at most theta", adjusted by Holm over
-//! all benchmarks, is at most alpha.
+//! Suspects are confirmed in the order of their apparent changes, the largest first, for as long as
+//! the budget lasts. A suspect that cannot be confirmed is inconclusive: a machine that was busier
+//! in one run has slowed all of its samples, so they cannot decide. If you know that the machine
+//! was equally quiet in both runs, you may judge by the samples alone
+//! ([`Screening::conclude_alone`]). Then a benchmark has regressed if the bootstrap's p of "at most
+//! theta", adjusted by Holm over all benchmarks, is at most alpha.
 //!
-//! `mnemobench selftest` prints how often all of this errs.
+//! `mnemobench selftest` prints the error rates of this rule.
 
 // No panic that input could reach: what cannot fail is written so that it shows.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
@@ -67,63 +66,63 @@ pub use self::suspect::Suspect;
 use crate::machine::Machine;
 use crate::results::{Kind, Taken};
 
-/// Criterion takes at least as many unless it is told `--quick`.
+/// The least number of samples of a full run; Criterion takes fewer only with `--quick`.
 const FEWEST_SAMPLES: usize = 10;
 /// The confidence of the bounds.
 const CONFIDENCE: f64 = 0.95;
 /// The part of the allowed worsening below which a benchmark is clear.
 const CLEAR: f64 = 0.5;
-/// ln of how much longer the baseline's reference work may have taken. On a quiet machine
-/// two runs differ by less; a neighbor that hides a regression of 10 % shows as more.
+/// ln of the largest ratio of the baseline's reference work to the candidate's. On a quiet machine
+/// two runs differ by less. A neighbor that hides a regression of 10 % shows as more.
 const SAME_MACHINE: f64 = 0.03;
 /// The part of the allowed worsening that pairs must exceed beyond doubt. At 1, a
 /// worsening just above what is allowed would be found in one of twenty runs.
 const BEYOND_DOUBT: f64 = 0.3;
 
-/// What one side measured, by the names of the benchmarks.
+/// The measurements of one side.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Side {
-    /// What was measured.
+    /// Measurements by the names of their benchmarks.
     pub observations: BTreeMap<String, Observation>,
 }
 
-/// What is known of a benchmark on one side.
+/// A benchmark's measurement on one side, and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
     /// The bench that it belongs to; empty if unknown.
     pub bench: String,
-    /// What it measures.
+    /// The measured quantity.
     pub kind: Kind,
     /// The measurement.
     pub data: Data,
     /// The mean time of the [reference work](crate::reference) beside it, in nanoseconds.
     pub reference: Option<f64>,
-    /// When, how and where it was taken, where that was noted.
+    /// The origin of the measurement, if it was noted.
     pub origin: Option<Origin>,
 }
 
-/// When, how and where something was measured.
+/// When, how and where a measurement was taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
     /// When and how.
     pub taken: Taken,
-    /// Where.
+    /// The machine.
     pub machine: Machine,
 }
 
 /// A measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
-    /// Values of an iteration; nanoseconds, or bytes.
+    /// Values of an iteration, in nanoseconds or bytes.
     Samples {
-        /// One each.
+        /// One value for each iteration.
         values: Vec<f64>,
         /// Operations in an iteration.
         operations: u64,
     },
     /// One value in the unit of the kind.
     Value(f64),
-    /// Neither, and why.
+    /// The measurement cannot be used, for this reason.
     Unreadable(String),
 }
 
@@ -137,8 +136,8 @@ impl Data {
         }
     }
 
-    /// The samples; of a throughput per operation, as an iteration may have others on the
-    /// other side.
+    /// The samples. Those of a throughput are per operation, because the sides may have different
+    /// numbers of operations in an iteration.
     fn compared(&self, kind: Kind) -> Option<Vec<f64>> {
         match self {
             Self::Samples { values, operations } => {
@@ -161,7 +160,7 @@ impl Data {
 }
 
 impl Observation {
-    /// What is wrong with the value, if anything.
+    /// Returns the reason if the value is no valid measurement.
     fn fault(&self) -> Option<String> {
         let sensible = |value: &f64| value.is_finite() && *value >= 0.0;
         match &self.data {

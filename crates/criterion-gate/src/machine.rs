@@ -142,12 +142,12 @@ fn revision() -> String {
     }
 }
 
-/// What a bench is built from, wherever in the repository.
+/// Git pathspecs of the sources that a bench is built from, anywhere in the repository.
 const SOURCES: [&str; 4] = [":(top)*.rs", ":(top)*.sql", ":(top)*Cargo.toml", ":(top)*Cargo.lock"];
 
 /// A digest of how the sources differ from the revision; `None` if they do not.
 fn changes() -> Option<u64> {
-    // Both print nothing where there is nothing.
+    // Both print nothing if nothing differs.
     let git = |arguments: &[&str]| output("git", &[arguments, &["--"], &SOURCES].concat());
     let changed = git(&["diff", "--no-ext-diff", "HEAD"]);
     let added = git(&["ls-files", "--others", "--exclude-standard"]);
@@ -163,7 +163,7 @@ fn changes() -> Option<u64> {
     Some(digest.digest())
 }
 
-/// What a program prints, if it runs, succeeds and prints anything.
+/// Runs a program and returns its trimmed standard output, or `None` if it fails or prints nothing.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -1,4 +1,4 @@
-//! What a measurement is: a value with its unit, and the distribution it came from.
+//! Measurements: a value with its unit, and the distribution it came from.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 /// Three significant digits: an error below 0.1 %, far under the noise of a clock.
 const SIGNIFICANT_DIGITS: u8 = 3;
-/// An hour in nanoseconds; what takes longer is recorded as an hour.
+/// An hour in nanoseconds. Longer operations are recorded as an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
-/// Whole nanoseconds; what takes longer than 584 years takes that.
+/// Converts a duration to whole nanoseconds, at most `u64::MAX` (584 years).
 pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -65,7 +65,7 @@ impl Latencies {
         self.histogram.reset();
     }
 
-    /// How many operations were recorded.
+    /// Returns the number of recorded operations.
     pub fn len(&self) -> u64 {
         self.histogram.len()
     }
@@ -150,7 +150,7 @@ pub struct Percentiles {
     pub max: f64,
 }
 
-/// What a value counts.
+/// The unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -175,8 +175,8 @@ pub enum Better {
 }
 
 impl Better {
-    /// How much worse `new` is than `old`, as a share of `old`: 0.1 is 10 % worse,
-    /// negative is better. Not a number where `old` is zero.
+    /// Returns the worsening from `old` to `new` as a share of `old`: 0.1 is 10 % worse, and a
+    /// negative value is better. If `old` is zero, the result is not finite.
     pub fn worsening(self, old: f64, new: f64) -> f64 {
         match self {
             Self::Lower => (new - old) / old,
@@ -185,7 +185,7 @@ impl Better {
     }
 }
 
-/// What a benchmark measures. It is the second part of a benchmark's name:
+/// The quantity that a benchmark measures. It is part of a benchmark's name, e.g.
 /// `recall_hot/p99/5000`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -194,7 +194,7 @@ pub enum Kind {
     Wall,
     /// The time that 99 % of single operations do not exceed.
     P99,
-    /// Operations in a unit of time. Criterion's samples are times all the same.
+    /// Operations in a unit of time. Criterion's samples of it are times.
     Throughput,
     /// Main memory.
     Ram,
@@ -209,7 +209,7 @@ impl Kind {
     pub const ALL: [Self; 6] =
         [Self::Wall, Self::P99, Self::Throughput, Self::Ram, Self::Disk, Self::Quality];
 
-    /// As it stands in a benchmark's name.
+    /// Returns the kind as it stands in a benchmark's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Wall => "wall",
@@ -221,14 +221,14 @@ impl Kind {
         }
     }
 
-    /// The kind that the name of a benchmark tells, [`Kind::Wall`] if it tells none.
+    /// Reads the kind from a benchmark's name; [`Kind::Wall`] if the name holds none.
     pub fn of_name(name: &str) -> Self {
         let told = |part| Self::ALL.into_iter().find(|kind| kind.as_str() == part);
         name.split('/').skip(1).find_map(told).unwrap_or(Self::Wall)
     }
 
-    /// The unit of a value. Of a throughput it is operations per second, whatever
-    /// Criterion's samples are.
+    /// The unit of a value. For a throughput it is operations per second, although Criterion's
+    /// samples are times.
     pub fn unit(self) -> Unit {
         match self {
             Self::Wall | Self::P99 => Unit::Nanoseconds,
@@ -252,7 +252,7 @@ impl Kind {
 pub struct Measurement {
     /// The benchmark, such as `recall_hot/p99/5000`.
     pub name: String,
-    /// What was measured.
+    /// The measured quantity.
     pub kind: Kind,
     /// The value in the unit of its kind.
     pub value: f64,

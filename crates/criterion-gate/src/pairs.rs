@@ -1,5 +1,5 @@
-//! What pairs of runs tell: Student's t, which a few that agree satisfy, and a
-//! randomization test of the faster halves, which a busy neighbour does not disturb.
+//! Statistics of paired runs: Student's t, which clears a benchmark with a few pairs that agree,
+//! and a randomization test of the faster halves, which is robust to a busy neighbor.
 //!
 //! A pair is a run of the baseline's executable and one of the candidate's, as the
 //! logarithms of what they measured.
@@ -13,14 +13,14 @@ use crate::random::Random;
 const SWAPS: u64 = 2;
 /// Swaps that a bound of an interval needs: its p is 0.05, not one of a family.
 const SWAPS_OF_BOUNDS: usize = 1_999;
-/// A bound is bisected so often: to a millionth of the range of all runs.
+/// Bisection steps for a bound: enough for a millionth of the range of all runs.
 const BISECTIONS: usize = 20;
 
 /// The mean of the differences within pairs and how well it is known (Student, "The
 /// Probable Error of a Mean", Biometrika 6, 1908).
 ///
-/// A few pairs suffice it where all agree. A single run that met a busy neighbour
-/// widens it beyond use.
+/// If all pairs agree, a few suffice. A single run beside a busy neighbor widens the interval
+/// beyond use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Student {
     /// The mean.
@@ -74,20 +74,20 @@ impl Student {
     }
 }
 
-/// How far the mean of the faster half of the candidate's runs lies above that of the
-/// faster half of the baseline's, and how likely chance alone is to do that.
+/// The mean of the faster half of the candidate's runs, less that of the baseline's, and its p
+/// values.
 ///
-/// Who shares the machine can only make a run slower, for a second and by half at
-/// times. So the slower half of each side tells of the neighbours and the faster one of
-/// the executables; a mean over all pairs of differences tells of both.
+/// A neighbor on the machine can only make a run slower, for a second at a time and by up to half.
+/// So the slower half of each side shows the neighbors, and the faster half shows the executables.
+/// A mean over all pairs of differences mixes both.
 ///
-/// p values are those of a randomization test (Fisher, "The Design of Experiments",
-/// 1935; Pitman, "Significance Tests Which May be Applied to Samples From any
-/// Populations", 1937): were the candidate slower by just the bound, its runs less that
-/// bound could as well have been the baseline's, pair by pair; p is the share of random
-/// swaps that give a difference as large as the one seen. That holds for any
-/// distribution of noise. Swaps are counted as by Phipson and Smyth ("Permutation
-/// P-values Should Never Be Zero", 2010), and are always the same.
+/// The p values are those of a randomization test (Fisher, "The Design of Experiments", 1935;
+/// Pitman, "Significance Tests Which May be Applied to Samples From any Populations", 1937).
+/// Suppose that the candidate is slower by exactly the bound. Then, in each pair, the candidate's
+/// run less the bound and the baseline's run are exchangeable. p is the share of random swaps that
+/// give a difference at least as large as the observed one. This holds for any distribution of
+/// noise. Swaps are counted as by Phipson and Smyth ("Permutation P-values Should Never Be Zero",
+/// 2010). The seed is fixed, so the same runs give the same p.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Randomization {
     old: Vec<f64>,
@@ -129,9 +129,9 @@ impl Randomization {
         self.reversed().p_at_most(-bound)
     }
 
-    /// The change, and its one-sided lower and upper bounds at a confidence such as 0.95:
-    /// the smallest and the largest that are not rejected. They are infinite where there
-    /// are too few pairs to reject any.
+    /// Returns the change and its one-sided lower and upper bounds at a confidence such as 0.95:
+    /// the smallest and the largest change that are not rejected. If there are too few pairs to
+    /// reject any change, the bounds are infinite.
     pub fn interval(&self, confidence: f64) -> [f64; 3] {
         [self.change, self.lower(confidence), -self.reversed().lower(confidence)]
     }
@@ -140,7 +140,7 @@ impl Randomization {
         let rejected = |bound: f64| self.p(bound, SWAPS_OF_BOUNDS) <= 1.0 - confidence;
         let least = |runs: &[f64]| runs.iter().copied().fold(f64::INFINITY, f64::min);
         let most = |runs: &[f64]| runs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        // Less that, each run of the candidate is above all of the baseline.
+        // With this bound subtracted, each run of the candidate is above all runs of the baseline.
         let (mut below, mut above) = (least(&self.new) - most(&self.old) - 1e-9, self.change);
         if !rejected(below) {
             return f64::NEG_INFINITY;
@@ -165,8 +165,8 @@ impl Randomization {
         (as_large + 1) as f64 / (swaps + 1) as f64
     }
 
-    /// Exchanges the two of each pair or does not, as chance has it, the candidate's
-    /// less `bound`.
+    /// Swaps each pair with probability one half, after subtracting `bound` from the candidate's
+    /// run.
     fn swap(&self, bound: f64, random: &mut Random, old: &mut [f64], new: &mut [f64]) {
         let runs = self.old.iter().zip(&self.new);
         let mut coins = 0;
@@ -181,7 +181,8 @@ impl Randomization {
     }
 }
 
-/// The mean of the smaller half, of an odd number with the middle one; reorders.
+/// Returns the mean of the smaller half, which includes the middle run if their number is odd.
+/// Reorders `runs`.
 fn faster_half(runs: &mut [f64]) -> f64 {
     let half = runs.len().div_ceil(2);
     if half < runs.len() {
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn students_own_example_of_sleep() {
         // Additional hours of sleep of ten patients (Student 1908, section IX):
-        // mean 1.58, t = 4.06, p = .0014.
+        // mean 1.58, t = 4.06, p = 0.0014.
         let hours = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4];
         let student = Student::new(&hours).unwrap();
         close(student.mean, 1.58, 1e-9);
@@ -258,7 +259,7 @@ mod tests {
             / f64::from(all)
     }
 
-    /// Runs whose ln scatters evenly by 0.02; every fourth meets a neighbour.
+    /// Runs whose ln scatters evenly by 0.02; every fourth run meets a busy neighbor.
     fn runs(count: usize, change: f64, seed: u64) -> Vec<[f64; 2]> {
         let mut random = Random::new(seed);
         let mut run = || 0.02 * random.unit() + if random.percent(25) { 0.4 } else { 0.0 };

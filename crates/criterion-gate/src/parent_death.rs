@@ -1,26 +1,27 @@
-//! A process that ends with the one that started it.
+//! Ends a process when its parent ends.
 //!
-//! Who runs a bench for its figures stops it when it is stopped itself; this is for when
-//! it cannot, because it was killed. On Linux alone; elsewhere nothing happens.
+//! A program that runs a bench stops the bench when it is stopped itself. If it was killed, it
+//! cannot, and the kernel ends the bench instead. This works on Linux only; elsewhere it does
+//! nothing.
 
 use std::process::Command;
 
-/// The variable that holds the number of the process to end with.
+/// The variable that holds the process ID of the parent.
 const VARIABLE: &str = "MNEMO_TIED_TO";
 
-/// Asks what `command` starts to [end](end_with_parent) with this process.
+/// Lets the process that `command` starts [end](end_with_parent) with this process.
 pub fn tie(command: &mut Command) {
     command.env(VARIABLE, std::process::id().to_string());
 }
 
-/// Ends this process as soon as its parent does, if that has [asked](tie) for it.
+/// Ends this process as soon as its parent does, if the parent [asked](tie) for it.
 pub fn end_with_parent() {
     #[cfg(target_os = "linux")]
     if let Some(parent) = std::env::var(VARIABLE).ok().and_then(|number| number.parse::<i32>().ok()) {
         use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-        // Fails on no Linux; then it would merely live on to its end.
+        // It fails on no supported Linux. If it did, the process would merely run to its end.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
-        // It may have ended before that.
+        // The parent may have ended before the call.
         if getppid().is_none_or(|actual| actual.as_raw_nonzero().get() != parent) {
             std::process::exit(2);
         }

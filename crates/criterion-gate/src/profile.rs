@@ -1,4 +1,4 @@
-//! How thorough a run is, and what a bench must know of its own command line.
+//! Profiles of a run, and the command line of a bench.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +6,13 @@ use std::str::FromStr;
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 
-/// How thorough a run is: `MNEMO_PROFILE=quick`, `default` or `full`.
+/// The thoroughness of a run: `MNEMO_PROFILE=quick`, `default` or `full`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
-    /// A look: small sizes, few samples.
+    /// For a quick look: small sizes, few samples.
     Quick,
-    /// What is recorded and compared.
+    /// For results that are recorded and compared.
     #[default]
     Default,
     /// With a million memories.
@@ -22,14 +22,13 @@ pub enum Profile {
 /// The environment variable that chooses the profile.
 pub const PROFILE_VARIABLE: &str = "MNEMO_PROFILE";
 
-/// A profile of another name was asked for.
+/// The environment names an unknown profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{PROFILE_VARIABLE} is {0:?}; expected quick, default or full")]
 pub struct UnknownProfile(String);
 
 impl Profile {
-    /// The profile that the environment asks for, [`Profile::Default`] if it does
-    /// not say.
+    /// Reads the profile from the environment; [`Profile::Default`] if the variable is not set.
     ///
     /// # Errors
     /// [`UnknownProfile`], so that a typing error does not run for an hour.
@@ -40,7 +39,7 @@ impl Profile {
         }
     }
 
-    /// One of three values.
+    /// Returns the value that belongs to this profile.
     pub fn choose<T>(self, quick: T, default: T, full: T) -> T {
         match self {
             Self::Quick => quick,
@@ -69,7 +68,7 @@ impl fmt::Display for Profile {
     }
 }
 
-/// What a bench reads of its command line beside its framework.
+/// The command-line arguments that a bench itself reads, besides its framework.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arguments {
     /// The saved baseline to compare with: `--baseline NAME`, `-b NAME` and their
@@ -149,8 +148,8 @@ impl Arguments {
         parsed
     }
 
-    /// Whether the filter, a regular expression as Criterion's, lets `name`
-    /// through; what is no such expression is looked for as it stands.
+    /// Whether the filter admits `name`. The filter is a regular expression, as Criterion's is. If
+    /// it is no valid expression, it is searched for as plain text.
     pub fn admits(&self, name: &str) -> bool {
         self.filter.as_ref().is_none_or(|filter| match Regex::new(filter) {
             Ok(regex) => regex.is_match(name),

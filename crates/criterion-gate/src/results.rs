@@ -1,13 +1,13 @@
-//! What a bench leaves beside Criterion's own files: of every benchmark its kind,
-//! its percentiles, and when, where and how it was taken.
+//! The results that a bench saves beside Criterion's own files: the kind and percentiles of each
+//! benchmark, and when, where and how it was taken.
 //!
 //! ```text
 //! <home>/mnemobench/<run>/<bench>.json    the results
 //! <home>/mnemobench/<run>/bin/<bench>     the executable that took them
 //! ```
 //!
-//! `home` is where Criterion keeps its files (see [`home`]); a run is `new`, as
-//! Criterion calls the last one, or the name of a saved baseline.
+//! `home` is Criterion's folder (see [`home`]). A run is `new`, Criterion's name for the last run,
+//! or the name of a saved baseline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,13 +29,13 @@ pub use crate::measure::Kind;
 /// Version of the format; a reader refuses a newer one.
 pub const FORMAT: u32 = 1;
 
-/// The last run, as Criterion calls it too.
+/// The name of the last run, as Criterion has it.
 pub const NEW: &str = "new";
 
-/// The extension of a file that is there while a bench runs.
+/// The extension of a file that exists while a bench runs.
 const RUNNING: &str = "running";
 
-/// The folder within Criterion's.
+/// The folder within Criterion's folder.
 const FOLDER: &str = "mnemobench";
 
 /// When and how a result was taken.
@@ -45,7 +45,7 @@ pub struct Taken {
     pub unix_seconds: u64,
     /// The git revision.
     pub revision: String,
-    /// How thorough the run was.
+    /// The profile of the run.
     pub profile: Profile,
     /// Whether Criterion took two samples only (`--quick`).
     pub quick: bool,
@@ -54,7 +54,7 @@ pub struct Taken {
 /// One result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// What was measured.
+    /// The measured quantity.
     pub kind: Kind,
     /// The value in the unit of its kind; `None` where Criterion holds the samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,17 +72,17 @@ pub struct Entry {
     pub taken: Taken,
 }
 
-/// How a figure stands to what it is to be. Such figures are often ratios that a
-/// bench takes from rounds of its own, so that no benchmark holds them.
+/// A figure and its target. Such figures are often ratios from a bench's own rounds, so no
+/// benchmark holds them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// What was measured, such as `recall top-10, 100000 text`.
+    /// The name of the figure, e.g. `recall top-10, 100000 text`.
     pub name: String,
     /// The figure, with its unit.
     pub measured: String,
-    /// What it is to be, such as `<= 5 us`.
+    /// The target, e.g. `<= 5 us`.
     pub target: String,
-    /// Whether it is.
+    /// Whether the figure meets the target.
     pub met: bool,
     /// When and how.
     pub taken: Taken,
@@ -102,11 +102,11 @@ pub struct Results {
     pub format: u32,
     /// The bench, such as `latency`.
     pub bench: String,
-    /// What they were taken on.
+    /// The machine that they were taken on.
     pub machine: Machine,
     /// The results.
     pub entries: BTreeMap<String, Entry>,
-    /// How they stand to their targets, in the order of the bench.
+    /// Figures with their targets, in the order of the bench.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
 }
@@ -114,7 +114,7 @@ pub struct Results {
 /// Results cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
-    /// The system refuses.
+    /// An error of the operating system.
     #[error("{path}: {source}")]
     Io {
         /// The file.
@@ -127,11 +127,11 @@ pub enum ResultsError {
     Json {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
-    /// The run that should have written them did not end, so what Criterion holds may be of
-    /// another run than they.
+    /// The run that should have written them did not end, so Criterion's samples may belong to
+    /// another run than the results.
     #[error("{path}: its bench did not run to its end; run it again")]
     Interrupted {
         /// The file.
@@ -167,9 +167,9 @@ impl Results {
         Self { format: FORMAT, bench: bench.into(), machine, entries: BTreeMap::new(), targets: Vec::new() }
     }
 
-    /// Notes a benchmark whose samples Criterion holds, with the distribution of
-    /// its single operations where there is one, and the reference work beside it. Its
-    /// kind is told by its name.
+    /// Notes a benchmark whose samples Criterion holds, with the distribution of its single
+    /// operations, if there is one, and the time of its reference work. The kind is read from the
+    /// name.
     pub fn note(
         &mut self,
         name: &str,
@@ -199,7 +199,7 @@ impl Results {
         self.entries.insert(name, Entry { kind, value, percentiles, operations, reference: None, taken });
     }
 
-    /// Notes how a figure stands to its target, in place of one of the same name.
+    /// Notes a figure and its target. Replaces a figure of the same name.
     pub fn note_target(
         &mut self,
         name: impl Into<String>,
@@ -225,8 +225,8 @@ impl Results {
         self.entries.is_empty() && self.targets.is_empty()
     }
 
-    /// The results of every bench of a run, in the order of their names; none if
-    /// the run is unknown. What cannot be read comes as its error.
+    /// Reads the results of every bench of a run, in the order of their names. An unknown run gives
+    /// none. A file that cannot be read gives its error.
     pub fn of_run(home: &Path, run: &str) -> Vec<Result<Self, ResultsError>> {
         let Ok(files) = fs::read_dir(folder(home, run)) else { return Vec::new() };
         let is_sheet = |path: &PathBuf| {
@@ -244,7 +244,7 @@ impl Results {
     /// Reads the results of one bench.
     ///
     /// # Errors
-    /// [`ResultsError`] if they are not there or not readable.
+    /// [`ResultsError`] if they do not exist or cannot be read.
     pub fn read(path: &Path) -> Result<Self, ResultsError> {
         let text = fs::read(path).map_err(ResultsError::io(path))?;
         let json = |source| ResultsError::Json { path: path.into(), source };
@@ -256,8 +256,8 @@ impl Results {
         serde_json::from_slice(&text).map_err(json)
     }
 
-    /// Adds them to those of a run, in which they replace the results of the same
-    /// names, as Criterion does; results of another machine are dropped.
+    /// Adds the results to those of a run, and replaces results of the same names, as Criterion
+    /// does. Drops results of another machine.
     ///
     /// # Errors
     /// [`ResultsError::Io`] if they cannot be written.
@@ -279,17 +279,17 @@ impl Results {
         write_whole(&path, &bytes).map_err(ResultsError::io(&path))
     }
 
-    /// Notes that this bench writes to a run, until [`Results::end`]: Criterion replaces samples
-    /// one by one, so those of a run that is interrupted belong to no results.
+    /// Marks that this bench writes to a run, until [`Results::end`]. Criterion replaces samples
+    /// one by one, so after an interrupted run the samples do not match the results.
     ///
     /// # Errors
-    /// [`ResultsError::Io`] if it cannot be noted.
+    /// [`ResultsError::Io`] if the mark cannot be written.
     pub fn begin(&self, home: &Path, run: &str) -> Result<(), ResultsError> {
         let path = self.path(home, run).with_extension(RUNNING);
         write_whole(&path, b"").map_err(ResultsError::io(&path))
     }
 
-    /// Notes that this bench has written all that it writes to a run.
+    /// Removes the mark of [`Results::begin`].
     ///
     /// # Errors
     /// [`ResultsError::Io`] if it cannot be noted.
@@ -301,9 +301,9 @@ impl Results {
         }
     }
 
-    /// Keeps this process's executable with a run, so that the gate can run it
-    /// again beside another. That of the last run is a hard link where that can be
-    /// made; that of a baseline a copy, which no build can write to.
+    /// Keeps this process's executable with a run, so that the gate can run it again beside
+    /// another. For the last run it is a hard link, if possible. For a baseline it is a copy, which
+    /// no build can overwrite.
     ///
     /// # Errors
     /// [`ResultsError::Io`] if it cannot be kept.
@@ -325,7 +325,7 @@ struct Format {
 
 /// Makes `path` the file `current`, as a hard link if asked for and possible.
 fn keep(current: &Path, path: &Path, link: bool) -> io::Result<()> {
-    // What is kept may be run itself.
+    // The kept executable may be the running one.
     if fs::canonicalize(path).ok() == Some(fs::canonicalize(current)?) {
         return Ok(());
     }
@@ -336,11 +336,11 @@ fn keep(current: &Path, path: &Path, link: bool) -> io::Result<()> {
             return fs::hard_link(current, path).or_else(|_| fs::copy(current, path).map(drop));
         }
     }
-    // Under another name first: the one that is there may be running.
+    // Copies under another name first, because the existing file may be running.
     replace(path, |file| fs::copy(current, file.path()).map(drop))
 }
 
-/// Where the executable of a bench is kept with a run.
+/// Returns the path of a bench's executable that is kept with a run.
 pub fn program(home: &Path, run: &str, bench: &str) -> PathBuf {
     programs(home, run).join(bench)
 }
@@ -360,7 +360,7 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Writes a file whole or not at all, in a folder that is made if need be.
+/// Writes a file completely or not at all. Creates its folder if needed.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -368,7 +368,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, |file| file.write_all(bytes))
 }
 
-/// Fills a file under another name, and gives it this one.
+/// Fills a file under a temporary name, and then renames it to `path`.
 fn replace(path: &Path, fill: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(path);
     fs::create_dir_all(folder)?;
@@ -382,8 +382,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// Where Criterion keeps its files: `CRITERION_HOME`, or the folder `criterion`
-/// in Cargo's target folder.
+/// Returns Criterion's folder: `CRITERION_HOME`, or `criterion` in Cargo's target folder.
 pub fn home() -> PathBuf {
     if let Some(home) = std::env::var_os("CRITERION_HOME") {
         return home.into();

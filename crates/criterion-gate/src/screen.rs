@@ -1,4 +1,4 @@
-//! What the saved samples say, and the verdicts once pairs of runs are there.
+//! Screening by the saved samples, and verdicts from paired runs.
 
 use std::collections::BTreeMap;
 
@@ -16,21 +16,21 @@ use crate::results::Kind;
 /// Rounding may put equal ratios on both sides of a limit.
 const ROUNDING: f64 = 1e-9;
 
-/// What both runs of each pair of a suspect measured, the baseline's first, or why
+/// The medians of both runs of each pair of a suspect, the baseline's first, or the reason why
 /// there are none.
 pub type Pairs = BTreeMap<String, Result<Vec<[f64; 2]>, String>>;
 
-/// What the first stage found.
+/// The result of the first stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Screening {
     findings: Vec<Finding>,
     suspects: Vec<Suspect>,
-    /// Those that the samples clear, in random order.
+    /// The benchmarks that the samples clear, in random order.
     cleared: Vec<Suspect>,
     thresholds: Thresholds,
 }
 
-/// Judges what was saved.
+/// Judges the saved samples: the first stage.
 pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Screening {
     let last_runs = [baseline, candidate].map(last_run);
     let mut ids: Vec<&String> = baseline.observations.keys().chain(candidate.observations.keys()).collect();
@@ -53,7 +53,7 @@ pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Scr
             }
             Some(None) => {}
             None if is_exact(case.kind) => screening.findings.push(case.exactly()),
-            // One value says nothing about its noise; it stands in the report.
+            // A single value says nothing about its noise. It stands in the report only.
             None if case.is_single() => {}
             None => match case.bootstrap(&mut resamples) {
                 Some(bootstrap) => timed.push((case, bootstrap)),
@@ -64,7 +64,7 @@ pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Scr
         }
     }
     screening.judge_times(timed);
-    // Another choice in each run, and the same whenever that is judged again.
+    // The order differs from run to run, and is the same when a run is judged again.
     let seed = last_runs[1].map_or(0, |origin| origin.taken.unix_seconds);
     let mut random = Random::new(seed);
     screening.cleared.sort_by_cached_key(|_| random.next_u64());
@@ -73,7 +73,7 @@ pub fn screen(baseline: &Side, candidate: &Side, thresholds: &Thresholds) -> Scr
 
 const NOT_SAMPLES: &str = "expected samples of Criterion on both sides; run the bench again";
 
-/// A benchmark and what both sides have of it.
+/// A benchmark, and its observations on both sides.
 struct Case<'a> {
     id: &'a str,
     kind: Kind,
@@ -93,8 +93,8 @@ impl<'a> Case<'a> {
         Some(Self { id, kind, allowed: thresholds.allowed(id, kind), old, new, thresholds })
     }
 
-    /// What can be said without looking at the values: a verdict, or that there is
-    /// nothing to say (`Some(None)`); `None` where they have to be compared.
+    /// Returns the part of the judgment that needs no values: a verdict, or that nothing is to be
+    /// reported (`Some(None)`). Returns `None` if the values have to be compared.
     fn without_values(&self, [last_before, last]: [Option<&Origin>; 2]) -> Option<Option<(Verdict, String)>> {
         let say = |verdict, reason: String| Some(Some((verdict, reason)));
         let is_removed = self.thresholds.is_removed(self.id);
@@ -157,13 +157,13 @@ impl<'a> Case<'a> {
         None
     }
 
-    /// Whether there is one value on both sides, such as the rate that a search found.
+    /// Whether each side has one value only, e.g. the rate that a search found.
     fn is_single(&self) -> bool {
         let single = |side: Option<&Observation>| matches!(side?.data, Data::Value(_)).then_some(());
         single(self.old).and(single(self.new)).is_some()
     }
 
-    /// A comparison of two values as they are.
+    /// Compares two values as they are, without statistics.
     fn exactly(&self) -> Finding {
         let point = |side: Option<&Observation>| side.and_then(|side| side.data.point()).unwrap_or(f64::NAN);
         let worsening = self.log_worsening(point(self.old), point(self.new));
@@ -181,24 +181,25 @@ impl<'a> Case<'a> {
             Better::Lower => (old, new),
             Better::Higher => (new, old),
         };
-        // Nothing then and nothing now.
+        // Both values are 0.
         if old == new { 0.0 } else { (new / old).ln() }
     }
 
-    /// ln of how much longer the baseline's reference work took; `None` if one side has none.
+    /// Returns ln of the ratio of the baseline's reference work to the candidate's; `None` if a
+    /// side has none.
     fn slowed(&self) -> Option<f64> {
         let reference = |side: Option<&Observation>| side?.reference.filter(|time| *time > 0.0);
         reference(self.old).zip(reference(self.new)).map(|(old, new)| (old / new).ln())
     }
 
-    /// Whether saved samples clear it, whose worsening is at most `upper` as it seems: both
-    /// runs met the same machine.
+    /// Whether saved samples clear a benchmark whose worsening is at most `upper`. The reference
+    /// work must show that both runs met the same machine.
     fn is_clear(&self, upper: f64) -> bool {
         self.slowed()
             .is_some_and(|slowed| slowed <= SAME_MACHINE && upper + slowed.max(0.0) < self.allowed.log(CLEAR))
     }
 
-    /// Resamples depend on the number of samples alone and are drawn once.
+    /// Resamples depend on the number of samples alone, and are drawn once.
     fn bootstrap(&self, resamples: &mut BTreeMap<[usize; 2], [Resamples; 2]>) -> Option<Bootstrap> {
         let (old, new) = (self.old?.data.compared(self.kind)?, self.new?.data.compared(self.kind)?);
         let counts = [old.len(), new.len()];
@@ -208,8 +209,8 @@ impl<'a> Case<'a> {
         Bootstrap::with(of_old, of_new, &old, &new)
     }
 
-    /// Logarithms of worsenings (the estimate, its lower and its upper bound) as
-    /// relative changes of the value that is shown.
+    /// Converts logarithms of worsenings (the estimate, its lower and its upper bound) to relative
+    /// changes of the value that is shown.
     fn change(&self, logs: [f64; 3], pairs: usize) -> Change {
         change(self.allowed, logs, pairs)
     }
@@ -239,13 +240,13 @@ const OLDER: &str = "it was taken before the baseline was, or with it; run its b
 const NO_ORIGIN: &str = "nothing says when, where and how it was taken; run its bench again, and let it note \
                          its results";
 
-/// Where the last of a side's results comes from.
+/// Returns the origin of the last result of a side.
 fn last_run(side: &Side) -> Option<&Origin> {
     let origins = side.observations.values().filter_map(|observation| observation.origin.as_ref());
     origins.max_by_key(|origin| origin.taken.unix_seconds)
 }
 
-/// Why a result does not belong to the last run of its side, if so.
+/// Returns the reason if a result does not belong to the last run of its side.
 fn leftover(observation: &Observation, last: Option<&Origin>) -> Option<String> {
     let (taken, newest) = (&observation.origin.as_ref()?.taken, &last?.taken);
     let differs = (&taken.revision, taken.profile) != (&newest.revision, newest.profile);
@@ -258,7 +259,7 @@ fn leftover(observation: &Observation, last: Option<&Origin>) -> Option<String> 
 }
 
 impl Screening {
-    /// The first stage for what was sampled.
+    /// Screens the benchmarks that were sampled.
     fn judge_times(&mut self, timed: Vec<(Case<'_>, Bootstrap)>) {
         let alpha = self.thresholds.gate.alpha;
         let theta = |case: &Case<'_>| case.allowed.log(1.0);
@@ -294,19 +295,18 @@ impl Screening {
         self.suspects.sort_by(|a, b| b.apparent().total_cmp(&a.apparent()));
     }
 
-    /// What has to be confirmed, what has changed most first.
+    /// Returns the benchmarks that need pairs, the largest apparent change first.
     pub fn suspects(&self) -> &[Suspect] {
         &self.suspects
     }
 
-    /// A random share of those that the samples clear: pairs look whether the samples can be
-    /// trusted.
+    /// Returns a random share of the cleared benchmarks. Pairs of these check the samples.
     pub fn audited(&self) -> &[Suspect] {
         self.cleared.get(..self.audits()).unwrap_or_default()
     }
 
-    /// Those that the samples clear and that are not audited. Pairs decide these too if they
-    /// contradict the samples of any other.
+    /// Returns the cleared benchmarks that are not audited. If pairs contradict the samples of any
+    /// other benchmark, pairs decide these too.
     pub fn unaudited(&self) -> &[Suspect] {
         self.cleared.get(self.audits()..).unwrap_or_default()
     }
@@ -316,8 +316,8 @@ impl Screening {
         (share.ceil() as usize).min(self.cleared.len())
     }
 
-    /// Whether pairs contradict the samples of something that these clear: then no samples of
-    /// these runs clear anything. Suspects do not count, because most are suspects as their
+    /// Whether pairs contradict the samples of a cleared benchmark. If so, the samples of these
+    /// runs clear nothing. Suspects do not count, because most are suspects only because their
     /// samples are off.
     pub fn is_contradicted_by(&self, pairs: &Pairs) -> bool {
         let contradict = |suspect: &Suspect| {
@@ -328,8 +328,9 @@ impl Screening {
         self.cleared.iter().any(contradict)
     }
 
-    /// Judges by the saved samples alone: what is beyond doubt if the machine was as quiet
-    /// in both runs has regressed, and what the reference work supports passes.
+    /// Judges by the saved samples alone, which assumes an equally quiet machine in both runs. A
+    /// significant worsening has regressed, and a benchmark that the reference work supports
+    /// passes.
     pub fn conclude_alone(self) -> Judgement {
         let Self { mut findings, suspects, cleared, thresholds } = self;
         findings.extend(cleared.into_iter().map(|suspect| suspect.finding));
@@ -340,8 +341,7 @@ impl Screening {
         Judgement::new(findings)
     }
 
-    /// The second stage: for each suspect, and for what was audited, the medians of both runs
-    /// of every pair, or why there are none.
+    /// Judges by the pairs of each suspect and each audited benchmark: the second stage.
     pub fn conclude(self, pairs: &Pairs) -> Judgement {
         let is_contradicted = self.is_contradicted_by(pairs);
         let Self { mut findings, suspects, cleared, thresholds } = self;
@@ -359,7 +359,7 @@ impl Screening {
         findings.extend(decided.into_iter().map(|(evidence, suspect)| {
             let by_samples = Some(&suspect.finding).filter(|found| found.verdict == Verdict::Passed).cloned();
             let by_pairs = suspect.conclude(evidence, &thresholds);
-            // What pairs leave open, or do not look at, passes as the samples say.
+            // If pairs leave a benchmark open, or were not run, the samples decide that it passes.
             let is_open = matches!(by_pairs.verdict, Verdict::Inconclusive | Verdict::TooNoisy);
             by_samples.filter(|_| is_open && !is_contradicted).unwrap_or(by_pairs)
         }));

@@ -1,15 +1,15 @@
-//! What the gate's rule computes of saved samples: medians and the bootstrap of their
-//! ratio; and Holm's correction.
+//! Statistics of saved samples: medians, the bootstrap of their ratio, and Holm's correction.
 
 use crate::random::Random;
 
-/// Resamples of a bootstrap. The smallest p is one in this number and one, small
-/// enough for a family of 500 at 5 %.
+/// Resamples of a bootstrap. The smallest possible p is 1 / (`RESAMPLES` + 1), small enough for a
+/// family of 500 at 5 %.
 pub const RESAMPLES: usize = 9_999;
-/// The sequence of resamples is always the same, so a verdict is too.
+/// The seed is fixed, so the same samples give the same verdict.
 pub(super) const SEED: u64 = 0x6d6e_656d_6f67_6174;
 
-/// The median: of an even number the mean of the middle two; `None` of nothing.
+/// Returns the median, which is the mean of the middle two for an even number; `None` for no
+/// values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -18,11 +18,10 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Some(lower.midpoint(upper))
 }
 
-/// How the medians of resamples of `count` values are found.
+/// Ranks that give the medians of resamples of `count` values.
 ///
-/// A resample is drawn with replacement from the sorted values, so that its
-/// median follows from the ranks that are drawn, whatever the values. They can be
-/// used for any list of that length.
+/// A resample is drawn with replacement from the sorted values. Its median depends on the drawn
+/// ranks alone, so the ranks serve any list of that length.
 #[derive(Clone, Debug)]
 pub struct Resamples {
     /// The ranks of the middle two of each resample.
@@ -31,7 +30,7 @@ pub struct Resamples {
 }
 
 impl Resamples {
-    /// Draws [`RESAMPLES`] of `count` values. Different streams are independent.
+    /// Draws the ranks of [`RESAMPLES`] resamples. Different streams are independent.
     pub fn new(count: usize, stream: u64) -> Self {
         let mut random = Random::stream(SEED, stream);
         let mut ranks = vec![0; count];
@@ -116,10 +115,9 @@ impl Bootstrap {
     }
 }
 
-/// p values adjusted for being the members of one family (Holm, "A Simple
-/// Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
-/// Statistics 6, 1979): with those at most alpha rejected, the chance of any false
-/// rejection is at most alpha.
+/// Adjusts the p values of one family (Holm, "A Simple Sequentially Rejective Multiple Test
+/// Procedure", Scandinavian Journal of Statistics 6, 1979). If those at most alpha are rejected,
+/// the chance of any false rejection is at most alpha.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<(usize, f64)> = p_values.iter().copied().enumerate().collect();
     order.sort_by(|(_, left), (_, right)| left.total_cmp(right));

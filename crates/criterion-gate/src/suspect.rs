@@ -1,4 +1,4 @@
-//! A benchmark that pairs of runs may decide, and what they say of it.
+//! A benchmark that paired runs may decide, and the evidence of these pairs.
 
 use super::pairs::{Randomization, Student};
 use super::thresholds::{Allowed, FEWEST_PAIRS, Thresholds};
@@ -8,19 +8,19 @@ use crate::measure::Better;
 use crate::profile::Profile;
 use crate::results::Kind;
 
-/// A benchmark that pairs of runs may decide.
+/// A benchmark that paired runs may decide.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Suspect {
     /// Its name.
     pub id: String,
     /// The bench whose executables can be run again.
     pub bench: String,
-    /// How thorough its run was.
+    /// The profile of its run.
     pub profile: Profile,
     pub(super) allowed: Allowed,
-    /// How much worse they say that it is: ln of the ratio.
+    /// The worsening by the saved samples: ln of the ratio.
     pub(super) worsening: f64,
-    /// What the saved samples say alone.
+    /// The verdict by the saved samples alone.
     pub(super) alone: Verdict,
     pub(super) finding: Finding,
 }
@@ -34,13 +34,13 @@ struct Seen {
     change: [f64; 3],
 }
 
-/// What the pairs of a suspect say.
+/// The evidence of a suspect's pairs.
 pub(super) struct Evidence {
     pairs: usize,
     seen: Seen,
-    /// The change that speaks most for a regression.
+    /// The larger evidence for a regression: of the mean or of the faster halves.
     slower: Seen,
-    /// p of "that is not beyond doubt".
+    /// p of "the worsening is not beyond doubt".
     pub(super) worse: f64,
     /// p of "it is not better beyond doubt".
     pub(super) better: f64,
@@ -49,39 +49,39 @@ pub(super) struct Evidence {
 }
 
 impl Suspect {
-    /// Whether these pairs already show that it has not regressed, so that more of
-    /// them would be wasted.
+    /// Whether these pairs already show that the benchmark has not regressed, so that more pairs
+    /// would be wasted.
     ///
-    /// Looking early can only clear, so no false alarm comes of it; what it costs
-    /// in worsenings that are missed, `mnemobench selftest` prints.
+    /// An early look can only clear, so it causes no false alarm. `mnemobench selftest` prints the
+    /// share of regressions that it misses.
     pub fn is_cleared_by(&self, pairs: &[[f64; 2]]) -> bool {
         self.cleared(&logarithms(pairs)).is_some()
     }
 
-    /// By pairs of logarithms.
+    /// As [`Suspect::is_cleared_by`], for pairs of logarithms.
     fn cleared(&self, pairs: &[[f64; 2]]) -> Option<Student> {
-        // Only where both orders of a pair are as frequent.
+        // Only if both orders of a pair are equally frequent.
         let enough = pairs.len() >= FEWEST_TO_CLEAR && pairs.len().is_multiple_of(2);
         let mean = Student::of_pairs(pairs).filter(|_| enough)?;
         let [_, _, upper] = mean.interval(EARLY_CONFIDENCE);
         let reached = REACHED * self.allowed.log(1.0);
-        // An improvement is no less of a claim than a regression, and needs all pairs.
+        // A claim of an improvement needs all pairs, as a claim of a regression does.
         (upper < reached && mean.mean > -reached).then_some(mean)
     }
 
-    /// Whether these pairs show that its samples hide a worsening of more than is allowed:
-    /// something has slowed the baseline's run.
+    /// Whether these pairs show that the samples hide a worsening of more than is allowed, because
+    /// something slowed the baseline's run.
     pub(super) fn is_contradicted_by(&self, pairs: &[[f64; 2]]) -> bool {
         let hidden = |mean: Student| mean.interval(CONFIDENCE)[1] - self.worsening;
         Student::of_pairs(&logarithms(pairs)).is_some_and(|mean| hidden(mean) > self.allowed.log(1.0))
     }
 
-    /// What it measures.
+    /// Returns the measured quantity.
     pub fn kind(&self) -> Kind {
         self.finding.kind
     }
 
-    /// How much its saved samples have changed, in either direction.
+    /// Returns the apparent change of the saved samples, in either direction.
     pub(super) fn apparent(&self) -> f64 {
         self.worsening.abs()
     }
@@ -103,7 +103,8 @@ impl Suspect {
             .ok_or_else(|| format!("{pairs} pairs of runs; expected {FEWEST_PAIRS} or more"))?;
         let seen = Seen { level: halves.level(), change: halves.interval(CONFIDENCE) };
         let [p_of_halves, p_of_mean] = [halves.p_at_most(doubtful), mean.p_at_most(doubtful)];
-        // What slows some runs only shows in the mean, whatever slows all of them a little.
+        // A change that slows only some runs shows in the mean alone. A change that slows all runs
+        // a little shows in the faster halves.
         let is_reached = |change: f64| change > REACHED * self.allowed.log(1.0);
         let is_by_mean = is_reached(mean.mean) && (p_of_mean < p_of_halves || !is_reached(halves.change));
         let (p, slower) = if is_by_mean { (p_of_mean, by_mean(&mean)) } else { (p_of_halves, seen) };
@@ -119,7 +120,7 @@ impl Suspect {
         })
     }
 
-    /// What is said of it.
+    /// Turns the evidence into a finding.
     pub(super) fn conclude(self, evidence: Result<Evidence, String>, thresholds: &Thresholds) -> Finding {
         let Self { allowed, mut finding, .. } = self;
         let (verdict, reason) = match evidence {
@@ -127,7 +128,7 @@ impl Suspect {
                 let (verdict, reason) = evidence.verdict(allowed.log(1.0), thresholds.gate.alpha);
                 let seen = if verdict == Verdict::Regressed { evidence.slower } else { evidence.seen };
                 finding.change = Some(change(allowed, seen.change, evidence.pairs));
-                // The values that the change is of, and not those of the saved samples.
+                // The values of the paired runs, and not those of the saved samples.
                 let shown = |log: f64| match finding.kind {
                     Kind::Throughput => 1e9 / log.exp(),
                     _ => log.exp(),
@@ -146,7 +147,7 @@ fn logarithms(pairs: &[[f64; 2]]) -> Vec<[f64; 2]> {
     pairs.iter().map(|pair| pair.map(f64::ln)).collect()
 }
 
-/// Why something was not decided by pairs that there are none of.
+/// Reason for a suspect without any pairs.
 pub(super) const UNCONFIRMED: &str = "no pairs of runs confirmed it, and its samples do not say enough";
 
 /// Pairs after which a suspect may be cleared early.
@@ -154,11 +155,11 @@ const FEWEST_TO_CLEAR: usize = 4;
 /// The confidence of the bound that clears it: there are up to eight looks at it.
 const EARLY_CONFIDENCE: f64 = 0.995;
 
-/// What counts as reaching theta: a true change of just what is allowed would be
-/// missed in half the runs otherwise, as its measured mean is as often below.
+/// The share of theta that counts as reaching it. A true change of exactly theta measures below
+/// theta in half the runs, and a limit of 1 would miss it then.
 const REACHED: f64 = 0.95;
 
-/// An interval of that width, in thetas, cannot tell what is allowed from nothing.
+/// Intervals wider than this, in thetas, cannot tell the allowed change from none.
 const TOO_WIDE: f64 = 1.6;
 
 impl Evidence {
@@ -182,7 +183,7 @@ impl Evidence {
     }
 }
 
-/// Logarithms of worsenings (the estimate, its lower and its upper bound) as relative
+/// Converts logarithms of worsenings (the estimate, its lower and its upper bound) to relative
 /// changes of the value that is shown.
 pub(super) fn change(allowed: Allowed, [estimate, lower, upper]: [f64; 3], pairs: usize) -> Change {
     match allowed.better {

@@ -1,4 +1,4 @@
-//! What is allowed: `baselines/thresholds.toml`.
+//! The allowed worsenings: `baselines/thresholds.toml`.
 
 use std::fs;
 use std::io;
@@ -11,42 +11,42 @@ use super::verdict::Effect;
 use crate::measure::Better;
 use crate::results::Kind;
 
-/// Pairs below this decide nothing, see [`Gate::pairs`].
+/// The fewest pairs that can decide, see [`Gate::pairs`].
 pub const FEWEST_PAIRS: usize = 12;
 
 /// The gate's settings, the allowed worsenings, and the project's own SLOs.
 ///
-/// An unknown key is an error: a misspelt one would allow what it should forbid.
+/// An unknown key is an error: a misspelled one would allow what it should forbid.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thresholds {
-    /// How the gate decides.
+    /// The settings of the gate's rule.
     pub gate: Gate,
     /// Allowed worsenings by kind.
     pub default: Defaults,
-    /// Exceptions by benchmark; of several that fit, the last counts.
+    /// Exceptions by benchmark. If several match, the last one counts.
     #[serde(rename = "override")]
     pub overrides: Vec<Override>,
     /// Limits of absolute values.
     pub slo: Vec<Slo>,
 }
 
-/// How the gate decides.
+/// The settings of the gate's rule.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gate {
-    /// Pairs of runs that confirm a suspect, at least [`FEWEST_PAIRS`]. Fixed
-    /// before looking: adding pairs until one likes the answer inflates alpha.
+    /// Pairs of runs that confirm a suspect, at least [`FEWEST_PAIRS`]. The number is fixed in
+    /// advance, because adding pairs until the answer pleases inflates alpha.
     pub pairs: usize,
     /// The chance of any false "regressed" in a run.
     pub alpha: f64,
-    /// What a benchmark that stays undecided does to the exit code.
+    /// The effect of an undecided benchmark on the exit code.
     pub undecided: Effect,
-    /// Seconds after which a process that confirms is stopped.
+    /// Seconds after which the gate stops a process of a pair.
     pub process_seconds: u64,
-    /// Minutes that all pairs together may take. What they leave is inconclusive.
+    /// Minutes that all pairs together may take. Suspects without pairs are inconclusive.
     pub minutes: f64,
-    /// The share of the benchmarks that samples clear which pairs look at as well.
+    /// The share of the cleared benchmarks that pairs check as well.
     pub audit: f64,
 }
 
@@ -91,7 +91,7 @@ pub struct Override {
     pub id: Pattern,
     /// The allowed worsening.
     pub allowed: Option<f64>,
-    /// Whether the benchmark is gone on purpose: that it is missing passes.
+    /// Whether the benchmark was removed on purpose. If so, it passes when it is missing.
     #[serde(default)]
     pub removed: bool,
 }
@@ -100,15 +100,15 @@ pub struct Override {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slo {
-    /// What it promises.
+    /// The name of the promise.
     pub name: String,
     /// The benchmark, as in [`Override::id`].
     #[serde(deserialize_with = "pattern")]
     pub id: Pattern,
-    /// Which of its values.
+    /// The value that the limit applies to.
     pub statistic: Statistic,
-    /// In the unit of the benchmark's kind: nanoseconds, operations per second,
-    /// bytes, a share. Not to be exceeded, or where more is better to be reached.
+    /// The limit in the unit of the benchmark's kind: nanoseconds, operations per second, bytes, or
+    /// a share. It is a maximum, or a minimum if more is better.
     pub limit: f64,
 }
 
@@ -116,7 +116,7 @@ pub struct Slo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Statistic {
-    /// The median of Criterion's samples, or the value noted in their stead.
+    /// The median of Criterion's samples, or the value noted in its place.
     Median,
     /// The median of single operations.
     P50,
@@ -133,7 +133,7 @@ fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Err
 /// `thresholds.toml` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ThresholdsError {
-    /// The system refuses.
+    /// An error of the operating system.
     #[error("{path}: {source}")]
     Io {
         /// The file.
@@ -141,12 +141,12 @@ pub enum ThresholdsError {
         /// Why.
         source: io::Error,
     },
-    /// It is not what was expected.
+    /// The file is not valid TOML, or has other keys or types.
     #[error("{path}: {source}")]
     Toml {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The position and the cause.
         source: Box<toml::de::Error>,
     },
     /// A value makes no sense.
@@ -154,17 +154,17 @@ pub enum ThresholdsError {
     Value {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// The key.
         key: String,
-        /// What.
+        /// The value in the file.
         received: f64,
-        /// What would be sensible.
+        /// The values that would be valid.
         expected: &'static str,
     },
 }
 
 impl Thresholds {
-    /// Reads and checks a file. What it leaves out is as in [`Thresholds::default`].
+    /// Reads and checks a file. Settings that it leaves out are as in [`Thresholds::default`].
     ///
     /// # Errors
     /// [`ThresholdsError`] if it cannot be read or makes no sense.
@@ -208,14 +208,14 @@ impl Thresholds {
         Ok(())
     }
 
-    /// How much worse a benchmark may become.
+    /// Returns the allowed worsening of a benchmark.
     pub fn allowed(&self, id: &str, kind: Kind) -> Allowed {
         let exception = self.overrides.iter().rev().filter(|exception| exception.id.matches(id));
         let share = exception.filter_map(|exception| exception.allowed).next();
         Allowed { share: share.unwrap_or_else(|| self.default.of(kind)), better: kind.better() }
     }
 
-    /// Whether a benchmark is gone on purpose.
+    /// Whether a benchmark was removed on purpose.
     pub fn is_removed(&self, id: &str) -> bool {
         self.overrides.iter().any(|exception| exception.removed && exception.id.matches(id))
     }
@@ -234,7 +234,7 @@ impl Defaults {
     }
 }
 
-/// How much worse a benchmark may become.
+/// The allowed worsening of a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Allowed {
     /// As a share of the baseline's value.
@@ -244,9 +244,8 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// ln of the factor by which a value is worse when it has moved by `part` of
-    /// what is allowed: theta for 1. Where more is better, losing a tenth is a
-    /// factor of 1 / 0.9.
+    /// ln of the factor of a worsening by `part` of the allowed share: theta for 1. If more is
+    /// better, the loss of a tenth is a factor of 1 / 0.9.
     pub fn log(self, part: f64) -> f64 {
         match self.better {
             Better::Lower => (part * self.share).ln_1p(),

@@ -1,17 +1,17 @@
-//! What the gate says of a benchmark, and what that does to the exit code.
+//! Verdicts on benchmarks, and their effect on the exit code.
 
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Better;
 use crate::results::Kind;
 
-/// What the gate says of a benchmark, the worst first.
+/// The gate's verdict on a benchmark, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Worse than allowed.
     Regressed,
-    /// A file is truncated, of another form, or holds what is no measurement.
+    /// A file is truncated, has another format, or holds an invalid measurement.
     Unreadable,
     /// The baseline has it and the candidate does not.
     Missing,
@@ -19,21 +19,21 @@ pub enum Verdict {
     Stale,
     /// Its times were taken on different machines, or of builds with different features.
     OtherMachine,
-    /// Too few samples, or two profiles.
+    /// Too few samples, or different profiles.
     QuickRun,
-    /// Runs scatter too much to see what is allowed.
+    /// The runs scatter too much to resolve the allowed change.
     TooNoisy,
-    /// Neither worse nor not worse beyond doubt.
+    /// Neither a regression nor its absence is significant.
     Inconclusive,
     /// The candidate has it and the baseline does not.
     New,
-    /// Better by more than would be allowed in the other direction.
+    /// Better by more than the allowed worsening.
     Improved,
     /// Not worse than allowed.
     Passed,
 }
 
-/// What a verdict does to the exit code.
+/// The effect of a verdict on the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -41,7 +41,7 @@ pub enum Effect {
     Pass,
     /// Exit code 2, unless something else has regressed.
     CannotJudge,
-    /// Exit code 1. No setting can ask for it.
+    /// Exit code 1. No setting can choose it.
     #[serde(skip_deserializing)]
     Regressed,
 }
@@ -73,7 +73,7 @@ impl Verdict {
         Self::Passed,
     ];
 
-    /// In words.
+    /// The verdict in words.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Regressed => "regressed",
@@ -90,8 +90,8 @@ impl Verdict {
         }
     }
 
-    /// What it does, where `undecided` is what the settings want of a benchmark
-    /// that stays so. Nothing passes because something is absent.
+    /// Returns the effect on the exit code. `undecided` is the setting for an undecided benchmark.
+    /// A missing result never passes.
     pub fn effect(self, undecided: Effect) -> Effect {
         match self {
             Self::Regressed => Effect::Regressed,
@@ -104,47 +104,46 @@ impl Verdict {
     }
 }
 
-/// What the gate says of one benchmark, and why.
+/// The gate's verdict on one benchmark, with the reason.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     /// The benchmark.
     pub id: String,
-    /// What it measures.
+    /// The measured quantity.
     pub kind: Kind,
-    /// What is said.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What that does to the exit code.
+    /// The effect on the exit code.
     pub effect: Effect,
-    /// How much worse it may become, as a share.
+    /// The allowed worsening, as a share.
     pub allowed: f64,
     /// The baseline's value, in the unit of the kind.
     pub baseline: Option<f64>,
     /// The candidate's value.
     pub candidate: Option<f64>,
-    /// How the two compare, where they do.
+    /// The change between both values, if they can be compared.
     pub change: Option<Change>,
-    /// Why, and what to do, where it did not pass.
+    /// The reason and the remedy, if it did not pass.
     pub reason: Option<String>,
 }
 
-/// How two values compare: relative changes, 0.1 for 10 % more.
+/// A relative change between two values: 0.1 is 10 % more.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Change {
     /// The change; not finite if the baseline is 0.
     pub estimate: f64,
-    /// The smallest that is likely: the lower end of the 90 % interval, which has
-    /// 95 % on either side.
+    /// The smallest likely change: the lower end of the 90 % interval, a one-sided 95 % bound.
     pub lower: f64,
-    /// The largest that is likely.
+    /// The largest likely change: the upper end of that interval.
     pub upper: f64,
-    /// The pairs of runs that it rests on, 0 for the saved samples alone.
+    /// The number of pairs of runs behind it; 0 for the saved samples alone.
     pub pairs: usize,
 }
 
-/// Everything that the gate says.
+/// The findings on all benchmarks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
-    /// Of each benchmark, the worst first, then the largest worsening.
+    /// A finding for each benchmark: the worst verdict first, then the largest worsening.
     pub findings: Vec<Finding>,
 }
 
@@ -158,15 +157,15 @@ impl Judgement {
         Self { findings }
     }
 
-    /// What all of it does to the exit code. A regression wins; nothing compared
-    /// cannot be judged.
+    /// Returns the effect of all findings on the exit code. A regression wins. If nothing was
+    /// compared, the effect is [`Effect::CannotJudge`].
     pub fn effect(&self) -> Effect {
         let compared = self.findings.iter().any(|finding| finding.verdict != Verdict::New);
         let worst = self.findings.iter().map(|finding| finding.effect).max();
         worst.filter(|_| compared).unwrap_or(Effect::CannotJudge)
     }
 
-    /// How many benchmarks got each verdict, the worst first, without zeros.
+    /// Counts the benchmarks of each verdict, the worst first, without zeros.
     pub fn counts(&self) -> impl Iterator<Item = (Verdict, usize)> + '_ {
         let count = |verdict| self.findings.iter().filter(|finding| finding.verdict == verdict).count();
         Verdict::ALL.into_iter().map(move |verdict| (verdict, count(verdict))).filter(|(_, count)| *count > 0)

@@ -1,11 +1,10 @@
-//! Memory systems side by side: what they speak, what they are asked, and what their
-//! answers are worth.
+//! Comparison of memory systems: the protocol that they speak, the work that they do, and the
+//! evaluation of their answers.
 //!
-//! A system is a program that speaks the line protocol of `adapters/PROTOCOL.md`
-//! ([`protocol`]); one written in Rust is a [`MemorySystem`] and speaks it by
-//! [`serve`](serve::serve). All do the same [`Work`]; what that gave is a [`Cell`],
-//! and all cells together are a [`Comparison`]. Who starts and stops the programs is
-//! `mnemobench compare`.
+//! A system is a program that speaks the line protocol of `adapters/PROTOCOL.md` ([`protocol`]). A
+//! system in Rust implements [`MemorySystem`], and [`serve`](serve::serve) speaks the protocol for
+//! it. All systems do the same [`Work`]. One measurement of it is a [`Cell`], and all cells
+//! together are a [`Comparison`]. `mnemobench compare` starts and stops the programs.
 
 pub mod adapter;
 pub mod bm25;

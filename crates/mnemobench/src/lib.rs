@@ -1,6 +1,6 @@
-//! The comparison of memory systems, which the program `mnemobench` runs.
+//! Comparison of memory systems, for the program `mnemobench`.
 
-// No panic that input could reach: what cannot fail is written so that it shows.
+// No input may cause a panic, so `unwrap` and `expect` are avoided even where they cannot fail.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod compare;

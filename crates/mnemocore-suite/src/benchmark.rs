@@ -1,12 +1,12 @@
-//! A benchmark of one's own: what is timed, what it needs, and how to see that it
-//! measured what its name says.
+//! Benchmarks of your own: the timed operation, its set-up, and a check that it measured what its
+//! name says.
 
 use std::error;
 use std::time::Instant;
 
 use criterion_gate::measure::{Kind, Latencies, Measurement};
 
-/// What went wrong in a benchmark.
+/// An error in a benchmark.
 pub type Failure = Box<dyn error::Error + Send + Sync>;
 
 /// A single operation that is timed many times.
@@ -45,41 +45,42 @@ pub type Failure = Box<dyn error::Error + Send + Sync>;
 /// }
 /// ```
 pub trait Benchmark {
-    /// Its group, such as `recall_hot`, without a slash. Names are an interface:
-    /// whoever renames one loses its baselines.
+    /// Its group, e.g. `recall_hot`, without a slash. Names are an interface: a renamed benchmark
+    /// loses its baselines.
     fn group(&self) -> String;
 
     /// The case within the group, such as the number of memories.
     fn case(&self) -> String;
 
-    /// Builds what the operation works on, and chooses what it is asked; untimed,
-    /// called once before the first operation.
+    /// Builds the state of the operation, and chooses its inputs. It is untimed, and called once
+    /// before the first operation.
     ///
     /// # Errors
-    /// Whatever prevents that.
+    /// Any error of the set-up.
     fn set_up(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// The operation. One that changes its state must leave it as fit for the next
-    /// one; results go through [`black_box`](std::hint::black_box).
+    /// The operation. If it changes its state, it must leave it ready for the next one. Results go
+    /// through [`black_box`](std::hint::black_box).
     ///
     /// # Errors
-    /// Whatever fails; the benchmark ends.
+    /// Any failure, which ends the benchmark.
     fn run(&mut self) -> Result<(), Failure>;
 
-    /// Whether it measured what its name says; untimed, called once at the end.
+    /// Checks that the benchmark measured what its name says. It is untimed, and called once at the
+    /// end.
     ///
     /// # Errors
-    /// What is wrong; nothing is reported of a benchmark that is not what it says.
+    /// The reason why the result would be wrong. Nothing is reported of such a benchmark.
     fn verify(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 }
 
-/// Times `samples * operations` operations, one by one, after a tenth as many that
-/// are not counted. The values are medians over the samples: of the mean time, and
-/// of the P99, as Criterion's samples of the same names hold them.
+/// Times `samples * operations` operations, one by one, after a warm-up of a tenth as many. The
+/// values are medians over the samples: of the mean time, and of the P99, as in Criterion's samples
+/// of the same names.
 pub(super) fn time(
     benchmark: &mut dyn Benchmark,
     samples: usize,
@@ -108,8 +109,8 @@ pub(super) fn time(
         .map(|(kind, values)| Measurement::timed(name(kind), kind, median(values), &all)))
 }
 
-/// The median of `values`; the mean of the two in the middle where they are even,
-/// not a number where there are none.
+/// Returns the median of `values`. For an even number it is the mean of the middle two; for none it
+/// is not a number.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len().saturating_sub(1) / 2..=values.len() / 2;

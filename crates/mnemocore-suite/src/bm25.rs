@@ -1,14 +1,14 @@
-//! BM25, the bar that the engine's recall is held against.
+//! BM25, the baseline for the engine's recall.
 //!
-//! A thin wrapper over the `bm25` crate: what it adds are scopes, an average
-//! document length fitted to each, and a deterministic order.
+//! A thin wrapper over the `bm25` crate. It adds scopes, an average document length fitted to each
+//! scope, and a deterministic order.
 
 use std::collections::{HashMap, HashSet};
 
 use bm25::{DefaultTokenizer, Embedder, EmbedderBuilder, Language, Scorer, Tokenizer};
 
-/// Term frequency saturation, and document length normalisation: what tuned
-/// baselines in the literature use for conversations.
+/// Term frequency saturation and document length normalization, with the values of tuned baselines
+/// for conversations in the literature.
 const K1: f32 = 1.5;
 const B: f32 = 0.75;
 
@@ -41,8 +41,8 @@ impl Terms for EnglishTerms {
     }
 }
 
-/// What the crate is given: texts arrive as terms joined by a separator that no
-/// term has, so that each is taken apart only once.
+/// The tokenizer for the crate. Texts arrive as terms joined by a separator that no term contains,
+/// so that each text is analyzed only once.
 #[derive(Debug)]
 struct Joined;
 
@@ -74,7 +74,7 @@ struct Index {
     embedder: Embedder<u64, Joined>,
     scorer: Scorer<u32, u64>,
     documents: usize,
-    /// In how many of them a term occurs; the crate keeps it to itself.
+    /// The number of documents that contain a term; the crate does not expose it.
     frequencies: HashMap<String, u32>,
 }
 
@@ -87,8 +87,8 @@ impl Bm25 {
 }
 
 impl<T: Terms> Bm25<T> {
-    /// The same with terms of one's own, so that two systems can be compared on
-    /// the same ones.
+    /// As [`Bm25::new`], with terms of your own, so that two systems can be compared on the same
+    /// terms.
     pub fn with_terms<'a>(terms: T, texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut everything = Vec::new();
         let mut scoped: HashMap<String, Vec<(u32, String)>> = HashMap::new();
@@ -118,8 +118,8 @@ impl<T: Terms> Bm25<T> {
         scope.map_or(Some(&self.all), |scope| self.scopes.get(scope))
     }
 
-    /// The score that no text can exceed for `query`: that of one which repeats
-    /// every word of it without end. 0 for a scope without texts.
+    /// Returns an upper bound of the score of any text for `query`: the limit for a text that
+    /// repeats every word of it without end. It is 0 for a scope without texts.
     pub fn ceiling(&self, query: &str, scope: Option<&str>) -> f32 {
         let index = self.index(scope);
         index.map_or(0.0, |index| index.ceiling(&self.terms.terms(query)))

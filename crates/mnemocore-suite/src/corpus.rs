@@ -28,7 +28,7 @@ pub struct Item {
     pub id: String,
     /// The words, without the speaker.
     pub text: String,
-    /// Who said it, if anybody did.
+    /// The speaker, if there is one.
     pub speaker: Option<String>,
     /// The conversation it belongs to; empty where the data names none.
     pub session: String,
@@ -41,7 +41,7 @@ pub struct Item {
 }
 
 impl Item {
-    /// What is stored: `Speaker: text`, or the text alone where nobody is named.
+    /// Returns the text to store: `Speaker: text`, or the text alone if there is no speaker.
     pub fn content(&self) -> Cow<'_, str> {
         match &self.speaker {
             Some(speaker) => Cow::Owned(format!("{speaker}: {}", self.text)),
@@ -59,7 +59,7 @@ pub struct Question {
     pub text: String,
     /// Indices into [`Corpus::memories`]; empty when nothing there answers it.
     pub relevant: Vec<u32>,
-    /// What kind of question it is.
+    /// The kind of question.
     pub category: String,
     /// The answer in words, where the data gives it.
     pub answer: Option<String>,
@@ -111,10 +111,10 @@ pub enum Unusable {
     /// The engine takes at most [`MAX_CHARS`] characters.
     #[error("its text has {0} characters, and the engine takes at most {MAX_CHARS}")]
     TooLong(usize),
-    /// Nothing could be found there.
+    /// The scope has no usable memory.
     #[error("no memory has its scope {0:?}")]
     Scope(String),
-    /// What answers the question is not stored.
+    /// The memory that answers the question is not usable.
     #[error("the memory {0:?}, which answers it, was left out")]
     Relevant(String),
 }
@@ -137,7 +137,7 @@ pub enum CorpusError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A line is not the JSON object it should be.
@@ -149,7 +149,7 @@ pub enum CorpusError {
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// Two memories share an id, so a question could not say which it means.
@@ -200,10 +200,10 @@ struct QueryRow {
 impl Corpus {
     /// Reads `memories.jsonl` and `queries.jsonl` from `dir`.
     ///
-    /// A memory without a `scope` has the longest scope of a question that begins its id, or
-    /// else what stands before the first `/` of its id. A timestamp that cannot be understood
-    /// becomes one second after the memory before it, so that the order is kept. Rows that
-    /// cannot be used are in [`Corpus::left_out`].
+    /// A memory without a `scope` gets the longest scope of a question that is a prefix of its id.
+    /// If there is none, the scope is the part before the first `/` of its id. A timestamp that
+    /// cannot be parsed becomes one second after the memory before it, so that the order is kept.
+    /// Rows that cannot be used are in [`Corpus::left_out`].
     ///
     /// # Errors
     /// [`CorpusError`] with the file, and the line where there is one.

@@ -1,7 +1,7 @@
-//! Systems that answer questions, held against the known answers.
+//! Systems that answer questions, compared with the known answers.
 //!
-//! Whatever ranks memories implements [`System`]; [`Evaluation`] says how good
-//! its rankings are and [`Separation`] how well it knows that it has no answer.
+//! Anything that ranks memories implements [`System`]. [`Evaluation`] measures the quality of its
+//! rankings, and [`Separation`] how well it recognizes that it has no answer.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use mnemocore::{
     Config, Engine, Error, MemoryId, Method, Namespace, NewMemory, Query, Recall, Timestamp, encoder,
 };
 
-/// How many memories a system names for a question.
+/// The number of memories that a system returns for a question.
 pub const DEPTH: usize = 10;
 
 /// The category of questions that have evidence in the memories but ask for
@@ -22,16 +22,16 @@ pub const ADVERSARIAL: &str = "adversarial";
 /// Resamples of a bootstrap, its confidence and its seed.
 const BOOTSTRAP: (usize, f64, u64) = (2_000, 0.95, 7);
 
-/// Whatever kept a system from answering.
+/// Any error of a system.
 pub type SystemError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a system answered.
+/// A system's answer to a question.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// Positions in [`Corpus::memories`] with their scores, the best first; at
     /// most [`DEPTH`].
     pub ranked: Vec<(u32, f32)>,
-    /// How sure the system is that there is an answer at all: the more, the surer.
+    /// The system's confidence that there is an answer; higher is surer.
     pub confidence: f64,
 }
 
@@ -40,11 +40,11 @@ pub trait System {
     /// Answers from the memories of `scope`, or from all.
     ///
     /// # Errors
-    /// Whatever kept it from answering.
+    /// Any error of the system.
     fn answer(&self, question: &str, scope: Option<&str>) -> Result<Answer, SystemError>;
 }
 
-/// Among which memories questions are answered.
+/// The memories among which questions are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Those of the question's scope.
@@ -53,7 +53,7 @@ pub enum Reach {
     Global,
 }
 
-/// The questions of a corpus, by what they can show.
+/// The questions of a corpus, by their purpose.
 #[derive(Clone, Debug, Default)]
 pub struct Questions<'c> {
     /// With an answer: recall is measured on them.
@@ -79,9 +79,8 @@ impl<'c> Questions<'c> {
         sorted
     }
 
-    /// The answerable questions, each put to another scope than its own: the
-    /// others in turns. Nothing there answers them. None where the questions know
-    /// fewer than two scopes.
+    /// Returns the answerable questions, each put to another scope than its own, in turns, so that
+    /// no memory there answers them. Returns none if the questions have fewer than two scopes.
     pub fn elsewhere(&self) -> Vec<Question> {
         let scopes: BTreeSet<&str> =
             self.answerable.iter().filter_map(|question| question.scope.as_deref()).collect();
@@ -116,10 +115,10 @@ pub fn ask<'q>(
     questions.into_iter().map(|question| system.answer(&question.text, scope(question))).collect()
 }
 
-/// How good the rankings of one system are, question by question.
+/// The quality of one system's rankings, question by question.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// What the system answered.
+    /// The system's answers.
     pub answers: Vec<Answer>,
     /// Recall among the first five.
     pub recall_at_5: Vec<f64>,
@@ -147,7 +146,7 @@ impl Evaluation {
         Ok(Self { answers, ..evaluation })
     }
 
-    /// Means of recall@5, recall@10 and nDCG@10; zeros of no questions.
+    /// Returns the means of recall@5, recall@10 and nDCG@10; zeros if there are no questions.
     pub fn means(&self) -> [f64; 3] {
         [&self.recall_at_5, &self.recall_at_10, &self.ndcg_at_10]
             .map(|values| quality::mean(values).unwrap_or_default())
@@ -160,9 +159,8 @@ impl Evaluation {
         quality::paired_bootstrap(&self.recall_at_5, &other.recall_at_5, resamples, confidence, seed)
     }
 
-    /// Mean share of the first ten of `exact` that are here too: recall@10
-    /// against an exact search of the same scores. Questions that `exact` found
-    /// nothing for are left out.
+    /// Returns the mean share of the first ten of `exact` that are here too: recall@10 against an
+    /// exact search by the same scores. Questions without hits in `exact` are left out.
     pub fn overlap(&self, exact: &Self) -> Option<f64> {
         let pairs = self.answers.iter().zip(&exact.answers);
         let overlaps: Vec<f64> = pairs
@@ -207,8 +205,8 @@ impl Separation {
         quality::paired_auc_bootstrap(ours, theirs, resamples, confidence, seed)
     }
 
-    /// Shares of the answerable that reach `threshold`, and of the unanswerable
-    /// that do not: what it keeps, and what it refuses.
+    /// Returns the share of answerable questions that reach `threshold`, and the share of
+    /// unanswerable ones that do not.
     pub fn kept_and_refused(&self, threshold: f64) -> (f64, f64) {
         let reaching = |scores: &[f64]| {
             let reaching: Vec<f64> =
@@ -230,7 +228,7 @@ impl StoredCorpus {
     /// Stores `corpus` in memory, all of it in HOT.
     ///
     /// # Errors
-    /// Whatever the engine reports.
+    /// Any error of the engine.
     pub fn new(corpus: &Corpus, config: Config) -> Result<Self, Error> {
         let hot_capacity = 2 * corpus.memories.len();
         let engine = Engine::in_memory(config.hot_capacity(hot_capacity).background(false))?;
@@ -286,7 +284,7 @@ impl<T: Terms> Bm25<T> {
     }
 }
 
-/// As confident as its best score is high.
+/// Its best score is its confidence.
 impl<T: Terms> System for Bm25<T> {
     fn answer(&self, question: &str, scope: Option<&str>) -> Result<Answer, SystemError> {
         let ranked = self.search(question, DEPTH, scope);
@@ -295,7 +293,7 @@ impl<T: Terms> System for Bm25<T> {
     }
 }
 
-/// BM25, as confident as its best score is near to the largest possible one.
+/// BM25 whose confidence is its best score over the largest possible score.
 pub struct Normalised<'b, T>(pub &'b Bm25<T>);
 
 impl<T: Terms> System for Normalised<'_, T> {

@@ -7,7 +7,7 @@ use mnemocore::encoder::{Document, Encoder};
 use mnemocore::hdv::{Dimension, Hypervector};
 use mnemocore::{Config, Engine, Error, Memory, MemoryId, NewMemory, Query, TierKind, Timestamp};
 
-/// The conversations that stores are filled with, unless another seed is given.
+/// The seed of the conversations that fill stores, unless another seed is given.
 pub const SEED: u64 = 42;
 /// Memories that are stored together while a store is filled.
 const BATCH: usize = 8_192;
@@ -16,10 +16,10 @@ const SHARED: f64 = 0.6;
 /// Memories whose tier is looked up one by one.
 const LOOKED_UP: usize = 100;
 
-/// Of each, one memory in so many has a metadata pair, see [`Fixture::with_metadata`].
+/// For each number n here, one memory in n has a metadata pair, see [`Fixture::with_metadata`].
 pub const ONE_IN: [usize; 4] = [2, 10, 100, 1000];
 
-/// What a store is filled with.
+/// The contents of a store under measurement.
 ///
 /// ```
 /// use mnemocore::{Engine, TierKind};
@@ -35,32 +35,32 @@ pub const ONE_IN: [usize; 4] = [2, 10, 100, 1000];
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fixture {
-    /// Where all its memories are.
+    /// The tier of all its memories.
     pub tier: TierKind,
-    /// How many.
+    /// The number of memories.
     pub memories: usize,
-    /// Whether each comes with a vector of its own, as bundles and embeddings do.
+    /// Whether each comes with its own vector, as bundles and embeddings do.
     pub vectors: bool,
     /// Whether they have metadata.
     pub metadata: bool,
     /// Bits of a hypervector.
     pub dimension: Dimension,
-    /// What the conversations follow from.
+    /// The seed of the conversations.
     pub seed: u64,
 }
 
-/// Memories are not where they were meant to be, so that a figure would be about
-/// another tier than its name says.
+/// Memories are not in the expected tier, so a result would be about another tier than its name
+/// says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} memories, all in {tier}; {here} of {total} are there")]
 pub struct NotInTier {
-    /// Where they were meant to be.
+    /// The expected tier.
     pub tier: TierKind,
-    /// How many.
+    /// The expected number of memories in it.
     pub expected: usize,
-    /// How many are there.
+    /// The actual number of memories in it.
     pub here: usize,
-    /// How many there are altogether.
+    /// The number of memories in all tiers.
     pub total: usize,
 }
 
@@ -82,8 +82,7 @@ impl Fixture {
         Self { metadata: true, ..Self::new(tier, memories) }
     }
 
-    /// Settings under which every memory is in the tier, and stays: nothing
-    /// decays, and nothing moves unasked.
+    /// Returns settings that keep every memory in the tier: no decay, and no background moves.
     pub fn config(self) -> Config {
         let (hot_capacity, warm_capacity) = match self.tier {
             TierKind::Hot => (self.memories, usize::MAX),
@@ -140,8 +139,8 @@ impl Fixture {
         texts(self.seed).take(self.memories).collect()
     }
 
-    /// Whether all memories are in the tier: by the engine's count, and by looking
-    /// up some of them.
+    /// Checks that all memories are in the tier: by the engine's counts, and by a lookup of some of
+    /// them.
     ///
     /// # Errors
     /// [`NotInTier`], or [`Error`] of the engine.
@@ -192,7 +191,7 @@ pub fn new_texts(seed: u64, count: usize) -> Vec<String> {
     endless_texts(seed).take(count).collect()
 }
 
-/// As [`new_texts`], without an end.
+/// As [`new_texts`], without end.
 pub fn endless_texts(seed: u64) -> impl Iterator<Item = String> {
     texts(seed.wrapping_add(1))
 }

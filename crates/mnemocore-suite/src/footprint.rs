@@ -1,4 +1,4 @@
-//! What the process holds in memory, and what a directory takes on disk.
+//! Memory of the process, and disk space of a directory.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -27,9 +27,9 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Of this moment; `None` where the system does not tell.
+    /// Measures it now; `None` if the system does not tell.
     ///
-    /// Takes the system up to milliseconds: it walks the page tables.
+    /// Takes up to milliseconds, because the system walks the page tables.
     pub fn now() -> Option<Self> {
         let resident = memory_stats::memory_stats()?.physical_mem as u64;
         let split = split();
@@ -68,7 +68,7 @@ fn kilobytes(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(rest)
 }
 
-/// What files take on disk, in bytes.
+/// Disk space of files, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// The sum of the lengths.
@@ -79,9 +79,9 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Of all files in `path` and below, or of `path` if it is a file. Links are
-    /// not followed, a file with several names counts once, and a file that goes
-    /// away meanwhile counts nothing. Directories themselves are not counted.
+    /// Measures all files in `path` and below, or `path` itself if it is a file. Links are not
+    /// followed. A file with several names counts once, and a file that disappears meanwhile counts
+    /// nothing. Directories themselves are not counted.
     ///
     /// # Errors
     /// When `path` does not exist, or a directory cannot be read.
@@ -137,11 +137,11 @@ fn allocated(metadata: &Metadata) -> u64 {
     metadata.len()
 }
 
-/// Chooses the largest number of memories that a footprint is measured with.
+/// The environment variable with the largest number of memories for footprints.
 pub const MAX_SCALE_VARIABLE: &str = "MNEMO_MAX_SCALE";
 
-/// The numbers of memories that a footprint is measured with: 1,000, 10,000,
-/// 50,000, 100,000 and 1,000,000, as far as `max` goes, and `max` itself.
+/// Returns the numbers of memories for footprints: 1,000, 10,000, 50,000, 100,000 and 1,000,000, as
+/// far as `max` allows, and `max` itself.
 pub fn scales(max: usize) -> Vec<usize> {
     let mut scales = vec![1_000, 10_000, 50_000, 100_000, 1_000_000, max];
     scales.retain(|&scale| scale <= max);
@@ -150,9 +150,9 @@ pub fn scales(max: usize) -> Vec<usize> {
     scales
 }
 
-/// How bytes grow with the number of memories: the exponent of the power law that
-/// fits best, by least squares over the logarithms. 1 is linear, less is
-/// sub-linear. `None` with fewer than two numbers of memories, or without bytes.
+/// Returns the growth of bytes with the number of memories: the exponent of the power law that fits
+/// best, by least squares over the logarithms. 1 is linear, less is sub-linear. Returns `None` for
+/// fewer than two numbers of memories, or without bytes.
 ///
 /// ```
 /// use mnemocore_suite::footprint::growth_exponent;

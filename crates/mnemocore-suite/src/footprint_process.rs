@@ -1,9 +1,8 @@
-//! A store opened in a fresh process, which looks at itself.
+//! Measures a store in a fresh process.
 //!
-//! Memory that an allocator got once it seldom gives back, so a process can tell
-//! what a store takes only if it did nothing else before. A [`FootprintProcess`] starts this
-//! program again; what it asks for is answered by [`serve`], the first line of the
-//! program's `main`.
+//! An allocator seldom returns memory to the system. So only a process that did nothing else before
+//! can measure what a store takes. A [`FootprintProcess`] starts this program again, and [`serve`],
+//! the first line of the program's `main`, answers it.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -23,28 +22,26 @@ use mnemocore::encoder::Document;
 use mnemocore::hdv::{Dimension, HdvError};
 use mnemocore::{Config, Engine, Error, Query, TierKind};
 
-/// Tells a process of this program what to look at.
+/// The variable that gives a process of this program its task.
 const TASK: &str = "MNEMO_FOOTPRINT_TASK";
-/// Token vectors that a measured process keeps: next to none, so that what it
-/// holds is the memories' and not that of words that happened to be asked for.
+/// The token cache of a measured process: next to none, so that its memory is the memories' and not
+/// that of the words in queries.
 const FEW_TOKENS: usize = 64 << 10;
-/// Growth is at least a page, in which the system counts. A small store may even
-/// seem to take less than an empty one; nothing compares itself with 0.
+/// A lower bound of growth: a page, the unit in which the system counts. A small store may even
+/// seem to take less than an empty one, and a ratio to 0 is undefined.
 const LEAST_BYTES: u64 = 4096;
 
-/// Fresh processes that look at one store: the median of a small store in COLD stays
-/// within 4 % then.
+/// Fresh processes that measure one store. With five, the median of a small store in COLD varies by
+/// at most 4 %.
 pub const PROCESSES: usize = 5;
-/// What keeps glibc from deciding by chance how much freed memory it holds back; other
-/// allocators do not know the variables.
+/// Settings that make glibc's use of freed memory deterministic. Other allocators ignore these
+/// variables.
 ///
-/// - One arena: whether a second thread opens another is a race, and half of the
-///   processes would hold 128 KB more than the others, as much as 5,000 memories in
-///   COLD take.
-/// - Large blocks go back to the system when they are freed. The size from which
-///   they do is 128 KB to begin with, and follows the largest that was freed so far
-///   unless it is set: 100,000 memories in WARM would seem to grow by a third when an
-///   unrelated buffer does.
+/// - One arena: it is a race whether a second thread opens another. Half of the processes would
+///   hold 128 KB more than the others, as much as 5,000 memories in COLD take.
+/// - Large blocks return to the system when they are freed. Without this setting, the threshold
+///   starts at 128 KB and follows the largest freed block. Then 100,000 memories in WARM would seem
+///   to grow by a third when an unrelated buffer does.
 const STEADY: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
 
 /// Whether [`serve`] was called, so that a second process answers.
@@ -53,8 +50,8 @@ static SERVED: AtomicBool = AtomicBool::new(false);
 /// Counts the bytes that live on the heap.
 pub type HeapCount = fn() -> u64;
 
-/// Answers a [`FootprintProcess`] and ends the process if it was started for one; otherwise
-/// returns at once. The first line of a `main` that measures footprint.
+/// If the process was started by a [`FootprintProcess`], answers it and ends the process; otherwise
+/// returns at once. It is the first line of a `main` that measures footprints.
 ///
 /// `heap` reads a counting allocator, if the program has one.
 ///
@@ -76,8 +73,7 @@ pub fn serve(heap: Option<HeapCount>) {
     process::exit(0);
 }
 
-/// In the fresh process: does what `text` says and describes what this process
-/// holds then.
+/// Runs in the fresh process: performs the task in `text` and describes the memory of this process.
 fn answer(text: &str, heap: Option<HeapCount>) -> Result<String, FootprintError> {
     let task: FootprintProcess = serde_json::from_str(text)?;
     let [hot_capacity, warm_capacity] = task.capacities;
@@ -106,8 +102,7 @@ fn answer(text: &str, heap: Option<HeapCount>) -> Result<String, FootprintError>
     Ok(serde_json::to_string(&seen)?)
 }
 
-/// What a fresh process does before it looks at itself: opens a store, merges it, and
-/// recalls once.
+/// The task of a fresh process before it measures itself: open a store, merge it, and recall once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FootprintProcess {
     store: PathBuf,
@@ -116,7 +111,7 @@ pub struct FootprintProcess {
     capacities: [usize; 2],
     token_cache_bytes: usize,
     encoded: usize,
-    /// Whether the allocator is kept [`STEADY`].
+    /// Whether the allocator has the settings [`STEADY`].
     steady: bool,
     #[cfg(feature = "object-store")]
     cache_folder: PathBuf,
@@ -125,19 +120,19 @@ pub struct FootprintProcess {
     shared_warm: bool,
 }
 
-/// What a process holds.
+/// The memory of a process, and the memories of its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// As the system counts it.
     pub memory: Memory,
     /// Bytes on the heap; `None` without a counting allocator.
     pub heap: Option<u64>,
-    /// Memories that it found in HOT, WARM and COLD.
+    /// Memories in HOT, WARM and COLD.
     pub memories: [usize; 3],
 }
 
 impl Seen {
-    /// Whether it found all of `fixture` in its tier: an empty store has a footprint, too.
+    /// Checks that all of `fixture` is in its tier, because an empty store has a footprint, too.
     ///
     /// # Errors
     /// [`FootprintError::Elsewhere`] otherwise.
@@ -174,19 +169,19 @@ impl FootprintProcess {
         }
     }
 
-    /// With the allocator as it is by default: with what a service that does not
-    /// care about it has, and some chance.
+    /// With the default settings of the allocator, as in a service that does not configure it. The
+    /// result varies by chance.
     pub fn by_default(self) -> Self {
         Self { steady: false, ..self }
     }
 
-    /// With capacities and the encoder's cache as `config` says.
+    /// With the capacities and the encoder's cache of `config`.
     pub fn configured(self, config: &Config) -> Self {
         let capacities = [config.hot_capacity, config.warm_capacity];
         Self { capacities, token_cache_bytes: config.token_cache_bytes, ..self }
     }
 
-    /// With tiers, and copies of buckets, where `config` says.
+    /// With the tiers and the copies of buckets where `config` places them.
     #[cfg(any(feature = "object-store", feature = "postgres"))]
     pub fn placed(self, config: &Config) -> Self {
         Self {
@@ -198,13 +193,13 @@ impl FootprintProcess {
         }
     }
 
-    /// As [`FootprintProcess::new`], and encodes `texts` texts, whose words it keeps within
+    /// As [`FootprintProcess::new`], and encodes `texts` texts with a token cache of
     /// `token_cache_bytes`.
     pub fn encoding(self, texts: usize, token_cache_bytes: usize) -> Self {
         Self { encoded: texts, token_cache_bytes, ..self }
     }
 
-    /// Lets a fresh process do it, and returns what that saw of itself.
+    /// Runs the task in a fresh process, and returns its measurement of itself.
     ///
     /// # Errors
     /// [`FootprintError`]; [`FootprintError::NotServed`] where this program does not call
@@ -220,7 +215,7 @@ impl FootprintProcess {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
-    /// What starts `program` again to answer.
+    /// Returns the command that starts `program` for the task.
     fn command(&self, program: &Path) -> Result<Command, FootprintError> {
         let mut command = Command::new(program);
         parent_death::tie(&mut command);
@@ -231,8 +226,8 @@ impl FootprintProcess {
         Ok(command)
     }
 
-    /// Lets [`PROCESSES`] fresh processes do it, and returns what the one with the median
-    /// of anonymous memory saw.
+    /// Runs the task in [`PROCESSES`] fresh processes, and returns the measurement with the median
+    /// of anonymous memory.
     ///
     /// # Errors
     /// As [`FootprintProcess::measure`].
@@ -253,24 +248,23 @@ impl FootprintProcess {
     }
 }
 
-/// What a store takes, in bytes.
+/// Memory and disk of a store, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footprint {
-    /// Memory backed by no file, on top of what a process with an empty engine has.
+    /// Memory backed by no file, minus that of a process with an empty engine.
     pub anonymous: u64,
-    /// Everything of the process in main memory, an empty engine's share too, with
-    /// those pages of mapped files that were touched and that the system takes back
-    /// when it needs them. Growth of it is not told: two empty processes differ by
-    /// more pages of libraries than a small store in COLD takes.
+    /// The whole resident memory of the process, including an empty engine's share and the touched
+    /// pages of mapped files, which the system takes back when it needs them. No growth is
+    /// reported: two empty processes differ by more library pages than a small store in COLD takes.
     pub resident: u64,
-    /// The heap, on top of an empty engine's, if the program has a counting allocator.
+    /// The heap, minus an empty engine's, if the program has a counting allocator.
     pub heap: Option<u64>,
-    /// Blocks on disk, the closed store's.
+    /// Disk blocks of the closed store.
     pub disk: u64,
 }
 
 impl Footprint {
-    /// Of the closed store in `folder`, filled from `fixture`, in each of so many fresh
+    /// Measures the closed store in `folder`, filled from `fixture`, in each of so many fresh
     /// processes.
     ///
     /// # Errors
@@ -285,8 +279,8 @@ impl Footprint {
         Self::seen_by(&FootprintProcess::new(fixture, folder), fixture, empty, disk, processes)
     }
 
-    /// Of the closed store that `process` opens, filled from `fixture`, which takes `disk`
-    /// bytes, wherever they are; in each of so many fresh processes.
+    /// Measures the closed store that `process` opens, filled from `fixture`, in each of so many
+    /// fresh processes. `disk` is its size, wherever its files are.
     ///
     /// # Errors
     /// As [`FootprintProcess::measure`], and [`FootprintError::Elsewhere`] if the store is not `fixture`.
@@ -305,7 +299,7 @@ impl Footprint {
         (0..processes).map(each).collect()
     }
 
-    /// What `seen` has more than a process with an `empty` engine.
+    /// Returns the memory of `seen` minus that of a process with an `empty` engine.
     fn growth(seen: &Seen, empty: &Seen, disk: u64) -> Self {
         let growth = |full: u64, empty: u64| full.saturating_sub(empty).max(LEAST_BYTES);
         Self {
@@ -350,7 +344,7 @@ impl Aspect {
     }
 }
 
-/// A fresh process cannot tell what it holds.
+/// A fresh process could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum FootprintError {
     /// A second process would run the caller's whole program.
@@ -365,14 +359,14 @@ pub enum FootprintError {
     /// The fresh process opened another store.
     #[error("expected a store with {expected} memories in {tier}, and the fresh process found {found}")]
     Elsewhere {
-        /// Where they should be.
+        /// The expected tier.
         tier: TierKind,
-        /// How many were filled in.
+        /// The number of memories that were stored.
         expected: usize,
-        /// How many were found.
+        /// The number of memories in that tier.
         found: usize,
     },
-    /// Nothing is told about memory.
+    /// The system does not tell the memory of a process.
     #[error("expected a system that tells what a process holds; footprint is measured on Linux and macOS")]
     Untold,
     /// The engine reports an error.
@@ -381,10 +375,10 @@ pub enum FootprintError {
     /// A text cannot be encoded.
     #[error(transparent)]
     Encode(#[from] mnemocore::encoder::EncodeError),
-    /// The dimension is none.
+    /// The dimension is invalid.
     #[error(transparent)]
     Dimension(#[from] HdvError),
-    /// The system refuses a process or a file.
+    /// The system refuses to start a process or to read a file.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The two processes do not understand each other, or a path is not Unicode.

@@ -1,4 +1,4 @@
-//! What the benchmarks of MnemoCore are made of.
+//! The building blocks of MnemoCore's benchmarks.
 //!
 //! | topic | modules |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | RAM and disk | [`footprint`], [`footprint_process`] |
 //! | benchmarks of your own, with or without Criterion | [`benchmark`], [`run`] |
 //!
-//! The suite uses the engine, and knows nothing of Criterion. Results and their judgement are in
+//! The suite uses the engine, and knows nothing of Criterion. Results and their judgment are in
 //! [`criterion_gate`].
 
 // No panic that input could reach: what cannot fail is written so that it shows.

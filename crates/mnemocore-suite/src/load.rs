@@ -1,13 +1,12 @@
 //! Load: many workers on one system at the same time.
 //!
-//! A load is closed or open. In a [closed] one each worker waits for its answer
-//! before it asks again, so a system that stalls is simply asked less: that
-//! measures throughput. In an [open] one operations arrive at a fixed rate,
-//! whatever becomes of the earlier ones, so a stall counts against everything
-//! that arrives meanwhile: that measures latency under load.
+//! A load is closed or open. In a [closed] loop each worker waits for its answer before it asks
+//! again, so a stalled system gets fewer requests: this measures throughput. In an [open] loop
+//! operations arrive at a fixed rate, independent of earlier ones, so a stall counts against every
+//! operation that arrives meanwhile: this measures latency under load.
 //!
-//! What is asked is made before by a [`Traffic`](mix::Traffic), after one of
-//! YCSB's [mixes](mix::Mix).
+//! A [`Traffic`](mix::Traffic) generates the operations in advance, following one of YCSB's
+//! [mixes](mix::Mix).
 
 pub mod choice;
 pub mod closed;
@@ -25,20 +24,18 @@ use mnemocore::{AsyncEngine, Error, MemoryId, NewMemory, Query};
 /// The environment variable that chooses the numbers of workers.
 pub const WORKERS_VARIABLE: &str = "MNEMO_WORKERS";
 
-/// Numbers of workers, unless [`WORKERS_VARIABLE`] says otherwise: one alone, and
-/// a few more than a machine has cores up to many more.
+/// The default numbers of workers: one alone, then from about the number of cores to many more.
 pub const WORKERS: [usize; 5] = [1, 5, 10, 20, 50];
 
-/// Other than numbers of workers were asked for.
+/// [`WORKERS_VARIABLE`] does not hold numbers of workers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{WORKERS_VARIABLE} is {0:?}; expected numbers above 0, separated by commas, such as 3,7")]
 pub struct NoWorkers(String);
 
-/// The numbers of workers that the environment asks for, [`WORKERS`] if it does
-/// not say.
+/// Reads the numbers of workers from the environment; [`WORKERS`] if the variable is not set.
 ///
 /// # Errors
-/// [`NoWorkers`] where they cannot be read.
+/// [`NoWorkers`] if they cannot be parsed.
 pub fn workers_from_env() -> Result<Vec<usize>, NoWorkers> {
     match std::env::var_os(WORKERS_VARIABLE) {
         None => Ok(WORKERS.into()),
@@ -55,26 +52,25 @@ pub fn parse_workers(list: &str) -> Result<Vec<usize>, NoWorkers> {
     list.split(',').map(number).collect::<Option<_>>().ok_or_else(|| NoWorkers(list.to_owned()))
 }
 
-/// What can be put under load. A clone is another handle to the same system.
+/// A system that can be put under load. A clone is another handle to the same system.
 pub trait System: Clone + Send + 'static {
-    /// What it is asked to do.
+    /// The type of its operations.
     type Operation: Send + 'static;
-    /// Why it could not.
+    /// The error of an operation.
     type Error: Send + 'static;
 
-    /// Does it, and resolves when it is done.
+    /// Performs the operation, and resolves when it is done.
     fn perform(&self, operation: Self::Operation) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// What an engine is asked to do, made before it is timed.
+/// An operation of an engine, generated before it is timed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
     /// Stores a memory.
     Store(NewMemory),
     /// Recalls.
     Recall(Query),
-    /// Recalls, then stores: an agent that looks up what it knows and notes what
-    /// has become of it.
+    /// Recalls, then stores, as an agent does that looks something up and notes what has changed.
     RecallThenStore(Query, NewMemory),
     /// Forgets a memory.
     Forget(MemoryId),
@@ -98,7 +94,7 @@ impl System for AsyncEngine {
     }
 }
 
-/// Where time comes from; a test brings its own.
+/// A source of time; tests use their own.
 pub trait Clock: Clone + Send + Sync + 'static {
     /// The time since some moment before the load.
     fn now(&self) -> Duration;
@@ -123,22 +119,22 @@ impl Clock for WallClock {
         self.0.elapsed()
     }
 
-    /// Blocks the thread: tokio's timer wakes to a millisecond, which would bunch
-    /// arrivals, and the system's to 50 microseconds. So whoever waits for this
-    /// should be alone on its thread, as what `block_on` is given to.
+    /// Blocks the thread. Tokio's timer has a resolution of a millisecond, which would bunch
+    /// arrivals, and the system's timer one of 50 microseconds. So a future that waits for this
+    /// should be alone on its thread, as the one given to `block_on`.
     async fn sleep_until(&self, time: Duration) {
         std::thread::sleep(time.saturating_sub(self.now()));
     }
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// Operations that were done: all, or there would be an error instead.
+    /// Finished operations: all of them, because an error ends the load.
     pub operations: u64,
-    /// From the first start to the last end.
+    /// The time from the first start to the last end.
     pub elapsed: Duration,
-    /// What single operations took.
+    /// The latencies of single operations.
     pub latencies: Latencies,
 }
 
@@ -149,7 +145,7 @@ impl Finished {
     }
 }
 
-/// The next of `tasks` to end; a panic in one goes on here.
+/// Returns the next of `tasks` to end. Resumes a panic of one here.
 async fn next_done<T: 'static>(tasks: &mut JoinSet<T>) -> Option<T> {
     tasks.join_next().await.map(ended)
 }

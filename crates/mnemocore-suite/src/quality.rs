@@ -1,7 +1,6 @@
-//! How good a ranking is, against known answers or against an exact one.
+//! The quality of a ranking, against known answers or against an exact ranking.
 //!
-//! Speed never stands alone: every latency of a search has a figure from here
-//! beside it.
+//! Every latency of a search is reported with a figure from here, because speed alone says little.
 
 use std::collections::HashSet;
 
@@ -21,8 +20,8 @@ pub fn recall(ranked: &[u32], relevant: &[u32], k: usize) -> Option<f64> {
     (!relevant.is_empty()).then(|| found.len() as f64 / relevant.len() as f64)
 }
 
-/// Normalised discounted cumulative gain of the first `k`, for relevance that is
-/// yes or no, 0 to 1. `None` when nothing is relevant.
+/// Normalized discounted cumulative gain of the first `k`, for binary relevance, 0 to 1. `None`
+/// when nothing is relevant.
 ///
 /// `DCG = sum of 1 / log2(rank + 1)` over the ranks (from 1) of relevant items, and
 /// `nDCG = DCG / DCG of all relevant items at the top` (Jarvelin and Kekalainen,

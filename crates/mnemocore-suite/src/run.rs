@@ -1,10 +1,9 @@
-//! The suite from a program of one's own, without Criterion.
+//! Runs the suite from a program of your own, without Criterion.
 //!
-//! Each `run_…` measures, returns what it found, and adds it to the results in
-//! [`RunConfig::output`], where the gate and the report read it as they read a
-//! bench's: names, kinds and percentiles are the same. What Criterion adds is
-//! confidence: without it a value is the median of a few samples, and the gate has
-//! no samples to redo the statistics with.
+//! Each `run_…` measures, returns its results, and adds them to the results in
+//! [`RunConfig::output`]. The gate and the report read these as they read a bench's: names, kinds
+//! and percentiles are the same. Without Criterion there are no confidence intervals: a value is
+//! the median of a few samples, and the gate has no samples for its statistics.
 
 mod footprint;
 mod latency;
@@ -29,7 +28,7 @@ pub use self::footprint::run_footprint;
 pub use self::latency::run_latency;
 pub use self::throughput::run_throughput;
 
-/// What to run, and how thoroughly.
+/// The settings of a run.
 ///
 /// ```
 /// use mnemocore::TierKind;
@@ -47,16 +46,15 @@ pub use self::throughput::run_throughput;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunConfig {
-    /// What the results are called: `<output>/mnemobench/new/<name>.json`. Not the
-    /// name of a bench, whose results would be replaced; `program` by default.
+    /// The name of the results: `<output>/mnemobench/new/<name>.json`; `program` by default. Do not
+    /// use the name of a bench, whose results would be replaced.
     pub name: String,
-    /// How thorough the run is called in its results. It decides on the defaults
-    /// of the settings below.
+    /// The profile that the results carry. It sets the defaults of the settings below.
     pub profile: Profile,
     /// Bits of a hypervector: the engine's default.
     pub dimension: Dimension,
-    /// What the conversations follow from: the benches' seed, so that both ask the
-    /// same of the same memories.
+    /// The seed of the conversations. By default it is the benches' seed, so that both ask the same
+    /// of the same memories.
     pub seed: u64,
     /// The tiers whose latency and throughput are measured, with their numbers of
     /// memories: those of the latency bench, or a million each.
@@ -72,12 +70,11 @@ pub struct RunConfig {
     /// The numbers of threads that throughput is measured with: one as the
     /// measure, and up to more than most machines have cores.
     pub workers: Vec<usize>,
-    /// Where stores are made and deleted: the system's folder for temporary files.
-    /// To be set where that is no real disk.
+    /// The folder in which stores are created and deleted: the system's temporary folder by
+    /// default. Set it if that folder is not on a real disk.
     pub scratch: PathBuf,
-    /// Where results are written; `None`, the default, writes nothing. A folder of
-    /// Criterion's is possible: results of the same names then stand beside each
-    /// other, by bench.
+    /// The folder for results; `None`, the default, writes nothing. It may be Criterion's folder:
+    /// then results of the same names stand beside each other, by bench.
     pub output: Option<PathBuf>,
 }
 
@@ -110,19 +107,19 @@ impl RunConfig {
         }
     }
 
-    /// The fixture of `memories` memories in `tier`.
+    /// Returns the fixture of `memories` memories in `tier`.
     fn fixture(&self, tier: TierKind, memories: usize) -> Fixture {
         Fixture { dimension: self.dimension, seed: self.seed, ..Fixture::new(tier, memories) }
     }
 
-    /// A temporary folder with `fixture` in it, and its open engine.
+    /// Fills a temporary folder with `fixture`, and opens its engine.
     fn fill(&self, fixture: Fixture) -> Result<(TempDir, Engine), RunError> {
         let folder = tempfile::tempdir_in(&self.scratch)?;
         let engine = fixture.fill(folder.path())?;
         Ok((folder, engine))
     }
 
-    /// Adds what was measured to the results, if they are to be written.
+    /// Adds measurements to the results, if these are to be written.
     fn save(&self, measured: &[Measurement]) -> Result<(), RunError> {
         let Some(output) = &self.output else { return Ok(()) };
         let mut results = Results::new(&self.name, crate::machine());
@@ -132,7 +129,7 @@ impl RunConfig {
         Ok(results.save(output, NEW)?)
     }
 
-    /// Whether there is anything to measure.
+    /// Checks that there is something to measure.
     fn check(&self) -> Result<(), RunError> {
         let numbers = [self.samples, self.operations].into_iter().chain(self.workers.iter().copied());
         let memories = self.sizes.iter().map(|&(_, memories)| memories).chain(self.scales.iter().copied());
@@ -176,7 +173,7 @@ pub enum RunError {
     /// A setting leaves nothing to measure.
     #[error("expected a name, and numbers above 0 in `RunConfig`; received none or a 0")]
     Nothing,
-    /// Results go by their names.
+    /// The names of results must be valid and unique.
     #[error(
         "expected a group without a slash and a case, each pair once; received {group:?} and {case:?}; \
          rename the benchmark"
@@ -187,7 +184,7 @@ pub enum RunError {
         /// The case.
         case: String,
     },
-    /// An operation failed, or measured something else.
+    /// An operation failed, or the benchmark's check did.
     #[error("{group}: {source}")]
     Benchmark {
         /// The group.

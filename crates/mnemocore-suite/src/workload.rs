@@ -37,7 +37,7 @@ const ABOUT_ONESELF: u32 = 45;
 /// together they bring the mean to about 16 words and 100 bytes, speaker included.
 const OPENED: u32 = 25;
 const TAILED: u32 = 60;
-/// How many people talk to an agent.
+/// The number of people who talk to an agent.
 const SPEAKERS: u32 = 1 << 10;
 /// Turns in a session: a chat, not a chat log.
 const TURNS: std::ops::Range<u32> = 6..19;
@@ -90,16 +90,17 @@ struct Wordings {
     questions: Vec<Template>,
 }
 
-/// Whose memories they are, and what is known to it.
+/// An agent: its scope, its sessions, and the facts that it was told.
 #[derive(Clone, Debug)]
 struct Agent {
     scope: String,
     sessions: u32,
-    /// In the order of being said; a later one replaces an earlier one of its key.
+    /// Facts in the order in which they were stated. A later fact replaces an earlier one of its
+    /// key.
     facts: Vec<Fact>,
 }
 
-/// What a memory states, in ranks of the lexicon.
+/// The content of a memory, in ranks of the lexicon.
 #[derive(Clone, Copy, Debug)]
 struct Fact {
     key: Key,
@@ -107,7 +108,7 @@ struct Fact {
     memory: u32,
 }
 
-/// What a fact is about: at any time it has one value.
+/// The subject of a fact. At any time it has one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Key {
     relation: u8,
@@ -192,8 +193,8 @@ impl Workload {
         self.now_ms += 60_000 * i64::from(10 + random.below(170));
     }
 
-    /// Writes what one of the two says to `text`, and returns whether the user says
-    /// it: it may be the other one, because nobody speaks of oneself by name.
+    /// Writes the statement of one of the two speakers to `text`, and returns whether the user says
+    /// it. The speaker may change, because nobody speaks of oneself by name.
     fn say(&mut self, is_user: bool, text: &mut String) -> bool {
         let known = self.agents.get(self.session.agent).map_or(0, |agent| agent.facts.len());
         let choice = self.random.below(100);
@@ -390,8 +391,8 @@ fn scope_name(lexicon: &Lexicon, rank: u32) -> String {
 /// chosen evenly and kept in order: that share of the words that hold its terms,
 /// and that share of the others, such as "the".
 ///
-/// This is what recall is measured with: a query that shares a known part of its
-/// terms with a stored memory, the same for the same seed.
+/// Recall is measured with these queries. Each shares a known part of its terms with a stored
+/// memory, and is the same for the same seed.
 ///
 /// ```
 /// use mnemocore_suite::workload::partial_query;

@@ -1,4 +1,4 @@
-//! What is merged while an engine opens, and what is not.
+//! Merges while an engine opens.
 
 use super::*;
 use crate::engine::open::{MERGED_AFTER, Parts, RESTORED_AT_ONCE};
@@ -7,11 +7,11 @@ use crate::tier::hot::HotTier;
 use crate::tier::warm::WarmTier;
 use crate::tier::{Admission, Done, Tier, TierView, Upkeep};
 
-/// As many as are restored before the first merge, and some.
+/// A few more memories than are restored before the first merge.
 const COUNT: usize = MERGED_AFTER * RESTORED_AT_ONCE + 100;
 
-/// HOT, counting how often it was asked for upkeep: perhaps elsewhere, or with a disk
-/// that refuses.
+/// A HOT tier that counts the calls for upkeep. It may act as a tier on another machine, or on a
+/// disk that refuses.
 struct Watched {
     hot: HotTier,
     together: Option<usize>,
@@ -58,8 +58,7 @@ impl Tier for Watched {
     }
 }
 
-/// Opens `log` with a HOT that is watched, and files in `folder`; how often it was asked
-/// for upkeep.
+/// Opens `log` with a watched HOT, and files in `folder`. Returns the number of calls for upkeep.
 fn opened(
     log: &Arc<dyn Log>,
     folder: &Path,

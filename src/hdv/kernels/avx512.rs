@@ -28,8 +28,8 @@ pub(super) fn detect() -> Option<&'static Kernels> {
 /// Words in a register, which is also a cache line.
 const LANES: usize = 8;
 
-/// How far ahead of a scan memory is asked for. Hardware prefetchers stop at
-/// the end of each page; two vectors of the default dimension reach over it.
+/// Prefetch distance of a scan, in words. Hardware prefetchers stop at the end of each page; two
+/// vectors of the default dimension reach over it.
 const PREFETCH_WORDS: usize = 512;
 
 // SAFETY: called only by functions of this file, which all enable AVX-512F.

@@ -133,8 +133,8 @@ unsafe impl<L: Lanes> Lanes for Pair<L> {
 /// most one for two addends, stay in the L1 cache.
 const BATCH_ROWS: usize = 64;
 
-/// Carries that wait at a level: half of the addends below it, of which there
-/// are as many rows and carries; and the plane of earlier batches.
+/// The most carries that wait at a level. There are half as many as addends below it, which are at
+/// most as many rows and carries. The plane of earlier batches is one more.
 const MAX_CARRIES: usize = BATCH_ROWS + 1;
 
 /// Planes of the largest sum: a total weight is a `u32`.
@@ -145,7 +145,7 @@ const MAX_LEVELS: usize = 32;
 struct Schedule<'a> {
     levels: usize,
     addends: Vec<&'a [u64]>,
-    /// Where the addends of each level end: `levels` numbers for each batch.
+    /// The end of the addends of each level: `levels` numbers for each batch.
     ends: Vec<usize>,
 }
 
@@ -200,7 +200,7 @@ impl<'a> Schedule<'a> {
     }
 }
 
-/// The registers that do not fit the CPU's: left uninitialised, since filling
+/// The registers that do not fit the CPU's: left uninitialized, since filling
 /// them takes as long as a bundle of a few rows.
 struct Scratch<L> {
     planes: [MaybeUninit<L>; MAX_LEVELS],

@@ -1,4 +1,4 @@
-//! The adapters that there are: the folders with a `system.toml`.
+//! Adapters: folders that contain a `system.toml`.
 
 use std::env;
 use std::fs;
@@ -9,42 +9,43 @@ use serde::Deserialize;
 
 use criterion_gate::random::Random;
 
-/// The name of the file that makes a folder an adapter.
+/// The file that makes a folder an adapter.
 pub const FILE: &str = "system.toml";
-/// The folder of what several adapters share.
+/// The folder of files that several adapters share.
 pub const COMMON: &str = "common";
 
-/// A folder with a system.
+/// An adapter of one system.
 #[derive(Clone, Debug)]
 pub struct Adapter {
     /// The folder's name.
     pub name: String,
     /// The folder, absolute.
     pub folder: PathBuf,
-    /// The same as it was found.
+    /// The folder as given by the caller, for messages.
     pub shown: PathBuf,
-    /// What its file says.
+    /// The contents of its `system.toml`.
     pub about: About,
 }
 
-/// `system.toml`.
+/// The contents of a `system.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
-    /// Its name as it is shown.
+    /// The name of the system in reports.
     pub title: String,
     /// The program and its arguments, relative to the folder.
     pub command: Vec<String>,
-    /// What builds its environment, run in the folder.
+    /// The command that builds the environment, run in the folder.
     #[serde(default)]
     pub build: Option<String>,
-    /// Files, and `$VARIABLES` of the environment, without which it is missing.
+    /// Required files, relative to the folder, and `$VARIABLES` that must hold existing paths. If
+    /// one is missing, the system is reported as missing.
     #[serde(default)]
     pub requires: Vec<String>,
-    /// Not a system to compare, unless it is asked for by its name.
+    /// Whether the system is an example, which is compared only if it is named.
     #[serde(default)]
     pub example: bool,
-    /// One row each; none is one row called like the folder.
+    /// Variants, each with its own row. Without any, the system has one row named after the folder.
     #[serde(default, rename = "variant")]
     pub variants: Vec<Variant>,
 }
@@ -53,20 +54,20 @@ pub struct About {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
-    /// The row's name.
+    /// The name of the row.
     pub name: String,
-    /// Its name as it is shown, if it has one of its own.
+    /// The name in reports, if it differs from the row's.
     #[serde(default)]
     pub title: Option<String>,
-    /// More arguments.
+    /// Additional arguments.
     #[serde(default)]
     pub arguments: Vec<String>,
-    /// More that is required.
+    /// Additional requirements.
     #[serde(default)]
     pub requires: Vec<String>,
 }
 
-/// An adapter cannot be read.
+/// Reasons why an adapter cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
     /// The folder cannot be read.
@@ -74,18 +75,18 @@ pub enum AdapterError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file says something else.
-    #[error("{path}: {source}; expected what adapters/PROTOCOL.md says of system.toml")]
+    /// The file is not a valid `system.toml`.
+    #[error("{path}: {source}; expected the fields that adapters/PROTOCOL.md describes")]
     Toml {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parse error.
         source: Box<toml::de::Error>,
     },
-    /// There is nothing to run.
+    /// `command` is empty.
     #[error("{path}: expected a program in `command`, found an empty list")]
     NoCommand {
         /// The file.
@@ -94,11 +95,10 @@ pub enum AdapterError {
 }
 
 impl Adapter {
-    /// All adapters in `folder`, in the order of their names; none where there is no
-    /// such folder.
+    /// Returns all adapters in `folder`, sorted by name. Returns none if the folder does not exist.
     ///
     /// # Errors
-    /// [`AdapterError`] of the first that cannot be read.
+    /// The first [`AdapterError`], if an adapter cannot be read.
     pub fn find(folder: &Path) -> Result<Vec<Self>, AdapterError> {
         let error = |source| AdapterError::Io { path: folder.into(), source };
         let entries = match fs::read_dir(folder) {
@@ -119,7 +119,7 @@ impl Adapter {
 
     fn read(folder: &Path) -> Result<Self, AdapterError> {
         let (path, shown) = (folder.join(FILE), folder.to_path_buf());
-        // The adapter runs in its folder, so that a relative path would mean another.
+        // The adapter runs in its own folder, where a relative path would name another one.
         let absolute = folder.canonicalize().and_then(|folder| Ok((folder, fs::read_to_string(&path)?)));
         let (folder, text) = match absolute {
             Ok(read) => read,
@@ -136,7 +136,7 @@ impl Adapter {
         Ok(Self { name, folder, shown, about })
     }
 
-    /// Its variants, at least one.
+    /// Returns its variants, at least one.
     pub fn variants(&self) -> Vec<Variant> {
         if !self.about.variants.is_empty() {
             return self.about.variants.clone();
@@ -144,15 +144,15 @@ impl Adapter {
         vec![Variant { name: self.name.clone(), title: None, arguments: Vec::new(), requires: Vec::new() }]
     }
 
-    /// The program, and its arguments for a variant.
+    /// Returns the program and its arguments for a variant.
     pub fn command(&self, variant: &Variant) -> (PathBuf, Vec<String>) {
         let (program, arguments) = self.about.command.split_first().map_or(("", &[][..]), |(p, a)| (p, a));
-        // A name alone is looked for where programs are.
+        // A name without a slash is looked up in `PATH`.
         let program = if program.contains('/') { self.folder.join(program) } else { program.into() };
         (program, arguments.iter().chain(&variant.arguments).cloned().collect())
     }
 
-    /// What of its requirements is not there.
+    /// Returns the requirements of a variant that are missing.
     pub fn missing(&self, variant: &Variant) -> Vec<String> {
         let is_there = |required: &&String| match required.strip_prefix('$') {
             Some(variable) => env::var_os(variable).is_some_and(|value| Path::new(&value).exists()),
@@ -162,16 +162,16 @@ impl Adapter {
         required.filter(|required| !is_there(required)).cloned().collect()
     }
 
-    /// The command that builds its environment.
+    /// Returns the shell command that builds its environment.
     pub fn build(&self) -> Option<String> {
         self.about.build.as_ref().map(|build| format!("(cd {} && {build})", self.shown.display()))
     }
 
-    /// A number that changes with the adapter's own files, and with those in a folder
-    /// [`COMMON`] beside it: no deeper, hidden ones and descriptions left out.
+    /// Returns a hash of the files in the adapter's folder and in a sibling folder [`COMMON`].
+    /// Subfolders, hidden files and Markdown files are left out.
     ///
     /// # Errors
-    /// If one cannot be read.
+    /// The operating system's, if a file cannot be read.
     pub fn digest(&self) -> io::Result<u64> {
         let mut files = files(&self.folder)?;
         let common = self.folder.with_file_name(COMMON);
@@ -182,7 +182,7 @@ impl Adapter {
     }
 }
 
-/// The names and contents of the files in a folder.
+/// Returns the names and contents of the code files in a folder.
 fn files(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -197,7 +197,7 @@ fn files(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// A number that differs for other `parts`.
+/// Returns a hash of the sequence `parts`.
 pub fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let fold = |sum: u64, part: &[u8]| Random::new(sum ^ xxhash_rust::xxh3::xxh3_64(part)).next_u64();
     parts.into_iter().fold(0, fold)

@@ -1,4 +1,4 @@
-//! BM25 over a file of texts as a system under comparison.
+//! BM25 over a file of texts as a system of the comparison.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -12,12 +12,12 @@ use super::protocol::{Hello, Hit, PROTOCOL, Refusal, capability};
 use super::serve::MemorySystem;
 use mnemocore_suite::bm25::Bm25;
 
-/// As many as the engine beside it.
+/// Concurrent requests, the same as for the engine.
 const CLIENTS: usize = 16;
 const FILE: &str = "memories.jsonl";
 
-/// Texts in a file and in RAM. The index is built by the first recall that follows a
-/// store, because its average length is that of all texts.
+/// Texts in a file and in memory. A store invalidates the index, because BM25 needs the average
+/// length of all texts. The next recall rebuilds it.
 #[derive(Default)]
 pub struct Bm25System {
     open: Option<Mutex<Open>>,
@@ -26,7 +26,7 @@ pub struct Bm25System {
 
 struct Open {
     file: File,
-    /// Texts by key in the order of being stored; none where it is forgotten.
+    /// Keys and texts in the order of storing; `None` for a forgotten memory.
     texts: Vec<(String, Option<String>)>,
     places: HashMap<String, usize>,
 }
@@ -36,7 +36,7 @@ struct Index {
     keys: Vec<String>,
 }
 
-/// A line of the file; without a text the memory is forgotten.
+/// A line of the file. A line without a text deletes the memory.
 #[derive(Serialize, Deserialize)]
 struct Line {
     key: String,

@@ -1,5 +1,5 @@
-//! One system, one embedder, one conversation, one round: the unit that is measured,
-//! kept in a file, and not measured again.
+//! The unit of measurement: one system, one embedder, one conversation, one round. A finished cell
+//! is kept in a file and not measured again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,30 +14,30 @@ use super::work::{Faults, Refusals, Work};
 use criterion_gate::machine::Machine;
 use criterion_gate::results::write_whole;
 
-/// Raised when a field changes its meaning or goes away.
+/// Incremented when a field changes its meaning or is removed.
 pub const FORMAT: u32 = 1;
 
-/// Which cell it is.
+/// The identity of a cell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CellKey {
     /// The row: a variant of a system.
     pub row: String,
-    /// None of a system that needs none.
+    /// The embedder; `None` if the system needs none.
     pub embedder: Option<Embedder>,
     /// The conversation.
     pub conversation: String,
-    /// From 1.
+    /// The round, from 1.
     pub round: usize,
 }
 
 impl CellKey {
-    /// Where its file is, below the folder of all.
+    /// The path of its file below the folder of all cells.
     pub fn path(&self) -> PathBuf {
         let safe = |name: &str| -> String {
             let is_safe = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
             let name: String =
                 name.chars().map(|letter| if is_safe(letter) { letter } else { '_' }).collect();
-            // `..` would be the folder above.
+            // A name such as `..` would escape the folder.
             if name.starts_with('.') { format!("_{name}") } else { name }
         };
         let embedder = self.embedder.map_or("none", Embedder::as_str);
@@ -46,25 +46,26 @@ impl CellKey {
     }
 }
 
-/// What a cell rests on; cells of another basis are not put beside it.
+/// The conditions of a measurement. Cells with different ones are not compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {
-    /// Of memories and questions.
+    /// The hash of the memories and questions.
     pub work: String,
-    /// How many are stored.
+    /// The number of memories to store.
     pub memories: usize,
-    /// How many are asked.
+    /// The number of questions to ask.
     pub questions: usize,
-    /// Numbers of clients.
+    /// Numbers of concurrent clients.
     pub clients: Vec<usize>,
-    /// How long each number of them recalls.
+    /// The duration of the load for each number of clients, in milliseconds.
     pub load_ms: u64,
-    /// The processor and its cores.
+    /// The processor and its number of cores.
     pub machine: String,
 }
 
 impl Basis {
-    /// Of a conversation, with these numbers of clients which recall for so long.
+    /// Creates the basis of a conversation. Each number of `clients` recalls for the duration
+    /// `load`.
     pub fn new(work: &Work, clients: &[usize], load: Duration, machine: &Machine) -> Self {
         Self {
             work: format!("{:016x}", work.digest()),
@@ -77,103 +78,104 @@ impl Basis {
     }
 }
 
-/// What was run; results of another version are not put beside it.
+/// The measured system. Results of different versions are not compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// As it is shown.
+    /// The name in reports.
     pub title: String,
-    /// Of the adapter's files, or of this program.
+    /// The hash of the adapter's files, or of this executable for our own systems.
     pub digest: String,
-    /// What it says of itself.
+    /// The description that the system returns for `hello`.
     pub hello: Hello,
 }
 
-/// A cell.
+/// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// [`FORMAT`].
     pub format: u32,
-    /// Which one.
+    /// The identity of the cell.
     pub key: CellKey,
-    /// What it rests on.
+    /// The conditions of the measurement.
     pub basis: Basis,
-    /// What was run.
+    /// The measured system.
     pub subject: Subject,
-    /// Where, and of which revision.
+    /// The machine and the revision.
     pub machine: Machine,
-    /// When it was finished.
+    /// The time at which it was finished, in seconds since 1970 UTC.
     pub unix_seconds: u64,
-    /// What came of it.
+    /// The measurements, or the failure.
     pub outcome: Outcome,
 }
 
-/// What came of a cell.
+/// The result of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant, reason = "most are measured")]
 pub enum Outcome {
-    /// It went through.
+    /// The cell was measured to its end.
     Measured(Measured),
-    /// It ended before.
+    /// The cell failed, for this reason.
     Failed(String),
 }
 
-/// Nanoseconds of a call: within the system, of which within the embedder, and as
-/// seen by the driver.
+/// Times of a call in nanoseconds: within the system, the embedder's part of it, and as seen by the
+/// driver.
 pub type Call = [u64; 3];
 
-/// What was measured; of a call that was refused there is nothing.
+/// The measurements of a cell. A refused call is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// From the start of the adapter until it has said hello.
+    /// The time from starting the adapter to its response to `hello`.
     pub hello_ns: u64,
-    /// Until the first store could come.
+    /// The time of `open` on an empty folder.
     pub cold_start: Call,
-    /// Each memory.
+    /// The stores, one per memory.
     pub stores: Vec<Option<Call>>,
-    /// The first recall after the stores, which may build what stores put off.
+    /// The first recall after the stores. It may include work that the stores deferred.
     pub first_recall: Option<Call>,
-    /// Each question, for five memories.
+    /// The recalls of five memories, one per question.
     pub recalls_of_five: Vec<Option<Call>>,
-    /// Each question, for ten.
+    /// The recalls of ten memories, one per question.
     pub recalls: Vec<Option<Call>>,
     /// recall@5, recall@10 and nDCG@10 of each question.
     pub qualities: Vec<[f64; 3]>,
-    /// Memories that all recalls returned together.
+    /// The number of valid hits that the recalls of five and of ten returned.
     pub returned: usize,
-    /// What was wrong with answers.
+    /// Counts of invalid hits.
     pub faults: Faults,
-    /// Recalls a second by the number of clients; none of more than it takes.
+    /// Recalls per second by number of clients; `None` if the system does not allow that many.
     pub throughput: BTreeMap<usize, Option<f64>>,
-    /// Bytes of all processes in main memory.
+    /// The proportional set size of all processes, in bytes.
     pub ram: Option<u64>,
-    /// Bytes in blocks on disk, after closing.
+    /// The allocated disk space in bytes, after closing.
     pub disk: Option<u64>,
-    /// What a new process found of what was stored.
+    /// The memories and answers that a new process found.
     pub restart: Check<Restart>,
-    /// Whether a memory that was forgotten is gone.
+    /// Whether a forgotten memory is gone.
     pub forget: Check<bool>,
-    /// Answers in words.
+    /// Times of composing an answer.
     pub synthesize: Check<Vec<Call>>,
-    /// What was refused.
+    /// Refused requests.
     pub refusals: Refusals,
 }
 
-/// Something that not every system has.
+/// The result of a check that not every system supports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check<T> {
-    /// It does not have it.
+    /// The system does not support it.
     #[default]
     Unsupported,
-    /// It did it.
+    /// The check ran.
     Done(T),
-    /// It failed.
+    /// The check failed, for this reason.
     Failed(String),
 }
 
 impl<T: Clone> Check<T> {
-    /// One of several: failed if one failed, or else unsupported if one is.
+    /// Joins several checks. The result is failed if any failed, otherwise unsupported if any is
+    /// unsupported or there is none.
     pub fn all<'c>(checks: impl IntoIterator<Item = &'c Self>, both: impl Fn(&T, &T) -> T) -> Self
     where
         T: 'c,
@@ -186,7 +188,7 @@ impl<T: Clone> Check<T> {
         joined.unwrap_or(Self::Unsupported)
     }
 
-    /// What was done, if it was.
+    /// Returns the result, if the check ran.
     pub fn done(&self) -> Option<&T> {
         match self {
             Self::Done(done) => Some(done),
@@ -195,31 +197,32 @@ impl<T: Clone> Check<T> {
     }
 }
 
-/// What a new process found in the folder of a closed store.
+/// The memories and answers that a new process found in the folder of a closed store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Restart {
-    /// Until the first recall could come.
+    /// The time of `open` in the new process.
     pub open: Call,
-    /// Memories that were found by their own text before.
+    /// Sampled memories that were found by their own text before the restart.
     pub found_before: usize,
-    /// How many of them were found after.
+    /// Those of them that were found after it.
     pub found_after: usize,
-    /// Questions that were asked again, of those whose answer was the same twice before.
+    /// Questions that were repeated. Only questions with the same answer twice before the restart
+    /// count.
     pub asked: usize,
-    /// How many had the same answer.
+    /// Those of them that had the same answer.
     pub same: usize,
-    /// By the system's own count.
+    /// The number of memories before and after, as counted by the system.
     pub memories: [Option<u64>; 2],
 }
 
 impl Restart {
-    /// Whether nothing is lost.
+    /// Whether every sampled memory was found again and the counts agree, if they are known.
     pub fn is_whole(&self) -> bool {
         let [before, after] = self.memories;
         self.found_after == self.found_before && before.zip(after).is_none_or(|(b, a)| b == a)
     }
 
-    /// Both together.
+    /// Sums the counts of both, and keeps the time of `self`.
     pub fn plus(&self, other: &Self) -> Self {
         let sum = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
         let ([before, after], [other_before, other_after]) = (self.memories, other.memories);
@@ -235,7 +238,7 @@ impl Restart {
 }
 
 impl Measured {
-    /// Why it cannot be ranked, if it cannot.
+    /// Returns why the system cannot be ranked, or `None` if it can.
     pub fn disqualified(&self) -> Option<String> {
         let Faults { foreign, repeated, surplus } = self.faults;
         if self.faults.any() {
@@ -249,21 +252,21 @@ impl Measured {
                 .filter(|(count, _)| *count > 0)
                 .map(|(count, kind)| format!("{count} {kind}"))
                 .collect();
-            return Some(format!("returned what was not stored: {}", named.join(", ")));
+            return Some(format!("returned invalid hits: {}", named.join(", ")));
         }
         (self.returned == 0).then(|| "returned nothing".to_owned())
     }
 }
 
 impl Cell {
-    /// Reads a cell of this format; `None` where there is none that can be read, which
-    /// is then measured anew.
+    /// Reads a cell of the current format. Returns `None` if it is missing, torn or of another
+    /// format; the caller then measures it again.
     pub fn read(path: &Path) -> Option<Self> {
         let cell: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
         (cell.format == FORMAT).then_some(cell)
     }
 
-    /// All that can be read below `folder`.
+    /// Reads all valid cells below `folder`, sorted by key.
     pub fn read_all(folder: &Path) -> Vec<Self> {
         let mut cells = Vec::new();
         let mut folders = vec![folder.to_path_buf()];
@@ -277,10 +280,10 @@ impl Cell {
         cells
     }
 
-    /// Writes its file below `folder`, whole or not at all.
+    /// Writes the cell below `folder` atomically.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// The operating system's, if the file cannot be written.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         write_whole(&folder.join(self.key.path()), &serde_json::to_vec(self)?)
     }
@@ -290,7 +293,7 @@ impl Cell {
 pub(super) mod tests {
     use super::*;
 
-    /// A cell of a conversation with two memories and two questions.
+    /// Returns a cell of a conversation with two memories and two questions.
     pub(crate) fn cell(row: &str, conversation: &str, round: usize, recall_ns: u64, found: f64) -> Cell {
         let measured = Measured {
             cold_start: [1_000; 3],

@@ -1,4 +1,4 @@
-//! Our own engine as a system under comparison.
+//! MnemoCore itself as a system of the comparison.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use super::serve::MemorySystem;
 use mnemocore::hdv::Hypervector;
 use mnemocore::{Config, Engine, Memory, Method, NewMemory, Query};
 
-/// As many as a busy agent host has; readers wait for nobody.
+/// Concurrent requests, as on a busy agent host. Readers do not wait for each other.
 const CLIENTS: usize = 16;
-/// The name of a memory's key in its metadata.
+/// The metadata field that holds a memory's key.
 const KEY: &str = "key";
 
-/// The engine with its settings as they are by default, on disk.
+/// The engine on disk, with its default settings.
 pub struct EngineSystem {
     method: Method,
     open: Option<Open>,
@@ -20,12 +20,12 @@ pub struct EngineSystem {
 
 struct Open {
     engine: Engine,
-    /// Any vector: a memory is looked up by its metadata alone.
+    /// An arbitrary query vector, because memories are looked up by metadata alone.
     any: Hypervector,
 }
 
 impl EngineSystem {
-    /// One that searches by `method`.
+    /// Creates a system that searches by `method`.
     pub fn new(method: Method) -> Self {
         Self { method, open: None }
     }
@@ -80,8 +80,8 @@ impl MemorySystem for EngineSystem {
     }
 
     fn store(&self, key: &str, text: &str, _time: Option<i64>) -> Result<(), Refusal> {
-        // Stored as it is said: with the time of an old conversation it would be
-        // forgotten halfway, and other systems set the time by themselves.
+        // The time is ignored, as in systems that set it themselves. With its original times, part
+        // of an old conversation would be forgotten during the run.
         self.open()?.engine.store(NewMemory::new(text).metadata(KEY, key))?;
         Ok(())
     }

@@ -1,20 +1,20 @@
-//! Which processes a system consists of, and what they hold in memory.
+//! Processes of a system, and their memory.
 //!
-//! From `/proc`, so on Linux alone; elsewhere there are none.
+//! Reads `/proc`, so it finds processes on Linux only.
 
 use std::collections::HashSet;
 use std::fs;
 
-/// A process, told from a later one of the same number.
+/// A process, distinguished from a later one with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
-    /// Its number.
+    /// The process id.
     pub pid: i32,
-    /// When it started, in ticks of the system.
+    /// The start time in clock ticks since boot.
     started: u64,
 }
 
-/// What `/proc/<pid>/stat` tells.
+/// The parsed fields of `/proc/<pid>/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
     process: Process,
@@ -23,13 +23,13 @@ struct Stat {
 }
 
 impl Process {
-    /// Whether it still runs.
+    /// Whether the process still runs.
     pub fn is_running(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.process == *self && !stat.is_dead)
     }
 
-    /// Its share of main memory in bytes: pages that several processes share count
-    /// in parts (proportional set size). `None` if the system does not tell.
+    /// Returns the proportional set size in bytes: a page shared by n processes counts as 1/n.
+    /// Returns `None` if the kernel does not report it.
     fn proportional(&self) -> Option<u64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
         let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
@@ -37,11 +37,11 @@ impl Process {
     }
 }
 
-/// The processes `roots` with all their descendants, as far as they run.
+/// Returns the running processes among `roots` and all their descendants.
 pub fn tree(roots: &[i32]) -> Vec<Process> {
     let all: Vec<Stat> = running().filter(|stat| !stat.is_dead).collect();
     let mut members: HashSet<i32> = roots.iter().copied().collect();
-    // A child may stand before its parent.
+    // `/proc` may list a child before its parent.
     loop {
         let before = members.len();
         members.extend(
@@ -57,16 +57,16 @@ pub fn tree(roots: &[i32]) -> Vec<Process> {
     all.iter().map(|stat| stat.process).filter(|process| members.contains(&process.pid)).collect()
 }
 
-/// Whether process `pid` runs and did not start before this one, nor is it: otherwise it
-/// cannot belong to something that this one has started.
+/// Whether process `pid` runs, is not this process, and did not start before it. Otherwise it
+/// cannot be a descendant of this process.
 pub fn is_younger(pid: i32) -> bool {
     let own = i32::try_from(std::process::id()).ok().and_then(stat).map(|own| own.process);
     own.zip(stat(pid))
         .is_some_and(|(own, Stat { process, .. })| own.pid != pid && process.started >= own.started)
 }
 
-/// What all of `processes` hold in main memory, in bytes; `None` if the system does
-/// not tell it of each.
+/// Returns the summed proportional set size of `processes` in bytes. Returns `None` if none runs or
+/// the kernel does not report the size of one of them.
 pub fn memory(processes: &[Process]) -> Option<u64> {
     let shares = processes.iter().filter(|process| process.is_running()).map(Process::proportional);
     let sum: u64 = shares.sum::<Option<u64>>()?;
@@ -83,7 +83,7 @@ fn stat(pid: i32) -> Option<Stat> {
 }
 
 fn parse(pid: i32, text: &str) -> Option<Stat> {
-    // The name before may hold blanks and brackets.
+    // The process name before the last `)` may contain spaces and parentheses.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let started = fields.get(19)?.parse().ok()?;
     let is_dead = matches!(*fields.first()?, "Z" | "X");

@@ -1,4 +1,4 @@
-//! The line protocol between the driver and an adapter: one JSON object a line.
+//! The line protocol between the driver and an adapter, one JSON object per line.
 //!
 //! `adapters/PROTOCOL.md` describes it for adapters in any language.
 
@@ -10,21 +10,21 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The version that this program speaks.
+/// The protocol version of this program.
 pub const PROTOCOL: u32 = 1;
 
-/// What turns texts into vectors for the systems that need it.
+/// The embedder of systems that need vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Embedder {
-    /// Signed hashes of words and word pairs: the memory system alone.
+    /// Signed hashes of words and word pairs. Isolates the memory system from a model.
     Hash,
-    /// all-MiniLM-L6-v2: a sentence model that runs offline.
+    /// The sentence model all-MiniLM-L6-v2, run offline.
     Minilm,
 }
 
 impl Embedder {
-    /// Its name in the protocol.
+    /// The name in the protocol.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hash => "hash",
@@ -42,67 +42,67 @@ impl fmt::Display for Embedder {
 /// A line to an adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// Stands in the answer.
+    /// The id, which the response repeats.
     pub id: u64,
-    /// What to do.
+    /// The operation.
     #[serde(flatten)]
     pub op: Op,
 }
 
-/// What a system is asked to do.
+/// An operation of a system.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Op {
-    /// Say who you are.
+    /// Describe the system.
     Hello {
         /// [`PROTOCOL`].
         protocol: u32,
     },
     /// Open the store in a folder.
     Open {
-        /// It exists, and is empty or holds what an earlier `open` left.
+        /// An existing folder, which is empty or holds an earlier store.
         folder: PathBuf,
-        /// For systems that need one.
+        /// The embedder, for systems that need one.
         embedder: Embedder,
-        /// How many memories will come.
+        /// The number of memories that will be stored.
         memories: usize,
     },
-    /// Keep a memory.
+    /// Store a memory.
     Store {
-        /// Unique.
+        /// The key, unique within the store.
         key: String,
-        /// What is said.
+        /// The text of the memory.
         text: String,
-        /// When, in seconds since 1970 UTC.
+        /// The time of the memory, in seconds since 1970 UTC.
         time: Option<i64>,
     },
-    /// Find memories.
+    /// Search memories.
     Recall {
         /// The question.
         query: String,
-        /// At most so many.
+        /// The maximum number of hits.
         k: usize,
     },
-    /// Answer from memories.
+    /// Compose an answer from memories.
     Synthesize {
         /// The question.
         query: String,
-        /// From at most so many memories.
+        /// The maximum number of memories to use.
         k: usize,
     },
     /// Forget a memory.
     Forget {
-        /// As it was stored.
+        /// The key of the memory.
         key: String,
     },
-    /// Count.
+    /// Count the memories.
     Stats,
     /// Close the store.
     Close,
 }
 
 impl Op {
-    /// Its name in the protocol.
+    /// The name in the protocol.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Hello { .. } => "hello",
@@ -117,35 +117,35 @@ impl Op {
     }
 }
 
-/// Names of operations that not every system has, as `hello` lists them.
+/// Names of optional operations, as listed in [`Hello::capabilities`].
 pub mod capability {
-    /// Memories can be forgotten.
+    /// The system can forget a memory.
     pub const FORGET: &str = "forget";
-    /// It answers in its own words.
+    /// The system can compose an answer as text.
     pub const SYNTHESIZE: &str = "synthesize";
-    /// What was stored is there when the folder is opened again.
+    /// The system keeps its memories if the folder is closed and opened again.
     pub const RESTART: &str = "restart";
 }
 
 /// A line from an adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Response {
-    /// Of the request; none of a line that could not be read.
+    /// The id of the request; `None` if the line could not be parsed.
     pub id: Option<u64>,
-    /// What was done.
+    /// The result, if the operation succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ok: Option<Value>,
-    /// Why it was not.
+    /// The reason, if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Refusal>,
 }
 
-/// Why a system did not do what it was asked.
+/// The reason why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// What kind of reason it is.
+    /// The kind of reason.
     pub kind: RefusalKind,
-    /// In words.
+    /// The reason in words.
     pub message: String,
 }
 
@@ -155,26 +155,26 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// The system has no such operation.
     Unsupported,
-    /// The request is none.
+    /// The request is malformed or not allowed in this state.
     Invalid,
-    /// It tried.
+    /// The operation failed.
     Failed,
 }
 
 impl Refusal {
-    /// The system has no such operation.
+    /// Creates a refusal of an operation that the system does not have.
     pub fn unsupported(operation: &str) -> Self {
         Self { kind: RefusalKind::Unsupported, message: format!("{operation} is not supported") }
     }
 
-    /// The request is none.
+    /// Creates a refusal of an invalid request.
     pub fn invalid(message: impl fmt::Display) -> Self {
         Self { kind: RefusalKind::Invalid, message: message.to_string() }
     }
 }
 
-/// Whatever goes wrong in a system has failed. (That is why a refusal is no error
-/// itself.)
+/// Converts any error to [`RefusalKind::Failed`]. For this blanket implementation, `Refusal` must
+/// not implement `Error` itself.
 impl<E: std::error::Error> From<E> for Refusal {
     fn from(error: E) -> Self {
         Self { kind: RefusalKind::Failed, message: error.to_string() }
@@ -187,140 +187,140 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Who a system is.
+/// The description of a system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The version of the protocol that it speaks.
+    /// The protocol version of the adapter.
     pub protocol: u32,
-    /// Its name as it is shown.
+    /// The name of the system.
     pub system: String,
-    /// Its version, as it is installed.
+    /// The installed version of the system.
     pub version: String,
-    /// Which of its interfaces is used, in a sentence.
+    /// The interface of the system that the adapter uses, in a sentence.
     pub path: String,
-    /// Backend, index and the like.
+    /// Settings such as backend and index.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
-    /// Operations that it has.
+    /// Operations that the system supports.
     pub capabilities: Vec<String>,
-    /// How many requests may be under way.
+    /// The maximum number of concurrent requests.
     pub clients: usize,
-    /// Whether it needs an embedder.
+    /// Whether the system needs an embedder.
     pub embedder: bool,
-    /// What is on disk when a store returns, in a sentence.
+    /// The durability of a memory when `store` returns, in a sentence.
     pub durability: String,
 }
 
 impl Hello {
-    /// Whether it has this operation.
+    /// Whether the system supports an operation.
     pub fn can(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|own| own == capability)
     }
 }
 
-/// How long a call took within the system, in nanoseconds.
+/// The time of a call within the adapter, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
-    /// Around the system's own call.
+    /// The time of the system's own call, including the embedder.
     pub total_ns: u64,
-    /// How much of it the embedder took.
+    /// The part of it that the embedder took.
     #[serde(default)]
     pub embed_ns: u64,
 }
 
-/// A memory that was found: by its key, or else by its text exactly as stored.
+/// A hit, identified by its key or, without a key, by its exact text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
-    /// As it was stored.
+    /// The key of the memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// As it was stored.
+    /// The text of the memory, exactly as stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The system's own.
+    /// The system's own score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
 }
 
-/// What a system answers where it did what it was asked.
+/// The result of a successful operation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// To `hello`.
+    /// The result of `hello`.
     Hello(Hello),
-    /// To `open`.
+    /// The result of `open`.
     Opened(Opened),
-    /// To `store` and `close`.
+    /// The result of `store` and `close`.
     Done(Times),
-    /// To `recall`.
+    /// The result of `recall`.
     Recalled(Recalled),
-    /// To `synthesize`.
+    /// The result of `synthesize`.
     Synthesized(Synthesized),
-    /// To `forget`.
+    /// The result of `forget`.
     Forgotten(Forgotten),
-    /// To `stats`.
+    /// The result of `stats`.
     Stats(Stats),
 }
 
-/// To `open`.
+/// The result of `open`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Opened {
-    /// The start of servers, the schema, until the first store can come.
+    /// The time until the store is ready, including servers and schema.
     #[serde(flatten)]
     pub times: Times,
-    /// Processes beside the adapter's own that belong to the system.
+    /// Ids of the system's processes besides the adapter and its children.
     #[serde(default)]
     pub processes: Vec<i32>,
 }
 
-/// To `recall`.
+/// The result of `recall`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recalled {
-    /// Of the call.
+    /// The time of the call.
     #[serde(flatten)]
     pub times: Times,
-    /// The best first.
+    /// The hits, the best first.
     pub hits: Vec<Hit>,
 }
 
-/// To `synthesize`.
+/// The result of `synthesize`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Synthesized {
-    /// Of the call.
+    /// The time of the call.
     #[serde(flatten)]
     pub times: Times,
-    /// The answer.
+    /// The composed answer.
     pub text: String,
-    /// What it is made of.
+    /// The memories that the answer is made of.
     #[serde(default)]
     pub hits: Vec<Hit>,
 }
 
-/// To `forget`.
+/// The result of `forget`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Forgotten {
-    /// Of the call.
+    /// The time of the call.
     #[serde(flatten)]
     pub times: Times,
-    /// Whether it was there.
+    /// Whether the memory existed.
     pub forgotten: bool,
 }
 
-/// To `stats`.
+/// The result of `stats`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
-    /// How many memories there are, by the system's own count.
+    /// The number of memories, as counted by the system.
     pub memories: Option<u64>,
-    /// As in [`Opened`].
+    /// Ids of further processes, as in [`Opened`].
     #[serde(default)]
     pub processes: Vec<i32>,
 }
 
 impl Answer {
-    /// Reads what a system answered to an operation of this name.
+    /// Parses the result of the operation with this name.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The parse error, if `ok` does not have the fields of that operation.
     pub fn parse(operation: &str, ok: Value) -> Result<Self, serde_json::Error> {
         fn read<T: DeserializeOwned>(ok: Value, kind: fn(T) -> Answer) -> Result<Answer, serde_json::Error> {
             serde_json::from_value(ok).map(kind)
@@ -336,7 +336,7 @@ impl Answer {
         }
     }
 
-    /// The time of the call; zero of those that have none.
+    /// Returns the time of the call, or zero for `hello` and `stats`.
     pub fn times(&self) -> Times {
         match self {
             Self::Hello(_) | Self::Stats(_) => Times::default(),
@@ -348,7 +348,7 @@ impl Answer {
         }
     }
 
-    /// What was found, if anything is looked for.
+    /// Returns the hits of `recall` and `synthesize`, and none for other operations.
     pub fn hits(&self) -> &[Hit] {
         match self {
             Self::Recalled(Recalled { hits, .. }) | Self::Synthesized(Synthesized { hits, .. }) => hits,

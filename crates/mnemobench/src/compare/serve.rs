@@ -1,4 +1,4 @@
-//! A memory system in Rust, and how it speaks the protocol.
+//! A memory system in Rust, and a server that speaks the protocol for it.
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;
@@ -13,61 +13,61 @@ use super::protocol::{
 };
 use criterion_gate::measure::nanoseconds;
 
-/// One store of memories, to be compared with others.
+/// A store of memories to compare with others.
 ///
-/// What goes wrong is a [`Refusal`], which any error becomes by `?`.
+/// Methods return a [`Refusal`] on failure; `?` converts any error into one.
 pub trait MemorySystem: Send + Sync {
-    /// Who it is; before anything is opened.
+    /// Describes the system. It is called before `open`.
     fn hello(&self) -> Hello;
 
-    /// Opens the store in `folder`, which is empty or holds what an earlier one left;
-    /// `memories` will come.
+    /// Opens the store in `folder`, which is empty or holds an earlier store. `memories` is the
+    /// number of memories that will be stored.
     ///
     /// # Errors
-    /// What prevents it.
+    /// A [`Refusal`] if the store cannot be opened.
     fn open(&mut self, folder: &Path, memories: usize) -> Result<(), Refusal>;
 
-    /// Keeps a memory; `time` is in seconds since 1970 UTC.
+    /// Stores a memory; `time` is in seconds since 1970 UTC.
     ///
     /// # Errors
-    /// What prevents it.
+    /// A [`Refusal`] if the memory is not stored.
     fn store(&self, key: &str, text: &str, time: Option<i64>) -> Result<(), Refusal>;
 
-    /// At most `k` memories that answer `query`, the best first.
+    /// Returns at most `k` memories that answer `query`, the best first.
     ///
     /// # Errors
-    /// What prevents it.
+    /// A [`Refusal`] if the search fails.
     fn recall(&self, query: &str, k: usize) -> Result<Vec<Hit>, Refusal>;
 
-    /// An answer in words, and the memories that it is made of.
+    /// Returns an answer as text, and the memories that it is made of.
     ///
     /// # Errors
-    /// Unsupported, unless a system has it.
+    /// `Unsupported`, unless the system overrides it.
     fn synthesize(&self, query: &str, k: usize) -> Result<(String, Vec<Hit>), Refusal> {
         let _ = (query, k);
         Err(Refusal::unsupported("synthesize"))
     }
 
-    /// Forgets a memory, and says whether it was there.
+    /// Forgets a memory. Returns whether it existed.
     ///
     /// # Errors
-    /// What prevents it.
+    /// A [`Refusal`] if the memory cannot be deleted.
     fn forget(&self, key: &str) -> Result<bool, Refusal>;
 
-    /// How many memories there are, if it can tell.
+    /// Returns the number of memories, or `None` if the system cannot count them.
     fn memories(&self) -> Option<u64>;
 
-    /// Closes the store; another may be opened then.
+    /// Closes the store; `open` may be called again afterwards.
     ///
     /// # Errors
-    /// What prevents it.
+    /// A [`Refusal`] if the store cannot be closed.
     fn close(&mut self) -> Result<(), Refusal>;
 }
 
-/// Lets `system` do one operation, and times its own call.
+/// Performs one operation and times the system's own call.
 ///
 /// # Errors
-/// What the system reports.
+/// The [`Refusal`] of the system.
 pub fn answer<S: MemorySystem + ?Sized>(system: &RwLock<Box<S>>, op: &Op) -> Result<Answer, Refusal> {
     let read = || system.read().unwrap_or_else(PoisonError::into_inner);
     let write = || system.write().unwrap_or_else(PoisonError::into_inner);
@@ -106,11 +106,11 @@ fn timed<T>(call: impl FnOnce() -> Result<T, Refusal>) -> Result<(T, Times), Ref
     Ok((result, Times { total_ns: nanoseconds(started.elapsed()), embed_ns: 0 }))
 }
 
-/// Speaks the protocol for `system` until `input` ends, with as many requests under
-/// way as its `hello` says.
+/// Speaks the protocol for `system` until `input` ends. Handles as many requests concurrently as
+/// its `hello` declares.
 ///
 /// # Errors
-/// If `input` cannot be read or `output` not be written.
+/// The operating system's, if `input` cannot be read or `output` cannot be written.
 pub fn serve(
     system: Box<dyn MemorySystem>,
     input: impl BufRead,
@@ -133,10 +133,11 @@ pub fn serve(
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        // Of bytes: one line that is no UTF-8 must not end the others.
+        // Read as bytes, so that one line that is not UTF-8 does not end the loop.
         let read: io::Result<()> = input.split(b'\n').try_for_each(|line| {
             let line = line?;
-            // All workers have ended only where none could write, which they report.
+            // Sending cannot fail, because `lines` outlives the loop. Workers that failed to write
+            // return their error below.
             if !line.trim_ascii().is_empty() {
                 let _ = sender.send(line);
             }
@@ -205,7 +206,7 @@ mod tests {
         assert!(text.contains(r#""kind":"invalid""#), "{text}");
     }
 
-    /// One conversation after the other, because requests of one overtake each other.
+    /// Calls the system directly, because `serve` may reorder concurrent requests.
     fn one_by_one(make: fn() -> Box<dyn MemorySystem>) {
         let folder = tempfile::tempdir().unwrap();
         let system = RwLock::new(make());

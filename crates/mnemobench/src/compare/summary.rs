@@ -1,4 +1,5 @@
-//! All cells together: figures of each system, and where which one is better.
+//! The summary of all cells: the figures of each system, and the figures in which another one
+//! leads.
 
 mod figure;
 mod resample;
@@ -17,99 +18,99 @@ use criterion_gate::machine::Machine;
 use criterion_gate::measure::Better;
 use criterion_gate::statistics::median;
 
-/// Raised when a field changes its meaning or goes away.
+/// Incremented when a field changes its meaning or is removed.
 pub const FORMAT: u32 = 1;
-/// The row that the others are held against.
+/// The row that all others are compared with.
 pub const OURS: &str = "mnemocore";
-/// The same without a boundary: no other system.
+/// The same engine without a process boundary, which does not count as another system.
 pub const IN_PROCESS: &str = "mnemocore-in-process";
 
-/// Everything that a comparison says.
+/// The results of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// [`FORMAT`].
     pub format: u32,
-    /// The settings.
+    /// The settings that all systems shared.
     pub settings: Settings,
-    /// Where it ran; more than one if revisions differ.
+    /// Distinct machine descriptions of the cells. They differ if revisions do.
     pub machines: Vec<Machine>,
-    /// When its last cell was finished.
+    /// The time at which the last cell was finished, in seconds since 1970 UTC.
     pub unix_seconds: u64,
-    /// What is compared with what.
+    /// Systems that are comparable with each other.
     pub groups: Vec<Group>,
-    /// What was run, by row.
+    /// The measured systems, by row.
     pub subjects: BTreeMap<String, Subject>,
     /// Rows that are missing or failed.
     pub absent: Vec<Absent>,
-    /// Cells of other settings or versions, which are not in it.
+    /// Number of cells that were excluded because their settings or versions differ.
     pub left_out: usize,
 }
 
-/// What all systems were given alike.
+/// The settings that are the same for all systems.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The data set.
+    /// The name of the data set.
     pub data: String,
-    /// Most memories of a conversation.
+    /// The most memories stored of a conversation, if limited.
     pub limit: Option<usize>,
-    /// How many conversations the data set has.
+    /// Number of conversations in the data set.
     pub conversations: usize,
-    /// Numbers of clients.
+    /// Numbers of concurrent clients.
     pub clients: Vec<usize>,
-    /// How often everything was asked for.
+    /// Number of rounds.
     pub rounds: usize,
 }
 
-/// Systems on the same conversations, with the same embedder where they need one.
+/// Systems measured on the same conversations and, if they need one, with the same embedder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// The embedder.
     pub embedder: Embedder,
     /// The conversations.
     pub conversations: Vec<String>,
-    /// Memories in them.
+    /// Number of memories in them.
     pub memories: usize,
-    /// Questions about them.
+    /// Number of questions about them.
     pub questions: usize,
-    /// Whether some systems have more conversations than these.
+    /// Whether every row has measured these conversations, and some rows more than these.
     pub is_common: bool,
-    /// The ranked, by recall@10, then the others.
+    /// The ranked rows by recall@10, then those that are not ranked.
     pub rows: Vec<Row>,
 }
 
 /// A system in a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Its name.
+    /// The name of the row.
     pub row: String,
-    /// As it is shown.
+    /// The name of the system in reports.
     pub title: String,
-    /// How often it was measured.
+    /// Number of complete rounds.
     pub rounds: usize,
     /// Why it is not ranked, if it is not.
     pub disqualified: Option<String>,
     /// Whether it used the group's embedder.
     pub embeds: bool,
-    /// What was measured of it.
+    /// Figures with their confidence intervals.
     pub values: Vec<Value>,
-    /// Percentiles of calls in nanoseconds, medians over rounds.
+    /// Percentiles of calls in nanoseconds, by kind of call; each is a median over rounds.
     pub calls: BTreeMap<String, Calls>,
-    /// What was there after restarts, in all.
+    /// Memories and answers found after restarts, summed over all cells.
     pub restart: Check<Restart>,
-    /// Whether a forgotten memory was gone.
+    /// Whether a forgotten memory was gone, in all cells.
     pub forget: Check<bool>,
-    /// What was refused, in words.
+    /// Refusals, in words.
     pub refusals: Vec<String>,
 }
 
 /// A figure of a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Value {
-    /// Which one.
+    /// The figure.
     pub figure: Figure,
-    /// Its value with its 95 % interval.
+    /// Its value with a 95 % interval.
     pub value: Estimate,
-    /// Less ours where it is a quality, by ours where it is not.
+    /// Compared with our row: the difference for a quality, the ratio for any other figure.
     pub against_ours: Option<Estimate>,
 }
 
@@ -122,55 +123,55 @@ pub struct Calls {
     pub p50: f64,
     /// The 95th percentile.
     pub p95: f64,
-    /// The 99th.
+    /// The 99th percentile.
     pub p99: f64,
 }
 
 /// A row without figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absent {
-    /// Its name.
+    /// The name of the row.
     pub row: String,
-    /// As it is shown.
+    /// The name of the system in reports.
     pub title: String,
-    /// With which embedder, if it was asked for with one.
+    /// The embedder, if it failed with a particular one.
     pub embedder: Option<Embedder>,
-    /// What is missing, or how it failed.
+    /// The missing requirements, or the failure.
     pub reason: String,
-    /// What would get it.
+    /// The command that builds it, if any.
     pub command: Option<String>,
 }
 
 /// A figure in which another system is better than ours.
 #[derive(Clone, Debug)]
 pub struct Lead<'c> {
-    /// Where.
+    /// The group in which it leads.
     pub group: &'c Group,
-    /// Who.
+    /// The system that leads.
     pub row: &'c Row,
-    /// In what, by how much.
+    /// Its figure, compared with ours.
     pub value: &'c Value,
-    /// Ours.
+    /// Our figure.
     pub ours: &'c Value,
 }
 
 impl Row {
-    /// A figure of it, if it was measured.
+    /// Returns a figure of the row, if it was measured.
     pub fn value(&self, figure: Figure) -> Option<&Value> {
         self.values.iter().find(|value| value.figure == figure)
     }
 }
 
 impl Group {
-    /// The rows that can be compared.
+    /// Returns the rows that are ranked.
     pub fn ranked(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.disqualified.is_none())
     }
 }
 
 impl Comparison {
-    /// Of `cells`, all on the same basis and each row of one version. `absent` are
-    /// rows that could not be run at all.
+    /// Summarizes `cells`, which must share a basis and hold one version of each row. `absent` are
+    /// rows that could not be run.
     pub fn new(settings: Settings, cells: &[Cell], absent: Vec<Absent>, left_out: usize) -> Self {
         let mut machines: Vec<Machine> = Vec::new();
         for cell in cells {
@@ -194,13 +195,14 @@ impl Comparison {
         }
     }
 
-    /// Where other systems are better than ours, beyond the uncertainty.
+    /// Returns the figures in which another system is better and the 95 % interval excludes
+    /// equality.
     pub fn leads(&self) -> Vec<Lead<'_>> {
         let mut leads = Vec::new();
         for group in &self.groups {
             let Some(ours) = group.ranked().find(|row| row.row == OURS) else { continue };
             for row in group.ranked().filter(|row| row.row != OURS && row.row != IN_PROCESS) {
-                // Without an embedder there is nothing to leave out.
+                // Without an embedder, the times without embedding repeat those with it.
                 let is_told = |value: &&Value| row.embeds || !value.figure.is_alone();
                 for value in row.values.iter().filter(is_told) {
                     if let Some(own) = ours.value(value.figure)
@@ -215,7 +217,7 @@ impl Comparison {
     }
 }
 
-/// Whether the whole interval lies on the better side.
+/// Whether the whole interval lies on the better side of equality.
 fn is_better(value: &Value) -> bool {
     let Some([low, high]) = value.against_ours.and_then(|against| against.interval) else { return false };
     let equal = if value.figure.is_difference() { 0.0 } else { 1.0 };
@@ -225,7 +227,7 @@ fn is_better(value: &Value) -> bool {
     }
 }
 
-/// Rows with failed cells, each with its first failure.
+/// Returns rows with failed cells, each with its first failure.
 fn failures(cells: &[Cell]) -> Vec<Absent> {
     let mut failed: BTreeMap<(&str, Option<Embedder>), Absent> = BTreeMap::new();
     for cell in cells {
@@ -243,8 +245,8 @@ fn failures(cells: &[Cell]) -> Vec<Absent> {
 /// The measured cells of one row, by conversation and round.
 type Measurements<'c> = BTreeMap<&'c str, BTreeMap<usize, &'c Measured>>;
 
-/// What was measured in each round, conversation by conversation. A round that lacks one of
-/// them is no round: conversations that were measured more often would count for more.
+/// Combines the n-th measurement of every conversation into the n-th round. Surplus measurements of
+/// a conversation are dropped, because they would give it more weight.
 fn whole_rounds<'c>(row: &Measurements<'c>, conversations: &[&str]) -> Vec<Vec<&'c Measured>> {
     let of_one = |conversation: &&str| -> Vec<&'c Measured> {
         row.get(conversation).map_or_else(Vec::new, |rounds| rounds.values().copied().collect())
@@ -266,7 +268,7 @@ fn groups(embedder: Embedder, cells: &[Cell]) -> Vec<Group> {
             rounds.insert(cell.key.round, measured);
         }
     }
-    // A system stands where it has done all conversations; each has a group of its own.
+    // Each distinct set of conversations is a group of the rows that measured all of them.
     let sets: BTreeSet<Vec<&str>> = rows.values().map(|row| row.keys().copied().collect()).collect();
     let group = |conversations: &Vec<&str>| {
         let is_whole = |row: &Measurements<'_>| conversations.iter().all(|name| row.contains_key(name));
@@ -340,7 +342,7 @@ fn table(
     rows
 }
 
-/// Kinds of calls, as they are told, and where they are.
+/// A name of a kind of call, and a function that returns its times.
 type CallKind = (&'static str, fn(&Measured) -> Vec<f64>);
 
 const CALLS: [CallKind; 9] = [
@@ -371,7 +373,7 @@ fn outside(&[_, _, outside]: &Call) -> f64 {
     outside as f64
 }
 
-/// Percentiles of each round, all conversations together, and the medians of these.
+/// Returns percentiles over all conversations of a round, as medians over rounds.
 fn calls(rounds: &[Vec<&Measured>]) -> BTreeMap<String, Calls> {
     let mut all = BTreeMap::new();
     for (name, of) in CALLS {

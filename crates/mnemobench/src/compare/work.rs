@@ -1,4 +1,4 @@
-//! What every system is asked, and what its answers are worth.
+//! The memories and questions that every system is given, and the evaluation of its answers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,24 +10,24 @@ use mnemocore_suite::corpus::Corpus;
 use mnemocore_suite::evaluation::Questions;
 use mnemocore_suite::quality;
 
-/// One conversation: memories in the order in which they were said, and questions
-/// that they answer.
+/// A conversation: memories in the order in which they were said, and the questions that they
+/// answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// The conversation, a scope of the data set; `all` where it has none.
+    /// The scope of the conversation in the data set, or `all` if questions or memories have none.
     pub name: String,
-    /// What is stored, into one store.
+    /// Memories to store, all into one store.
     pub memories: Vec<Stored>,
-    /// What is asked.
+    /// Questions to ask after all memories are stored.
     pub questions: Vec<Asked>,
 }
 
 /// A memory to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Unique.
+    /// The key, unique within the conversation.
     pub key: String,
-    /// `Speaker: text`.
+    /// The text, as `Speaker: text`.
     pub text: String,
     /// Seconds since 1970 UTC.
     pub time: i64,
@@ -36,19 +36,20 @@ pub struct Stored {
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// As asked.
+    /// The text of the question.
     pub text: String,
-    /// Positions in [`Work::memories`] of what answers it.
+    /// Positions in [`Work::memories`] of the memories that answer it.
     pub relevant: Vec<u32>,
 }
 
 impl Work {
-    /// The conversations of `corpus`, in the order of their first memories. Of each at
-    /// most `limit` memories are stored, and only questions are asked that these
-    /// answer; those made to mislead are left out, as they have no answer to find.
+    /// Returns the conversations of `corpus`, in the order of their first memories.
+    ///
+    /// Keeps at most `limit` memories of each conversation, and only the questions that these
+    /// memories answer. Adversarial questions are left out, because they have no answer to find.
     pub fn of(corpus: &Corpus, limit: usize) -> Vec<Self> {
         let questions = Questions::of(corpus).answerable;
-        // A question of all memories needs them in one store.
+        // If one question spans all scopes, all memories must be in one store.
         let is_scoped = !questions.is_empty() && questions.iter().all(|question| question.scope.is_some());
         let mut works: Vec<Self> = Vec::new();
         let mut places: HashMap<u32, (usize, u32)> = HashMap::new();
@@ -82,7 +83,7 @@ impl Work {
         works
     }
 
-    /// A number that differs for other memories or questions.
+    /// Returns a hash of the memories and questions.
     pub fn digest(&self) -> u64 {
         let relevant: Vec<String> =
             self.questions.iter().map(|question| format!("{:?}", question.relevant)).collect();
@@ -94,7 +95,7 @@ impl Work {
         digest(parts)
     }
 
-    /// What is needed to check answers.
+    /// Returns a checker of answers to these questions.
     pub fn checker(&self) -> Checker<'_> {
         let mut checker = Checker { keys: HashMap::new(), texts: HashMap::new() };
         for (place, memory) in (0u32..).zip(&self.memories) {
@@ -105,40 +106,40 @@ impl Work {
     }
 }
 
-/// Finds stored memories by what a system names.
+/// Maps the keys and texts of hits to stored memories.
 #[derive(Debug)]
 pub struct Checker<'w> {
     keys: HashMap<&'w str, u32>,
     texts: HashMap<&'w str, Vec<u32>>,
 }
 
-/// A list of hits, checked.
+/// A checked list of hits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checked {
     /// Positions in [`Work::memories`], the best first.
     pub ranked: Vec<u32>,
-    /// What is wrong with the list.
+    /// The invalid hits in the list.
     pub faults: Faults,
 }
 
-/// What is wrong with answers, each as a number of hits.
+/// Counts of invalid hits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults {
-    /// That were never stored.
+    /// Hits that name no stored memory.
     pub foreign: usize,
-    /// That were named more often than stored.
+    /// Hits that name a memory more often than it was stored.
     pub repeated: usize,
-    /// Beyond the number that was asked for.
+    /// Hits beyond the requested number.
     pub surplus: usize,
 }
 
 impl Faults {
-    /// Whether a system named what was not stored.
+    /// Whether there is any invalid hit.
     pub fn any(&self) -> bool {
         *self != Self::default()
     }
 
-    /// Adds others.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: Self) {
         self.foreign += other.foreign;
         self.repeated += other.repeated;
@@ -147,8 +148,10 @@ impl Faults {
 }
 
 impl Checker<'_> {
-    /// The memories that `hits` name. A text that was stored several times stands for
-    /// one of them each time, first for one of the `relevant`.
+    /// Resolves the first `k` of `hits` to positions of memories.
+    ///
+    /// A text may have been stored several times. Each hit with that text then counts as another of
+    /// these memories, `relevant` ones first.
     pub fn check(&self, hits: &[Hit], k: usize, relevant: &[u32]) -> Checked {
         let mut checked = Checked::default();
         checked.faults.surplus = hits.len().saturating_sub(k);
@@ -172,11 +175,11 @@ impl Checker<'_> {
     }
 }
 
-/// What is measured of a ranking.
+/// Measures of a ranking, in the order of [`qualities`].
 pub const QUALITIES: [&str; 3] = ["recall@5", "recall@10", "nDCG@10"];
 
-/// [`QUALITIES`] of the answers to one question that was asked for five memories and
-/// for ten.
+/// Returns [`QUALITIES`] for one question. `of_five` and `of_ten` are the answers with limits 5 and
+/// 10.
 pub fn qualities(of_five: &[u32], of_ten: &[u32], relevant: &[u32]) -> [f64; 3] {
     [
         quality::recall(of_five, relevant, 5),
@@ -186,15 +189,15 @@ pub fn qualities(of_five: &[u32], of_ten: &[u32], relevant: &[u32]) -> [f64; 3] 
     .map(Option::unwrap_or_default)
 }
 
-/// How often and why a system refused, by operation.
+/// Refusals by operation.
 pub type Refusals = BTreeMap<String, Refused>;
 
 /// Refusals of one operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// How many.
+    /// The number of refused requests.
     pub count: usize,
-    /// The first reason.
+    /// The reason of the first refusal.
     pub first: String,
 }
 

@@ -1,4 +1,4 @@
-//! A folder with data and adapters, and the program run on it.
+//! A folder with data and adapters, and runs of the program on it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub struct Bench {
     pub folder: TempDir,
 }
 
-/// What the program did.
+/// The exit code and output of the program.
 pub struct Said {
     pub code: Option<i32>,
     pub text: String,
@@ -24,7 +24,7 @@ pub struct Said {
 const TOPICS: [&str; 6] = ["harbour", "violin", "glacier", "orchard", "lantern", "compass"];
 
 impl Bench {
-    /// Two conversations of six memories and three questions each.
+    /// Creates two conversations of six memories and three questions each.
     pub fn new() -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
         let (mut memories, mut queries) = (String::new(), String::new());
@@ -53,7 +53,7 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Adds a system that behaves like this.
+    /// Adds an adapter that runs the stub with this behavior.
     pub fn stub(&self, name: &str, behaviour: &str) {
         let folder = self.path("adapters").join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -63,7 +63,7 @@ impl Bench {
         fs::write(folder.join("behaviour"), behaviour).unwrap();
     }
 
-    /// Adds a folder with this `system.toml`.
+    /// Adds an adapter with this `system.toml`.
     pub fn adapter(&self, name: &str, about: &str) {
         let folder = self.path("adapters").join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -73,7 +73,7 @@ impl Bench {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mnemobench"));
         command.arg("compare").args(arguments);
-        // A load that is over at once: rates are not what is tested.
+        // The load is short, because no test checks rates.
         for [option, value] in [["--data", "data"], ["--load", "0.01"], ["--output", "out"]] {
             if !arguments.contains(&option) {
                 command.args([option, value]);
@@ -89,7 +89,7 @@ impl Bench {
         Said { code: output.status.code(), text: text(output.stdout), errors: text(output.stderr) }
     }
 
-    /// Starts it, and leaves it running.
+    /// Starts the program and leaves it running.
     pub fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
@@ -98,32 +98,32 @@ impl Bench {
         serde_json::from_str(&fs::read_to_string(self.path("out/compare.json")).unwrap()).unwrap()
     }
 
-    /// The lines of a file, none where there is none.
+    /// Returns the lines of a file, or none if it does not exist.
     pub fn lines(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(name)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Nothing temporary is left.
+    /// Checks that no temporary file is left.
     pub fn assert_clean(&self) {
         let left: Vec<_> = fs::read_dir(self.path("tmp")).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }
 
-/// The row of a system in the first group.
+/// Returns the row of a system, in the first group that has it.
 pub fn row<'c>(comparison: &'c Comparison, name: &str) -> &'c Row {
     let rows = comparison.groups.iter().flat_map(|group| &group.rows);
     rows.into_iter().find(|row| row.row == name).unwrap_or_else(|| panic!("no {name} in {comparison:#?}"))
 }
 
-/// Why a system has no row.
+/// Returns the entry of a system without a row.
 pub fn absent<'c>(comparison: &'c Comparison, name: &str) -> &'c Absent {
     let found = comparison.absent.iter().find(|absent| absent.row == name);
     found.unwrap_or_else(|| panic!("{name} is not absent in {comparison:#?}"))
 }
 
-/// Waits for something that happens soon, however busy the machine is.
+/// Waits for an event, for long enough on a busy machine.
 pub fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
     let started = Instant::now();
     while !happened() {
@@ -132,7 +132,7 @@ pub fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-/// Files below a folder whose name ends like this.
+/// Returns the files below a folder whose names end with `ending`.
 pub fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Nothing outlives the driver: no process, no port, no temporary folder.
+//! No process, port or temporary folder outlives the driver.
 
 use std::net::TcpStream;
 
@@ -9,7 +9,7 @@ use crate::bench::{Bench, files, wait_for};
 
 const RUN: [&str; 6] = ["--systems", "served", "--rounds", "3", "--timeout", "300"];
 
-/// All processes below the driver, and those in sessions of their own.
+/// Returns all processes below the driver, and servers in sessions of their own.
 fn descendants(bench: &Bench, driver: u32) -> Vec<Process> {
     let servers = bench.lines("servers");
     let servers = servers.iter().map(|line| line.split(' ').next().unwrap().parse().unwrap());
@@ -25,21 +25,21 @@ fn is_open(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
-/// Starts a comparison, sends the signal once a server runs, and waits for the end of
-/// everything. The driver's exit code.
+/// Starts a comparison, sends the signal once a server runs, and waits for the end of all processes
+/// and ports. Returns the driver's exit code.
 fn end_by(signal: Signal, bench: &Bench, ready: impl Fn() -> bool) -> Option<i32> {
     let mut driver = bench.start(&RUN);
     let mut all = Vec::new();
     wait_for("the start of a server", || {
         all = descendants(bench, driver.id());
-        // A shell or an adapter, and its server.
+        // At least a shell or an adapter, and its server.
         all.len() >= 2 && ready()
     });
     let pid = Pid::from_raw(driver.id() as i32).unwrap();
     kill_process(pid, signal).unwrap();
     let code = driver.wait().unwrap().code();
     wait_for("the end of all processes", || all.iter().all(|process| !process.is_running()));
-    // Those too that were started meanwhile.
+    // Includes processes that were started after `all` was read.
     wait_for("the end of all servers", || descendants(bench, driver.id()).is_empty());
     for port in ports(bench) {
         wait_for("the end of all ports", || !is_open(port));

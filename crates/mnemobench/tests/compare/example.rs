@@ -1,4 +1,4 @@
-//! The adapter that the documentation shows, which needs Python.
+//! Tests of the adapter that the documentation shows, which needs Python.
 
 use std::fs;
 use std::path::Path;

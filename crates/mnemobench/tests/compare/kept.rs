@@ -1,4 +1,4 @@
-//! What was measured is kept, gone on with, and not mixed with anything else.
+//! Kept cells: a run continues with them, and does not mix them with cells of other settings.
 
 use std::fs;
 
@@ -37,7 +37,7 @@ fn only_what_is_missing_is_measured_again() {
     fs::remove_file(&cells[0]).unwrap();
     fs::write(&cells[7], "{torn").unwrap();
     assert_eq!(opened(&[]), ["a", "b"]);
-    // Another version of one of them, other settings of both.
+    // A new version of one system, then other settings of both.
     fs::write(bench.path("adapters/b/more"), "code").unwrap();
     assert_eq!(opened(&[]), ["b"; 6]);
     assert_eq!(opened(&["--limit", "5"]).len(), 12);
@@ -49,14 +49,14 @@ fn cells_of_other_settings_and_versions_are_left_out() {
     let bench = three_rounds();
     assert_eq!(bench.compare(&SYSTEMS).code, Some(0));
     assert_eq!(bench.comparison().left_out, 0);
-    // One conversation is measured anew, the other keeps the cells of the old one.
+    // One conversation is measured with the new version, the other keeps cells of the old one.
     fs::write(bench.path("adapters/b/more"), "code").unwrap();
     assert_eq!(bench.compare(&[&SYSTEMS[..], &["--conversations", "1"]].concat()).code, Some(0));
     let comparison = bench.comparison();
     assert_eq!(comparison.left_out, 3);
     let conversations: Vec<_> = comparison.groups.iter().map(|group| group.conversations.len()).collect();
     assert_eq!(conversations, [1, 2]);
-    // What is not run now stays in the table.
+    // A system that is not run now stays in the table.
     assert_eq!(bench.compare(&["--systems", "a"]).code, Some(0));
     assert_eq!(bench.comparison().groups[0].rows.len(), 2);
 }
@@ -70,7 +70,7 @@ fn a_failure_is_kept_until_it_is_to_be_tried_again() {
         assert_eq!(bench.compare(&[&["--systems", "a"], arguments].concat()).code, Some(0));
         (bench.lines("opened").len() - before, bench.comparison().absent.len())
     };
-    // It is left alone after two failures in a row.
+    // The system is skipped after two consecutive failures.
     assert_eq!(run(&["--rounds", "5"]), (2, 1));
     assert_eq!(run(&["--rounds", "1"]), (0, 1));
     assert_eq!(run(&["--rounds", "1", "--retry"]), (2, 1));

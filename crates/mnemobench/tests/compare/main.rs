@@ -1,4 +1,4 @@
-//! `mnemobench compare`: the real program with systems that misbehave on demand.
+//! Tests of `mnemobench compare` with systems that misbehave on demand.
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 
 mod bench;

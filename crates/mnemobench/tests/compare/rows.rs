@@ -1,4 +1,4 @@
-//! Whatever a system does, it is a row that says so.
+//! Every system has a row, with its figures or the reason of its failure.
 
 use std::fs;
 
@@ -43,7 +43,7 @@ fn every_way_to_fail_is_a_row_and_the_others_are_measured_all_the_same() {
     assert_eq!(absent(&comparison, "gone").command.as_deref(), Some("(cd adapters/gone && ./build)"));
 
     let why = |name: &str| row(&comparison, name).disqualified.as_deref().unwrap_or_default();
-    assert!(why("foreign").starts_with("returned what was not stored") && said.text.contains(why("foreign")));
+    assert!(why("foreign").starts_with("returned invalid hits") && said.text.contains(why("foreign")));
     assert_eq!(why("nothing"), "returned nothing");
     let ranked = comparison.groups[0].ranked().count();
     assert_eq!(ranked, 4 + 2, "our four rows, good and liar");
@@ -75,7 +75,7 @@ fn our_own_rows_find_what_was_stored_and_have_all_figures() {
         assert_eq!((restart.memories, restart.asked, restart.same), ([Some(24); 2], 12, 12));
         assert!(restart.is_whole() && restart.found_before == 24 && row.forget == Check::Done(true));
         let has_memory = row.value(Figure::Ram).is_some();
-        // That of the driver cannot be told from it.
+        // The memory of the row in-process cannot be separated from the driver's.
         assert_eq!(has_memory, cfg!(target_os = "linux") && row.row != "mnemocore-in-process");
         assert!(row.refusals.is_empty() && row.value(Figure::Disk).unwrap().value.point > 0.0);
     }
@@ -83,7 +83,7 @@ fn our_own_rows_find_what_was_stored_and_have_all_figures() {
     assert!(ours.calls.contains_key("synthesize") && ours.values.iter().all(|v| v.against_ours.is_none()));
     let markdown = fs::read_to_string(bench.path("out/compare.md")).unwrap();
     let at = |text: &str| markdown.find(text).unwrap_or_else(|| panic!("{text} is not in {markdown}"));
-    assert!(at("Where another system is better than MnemoCore") < at("Answers and time"));
+    assert!(at("Figures in which another system is better than MnemoCore") < at("Answers and time"));
     assert!(at("--data data --rounds 2 --clients 1,10") < at("| MnemoCore, in-process |"));
     at("We chose the data, the questions");
 }
@@ -104,7 +104,7 @@ fn a_system_with_an_embedder_is_measured_with_each_and_the_others_stand_beside_b
         groups,
         [(Embedder::Hash, vec!["bm25", "vectors"]), (Embedder::Minilm, vec!["bm25", "vectors"])]
     );
-    // Opened and opened again, once with either.
+    // Opened and reopened once with each embedder.
     assert_eq!(bench.lines("opened").len(), 4);
 }
 

@@ -13,8 +13,8 @@ use mnemobench::compare::bm25::Bm25System;
 use mnemobench::compare::protocol::{Hello, Hit, Refusal};
 use mnemobench::compare::serve::serve;
 
-/// How a shell lets this very executable be the stub: the test below, whose standard
-/// output is not that of the test's runner.
+/// The shell command that runs this executable as the stub, by the ignored test below. The stub
+/// writes to descriptor 3, apart from the output of the test runner.
 pub const COMMAND: &str =
     r#"exec "$0" --ignored --exact stub::be_a_system --nocapture --quiet 3>&1 >/dev/null"#;
 
@@ -29,7 +29,7 @@ impl Stub {
         self.behaviour.split_whitespace().any(|own| own == word)
     }
 
-    /// What some do in the middle of an operation.
+    /// Hangs, exits or refuses in an operation, if the behavior says so.
     fn misbehave(&self, operation: &str) -> Result<(), Refusal> {
         if self.is(&format!("hang={operation}")) {
             sleep(Duration::from_secs(1_000));
@@ -68,7 +68,7 @@ impl MemorySystem for Stub {
         log("opened", format!("{name}\n"))?;
         if self.is("server") {
             let listener = TcpListener::bind("127.0.0.1:0")?;
-            // In a session of its own, as servers are.
+            // In a separate session, as servers are.
             let child = Command::new("setsid").args(["sleep", "1000"]).spawn()?;
             log("servers", format!("{} {}\n", child.id(), listener.local_addr()?.port()))?;
             self.server = Some((child, listener));
@@ -86,7 +86,7 @@ impl MemorySystem for Stub {
         if self.is("slow") {
             sleep(Duration::from_millis(50));
         }
-        // The answer to every other question overtakes those before it.
+        // Delays every second answer, so that later ones overtake it.
         if self.is("overtakes") && query.len().is_multiple_of(2) {
             sleep(Duration::from_millis(5));
         }
@@ -103,7 +103,7 @@ impl MemorySystem for Stub {
 
     fn forget(&self, key: &str) -> Result<bool, Refusal> {
         self.misbehave("forget")?;
-        // Some say so and keep it.
+        // Claims to have forgotten the memory but keeps it.
         if self.is("keeps") { Ok(true) } else { self.inner.forget(key) }
     }
 
@@ -128,7 +128,7 @@ impl Drop for Stub {
 #[test]
 #[ignore = "a program for the others, which speaks until its input ends"]
 fn be_a_system() {
-    // Somebody may run all that is ignored.
+    // Does nothing if somebody runs all ignored tests.
     let Ok(behaviour) = fs::read_to_string("behaviour") else { return };
     let mut output = File::options().write(true).open("/dev/fd/3").unwrap();
     let stub = Stub { behaviour, inner: Bm25System::default(), server: None };

@@ -1,4 +1,4 @@
-//! Suspects whose executables are run again.
+//! Suspects that are confirmed by running their executables again.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::home::{BASELINE, CANDIDATE, Home, samples};
 
 const ID: &str = "recall_hot/p99/5000";
 
-/// A home with a suspect: by its samples it may or may not be 10 % worse.
+/// Creates a home with a suspect: its samples leave open whether it is 10 % slower.
 fn suspect() -> Home {
     let home = Home::new();
     home.compare(ID, Kind::P99, &samples(100.0, 0.2), &samples(110.0, 0.2));
@@ -51,7 +51,7 @@ fn pairs_that_scatter_are_too_noisy_and_those_in_between_inconclusive() {
     home.measuring("main", ID, &[100.0, 150.0, 220.0, 90.0, 170.0]);
     home.measuring("new", ID, &[160.0, 95.0, 210.0, 105.0, 140.0]);
     home.detect(&["--pairs", "12"]).assert(ID, "too_noisy", 2);
-    // About what is allowed.
+    // The change is close to the limit.
     home.measuring("main", ID, &[100.0, 103.0, 98.0, 104.0, 101.0]);
     home.measuring("new", ID, &[106.0, 113.0, 108.0, 112.0, 107.0]);
     home.detect(&["--pairs", "12"]).assert(ID, "inconclusive", 2);
@@ -88,7 +88,7 @@ fn only_suspects_are_run_again_each_in_a_process_of_its_own() {
     let home = suspect();
     home.compare("clear/wall/1", Kind::Wall, &[7.0; 10], &[7.0; 10]);
     home.compare("other (1.5)/wall/1", Kind::Wall, &samples(100.0, 0.2), &samples(110.0, 0.2));
-    // The filter is the last argument.
+    // The filter is the last argument of the program.
     let log = home.folder.path().join("filters");
     let script =
         format!("for last; do :; done; echo \"$last $MNEMO_PROFILE\" >> '{}'; exit 3", log.display());
@@ -98,7 +98,7 @@ fn only_suspects_are_run_again_each_in_a_process_of_its_own() {
     let judged = home.detect(&["--pairs", "12", "--thresholds", "t.toml"]);
     judged.assert(ID, "inconclusive", 2);
     let filters = std::fs::read_to_string(log).unwrap();
-    // Who failed once is not run again.
+    // A suspect whose process failed is not run again.
     assert_eq!(filters, "^other \\(1\\.5\\)/wall/1$ quick\n^recall_hot/p99/5000$ quick\n");
 }
 
@@ -135,7 +135,7 @@ fn without_its_executable_a_suspect_is_inconclusive_and_told_what_to_do() {
 fn an_interrupt_ends_what_runs_and_cannot_be_judged() {
     let home = suspect();
     let marker = home.folder.path().join("started");
-    // A number of seconds that nothing else sleeps.
+    // No other process sleeps for this duration, so it identifies the process.
     home.program("main", &format!("echo > '{}'; sleep 98.7654", marker.display()));
     home.program("new", "true");
     let mut gate = home.command(&["detect"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

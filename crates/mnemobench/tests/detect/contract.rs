@@ -1,4 +1,4 @@
-//! Exit codes whatever becomes of the output, and names that fit nothing.
+//! Exit codes if output fails, and names that match nothing.
 
 use std::fs::{self, File, OpenOptions};
 use std::process::{Command, Stdio};
@@ -67,7 +67,7 @@ fn a_baseline_with_a_slash_in_its_name_is_found_and_is_no_other() {
     let judged = home.detect(&["--no-confirm", "--baseline", "feature/login"]);
     judged.assert(ID, "regressed", 1);
     assert_eq!(judged.json()["benchmarks"][0]["baseline"].as_f64().map(f64::round), Some(50.0));
-    // Its folder is called `main` too, and is newer.
+    // The run `feature/main` has a folder `main` too, and it is newer.
     home.detect(&["--no-confirm"]).assert(ID, "passed", 0);
     for name in ["../main", "/main", "feature/../main", ""] {
         let judged = home.detect(&["--baseline", name]);
@@ -86,7 +86,7 @@ fn a_bench_or_an_exception_that_fits_nothing_is_an_error_that_says_so() {
         .unwrap();
     let judged = home.detect(&["--thresholds", "t.toml"]);
     assert!(judged.code == Some(2) && judged.text.contains("override recall_hott/*"), "{}", judged.text);
-    // It may be of a bench that is not asked about.
+    // An override may match a bench that is not named.
     home.detect(&["--thresholds", "t.toml", "--bench", "latency"]).assert(ID, "passed", 0);
 }
 

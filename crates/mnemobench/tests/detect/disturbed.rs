@@ -1,4 +1,4 @@
-//! Runs that a busy machine has slowed throughout: their samples look sound and are not.
+//! Runs of which one was disturbed throughout, so that its samples look sound but are not.
 
 use criterion_gate::results::Kind;
 
@@ -6,8 +6,8 @@ use crate::home::{Home, samples};
 
 const ID: &str = "recall_hot/wall/1000";
 
-/// A home whose runs took `old` and `new`, and the reference work beside them as long as it
-/// says. Really, an operation takes 100 ns on both sides, or as long as the candidate says.
+/// Creates a home with samples about `old` and `new`, and with these times of the reference work.
+/// [`measuring`] sets the times that pairs measure.
 fn home([old, new]: [f64; 2], [before, after]: [Option<f64>; 2]) -> Home {
     let home = Home::new();
     home.compare(ID, Kind::Wall, &samples(old, 0.03), &samples(new, 0.03));
@@ -17,12 +17,13 @@ fn home([old, new]: [f64; 2], [before, after]: [Option<f64>; 2]) -> Home {
 }
 
 fn measuring(home: &Home, candidate: f64) {
-    // An iteration is a hundred operations.
+    // Pairs find 100 ns for the baseline, with little noise.
     home.measuring("main", ID, &[100.0, 101.0, 99.0]);
     home.measuring("new", ID, &[candidate, 1.01 * candidate, 0.99 * candidate]);
 }
 
-/// 96 us where a quiet machine takes 40, and a candidate of 66 us on that.
+/// Includes an observed case: a busy machine measured a baseline of 96 us that takes 40 us on a
+/// quiet one, which hid a candidate of 66 us.
 #[test]
 fn a_baseline_that_was_disturbed_does_not_hide_a_regression() {
     for [old, new] in [[240.0, 120.0], [240.0, 166.0], [120.0, 120.0], [150.0, 120.0]] {
@@ -56,7 +57,7 @@ fn without_reference_work_samples_clear_nothing() {
 
 #[test]
 fn a_baseline_on_a_slightly_slower_machine_needs_more_room_to_be_clear() {
-    // 3 % more room than there is, and as much as is allowed.
+    // The difference of 2 % is added to the change. One of 4 % is too much for the same machine.
     for (new, slower, verdict) in
         [(100.0, 1.02, "passed"), (104.0, 1.02, "inconclusive"), (90.0, 1.04, "inconclusive")]
     {
@@ -73,7 +74,7 @@ fn an_improvement_is_confirmed_in_pairs_and_its_values_are_theirs() {
     let judged = home.detect(&[]);
     judged.assert(ID, "improved", 0);
     let finding = &judged.json()["benchmarks"][0];
-    // Those of the samples are 200 and 100.
+    // The values are those of the pairs. The samples' are 200 and 100.
     let value = |side: &str| finding[side].as_f64().unwrap();
     assert!((value("baseline") - 100.0).abs() < 1.5 && (value("candidate") - 80.0).abs() < 1.5, "{finding}");
     let change = finding["change"]["estimate"].as_f64().unwrap();

@@ -1,4 +1,4 @@
-//! What samples and pairs prove, and what they do not.
+//! Conclusions that samples and pairs allow, and those that they do not.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::home::{BASELINE, BENCH, CANDIDATE, Home, entry, samples, sheet};
 
 const IDS: [&str; 3] = ["a/wall/1", "b/wall/1", "c/wall/1"];
 
-/// Three benchmarks whose samples and reference work are the same on both sides.
+/// Creates a home with three benchmarks whose samples and reference work are equal on both sides.
 fn home(audit: f64) -> Home {
     let home = Home::new();
     for id in IDS {
@@ -19,7 +19,8 @@ fn home(audit: f64) -> Home {
     home
 }
 
-/// A disk that was busy beside the baseline has slowed its samples and not its reference work.
+/// A disk that was busy during the baseline slowed its samples but not its reference work. Samples
+/// of a slower candidate then look equal.
 #[test]
 fn pairs_that_contradict_samples_have_everything_confirmed() {
     for (audit, really, verdict, code) in
@@ -30,7 +31,8 @@ fn pairs_that_contradict_samples_have_everything_confirmed() {
         let values = [really, 1.01 * really, 0.99 * really];
         home.measuring_each(NEW, &IDS.map(|id| (id, &values[..])));
         let judged = home.detect(&["--thresholds", "t.toml"]);
-        // Two of three are audited, and the third because they contradict its samples.
+        // The audit runs pairs of two of the three. Their pairs contradict the samples, so the
+        // third follows.
         IDS.iter().for_each(|id| judged.assert(id, verdict, code));
     }
 }
@@ -78,7 +80,8 @@ fn the_values_of_a_row_are_those_that_its_change_is_of() {
         let change = finding["change"]["estimate"].as_f64().unwrap();
         let ratio = value("candidate") / value("baseline") - 1.0;
         assert!((ratio - change).abs() < 1e-9, "{runs:?}: {finding}");
-        // The mean is what speaks most for these regressions; an improvement is of the faster half.
+        // The values of these regressions are means. Those of the improvement are of the faster
+        // half.
         let is_mean = (value("baseline") - (100.0_f64 * 101.0).sqrt()).abs() < 1e-6;
         assert_eq!(is_mean, finding["verdict"] == "regressed", "{runs:?}: {finding}");
     }

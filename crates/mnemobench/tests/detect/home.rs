@@ -1,4 +1,4 @@
-//! Writes what the benches and Criterion leave behind.
+//! Writes files as the benches and Criterion leave them, and runs `mnemobench` on them.
 
 use std::fs;
 use std::io::Write;
@@ -11,18 +11,18 @@ use criterion_gate::results::{Entry, Kind, Results, Taken, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// When the baseline was taken; the candidate was a minute later.
+/// The time of the baseline. The candidate is a minute later.
 pub const BASELINE: u64 = 1_700_000_000;
 pub const CANDIDATE: u64 = BASELINE + 60;
-/// The bench that everything belongs to.
+/// The bench of all benchmarks.
 pub const BENCH: &str = "latency";
 
-/// A home of Criterion's, a folder of recorded baselines, and what was printed.
+/// A folder with Criterion's home and the recorded baselines.
 pub struct Home {
     pub folder: TempDir,
 }
 
-/// What `mnemobench` did.
+/// The exit code and output of `mnemobench`.
 pub struct Judged {
     pub code: Option<i32>,
     pub text: String,
@@ -35,7 +35,7 @@ impl Judged {
             .unwrap_or_else(|error| panic!("{error}: {}{}", self.text, self.errors))
     }
 
-    /// The verdict on a benchmark, with its reason.
+    /// Returns the verdict on a benchmark, with its reason.
     pub fn of(&self, id: &str) -> (String, String) {
         let json = self.json();
         let all = json["benchmarks"].as_array().unwrap();
@@ -45,8 +45,10 @@ impl Judged {
         (text("verdict"), text("reason"))
     }
 
+    /// Checks the verdict on a benchmark, and the exit code.
+    ///
     /// # Panics
-    /// Unless that is the verdict and the exit code.
+    /// If either differs.
     pub fn assert(&self, id: &str, verdict: &str, code: i32) {
         let (received, reason) = self.of(id);
         assert_eq!((received.as_str(), self.code), (verdict, Some(code)), "{reason}\n{}", self.errors);
@@ -54,7 +56,7 @@ impl Judged {
     }
 }
 
-/// A run's results, to be changed and saved.
+/// Returns an empty result sheet.
 pub fn sheet(taken: u64) -> Results {
     let machine =
         Machine { cpu: "a cpu".into(), cores: 2, revision: format!("r{taken}"), ..Machine::detect() };
@@ -67,7 +69,7 @@ pub fn entry(results: &Results, kind: Kind, value: Option<f64>, taken: u64) -> E
     Entry { kind, value, percentiles: None, operations: 0, reference: Some(100_000.0), taken }
 }
 
-/// Fifty samples that scatter by `spread` about `center`.
+/// Returns fifty samples that scatter by the share `spread` about `center`.
 pub fn samples(center: f64, spread: f64) -> Vec<f64> {
     (0..50).map(|i| center * (1.0 + spread * (f64::from(i * 37 % 50) / 24.5 - 1.0))).collect()
 }
@@ -81,7 +83,7 @@ impl Home {
         self.folder.path().join("criterion")
     }
 
-    /// The folder of a benchmark's run.
+    /// Returns the folder of a benchmark's run.
     pub fn run_folder(&self, run: &str, id: &str) -> PathBuf {
         self.path().join(folder_name(id)).join(run)
     }
@@ -96,7 +98,7 @@ impl Home {
         fs::write(folder.join("estimates.json"), estimates).unwrap();
     }
 
-    /// Has iterations of a run be of so many operations, instead of a hundred.
+    /// Sets the number of operations in an iteration, instead of 100.
     pub fn set_operations(&self, run: &str, id: &str, operations: u64) {
         let path = self.run_folder(run, id).join("benchmark.json");
         let mut about: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -104,7 +106,7 @@ impl Home {
         overwrite(&path, about.to_string());
     }
 
-    /// A benchmark with samples on both sides; the sheets are saved too.
+    /// Adds a benchmark with samples on both sides to the files and result sheets.
     pub fn compare(&self, id: &str, kind: Kind, old: &[f64], new: &[f64]) {
         for (run, taken, values) in [("main", BASELINE, old), ("new", CANDIDATE, new)] {
             self.write_samples(run, id, values);
@@ -112,7 +114,7 @@ impl Home {
         }
     }
 
-    /// Notes one benchmark of a run, with a value of its own if there is one.
+    /// Adds a benchmark to the result sheet of a run, with a value if Criterion holds no samples.
     pub fn note(&self, run: &str, taken: u64, id: &str, kind: Kind, value: Option<f64>) {
         let mut results = sheet(taken);
         let entry = entry(&results, kind, value, taken);
@@ -120,7 +122,7 @@ impl Home {
         results.save(&self.path(), run).unwrap();
     }
 
-    /// Changes what was noted of a benchmark.
+    /// Changes the entry of a benchmark in the result sheet.
     pub fn change(&self, run: &str, id: &str, change: impl FnOnce(&mut Entry)) {
         self.change_sheet(run, |results| change(results.entries.get_mut(id).unwrap()));
     }
@@ -136,12 +138,12 @@ impl Home {
         self.path().join("mnemobench").join(run).join(format!("{BENCH}.json"))
     }
 
-    /// A program that, as the bench of a run, does what a shell script says.
+    /// Writes a shell script as the executable of the bench for a run.
     pub fn program(&self, run: &str, script: &str) {
         let path = program(&self.path(), run, BENCH);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        // Written by a process of its own: what this one has open for writing might
-        // still be open in a child of another test when it is to be run.
+        // A separate process writes the file. Otherwise a child of a concurrent test could inherit
+        // the open file, and executing it would fail.
         let mut shell = Command::new("sh")
             .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
             .arg(&path)
@@ -152,12 +154,12 @@ impl Home {
         assert!(shell.wait().unwrap().success());
     }
 
-    /// A program that measures `values` in turn, one in each of its runs.
+    /// Writes an executable that measures one of `values` in each of its runs, in turn.
     pub fn measuring(&self, run: &str, id: &str, values: &[f64]) {
         self.measuring_each(run, &[(id, values)]);
     }
 
-    /// A program that measures several benchmarks, each with its values in turn.
+    /// Writes an executable that measures several benchmarks, each with its values in turn.
     pub fn measuring_each(&self, run: &str, benchmarks: &[(&str, &[f64])]) {
         let mut script = "for last; do :; done\n".to_owned();
         for (id, values) in benchmarks {
@@ -183,7 +185,7 @@ impl Home {
         self.program(run, &script);
     }
 
-    /// Runs `mnemobench`.
+    /// Runs `mnemobench` to its end.
     pub fn run(&self, arguments: &[&str]) -> Judged {
         let mut command = self.command(arguments);
         let output = command.output().unwrap();
@@ -197,7 +199,7 @@ impl Home {
         command
     }
 
-    /// Judges, as JSON.
+    /// Runs `detect` with JSON output.
     pub fn detect(&self, more: &[&str]) -> Judged {
         self.run(&[&["detect", "--format", "json"], more].concat())
     }
@@ -207,7 +209,7 @@ fn folder_name(id: &str) -> String {
     id.replace('/', "_")
 }
 
-/// `benchmark.json`, `sample.json` and `estimates.json`.
+/// Returns `benchmark.json`, `sample.json` and `estimates.json`.
 fn criterion_files(id: &str, values: &[f64]) -> [String; 3] {
     let estimate = json!({
         "confidence_interval": {"confidence_level": 0.95, "lower_bound": 1.0, "upper_bound": 1.0},
@@ -225,7 +227,7 @@ fn criterion_files(id: &str, values: &[f64]) -> [String; 3] {
     ]
 }
 
-/// Writes something else over a file.
+/// Replaces the contents of an existing file.
 pub fn overwrite(path: &Path, text: impl AsRef<[u8]>) {
     assert!(path.exists(), "{}", path.display());
     fs::write(path, text).unwrap();

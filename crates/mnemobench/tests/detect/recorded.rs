@@ -1,4 +1,4 @@
-//! Baselines that live in the repository.
+//! Baselines recorded in the repository.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::home::{BASELINE, CANDIDATE, Home, overwrite, samples};
 const ID: &str = "recall_hot/p99/5000";
 const RAM: &str = "footprint/ram/1000";
 
-/// A home whose baseline was recorded and then deleted.
+/// Creates a home whose baseline was recorded and then deleted.
 fn recorded() -> Home {
     let home = Home::new();
     home.compare(ID, Kind::P99, &samples(98_765.432_1, 0.03), &samples(99_000.0, 0.03));
@@ -31,7 +31,7 @@ fn a_recorded_baseline_stands_in_for_one_that_is_not_saved() {
     assert_eq!(judged.json()["baseline"]["recorded"], "baselines/a-cpu-2-cores");
     assert_eq!(judged.json()["baseline"]["taken"]["revision"], format!("r{BASELINE}"));
     assert_eq!(home.detect(&["--baseline", "other"]).code, Some(2));
-    // A saved one comes first.
+    // A baseline saved by Criterion takes precedence.
     home.compare(ID, Kind::P99, &samples(50_000.0, 0.03), &samples(99_000.0, 0.03));
     home.detect(&["--no-confirm"]).assert(ID, "regressed", 1);
 }
@@ -58,7 +58,7 @@ fn against_another_machine_only_bytes_and_qualities_count() {
     let judged = home.detect(&[]);
     judged.assert(ID, "other_machine", 2);
     judged.assert(RAM, "passed", 2);
-    // Of several machines, the candidate's own is taken.
+    // Of several machines, the candidate's is used.
     let (from, to) =
         (home.folder.path().join("baselines/a-cpu-2-cores"), home.folder.path().join("baselines/big"));
     fs::create_dir(&to).unwrap();

@@ -1,4 +1,4 @@
-//! What the saved files alone say.
+//! Verdicts from the saved files alone.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::home::{BASELINE, CANDIDATE, Home, overwrite, samples};
 
 const ID: &str = "recall_hot/p99/5000";
 
-/// A home whose only benchmark has not changed.
+/// Creates a home with one benchmark that has not changed.
 fn unchanged() -> Home {
     let home = Home::new();
     home.compare(ID, Kind::P99, &samples(100.0, 0.03), &samples(101.0, 0.03));
@@ -34,7 +34,7 @@ fn what_has_doubled_has_regressed_by_its_samples_alone_if_these_are_asked() {
     let home = Home::new();
     home.compare(ID, Kind::P99, &samples(100.0, 0.03), &samples(200.0, 0.03));
     home.detect(&["--no-confirm"]).assert(ID, "regressed", 1);
-    // They cannot tell a slower candidate from a busier machine.
+    // Samples alone cannot distinguish a slower candidate from a busier machine.
     home.detect(&[]).assert(ID, "inconclusive", 2);
 }
 
@@ -73,7 +73,7 @@ fn a_tenth_less_throughput_is_a_ninth_more_time() {
     home.compare(id, Kind::Throughput, &[100.0; 20], &[111.5; 20]);
     let judged = home.detect(&["--no-confirm"]);
     judged.assert(id, "regressed", 1);
-    // A hundred operations in 100 ns, and the change is that of the rate.
+    // 100 operations take 100 ns, and the change is that of the rate.
     let finding = &judged.json()["benchmarks"][0];
     assert_eq!(finding["baseline"].as_f64(), Some(1e9));
     let change = finding["change"]["estimate"].as_f64().unwrap();
@@ -217,7 +217,7 @@ fn times_of_builds_with_other_features_are_not_compared() {
 fn iterations_of_more_operations_are_not_slower_for_it() {
     let home = Home::new();
     let id = "store/throughput/4";
-    // Twice the operations in twice the time, and in three times as much.
+    // Twice the operations take twice the time, then three times the time.
     for (time, verdict, code) in [(200.0, "passed", 0), (300.0, "regressed", 1)] {
         home.compare(id, Kind::Throughput, &[100.0; 20], &[time; 20]);
         home.set_operations("new", id, 200);
@@ -286,7 +286,7 @@ fn an_empty_folder_of_a_benchmark_is_unreadable() {
     fs::remove_dir_all(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     let judged = home.detect(&[]);
-    // The sheet promises samples, and the folder does not say whose it is.
+    // The result sheet promises samples, and the empty folder does not name its benchmark.
     judged.assert(ID, "unreadable", 2);
     judged.assert("recall_hot_p99_5000", "unreadable", 2);
 }
@@ -388,7 +388,7 @@ fn text_and_markdown_name_the_worst_first_and_say_why() {
         );
         assert!(text.contains("run its bench, or list it as removed"), "{text}");
     }
-    // The verdict before all else; what passed and the machine are folded.
+    // The outcome comes first. Benchmarks that passed and the machines are folded.
     assert!(markdown.starts_with("### Benchmarks\n\n**Regressed"), "{markdown}");
     let folded = markdown.split("<details>").nth(1).unwrap();
     assert!(folded.contains(ID) && !folded.contains("slow/wall/1"), "{markdown}");

@@ -1,5 +1,4 @@
-//! `mnemobench slo` and `report`, the real program on files as the benches leave
-//! them.
+//! Tests of `mnemobench slo` and `report` on files as the benches leave them.
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 
 #[allow(dead_code, reason = "the gate's tests use the rest")]

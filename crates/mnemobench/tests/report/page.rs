@@ -1,4 +1,4 @@
-//! The page, the Markdown and the JSON.
+//! Tests of the HTML page, the Markdown and the JSON.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ fn output(home: &Home, name: &str) -> PathBuf {
     home.folder.path().join("benchmark_results").join(name)
 }
 
-/// Reports and returns the page.
+/// Runs `report` and returns the page.
 fn page(home: &Home, more: &[&str]) -> String {
     let said = home.run(&[&["report"], more].concat());
     assert_eq!(said.code, Some(0), "{}{}", said.text, said.errors);
@@ -41,7 +41,7 @@ fn a_whole_run_has_every_section_with_its_plot_and_table() {
         assert!(section.contains(figure), "{figure} is not in {section}");
         assert_eq!(section.contains("<svg"), !["slo", "kernels"].contains(&key), "the plot of {key}");
     }
-    // Other systems are no bench.
+    // The comparison of systems is not a bench and was not run.
     let page = page.replacen("Not measured: run <code>mnemobench compare</code>", "", 1);
     assert!(!page.contains("Not measured") && !page.contains("Not readable"));
     let markdown = fs::read_to_string(output(&home, "report.md")).unwrap();
@@ -63,7 +63,7 @@ fn the_page_needs_nothing_from_elsewhere() {
         page.match_indices("href=\"").all(|(at, _)| page[at..].starts_with("href=\"#")),
         "a link to elsewhere"
     );
-    // The name of SVG's elements is an address that nothing asks for.
+    // The SVG namespace is an address that nothing requests.
     assert!(!page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "").contains("://"));
 }
 
@@ -111,7 +111,7 @@ fn names_are_text_and_never_markup() {
     assert!(!page.contains("<script>") && page.contains("&#60;script&#62;"), "{page}");
     let markdown = fs::read_to_string(output(&home, "report.md")).unwrap();
     assert!(markdown.contains("a\\|b"), "{markdown}");
-    // Of a bench that the suite does not know.
+    // The section of benches that are not part of the suite.
     assert!(page.contains("<section id=\"other\">"));
 }
 
@@ -141,8 +141,8 @@ fn results_are_files_of_json_named_by_category_name_and_time() {
     assert_eq!(files(), names, "the same results give the same files");
 }
 
-/// A baseline whose recalls seem to have taken 25 % longer, beside reference work that took
-/// as much longer, and which found a quarter more.
+/// Saves a baseline whose recalls and reference work took 25 % longer, and whose recall@5 is 0.75
+/// instead of 0.5.
 fn baseline(home: &Home) {
     let recall = "recall_hot/p99/5000";
     home.write_samples("old", recall, &samples(150e3, 0.01));
@@ -160,7 +160,7 @@ fn baseline(home: &Home) {
 const QUALITY: &str = "quality_talks/quality/scoped_mnemocore_recall5";
 const GONE: &str = "quality_talks/quality/that_is_gone";
 
-/// The cells of the row of `id` below the heading `from`.
+/// Returns the row of `id` in the section of changes.
 fn row(page: &str, id: &str) -> String {
     let change = &page[page.find("<section id=\"change\">").unwrap()..];
     let row = &change[change.find(&format!("<td>{id}")).unwrap_or_else(|| panic!("no row of {id}"))..];
@@ -183,7 +183,7 @@ fn the_verdicts_of_a_report_are_those_of_detect_and_not_those_of_samples() {
         let (id, verdict) = (benchmark["id"].as_str().unwrap(), benchmark["verdict"].as_str().unwrap());
         assert!(row(&page, id).contains(&verdict.replace('_', " ")), "{id}: {}", row(&page, id));
     }
-    // The samples are 20 % shorter beyond doubt, and there is nothing to confirm that with.
+    // The samples are clearly 20 % shorter, but there are no executables to confirm that with.
     assert!(row(&page, "recall_hot/p99/5000").contains("inconclusive"));
     assert!(row(&page, QUALITY).contains("-33.3 %") && row(&page, QUALITY).contains("regressed"));
     assert!(row(&page, GONE).contains("missing"));

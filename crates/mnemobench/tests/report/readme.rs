@@ -1,4 +1,4 @@
-//! Splicing tables into a file.
+//! Splicing of tables into a file.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Service levels: kept, broken, not measured.
+//! Service levels that are kept, broken or not measured.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::suite::{Bench, TIERS, footprint, latency, throughput, whole};
 const OWN: &str =
     "[[slo]]\nname = 'recall in COLD'\nid = 'recall_cold/p99/*'\nstatistic = 'p99'\nlimit = 1_000_000\n";
 
-/// A home whose own service levels are `levels`.
+/// Creates a home with `levels` as its own service levels.
 fn with_levels(levels: &str) -> Home {
     let home = Home::new();
     let folder = home.folder.path().join("baselines");
@@ -46,7 +46,7 @@ fn the_worst_case_counts_and_its_margin_is_a_share_of_the_limit() {
     assert_eq!(query["benchmark"], "recall_warm/p99/7000");
     let margin = query["margin"].as_f64().unwrap();
     assert!((margin - 0.2).abs() < 0.01, "{margin}");
-    // Per thousand memories, whatever the scale.
+    // The value is per thousand memories, for any number of memories.
     let ram = level(&json, "general", "RAM per 1,000 memories")["worst"]["value"].as_f64().unwrap();
     assert!((ram / 3e6 - 1.0).abs() < 0.02, "{ram}");
     let rate = level(&json, "general", "throughput")["worst"]["value"].as_f64().unwrap();

@@ -1,4 +1,4 @@
-//! A run of the whole suite, as it is left behind.
+//! Files as a run of the whole suite leaves them.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use criterion_gate::results::{Kind, NEW, Results};
 
 use crate::home::{CANDIDATE, Home, entry, samples, sheet};
 
-/// The tiers as they stand in names.
+/// The tiers as they appear in names.
 pub const TIERS: [&str; 3] = ["hot", "warm", "cold"];
-/// Samples of `write_samples` are of so many operations.
+/// Operations in each sample of `write_samples`.
 const OPERATIONS: f64 = 100.0;
 
-/// What is left of one bench of the run `new`.
+/// A bench of the run `new`, before it is saved.
 pub struct Bench<'h> {
     home: &'h Home,
     results: Results,
@@ -24,7 +24,7 @@ impl<'h> Bench<'h> {
         Self { home, results: Results { bench: name.into(), ..sheet(CANDIDATE) } }
     }
 
-    /// A benchmark with samples about `value`, in the unit of its kind.
+    /// Adds a benchmark with samples about `value`, in the unit of its kind.
     pub fn sampled(&mut self, id: &str, value: f64) {
         let kind = Kind::of_name(id);
         let center = if kind == Kind::Throughput { OPERATIONS * 1e9 / value } else { value };
@@ -41,7 +41,7 @@ impl<'h> Bench<'h> {
         self.results.entries.insert(id.into(), entry);
     }
 
-    /// A value that Criterion does not hold.
+    /// Adds a value without samples.
     pub fn value(&mut self, id: &str, value: f64) {
         let entry = entry(&self.results, Kind::of_name(id), Some(value), CANDIDATE);
         self.results.entries.insert(id.into(), entry);
@@ -56,7 +56,7 @@ impl<'h> Bench<'h> {
     }
 }
 
-/// Everything, well within all service levels.
+/// Writes all benches, well within all service levels.
 pub fn whole(home: &Home) {
     latency(home, &TIERS);
     throughput(home);
@@ -102,7 +102,7 @@ pub fn throughput(home: &Home) {
     bench.save();
 }
 
-/// `bytes` of RAM per thousand memories in every tier.
+/// Writes a footprint of `bytes` of RAM per thousand memories in every tier.
 pub fn footprint(home: &Home, bytes: f64) {
     let mut bench = Bench::new(home, "footprint");
     for tier in TIERS {

@@ -1,4 +1,4 @@
-//! Which of many memories is asked for: a few often, most seldom.
+//! The choice among many memories: few are asked for often, most seldom.
 //!
 //! The distributions are those of YCSB (Cooper et al., "Benchmarking cloud serving
 //! systems with YCSB", SoCC 2010, and its generators). Unlike
@@ -142,7 +142,7 @@ mod tests {
 
     const DRAWS: usize = 400_000;
 
-    /// How often each of `count` items is drawn.
+    /// Returns the number of draws of each of `count` items.
     fn frequencies(count: u64, mut draw: impl FnMut(&mut Random) -> u64) -> Vec<f64> {
         let (mut random, mut seen) = (Random::new(5), vec![0.0; count as usize]);
         (0..DRAWS).for_each(|_| seen[draw(&mut random) as usize] += 1.0);

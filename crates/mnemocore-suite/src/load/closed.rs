@@ -102,9 +102,9 @@ mod tests {
         }
     }
 
-    /// On one thread, tasks run in the order in which they were spawned. Without
-    /// the barrier the first worker would do its first operation before the last
-    /// is there; with it, whoever comes last begins.
+    /// On one thread, tasks run in the order in which they were spawned. Without the barrier the
+    /// first worker would do its first operation before the last one has started. With it, the last
+    /// worker to arrive begins.
     #[tokio::test]
     async fn nobody_begins_before_all_are_there() {
         let system = Noting::default();

@@ -1,4 +1,4 @@
-//! What is asked: reads and writes in known shares, made before they are timed.
+//! Mixes of operations: reads and writes in known shares, generated before they are timed.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::workload::partial_query;
 use criterion_gate::random::Random;
 use mnemocore::{NewMemory, Query};
 
-/// The share of its words that a query has in common with the memory it is after.
+/// The share of its words that a query has in common with its memory.
 const SHARED: f64 = 0.6;
 
 /// Shares of operations, and which memories are asked for.
@@ -65,13 +65,13 @@ impl Mix {
 pub struct Traffic<T> {
     mix: Mix,
     random: Random,
-    /// What is in the store, then what the operations so far store, in this order.
+    /// The texts of the store, then the texts that the operations so far store, in this order.
     texts: Vec<String>,
     /// Texts to be stored.
     fresh: T,
     scrambled: Scrambled,
     latest: Latest,
-    /// Of what was in the store, the positions that were asked for.
+    /// The positions of the initial memories that were asked for.
     asked: BTreeSet<usize>,
     first: usize,
 }
@@ -94,13 +94,12 @@ impl<T: Iterator<Item = String>> Traffic<T> {
         }
     }
 
-    /// Of what was in the store at first, the positions that were asked for, in
-    /// ascending order.
+    /// Returns the positions of the initial memories that were asked for, in ascending order.
     pub fn asked(&self) -> impl Iterator<Item = usize> {
         self.asked.iter().copied()
     }
 
-    /// How many memories there are when all operations so far are done.
+    /// Returns the number of memories in the store after all operations so far.
     pub fn stored(&self) -> usize {
         self.texts.len()
     }

@@ -1,10 +1,10 @@
 //! The open loop: operations arrive at a fixed rate, and their latency counts
 //! from when they should have begun.
 //!
-//! A closed loop asks less while the system stalls, and so leaves out just the
-//! operations that would have waited: coordinated omission (Tene, "How not to
-//! measure latency"). Here each has its moment; whatever keeps it from beginning
-//! then, the system or the load itself, is part of its latency.
+//! A closed loop asks less while the system stalls, so it leaves out exactly the operations that
+//! would have waited: coordinated omission (Tene, "How not to measure latency"). Here each
+//! operation has its intended start. Any delay after it, by the system or by the load itself, is
+//! part of the latency.
 
 use std::time::Duration;
 
@@ -50,10 +50,10 @@ pub async fn run<S: System>(
     Ok(Finished { operations: done, elapsed: clock.now() - start, latencies })
 }
 
-/// How the highest rate is searched for that keeps the P99 under a limit.
+/// A search for the highest rate whose P99 stays within a limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Search {
-    /// What the P99 must not exceed.
+    /// The limit of the P99.
     pub limit: Duration,
     /// The rate to begin with, per second.
     pub start: f64,
@@ -61,17 +61,17 @@ pub struct Search {
     pub lowest: f64,
     /// No higher rate is tried.
     pub highest: f64,
-    /// The search ends when a rate that fails is this many times one that holds.
+    /// The search ends when the ratio of the failing rate to the holding rate is at most this.
     pub precision: f64,
 }
 
 impl Search {
-    /// The highest rate found whose P99, as `p99_at` has it, is within the limit:
-    /// by doubling or halving until one rate holds and one fails, then by bisection
-    /// between the two. `None` if the lowest fails.
+    /// Returns the highest rate found whose P99, measured by `p99_at`, is within the limit. It
+    /// doubles or halves the rate until one rate holds and one fails, then bisects between the two.
+    /// Returns `None` if the lowest rate fails.
     ///
     /// # Errors
-    /// Whatever `p99_at` reports.
+    /// The first error of `p99_at`.
     pub fn run<E>(&self, mut p99_at: impl FnMut(f64) -> Result<Duration, E>) -> Result<Option<f64>, E> {
         let mut holds = |rate| Ok(p99_at(rate)? <= self.limit);
         let (mut held, mut failed) = (None, None);

@@ -70,7 +70,7 @@ fn by_workers<T: Sync>(
     Ok(measured)
 }
 
-/// How long `workers` threads take for `operations` operations on `inputs`, in turn.
+/// Measures the time of `operations` operations by `workers` threads on `inputs`, in turn.
 fn time<T: Sync>(
     workers: usize,
     operations: usize,
@@ -80,7 +80,7 @@ fn time<T: Sync>(
     let barrier = Barrier::new(workers);
     let work = |worker: usize| {
         let inputs = inputs.iter().cycle().skip(worker).step_by(workers);
-        // The first ones do one more where it does not come out even.
+        // If the operations do not divide evenly, the first threads do one more.
         let share = operations / workers + usize::from(worker < operations % workers);
         barrier.wait();
         let started = Instant::now();
@@ -94,7 +94,7 @@ fn time<T: Sync>(
                 scope.spawn(move || work(worker))
             })
             .collect();
-        // A panic of the engine's stays one.
+        // A panic of the engine's is resumed here.
         let join =
             |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
         threads.into_iter().map(join).collect()

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::words::*;
 
-/// What kind of word a gap takes.
+/// The class of words for a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(super) enum Class {
@@ -61,8 +61,8 @@ impl Class {
         })
     }
 
-    /// How many ranks the class has. Open classes are large enough that rare
-    /// words keep coming in a million memories.
+    /// Returns the number of ranks of the class. Open classes are large enough that rare words keep
+    /// coming in a million memories.
     pub(super) fn size(self) -> u32 {
         match self {
             Self::Person => 1 << 15,
@@ -172,10 +172,10 @@ impl Lexicon {
         }
     }
 
-    /// An invented, capitalised word: two syllables while those last, then three.
+    /// An invented, capitalized word: two syllables while those last, then three.
     ///
     /// Each rank has its own combination of syllables and ending; the multiplier
-    /// keeps neighbouring ranks from looking alike.
+    /// keeps neighboring ranks from looking alike.
     fn invent(&self, class: Class, rank: u32, endings: &[&str], out: &mut String) {
         let syllables = (ONSETS.len() * VOWELS.len()) as u64;
         let endings_count = endings.len() as u64;
@@ -217,7 +217,7 @@ fn shuffled(rank: u32, class: Class) -> u32 {
     (u64::from(rank) * SCRAMBLER % u64::from(class.size().max(1))) as u32
 }
 
-/// Two words, both capitalised.
+/// Two words, both capitalized.
 fn pair(rank: u32, first: &[&str], second: &[&str], out: &mut String) {
     let mut capitalised = |word: &str| {
         let start = out.len();

@@ -1,7 +1,7 @@
-//! What people tell an agent, as templates with gaps.
+//! Statements that people make to an agent, as templates with gaps.
 //!
-//! `{S}` is whom or what a fact is about, `{A}` which side of it, `{V}` what is
-//! said to be true; every other gap is a class of the lexicon and decoration.
+//! `{S}` is the subject of a fact, `{A}` its attribute, and `{V}` its value. Every other gap is a
+//! class of the lexicon, and decoration.
 
 use super::lexicon::Class;
 

@@ -14,7 +14,7 @@ const TRIES: usize = 8;
 /// much talked-about things change often, and would otherwise be most of them.
 const CHANGED_SHARE: usize = 3;
 
-/// What is true of a key by now.
+/// The current value of a key.
 #[derive(Default)]
 struct Current {
     value: Option<u32>,
@@ -109,7 +109,7 @@ impl Workload {
         places
     }
 
-    /// What is true of each of `places`, in one pass over everything said.
+    /// Collects the current values of `places`, in one pass over all facts.
     fn current<'a>(&self, places: impl Iterator<Item = &'a Place>) -> HashMap<Place, Current> {
         let mut known: HashMap<Place, Current> = places.map(|place| (*place, Current::default())).collect();
         for (index, agent) in self.agents.iter().enumerate() {

@@ -20,7 +20,7 @@ pub(super) struct Template {
     pieces: Vec<Piece>,
 }
 
-/// What fills the gaps that belong to a fact.
+/// The words for the gaps that belong to a fact.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gaps<'a> {
     pub subject: &'a str,
@@ -29,8 +29,8 @@ pub(super) struct Gaps<'a> {
 }
 
 impl Template {
-    /// Takes `text` apart at its `{gaps}`. A gap of no known class stays as it
-    /// stands; a test holds that there is none.
+    /// Splits `text` at its `{gaps}`. A gap of an unknown class stays in the text; a test checks
+    /// that there is none.
     pub(super) fn parse(text: &'static str) -> Self {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -70,7 +70,7 @@ impl Template {
     }
 }
 
-/// Turns the `a` before the word at `start` into `an` where the word wants it.
+/// Turns the `a` before the word at `start` into `an` if the word needs it.
 fn mend_article(text: &mut String, start: usize) {
     let (before, word) = text.split_at_checked(start).unwrap_or_default();
     let vowel = word.starts_with(['a', 'e', 'i', 'o', 'u']) && !word.starts_with("uku");
@@ -79,7 +79,7 @@ fn mend_article(text: &mut String, start: usize) {
     }
 }
 
-/// A rank of `class` as often as people speak of it.
+/// Draws a rank of `class`, with the frequency that people speak of it.
 pub(super) fn draw(class: Class, random: &mut Random) -> u32 {
     if class.is_even() { random.below(class.size()) } else { random.zipf(class.size()) }
 }

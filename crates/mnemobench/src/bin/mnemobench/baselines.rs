@@ -1,8 +1,8 @@
-//! Baselines that live in the repository: `<baselines>/<machine>/<bench>.json`.
+//! Baselines kept in the repository, as `<baselines>/<machine>/<bench>.json`.
 //!
-//! Each holds what its bench noted, with the machine sheet, and the samples per
-//! iteration, so that the gate's statistics can be done again. There are no
-//! executables: suspects cannot be confirmed.
+//! Each file holds the results of one bench with the machine sheet, and the samples per iteration,
+//! from which the gate recomputes its statistics. Executables are not kept, so suspects cannot be
+//! confirmed by pairs.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use super::cli::InitArgs;
 use super::{load_runs, streams};
 
-/// Version of the format; a newer one is refused.
+/// Version of the format. Files of a newer version are refused.
 const FORMAT: u32 = 1;
-/// Significant digits of a sample: an error below 0.05 %, where 10 % matter.
+/// Significant digits of a sample. The error is below 0.05 %, and the gate looks for 10 %.
 const DIGITS: i32 = 4;
 
-/// A file.
+/// The contents of a file.
 #[derive(Debug, Deserialize)]
 struct Recorded {
     baseline: String,
@@ -41,7 +41,7 @@ struct Format {
     format: u32,
 }
 
-/// `init-baselines`: writes the files and says so.
+/// Runs `init-baselines`: writes the files and prints their paths.
 pub(crate) fn init(arguments: &InitArgs) -> Result<u8, Box<dyn Error>> {
     let home = arguments.home.criterion();
     let name = &arguments.baseline;
@@ -76,7 +76,7 @@ pub(crate) fn init(arguments: &InitArgs) -> Result<u8, Box<dyn Error>> {
     Ok(0)
 }
 
-/// A baseline that nothing can be compared with is none.
+/// Refuses a run that no candidate could be compared with.
 fn refuse_unusable(side: &Side) -> Result<(), String> {
     for (id, observation) in &side.observations {
         if let Data::Unreadable(reason) = &observation.data {
@@ -84,7 +84,7 @@ fn refuse_unusable(side: &Side) -> Result<(), String> {
         }
         let Some(origin) = &observation.origin else {
             return Err(format!(
-                "{id}: nothing says when, where and how it was taken; save the baseline again"
+                "{id}: no result sheet records its time, machine and revision; save the baseline again"
             ));
         };
         if origin.taken.quick {
@@ -94,7 +94,7 @@ fn refuse_unusable(side: &Side) -> Result<(), String> {
     Ok(())
 }
 
-/// JSON with a line for the samples of each benchmark.
+/// Returns JSON with one line for the samples of each benchmark.
 fn to_json(baseline: &str, results: &Results, side: &Side) -> Result<String, serde_json::Error> {
     let mut lines = Vec::new();
     for (id, observation) in &side.observations {
@@ -114,27 +114,27 @@ fn to_json(baseline: &str, results: &Results, side: &Side) -> Result<String, ser
     ))
 }
 
-/// To four significant digits.
+/// Rounds to four significant digits.
 fn rounded(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
     }
-    // By division where the scale is a whole number, so that no digits come back.
+    // Scaled by whole powers of ten, because an inexact one such as 0.001 would bring digits back.
     match DIGITS - 1 - value.abs().log10().floor() as i32 {
         down if down < 0 => (value / 10f64.powi(-down)).round() * 10f64.powi(-down),
         up => (value * 10f64.powi(up)).round() / 10f64.powi(up),
     }
 }
 
-/// A folder's name out of the CPU and the number of cores.
+/// Returns a folder name derived from the CPU and the number of cores.
 fn folder_name(machine: &Machine) -> String {
     let text = format!("{} {} cores", machine.cpu, machine.cores).to_lowercase();
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-")
 }
 
-/// The recorded baseline `name`: that of the candidate's machine, or else the
-/// latest; `None` if there is none.
+/// Finds the recorded baseline `name`. One of the candidate's machine is preferred, otherwise the
+/// latest. Returns `None` if there is none.
 pub(crate) fn find(
     folder: &Path,
     name: &str,
@@ -157,7 +157,7 @@ pub(crate) fn find(
     Ok(best.map(|(_, side, path)| (side, path)))
 }
 
-/// Reads one machine's files of the baseline `name`.
+/// Reads the files of the baseline `name` of one machine.
 fn read(folder: &Path, name: &str) -> Result<Option<Side>, String> {
     let mut side = Side::default();
     let mut paths: Vec<PathBuf> =
@@ -182,7 +182,7 @@ fn read_file(path: &Path) -> Result<Recorded, String> {
         format!("{}: {reason}; record it again with mnemobench init-baselines", path.display())
     };
     let text = fs::read(path).map_err(|error| told(error.to_string()))?;
-    // The format first: a newer one may differ in everything else.
+    // The format is checked first, because a newer one may differ in everything else.
     let Format { format } = serde_json::from_slice(&text).map_err(|error| told(error.to_string()))?;
     if format > FORMAT {
         return Err(told(format!("expected format {FORMAT} or older, found {format}")));

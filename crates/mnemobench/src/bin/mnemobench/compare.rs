@@ -1,5 +1,5 @@
-//! `mnemobench compare`: memory systems side by side, and `mnemobench adapter`: our own
-//! as such.
+//! `mnemobench compare` measures memory systems side by side. `mnemobench adapter` serves a
+//! built-in one.
 
 mod client;
 mod measure;
@@ -35,17 +35,17 @@ use crate::progress;
 use crate::report;
 use crate::streams;
 
-/// Without a data set: as many conversations, each about as long as one of LoCoMo's.
+/// Generated data if no data set is given. A conversation is about as long as one of LoCoMo's.
 const SEED: u64 = 42;
 const AGENTS: u32 = 8;
 const MEMORIES: usize = 4_000;
 const QUESTIONS: usize = 800;
-/// After so many failures one after the other a system is left alone.
+/// A system is skipped after this many consecutive failures.
 const FAILURES: usize = 2;
-/// As a shell tells it of SIGINT.
+/// The exit code with which a shell reports SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// Speaks for one of our own systems until standard input ends.
+/// Serves a built-in system until standard input ends.
 pub(crate) fn adapter(system: OwnSystem) -> Result<u8, Box<dyn Error>> {
     let system: Box<dyn MemorySystem> = match system {
         OwnSystem::Mnemocore => Box::new(EngineSystem::new(Method::Indexed)),
@@ -56,14 +56,14 @@ pub(crate) fn adapter(system: OwnSystem) -> Result<u8, Box<dyn Error>> {
     Ok(0)
 }
 
-/// Measures what is not measured yet, and writes everything.
+/// Measures the missing cells and writes the comparison.
 pub(crate) fn compare(arguments: &CompareArgs) -> Result<u8, Box<dyn Error>> {
     if cfg!(debug_assertions) {
         streams::note(
             "warning: this is a debug build, in which our own rows are many times slower; use --release",
         );
     }
-    // Also where only our own engine runs, within this process.
+    // Also needed if only the built-in engine runs, in this process.
     process::watch_interrupts()?;
     let Prepared { run, plan, mut absent, bases, name } = match prepare(arguments)? {
         Ok(prepared) => prepared,
@@ -90,23 +90,23 @@ pub(crate) fn compare(arguments: &CompareArgs) -> Result<u8, Box<dyn Error>> {
     match finished {
         Ok(()) => Ok(0),
         Err(Interrupted) => {
-            streams::note("interrupted; what was measured is kept, and the same command goes on from here");
+            streams::note("interrupted; the measurements are kept, and the same command continues them");
             Ok(INTERRUPTED)
         }
     }
 }
 
-/// The user wants all to end.
+/// The user interrupted the command.
 struct Interrupted;
 
-/// What is to be done.
+/// Everything that is determined before the first measurement.
 struct Prepared {
     run: Run,
     plan: Vec<Step>,
     absent: Vec<Absent>,
-    /// Of all conversations of the data set, whether they are measured now or not.
+    /// The conditions of all conversations of the data set, including those not measured now.
     bases: BTreeMap<String, Basis>,
-    /// Of the data set.
+    /// The name of the data set.
     name: String,
 }
 
@@ -115,7 +115,7 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
     let works = Work::of(&corpus, arguments.limit.map_or(usize::MAX, |limit| limit as usize));
     if works.is_empty() {
         return Err(format!(
-            "{name}: no question is answered by the memories that are stored; raise --limit, or give another --data"
+            "{name}: the stored memories answer no question; raise --limit, or give another --data"
         )
         .into());
     }
@@ -138,7 +138,7 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
     Ok(Ok(Prepared { run, plan, absent, bases, name }))
 }
 
-/// Lets all say who they are; who does not is a row all the same.
+/// Asks all systems to describe themselves. A system that fails becomes an absent row.
 fn greet(
     candidates: Vec<Result<Candidate, Absent>>,
     limit: Duration,
@@ -176,7 +176,7 @@ fn corpus(data: Option<&Path>) -> Result<(String, Corpus), Box<dyn Error>> {
     Ok((name.file_name().unwrap_or_default().to_string_lossy().into_owned(), corpus))
 }
 
-/// Measures the cells of the plan that are not there yet.
+/// Measures the cells of the plan that are missing.
 fn run_plan(
     run: &Run,
     plan: &[Step],
@@ -200,7 +200,7 @@ fn run_plan(
             let (format, unix_seconds) = (cell::FORMAT, results::unix_seconds());
             let cell = Cell { format, key, basis, subject: about, machine, unix_seconds, outcome };
             cell.write(cells).map_err(|error| format!("{}: {error}", cells.display()))?;
-            // Somebody may look into a file to see how far it has come.
+            // Without a progress bar, lines show the progress in a log file.
             if bar.is_hidden() {
                 let done = bar.position() + 1;
                 streams::note(format!("{done}/{} {}", plan.len(), describe(&cell.key)));
@@ -225,7 +225,7 @@ fn run_cell(
         bar.set_message(format!("{what}: {stage}{done}"));
     };
     show("start", 0, 0);
-    // One that needs none is told something all the same.
+    // `open` requires an embedder, which a system that needs none ignores.
     let embedder = key.embedder.unwrap_or(Embedder::Hash);
     let task = Task { program: &subject.program, embedder, work, settings: &run.settings, step: &show };
     match task.measure() {
@@ -257,7 +257,7 @@ fn describe(key: &CellKey) -> String {
     format!("{}{embedder}, {}, round {}", key.row, key.conversation, key.round)
 }
 
-/// Writes JSON and Markdown, and prints what stands in them.
+/// Writes JSON and Markdown, and prints the tables.
 fn write(comparison: &Comparison, folder: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let json = serde_json::to_string_pretty(comparison)? + "\n";

@@ -1,5 +1,5 @@
-//! Pairs of runs: the baseline's executable and the candidate's in fresh processes,
-//! in the order A B B A, so that what drifts hits both.
+//! Confirmation by pairs of runs. The executables of the baseline and of the candidate run in fresh
+//! processes, in the order A B B A, so that drift affects both.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +16,8 @@ use super::criterion;
 use super::process::{self, Failure};
 use super::progress;
 
-/// How one process of a pair samples: briefly, because the pairs are the samples.
+/// Criterion's options for one process of a pair. Sampling is brief, because the pairs are the
+/// samples.
 const SAMPLING: [&str; 8] = [
     "--bench", // Otherwise the benchmarks are only tested.
     "--noplot",
@@ -28,35 +29,35 @@ const SAMPLING: [&str; 8] = [
     "--quiet",
 ];
 
-/// Suspects whose pairs take turns.
+/// Number of suspects whose pairs are interleaved.
 const IN_TURN: usize = 8;
 
-/// What to run.
+/// The settings of a confirmation.
 pub(crate) struct Confirmation<'a> {
     /// Criterion's folder, with the executables.
     pub(crate) home: &'a Path,
     /// The names of the baseline and of the candidate.
     pub(crate) runs: [&'a str; 2],
-    /// How many pairs.
+    /// The maximum number of pairs of a suspect.
     pub(crate) pairs: usize,
-    /// The time of one process.
+    /// The time limit of one process.
     pub(crate) limit: Duration,
-    /// The time of all of them.
+    /// The time limit of all processes together.
     pub(crate) budget: Duration,
-    /// More variables for the candidate's processes.
+    /// Additional environment variables for the candidate's processes.
     pub(crate) environment: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Confirmation<'a> {
-    /// As the settings say.
+    /// Takes the limits from the settings of the gate.
     pub(crate) fn new(home: &'a Path, runs: [&'a str; 2], gate: &Gate) -> Self {
         let limit = Duration::from_secs(gate.process_seconds);
         let budget = Duration::from_secs_f64(60.0 * gate.minutes);
         Self { home, runs, pairs: gate.pairs, limit, budget, environment: Vec::new() }
     }
 
-    /// Runs pairs of all suspects and of those that are audited, and of all others if these
-    /// contradict the saved samples, for as long as the budget lasts.
+    /// Runs pairs of all suspects and of the audited benchmarks, for as long as the budget lasts.
+    /// If the pairs contradict the saved samples, runs pairs of all other benchmarks too.
     pub(crate) fn run(&self, screening: &Screening) -> Result<Pairs, Failure> {
         let end = Instant::now() + self.budget;
         let mut pairs = Pairs::new();
@@ -70,9 +71,9 @@ impl<'a> Confirmation<'a> {
 
     /// Runs pairs until there are enough, all suspects are cleared, or the budget is spent.
     ///
-    /// A pair measures one suspect, so that its two processes follow each other within
-    /// a second; pairs of a few suspects take turns, so that a bad minute of the machine
-    /// hits a pair or two of each, and not all of one. Those at the front go first.
+    /// A pair measures one suspect, so that its two processes follow each other within a second.
+    /// Pairs of a few suspects are interleaved, so that a disturbance of a minute affects only some
+    /// pairs of each. Suspects at the front go first.
     fn run_all(
         &self,
         suspects: &[Suspect],
@@ -129,7 +130,7 @@ impl<'a> Confirmation<'a> {
         Ok(())
     }
 
-    /// The median of the baseline and that of the candidate; `None` after the `end`.
+    /// Returns the medians of the baseline and of the candidate, or `None` after `end`.
     fn run_pair(&self, suspect: &Suspect, number: usize, end: Instant) -> Result<Option<[f64; 2]>, Failure> {
         if Instant::now() >= end {
             return Ok(None);
@@ -145,20 +146,20 @@ impl<'a> Confirmation<'a> {
         }
     }
 
-    /// Measures the suspect alone, in a home of its own, and returns the median: a time, of a
-    /// throughput that per operation.
+    /// Measures the suspect alone in a temporary home. Returns the median time of an iteration, or
+    /// of an operation for a throughput.
     fn run_once(&self, run: &str, suspect: &Suspect, environment: &[(&str, &str)]) -> Result<f64, Failure> {
         let program = results::program(self.home, run, &suspect.bench);
         if !program.is_file() {
             return Err(missing(&program, run));
         }
-        // Beside the executables: these can be linked there.
+        // Created beside the executables, so that these can be linked.
         let home = tempfile::Builder::new().prefix(criterion::PAIR).tempdir_in(self.home);
         let home = home.map_err(|error| Failure::new(&program, error))?;
         let mut command = Command::new(&program);
         command.args(SAMPLING).arg(filter(&suspect.id)).envs(environment.iter().copied());
         command.env("CRITERION_HOME", home.path()).env(PROFILE_VARIABLE, suspect.profile.to_string());
-        // Spares it asking git.
+        // Avoids a call of git.
         command.env("MNEMO_REVISION", "pair");
         process::run(&mut command, self.limit)?;
         let measured = criterion::read(home.path(), NEW).remove(&suspect.id);
@@ -167,7 +168,7 @@ impl<'a> Confirmation<'a> {
             let elements = benchmark.elements.filter(|_| suspect.kind() == Kind::Throughput);
             Some(median(&benchmark.samples)? / elements.unwrap_or(1) as f64)
         });
-        value.ok_or_else(|| Failure::new(&program, "it did not measure it when run again"))
+        value.ok_or_else(|| Failure::new(&program, "it did not measure the benchmark when run again"))
     }
 }
 
@@ -177,7 +178,7 @@ fn missing(program: &Path, run: &str) -> Failure {
     Failure::new(program, format!("it is not there; on its revision, run {again}"))
 }
 
-/// The regular expression that lets through this benchmark alone.
+/// Returns the regular expression that matches this benchmark only.
 fn filter(id: &str) -> String {
     format!("^{}$", regex_lite::escape(id))
 }

@@ -1,12 +1,12 @@
-//! What Criterion saved. This is the only module that knows its files, which are
-//! private by its own word: those of 0.8.2, as pinned in `Cargo.toml`.
+//! Reader of Criterion's saved results. This is the only module that knows these files. Criterion
+//! declares them private, so the version is pinned to 0.8.2 in `Cargo.toml`.
 //!
 //! ```text
 //! <home>/<group>/<function>/<value>/<run>/{benchmark,sample,estimates}.json
 //! ```
 //!
-//! Folders are cut and made distinct by Criterion, so a benchmark is known by the
-//! `full_id` within, never by its path. What cannot be read is a result too.
+//! Criterion truncates folder names and makes them unique. A benchmark is therefore identified by
+//! the `full_id` in its file, never by its path. An unreadable benchmark is reported, not skipped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,22 +16,22 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Folders of Criterion's home that hold no benchmarks.
+/// Folders in Criterion's home that contain no benchmarks.
 const NOT_BENCHMARKS: [&str; 2] = ["mnemobench", "report"];
-/// What the homes of single pairs are called, which a gate that is killed leaves behind.
+/// The prefix of the temporary homes of single pairs. A gate that is killed leaves them behind.
 pub(crate) const PAIR: &str = "mnemobench-pair-";
-/// Group, function, value and run; one more for what we might not know of.
+/// The depth of group, function, value and run, and one more for unknown layouts.
 const DEEPEST: usize = 5;
 
 /// A benchmark of a run, as Criterion saved it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Benchmark {
-    /// Its whole name, such as `recall_hot/p99/5000`.
+    /// The id, such as `recall_hot/p99/5000`.
     pub(crate) id: String,
-    /// Elements (operations) in one iteration, where the bench told.
+    /// Elements (operations) in one iteration, if the bench declared them.
     pub(crate) elements: Option<u64>,
-    /// The value of each sample per iteration: nanoseconds or bytes, finite and
-    /// above 0; at least one.
+    /// Values of the samples per iteration, in nanoseconds or bytes. There is at least one, and all
+    /// are finite and above 0.
     pub(crate) samples: Vec<f64>,
     /// Criterion's own estimates.
     pub(crate) estimates: Estimates,
@@ -39,14 +39,14 @@ pub(crate) struct Benchmark {
     pub(crate) folder: PathBuf,
 }
 
-/// What Criterion derives from the samples.
+/// Criterion's estimates from the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub(crate) struct Estimates {
     /// The mean.
     pub(crate) mean: Estimate,
     /// The median.
     pub(crate) median: Estimate,
-    /// The slope of time over iterations; not for flat sampling.
+    /// The slope of time over iterations; `None` for flat sampling.
     pub(crate) slope: Option<Estimate>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Estimate {
     /// The value.
     #[serde(rename = "point_estimate")]
     pub(crate) point: f64,
-    /// What it is known to.
+    /// The confidence interval.
     #[serde(rename = "confidence_interval")]
     pub(crate) interval: Interval,
 }
@@ -64,33 +64,32 @@ pub(crate) struct Estimate {
 /// A confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub(crate) struct Interval {
-    /// Such as 0.95.
+    /// The confidence level, such as 0.95.
     #[serde(rename = "confidence_level")]
     pub(crate) level: f64,
-    /// Its lower end.
+    /// The lower bound.
     #[serde(rename = "lower_bound")]
     pub(crate) lower: f64,
-    /// Its upper end.
+    /// The upper bound.
     #[serde(rename = "upper_bound")]
     pub(crate) upper: f64,
 }
 
-/// Something that should be a benchmark and cannot be read as one.
+/// A benchmark that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {reason}; run the bench again, or delete the folder of a benchmark that is gone", path.display())]
 pub(crate) struct Unreadable {
     /// The file or folder.
     pub(crate) path: PathBuf,
-    /// What was expected and found.
+    /// The expected and the actual content.
     pub(crate) reason: String,
 }
 
-/// The benchmarks of a run, by their ids; one whose id cannot be read is there
-/// under its path below the home.
+/// The benchmarks of a run, by id. If the id cannot be read, the key is the path below the home.
 pub(crate) type Run = BTreeMap<String, Result<Benchmark, Unreadable>>;
 
-/// Reads the run `run` (`new`, or the name of a saved baseline) below `home`. It
-/// is empty if there is none of that name.
+/// Reads the run `run` below `home`: `new`, or the name of a saved baseline. The result is empty if
+/// there is no such run.
 pub(crate) fn read(home: &Path, run: &str) -> Run {
     let mut folders = Vec::new();
     find(home, run, 0, &mut folders);
@@ -102,8 +101,8 @@ pub(crate) fn read(home: &Path, run: &str) -> Run {
         let Some((id, benchmark)) = read_folder(of.strip_prefix(home).unwrap_or(&of), folder) else {
             continue;
         };
-        // Criterion may choose another folder when a filter leaves out a namesake:
-        // the newer of two is the run's.
+        // Criterion may choose another folder if a filter leaves out a benchmark of the same name.
+        // The newer folder is the run's.
         if found.get(&id).is_none_or(|(other, _)| *other <= written) {
             found.insert(id, (written, benchmark));
         }
@@ -111,9 +110,9 @@ pub(crate) fn read(home: &Path, run: &str) -> Run {
     found.into_iter().map(|(id, (_, benchmark))| (id, benchmark)).collect()
 }
 
-/// Finds the folders of benchmarks that have a folder of `run` with files or nothing in it.
-/// One with folders within is a group of that name. A name such as `feature/login` is that
-/// of a folder in a folder.
+/// Finds the folders of benchmarks that contain a folder `run` without subfolders. A folder `run`
+/// with subfolders is a group of that name. A run such as `feature/login` is a folder within a
+/// folder.
 fn find(folder: &Path, run: &str, depth: usize, found: &mut Vec<PathBuf>) {
     let mut folders: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
@@ -143,9 +142,9 @@ fn holds_folders(folder: &Path) -> bool {
     fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| entry.path().is_dir())
 }
 
-/// Reads what a run left of the benchmark in the folder `of`, by its path below the home;
-/// `None` if it is another benchmark's: the run `feature/main` is not the run `main` of a
-/// benchmark in `feature`.
+/// Reads the results of a run for the benchmark in the folder `of`, a path below the home. Returns
+/// `None` if they belong to another benchmark. For example, the run `feature/main` is not the run
+/// `main` of a benchmark in `feature`.
 fn read_folder(of: &Path, folder: PathBuf) -> Option<(String, Result<Benchmark, Unreadable>)> {
     #[derive(Deserialize)]
     struct About {
@@ -168,7 +167,7 @@ fn read_folder(of: &Path, folder: PathBuf) -> Option<(String, Result<Benchmark, 
     Some((full_id, benchmark))
 }
 
-/// The values of the samples, per iteration.
+/// Reads the values of the samples, per iteration.
 fn samples(path: &Path) -> Result<Vec<f64>, Unreadable> {
     #[derive(Deserialize)]
     struct Sample {

@@ -1,4 +1,4 @@
-//! `detect`: read both sides, screen, confirm, print.
+//! `detect`: reads both sides, screens them, confirms suspects and prints the verdicts.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -13,12 +13,13 @@ use super::confirm::Confirmation;
 use super::output::{Report, Source};
 use super::{baselines, load_runs, output, streams, verdicts};
 
-/// Judges as told, prints, and returns the exit code.
+/// Judges the candidate, prints the report and returns the exit code.
 pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
     let home = arguments.home.criterion();
     let report = match judge(arguments, &home) {
         Ok(report) => report,
-        // People find errors there, and programs in what they asked for.
+        // Text readers expect errors on standard error. Programs expect them in the format that
+        // they asked for.
         Err(error) if arguments.output.is_none() && matches!(arguments.format, Format::Text) => {
             return Err(error);
         }
@@ -52,7 +53,7 @@ pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
 fn judge(arguments: &DetectArgs, home: &Path) -> Result<Report, Box<dyn Error>> {
     let DetectArgs { baseline, candidate, .. } = arguments;
     [baseline, candidate].into_iter().try_for_each(|run| check_name(run))?;
-    // An older verdict must not stand if this one is none.
+    // An older verdict must not survive if this judgement fails.
     let forgotten = verdicts::forget(home, candidate, baseline);
     forgotten
         .unwrap_or_else(|error| streams::note(format!("warning: report may show older verdicts: {error}")));
@@ -90,7 +91,7 @@ fn thresholds(arguments: &DetectArgs) -> Result<Thresholds, Box<dyn Error>> {
     Ok(thresholds)
 }
 
-/// Criterion's baseline, or where there is none of that name a recorded one.
+/// Returns the baseline saved by Criterion, or otherwise a recorded one of that name.
 fn baseline_side(
     arguments: &DetectArgs,
     home: &Path,
@@ -114,8 +115,8 @@ fn baseline_side(
     .into())
 }
 
-/// Refuses a name that leads out of the folder of its kind. One with folders in it, such as
-/// `feature/login`, is a name: Criterion makes them.
+/// Refuses a name that leads out of its folder. Names with a slash, such as `feature/login`, are
+/// allowed, because Criterion creates subfolders for them.
 fn check_name(run: &str) -> Result<(), String> {
     let plain = |part: &str| Path::new(part).components().all(|part| matches!(part, Component::Normal(_)));
     if run.split('/').any(|part| part.is_empty() || !plain(part)) {
@@ -126,8 +127,8 @@ fn check_name(run: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses benches and exceptions that fit nothing: a typing error would let everything
-/// pass. If benches are named, exceptions may be of the others.
+/// Refuses benches and overrides that match nothing, because a typing error would let everything
+/// pass. If benches are named, overrides may match benches that were not.
 fn check_names(sides: [&Side; 2], benches: &[String], thresholds: &Thresholds) -> Result<(), String> {
     let observations = || sides.iter().flat_map(|side| &side.observations);
     let measured: BTreeSet<&str> =
@@ -147,8 +148,8 @@ fn check_names(sides: [&Side; 2], benches: &[String], thresholds: &Thresholds) -
     }
 }
 
-/// What belongs to the benches that are asked for on either side; all if none is. What only one
-/// side has there may have moved from another bench.
+/// Keeps the benchmarks that belong to one of `benches` on either side, or all if `benches` is
+/// empty. A benchmark that is there on one side only may have moved from another bench.
 fn only(mut sides: [Side; 2], benches: &[String]) -> [Side; 2] {
     if !benches.is_empty() {
         let observations = sides.iter().flat_map(|side| &side.observations);

@@ -1,5 +1,5 @@
-//! What a run measured, for the gate: Criterion's samples with what the benches
-//! noted beside them.
+//! The results of a run in the form that the gate needs: Criterion's samples combined with the
+//! result sheets of the benches.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::criterion;
 const NO_SAMPLES: &str = "Criterion holds no samples of it: it was too fast to be measured, or its files are gone; \
                           run its bench again";
 
-/// Reads the run `run` below Criterion's `home`; empty if there is none.
+/// Reads the run `run` below Criterion's `home`. Returns an empty side if there is none.
 pub(crate) fn of_run(home: &Path, run: &str) -> Side {
     let samples = criterion::read(home, run).into_iter().map(|(id, benchmark)| {
         let data = match benchmark {
@@ -26,8 +26,8 @@ pub(crate) fn of_run(home: &Path, run: &str) -> Side {
     combine(Results::of_run(home, run), samples.collect())
 }
 
-/// Puts samples beside the sheets that say what they are. Neither is left out when
-/// the other is missing.
+/// Combines samples with the result sheets that describe them. An entry is kept if either part is
+/// missing.
 pub(crate) fn combine(
     sheets: Vec<Result<Results, ResultsError>>,
     mut samples: BTreeMap<String, Data>,

@@ -1,8 +1,7 @@
-//! `mnemobench`: judges, records and reports what the benches measured.
+//! `mnemobench`: judges, records, reports and compares the results of benches.
 //!
-//! `main` is the flow, `cli` the command line, `criterion` the only module that
-//! knows Criterion's files. What a verdict is made of is in
-//! `criterion_gate`.
+//! `cli` is the command line, and `criterion` is the only module that knows Criterion's files.
+//! `criterion_gate` computes the verdicts.
 
 mod baselines;
 mod cli;
@@ -30,7 +29,7 @@ use clap::Parser;
 
 use self::cli::{Cli, Command};
 
-/// The exit code where nothing can be said.
+/// The exit code if the results cannot be judged.
 const CANNOT_JUDGE: u8 = 2;
 
 fn main() -> ExitCode {

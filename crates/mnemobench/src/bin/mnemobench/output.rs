@@ -1,4 +1,4 @@
-//! What `detect` says, in three forms.
+//! The output of `detect` as text, JSON and Markdown.
 
 mod json;
 mod markdown;
@@ -17,34 +17,34 @@ pub(crate) use self::json::{VERSION, json};
 pub(crate) use self::markdown::markdown;
 pub(crate) use self::text::text;
 
-/// All there is to say.
+/// The result of `detect`.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) effect: Effect,
     pub(crate) exit_code: u8,
-    /// Why nothing could be compared, if so.
+    /// The reason why nothing could be compared, if so.
     pub(crate) error: Option<String>,
     pub(crate) baseline: Described,
     pub(crate) candidate: Described,
     pub(crate) judgement: Judgement,
 }
 
-/// A side, in short.
+/// A summary of one side.
 #[derive(Debug)]
 pub(crate) struct Described {
     pub(crate) name: String,
-    /// Where it was found.
+    /// The location of its results.
     pub(crate) source: Source,
-    /// Of its latest benchmark.
+    /// The origin of its latest benchmark.
     pub(crate) origin: Option<Origin>,
 }
 
-/// Where a side was found.
+/// The location of a side's results.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// Saved by Criterion.
+    /// Saved by Criterion, as a baseline or as the last run.
     Criterion,
-    /// Recorded in this folder.
+    /// A baseline recorded in this folder.
     Recorded(PathBuf),
 }
 
@@ -67,7 +67,7 @@ impl Report {
         Self { effect, exit_code: effect.exit_code(), error: None, baseline, candidate, judgement }
     }
 
-    /// Nothing could be compared.
+    /// Creates the report of a run that could not be compared.
     pub(crate) fn failed(baseline: &str, candidate: &str, error: String) -> Self {
         let side = |name: &str| Described { name: name.into(), source: Source::Criterion, origin: None };
         Self {
@@ -80,7 +80,7 @@ impl Report {
         }
     }
 
-    /// The verdict in one sentence.
+    /// Returns the outcome in one sentence.
     fn headline(&self) -> String {
         let counts: Vec<String> =
             self.judgement.counts().map(|(verdict, count)| format!("{count} {}", verdict.as_str())).collect();
@@ -98,7 +98,7 @@ impl Report {
 }
 
 impl Described {
-    /// In one line.
+    /// Describes the side in one line.
     fn line(&self) -> String {
         let Self { name, source, origin } = self;
         let source = match source {
@@ -114,7 +114,7 @@ impl Described {
     }
 }
 
-/// What stands in the columns of a table.
+/// The columns of the table of verdicts.
 const COLUMNS: [&str; 6] = ["verdict", "benchmark", "baseline", "candidate", "change [90 %]", "allowed"];
 
 fn cells(finding: &Finding) -> [String; 6] {
@@ -134,7 +134,7 @@ fn allowed(finding: &Finding) -> String {
         Better::Lower => '+',
         Better::Higher => '-',
     };
-    // A verdict without values says nothing about what is allowed.
+    // A new benchmark has no baseline, so no limit applies.
     if finding.verdict == Verdict::New {
         "-".into()
     } else {
@@ -152,7 +152,7 @@ fn changed(kind: Kind, change: &Change) -> String {
     if pairs == 0 { interval } else { format!("{interval}, {pairs} pairs") }
 }
 
-/// A value with a unit that suits it.
+/// Formats a value in a suitable unit.
 fn amount(kind: Kind, value: f64) -> String {
     match kind {
         Kind::Wall | Kind::P99 => scaled(value, &[(1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")]),
@@ -167,7 +167,7 @@ fn scaled(value: f64, units: &[(f64, &str)]) -> String {
     fitting.map_or(value.to_string(), |(size, unit)| format!("{:.4} {unit}", Rounded(value / size)))
 }
 
-/// Prints so many significant digits as the precision says.
+/// Displays a number with as many significant digits as the precision says.
 struct Rounded(f64);
 
 impl std::fmt::Display for Rounded {

@@ -1,4 +1,4 @@
-//! Processes that end within a time and outlive nobody.
+//! Child processes with a time limit, which are killed together with their process group.
 
 use std::fmt::Display;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,25 +12,25 @@ use std::time::{Duration, Instant};
 use criterion_gate::parent_death;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How often a process is asked whether it has ended.
+/// The interval between checks whether a process has ended.
 const POLL: Duration = Duration::from_millis(10);
-/// Characters of a failed process's own words that are passed on.
+/// Characters of a failed process's standard error that are passed on.
 const WORDS: usize = 300;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// A process did not do what it was run for.
+/// The reason why a process failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The user wants all to end.
+    /// The user interrupted the command.
     #[error("interrupted")]
     Interrupted,
-    /// Anything else.
+    /// The process failed for this reason.
     #[error("{program}: {reason}")]
     Reason {
-        /// What was run.
+        /// The program that was run.
         program: PathBuf,
-        /// What happened.
+        /// The reason.
         reason: String,
     },
 }
@@ -41,7 +41,7 @@ impl Failure {
     }
 }
 
-/// Runs a program without input and output to its end, at most for `limit`.
+/// Runs a program to its end without input or output, for at most `limit`.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<(), Failure> {
     let program = PathBuf::from(command.get_program());
     let failed = |reason: String| Failure::new(&program, reason);
@@ -59,7 +59,8 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<(), Failure>
     }
 }
 
-/// From now on an interrupt ends what runs here, instead of this process alone.
+/// Installs a handler so that an interrupt ends the child processes first. Further calls do
+/// nothing.
 pub(crate) fn watch_interrupts() -> Result<(), String> {
     static WATCHED: OnceLock<Result<(), String>> = OnceLock::new();
     let watch =
@@ -67,15 +68,15 @@ pub(crate) fn watch_interrupts() -> Result<(), String> {
     WATCHED.get_or_init(watch).clone()
 }
 
-/// Whether the user wants all to end.
+/// Whether the user has interrupted the command.
 pub(crate) fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// The end of what a process wrote to a file, on one line.
+/// Returns the end of a process's output file, on one line.
 pub(crate) fn last_words(file: &mut std::fs::File) -> String {
     let mut text = Vec::new();
-    // Without them the status still says something.
+    // On an error the text stays empty, and the caller still reports the status.
     let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut text));
     let text = String::from_utf8_lossy(&text);
     let text = text.trim();
@@ -83,7 +84,7 @@ pub(crate) fn last_words(file: &mut std::fs::File) -> String {
     text.get(from..).unwrap_or_default().replace('\n', " / ")
 }
 
-/// A process with all that it starts. None outlives this value.
+/// A process that leads a process group. The whole group is killed when this value is dropped.
 pub(crate) struct ProcessGroup {
     pub(crate) leader: Child,
 }
@@ -98,7 +99,7 @@ enum Ended {
 impl ProcessGroup {
     pub(crate) fn spawn(command: &mut Command) -> std::io::Result<Self> {
         parent_death::tie(command);
-        // A group of its own, which an interrupt from the terminal does not reach.
+        // A separate process group, which an interrupt from the terminal does not reach.
         Ok(Self { leader: command.process_group(0).spawn()? })
     }
 
@@ -115,7 +116,7 @@ impl ProcessGroup {
         }
     }
 
-    /// Whether the first process ends by itself within a time, interrupted or not.
+    /// Whether the leader ends by itself within `limit`. Interrupts do not shorten the wait.
     pub(crate) fn ends_within(&mut self, limit: Duration) -> bool {
         let started = Instant::now();
         while started.elapsed() < limit {
@@ -131,7 +132,7 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = i32::try_from(self.leader.id()).ok().and_then(Pid::from_raw) {
-            // Fails when all have ended, which is as well.
+            // Fails if all processes have ended already.
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.leader.wait();
@@ -150,7 +151,7 @@ mod tests {
         let pid = Pid::from_raw(group.leader.id() as i32).unwrap();
         assert!(matches!(group.wait(Duration::from_millis(50)), Ended::Late));
         drop(group);
-        // The group is gone once its members are reaped, by whoever is their parent now.
+        // The group exists until the new parent of its members reaps them.
         let gone = (0..500).any(|_| {
             std::thread::sleep(POLL);
             rustix::process::test_kill_process_group(pid).is_err()

@@ -1,5 +1,5 @@
-//! `mnemobench report`: writes the results as one page, as Markdown and as JSON, and splices
-//! their tables into a file such as `docs/results.md`.
+//! `mnemobench report`: writes the results as an HTML page, as Markdown and as JSON. It can also
+//! splice their tables into a file such as `docs/results.md`.
 
 mod export;
 mod markdown;
@@ -23,7 +23,7 @@ use crate::run_results::RunResults;
 use crate::streams;
 use crate::verdicts;
 
-/// Writes everything, and returns the exit code.
+/// Writes all files and returns the exit code.
 pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     let ReportArgs { output, home: places, .. } = arguments;
     let home = places.criterion();
@@ -34,7 +34,7 @@ pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     let comparison = read_comparison(output, arguments.comparison.as_deref())?;
     let report = Report::new(&measured, verdicts.as_ref(), &levels, comparison.as_ref())?;
     report.unreadable.iter().for_each(|(what, reason)| streams::note(format!("warning: {what}: {reason}")));
-    // Markers that make no sense are told before anything is written.
+    // Invalid markers are reported before any file is written.
     let readme = arguments.readme.as_deref().map(|path| Readme::splice(path, &report)).transpose()?;
 
     fs::create_dir_all(output).map_err(|error| format!("{}: {error}", output.display()))?;
@@ -53,7 +53,7 @@ pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// What `compare` has left, if it has; a file that is named must be there.
+/// Reads the results of `compare`, if there are any. A file named by the user must exist.
 fn read_comparison(output: &Path, named: Option<&Path>) -> Result<Option<Comparison>, Error> {
     let usual = output.join("compare").join("compare.json");
     let path = named.unwrap_or(&usual);
@@ -63,7 +63,7 @@ fn read_comparison(output: &Path, named: Option<&Path>) -> Result<Option<Compari
     let error = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = fs::read_to_string(path).map_err(|e| error(&e))?;
     let comparison: Comparison = serde_json::from_str(&text)
-        .map_err(|e| error(&format!("{e}; expected what mnemobench compare writes, run it again")))?;
+        .map_err(|e| error(&format!("{e}; expected the output of mnemobench compare, run it again")))?;
     if comparison.format != summary::FORMAT {
         let reason = format!("expected format {}, found {}", summary::FORMAT, comparison.format);
         return Err(error(&format!("{reason}; run mnemobench compare again")).into());
@@ -71,30 +71,30 @@ fn read_comparison(output: &Path, named: Option<&Path>) -> Result<Option<Compari
     Ok(Some(comparison))
 }
 
-/// The chapter of a comparison, outside a report.
+/// The section of a comparison, for use outside a report.
 pub(crate) struct Chapter(section::Section);
 
 impl Chapter {
-    /// Of `comparison`.
+    /// Creates the chapter of `comparison`.
     pub(crate) fn of(comparison: &Comparison) -> Result<Self, Error> {
         section::of_comparison(comparison).map(Self)
     }
 
-    /// As a page of its own.
+    /// Returns the chapter as a Markdown page.
     pub(crate) fn markdown(&self) -> String {
         let Self(section) = self;
         let block = markdown::block(section, markdown::Details::Folded);
         format!("# {}\n\n{}\n\n{block}", section.title, section.about)
     }
 
-    /// For a terminal, without what is for those who ask for more.
+    /// Returns the tables as text for a terminal, without details.
     pub(crate) fn text(&self) -> String {
         let parts = self.0.parts.iter().filter(|part| !part.is_detail);
         parts.map(|part| format!("{}:\n\n{}\n\n", part.caption, part.table.to_text())).collect()
     }
 }
 
-/// A file with its blocks replaced.
+/// A file whose blocks are replaced.
 struct Readme<'a> {
     path: &'a Path,
     before: String,
@@ -121,12 +121,12 @@ impl<'a> Readme<'a> {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file atomically.
 pub(crate) fn save(path: &Path, text: &str) -> Result<(), Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
-        // Readable as any file that a command writes, which temporary ones are not.
+        // Temporary files are private, but the result is as readable as any other output file.
         let permissions = fs::metadata(path).map(|about| about.permissions());
         if let Some(permissions) = permissions.ok().or_else(readable) {
             file.as_file().set_permissions(permissions)?;

@@ -1,4 +1,4 @@
-//! What was measured: Criterion's files and the benches' own results as one.
+//! The results of a run: Criterion's files combined with the result sheets of the benches.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,48 +10,48 @@ use criterion_gate::statistics;
 
 use crate::criterion;
 
-/// A run: the last one, or a saved baseline.
+/// The results of a run, either the last one or a saved baseline.
 #[derive(Debug, Default)]
 pub(crate) struct RunResults {
-    /// The benches, in the order of their names.
+    /// The benches, sorted by name.
     pub(crate) benches: Vec<Bench>,
-    /// All benchmarks by their names.
+    /// All benchmarks, by id.
     pub(crate) benchmarks: BTreeMap<String, Benchmark>,
-    /// Benchmarks and files that cannot be read, and why.
+    /// The reasons why benchmarks and files cannot be read, by id.
     pub(crate) unreadable: BTreeMap<String, String>,
 }
 
-/// What is known of a bench beside its benchmarks.
+/// A bench, without its benchmarks.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    /// Such as `latency`.
+    /// The name, such as `latency`.
     pub(crate) name: String,
-    /// What it ran on.
+    /// The machine that it ran on.
     pub(crate) machine: Machine,
-    /// How its figures stand to their targets.
+    /// Its targets, with the measured values.
     pub(crate) targets: Vec<Target>,
 }
 
 /// A benchmark.
 #[derive(Debug, Clone)]
 pub(crate) struct Benchmark {
-    /// Its whole name, such as `recall_hot/p99/5000`.
+    /// The id, such as `recall_hot/p99/5000`.
     pub(crate) id: String,
-    /// Its bench.
+    /// The bench that it belongs to.
     pub(crate) bench: String,
-    /// What it measures.
+    /// The measured quantity.
     pub(crate) kind: Kind,
-    /// In the unit of its kind.
+    /// The value in the unit of `kind`.
     pub(crate) value: Value,
-    /// The distribution of single operations.
+    /// Percentiles of single operations.
     pub(crate) percentiles: Option<Percentiles>,
-    /// How many operations that rests on.
+    /// The number of operations that the percentiles rest on.
     pub(crate) operations: u64,
-    /// When and how.
+    /// The time, revision and profile of the measurement.
     pub(crate) taken: Taken,
 }
 
-/// A value, and the 95 % interval of what is sampled.
+/// A value, with a 95 % interval if it is sampled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Value {
     /// The median of the samples, or the value itself.
@@ -61,8 +61,8 @@ pub(crate) struct Value {
 }
 
 impl RunResults {
-    /// Reads the run `run` below Criterion's `home`. What no bench noted is left
-    /// out: it is older than the results, or of a benchmark that is gone.
+    /// Reads the run `run` below Criterion's `home`. Samples without an entry in a result sheet are
+    /// left out: they are older than the sheets, or belong to a removed benchmark.
     pub(crate) fn read(home: &Path, run: &str) -> Self {
         let mut measured = Self::default();
         let mut sampled = criterion::read(home, run);
@@ -75,7 +75,7 @@ impl RunResults {
                 }
             }
         }
-        // Whatever has no readable name may be a benchmark that is missing above.
+        // An unreadable benchmark may be one that is missing above.
         for (id, benchmark) in sampled {
             if let Err(error) = benchmark {
                 measured.unreadable.insert(id, error.to_string());
@@ -101,7 +101,7 @@ impl RunResults {
         self.benches.push(Bench { name: bench, machine, targets });
     }
 
-    /// The bench called `name`, if it has run.
+    /// Returns the bench called `name`, if it has run.
     pub(crate) fn bench(&self, name: &str) -> Option<&Bench> {
         self.benches.iter().find(|bench| bench.name == name)
     }
@@ -112,7 +112,7 @@ impl RunResults {
     }
 }
 
-/// The value in the unit of the kind.
+/// Returns the value in the unit of the entry's kind.
 fn value(
     entry: &Entry,
     sampled: Option<Result<criterion::Benchmark, criterion::Unreadable>>,
@@ -147,17 +147,17 @@ fn value(
 }
 
 impl Benchmark {
-    /// What its name begins with: `recall_hot` of `recall_hot/p99/5000`.
+    /// The first part of the id: `recall_hot` of `recall_hot/p99/5000`.
     pub(crate) fn group(&self) -> &str {
         self.id.split('/').next().unwrap_or(&self.id)
     }
 
-    /// What its name ends with: `5000` of `recall_hot/p99/5000`.
+    /// The last part of the id: `5000` of `recall_hot/p99/5000`.
     pub(crate) fn case(&self) -> &str {
         self.id.rsplit('/').next().unwrap_or(&self.id)
     }
 
-    /// The case where it is a number: of memories, of workers.
+    /// The last part as a number, such as of memories or workers.
     pub(crate) fn number(&self) -> Option<usize> {
         self.case().parse().ok()
     }

@@ -1,7 +1,7 @@
-//! `selftest`: how often the gate errs.
+//! `selftest`: measures the error rates of the gate.
 //!
-//! Simulated, with noise as it was measured on shared machines; or real, with an
-//! executable against itself, as it is and slowed on purpose.
+//! By default, simulated runs have the noise measured on shared machines. With `--real`,
+//! executables run against themselves, unchanged or slowed on purpose.
 
 mod busy;
 mod real;
@@ -13,7 +13,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use super::cli::SelftestArgs;
 use super::streams;
 
-/// Runs what is asked for and prints its table.
+/// Runs the requested test and prints its table.
 pub(crate) fn selftest(arguments: &SelftestArgs) -> Result<u8, Box<dyn std::error::Error>> {
     let rows = match arguments {
         SelftestArgs { real: true, .. } => real::run(arguments)?,

@@ -1,4 +1,4 @@
-//! `mnemobench slo`: whether what was measured keeps its service levels.
+//! `mnemobench slo`: checks the results against service levels.
 
 use std::error::Error;
 
@@ -15,11 +15,11 @@ use crate::streams;
 use crate::table::Table;
 use crate::units;
 
-/// Exit codes beside that for what cannot be judged.
+/// Exit codes besides [`CANNOT_JUDGE`].
 const KEPT: u8 = 0;
 const BROKEN: u8 = 1;
 
-/// Prints both tables, and returns the exit code.
+/// Prints both tables and returns the exit code.
 pub(crate) fn slo(arguments: &SloArgs) -> Result<u8, Box<dyn Error>> {
     let own = arguments.home.thresholds(arguments.thresholds.as_deref())?.slo;
     let home = arguments.home.criterion();
@@ -34,23 +34,23 @@ pub(crate) fn slo(arguments: &SloArgs) -> Result<u8, Box<dyn Error>> {
     Ok(streams::exit_code(levels.exit_code(), printed))
 }
 
-/// A promise about the worst of some benchmarks.
+/// A limit for the worst of some benchmarks.
 struct Objective {
     name: String,
-    /// Each has to be measured.
+    /// Patterns that must each match a measured benchmark.
     ids: Vec<Pattern>,
-    /// These count where they are.
+    /// Patterns of benchmarks that count if they were measured.
     also: Vec<Pattern>,
     statistic: Statistic,
     kind: Kind,
     limit: f64,
-    /// Whether the value counts by a thousand of the memories that the benchmark's
-    /// name ends with.
+    /// Whether the limit is per thousand memories. The benchmark's id then ends with the number of
+    /// memories.
     is_per_thousand: bool,
     command: String,
 }
 
-/// The service levels that MnemoCore 3.0 in Python set itself.
+/// Returns the service levels that MnemoCore 3.0 in Python set for itself.
 fn general() -> Vec<Objective> {
     let patterns = |ids: &[&str]| ids.iter().filter_map(|id| Pattern::new(id).ok()).collect();
     let objective = |name: &str, ids: &[&str], also: &[&str], kind: Kind, limit, bench: &str| Objective {
@@ -65,9 +65,9 @@ fn general() -> Vec<Objective> {
     };
     let stores = ["store_hot/p99/*", "store_warm/p99/*", "store_cold/p99/*"];
     let recalls = ["recall_hot/p99/*", "recall_warm/p99/*", "recall_cold/p99/*"];
-    // Without those that wait for the disk, which the original never did.
+    // Loads that wait for the disk are left out, because the original never did.
     let loads = ["store/throughput/*", "recall/throughput/*"];
-    // Those of `mnemocore_suite::run`, where somebody measured from a program of his own.
+    // Ids of `mnemocore_suite::run`, which users call from their own programs.
     let other_loads =
         ["mixed_?/throughput/*", "store_*_threads/throughput/*", "recall_*_threads/throughput/*"];
     let ram = ["footprint_hot/ram/*", "footprint_warm/ram/*", "footprint_cold/ram/*"];
@@ -88,7 +88,8 @@ fn own(slo: &Slo) -> Objective {
         Kind::Quality => " --bench quality",
         Kind::Wall | Kind::P99 => "",
     };
-    // A filter is a regular expression; names hold none of its signs.
+    // The filter is a regular expression, and ids of the suite contain no special characters of
+    // one.
     let filter = if literal.is_empty() { String::new() } else { format!(" -- {literal}") };
     Objective {
         name: slo.name.clone(),
@@ -102,26 +103,26 @@ fn own(slo: &Slo) -> Objective {
     }
 }
 
-/// Both tables.
+/// The tables of service levels.
 #[derive(Debug, Serialize)]
 pub(crate) struct Levels {
-    /// What MnemoCore 3.0 in Python set itself.
+    /// The service levels of MnemoCore 3.0 in Python.
     pub(crate) general: Vec<Level>,
-    /// What this project sets itself.
+    /// The service levels in `thresholds.toml`.
     pub(crate) own: Vec<Level>,
 }
 
-/// A service level and how it is kept.
+/// A service level and the worst benchmark measured against it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Level {
     name: String,
-    /// The unit is that of the kind.
+    /// The measured quantity, which determines the unit of `limit`.
     kind: Kind,
     statistic: &'static str,
     limit: f64,
     /// The worst benchmark, if it was measured.
     worst: Option<Worst>,
-    /// What is missing, and how to measure it.
+    /// The benchmark or percentile that is missing or unreadable, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<String>,
     command: String,
@@ -131,7 +132,7 @@ pub(crate) struct Level {
 struct Worst {
     benchmark: String,
     value: f64,
-    /// How far it is on the right side, as a share of the limit.
+    /// The distance to the limit as a share of it; negative if the level is broken.
     margin: f64,
     is_kept: bool,
     profile: String,
@@ -139,7 +140,7 @@ struct Worst {
 }
 
 impl Levels {
-    /// Judges what was measured by the general and by our `own` levels.
+    /// Judges the results by the general levels and by `own_levels`.
     pub(crate) fn judge(measured: &RunResults, own_levels: &[Slo]) -> Self {
         let judge = |objective: Objective| objective.judge(measured);
         Self {
@@ -152,7 +153,7 @@ impl Levels {
         self.general.iter().chain(&self.own)
     }
 
-    /// One that is not kept counts for more than one that was not measured.
+    /// A broken level takes precedence over one that was not measured.
     fn exit_code(&self) -> u8 {
         let is_broken = |level: &Level| level.worst.as_ref().is_some_and(|worst| !worst.is_kept);
         match () {
@@ -181,7 +182,7 @@ impl Levels {
 pub(crate) const GENERAL: &str = "Service levels of MnemoCore 3.0 in Python:";
 pub(crate) const OWN: &str = "Our own, from baselines/thresholds.toml:";
 
-/// The levels as a table.
+/// Returns the levels as a table.
 pub(crate) fn table(levels: &[Level]) -> Table {
     let mut table =
         Table::new(["service level", "kept", "#measured", "#limit", "#margin", "worst benchmark", "run"]);
@@ -198,16 +199,16 @@ impl Level {
         self.worst.is_some() && self.missing.is_none()
     }
 
-    /// Its name, with the percentile if it is about one.
+    /// Returns the name, followed by the percentile if the level is about one.
     fn title(&self) -> String {
         let Self { name, statistic, .. } = self;
         if statistic.starts_with('P') { format!("{name}, {statistic}") } else { name.clone() }
     }
 
-    /// Whether it is kept, the value, the margin, the benchmark and its run.
+    /// Returns the cells: kept, measured value, margin, benchmark, run.
     fn cells(&self) -> [String; 5] {
         match &self.worst {
-            // A part that breaks it is enough.
+            // A broken level is shown even if some benchmarks are missing.
             Some(worst) if self.missing.is_none() || !worst.is_kept => [
                 if worst.is_kept { "yes" } else { "NO" }.to_owned(),
                 units::value(self.kind, worst.value),
@@ -281,14 +282,15 @@ impl Objective {
         }
     }
 
-    /// What is held against the limit, if the benchmark has it.
+    /// Returns the value to compare with the limit, if the benchmark has it.
     fn value(&self, benchmark: &Benchmark) -> Option<f64> {
         let percentile = |of: fn(criterion_gate::measure::Percentiles) -> f64| benchmark.percentiles.map(of);
         let value = match self.statistic {
             Statistic::Median => Some(benchmark.value.point),
             Statistic::P50 => percentile(|percentiles| percentiles.p50),
             Statistic::P95 => percentile(|percentiles| percentiles.p95),
-            // Of all operations; that of Criterion's is the median of its samples'.
+            // The percentile of all operations is preferred. A P99 benchmark without percentiles
+            // has the median of its samples' percentiles instead.
             Statistic::P99 => percentile(|percentiles| percentiles.p99)
                 .or_else(|| (benchmark.kind == Kind::P99).then_some(benchmark.value.point)),
         }?;

@@ -1,14 +1,15 @@
-//! The standard streams, which may be closed or full: a panic would be exit code 101.
+//! Output to the standard streams, which may be closed or full. `println!` would panic with exit
+//! code 101.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 use super::CANNOT_JUDGE;
 
-/// Prints to standard output. A reader that has seen enough, such as `head`, is no error.
+/// Prints to standard output. A closed pipe, as after `head`, is not an error.
 ///
 /// # Errors
-/// The operating system's: the disk is full, say.
+/// The operating system's, for example if the disk is full.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -31,8 +32,8 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// The exit code of a command that has printed, or could not: what was found to be worse
-/// stays so, and nothing passes unseen.
+/// Returns the exit code of a command after it has printed. If printing failed, 0 becomes
+/// [`CANNOT_JUDGE`], and any other code is kept.
 pub(crate) fn exit_code(code: u8, printed: io::Result<()>) -> u8 {
     match printed {
         Ok(()) => code,

@@ -1,8 +1,8 @@
-//! A table, as text for a terminal and as Markdown.
+//! A table that can be formatted as text or as Markdown.
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 
-/// A table; every row has a cell for each column.
+/// A table. Every row has a cell for each column.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     /// The columns.
@@ -14,19 +14,19 @@ pub(crate) struct Table {
 /// A column.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
-    /// Its head.
+    /// The heading.
     pub(crate) name: String,
-    /// Whether it holds numbers, which stand to the right.
+    /// Whether the column holds numbers, which are right-aligned.
     pub(crate) is_numeric: bool,
 }
 
 impl Table {
-    /// Without rows yet. A column whose name begins with `#` holds numbers.
+    /// Creates a table without rows. A column whose name begins with `#` holds numbers.
     pub(crate) fn new<const N: usize>(columns: [&str; N]) -> Self {
         Self::of_columns(columns)
     }
 
-    /// The same with as many columns as there are.
+    /// As [`Table::new`], for a number of columns known at run time only.
     pub(crate) fn of_columns<'a>(columns: impl IntoIterator<Item = &'a str>) -> Self {
         let column = |name: &str| match name.strip_prefix('#') {
             Some(name) => Column { name: name.to_owned(), is_numeric: true },
@@ -41,7 +41,7 @@ impl Table {
         self.rows.push(cells.into());
     }
 
-    /// Without the columns that no row has anything in.
+    /// Removes the columns that are empty in all rows.
     pub(crate) fn without_empty_columns(mut self) -> Self {
         for column in (0..self.columns.len()).rev() {
             if self.rows.iter().all(|row| row.get(column).is_none_or(String::is_empty)) {
@@ -55,12 +55,12 @@ impl Table {
         self
     }
 
-    /// Whether any column has a name.
+    /// Whether any column has a heading.
     pub(crate) fn has_head(&self) -> bool {
         self.columns.iter().any(|column| !column.name.is_empty())
     }
 
-    /// For a terminal.
+    /// Formats the table for a terminal.
     pub(crate) fn to_text(&self) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -75,7 +75,7 @@ impl Table {
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 
-    /// As Markdown.
+    /// Formats the table as Markdown.
     pub(crate) fn to_markdown(&self) -> String {
         let line = |cells: &mut dyn Iterator<Item = String>| {
             cells.fold(String::from("|"), |line, cell| format!("{line} {cell} |")) + "\n"

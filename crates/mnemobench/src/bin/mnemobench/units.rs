@@ -1,10 +1,10 @@
-//! Values as they are read: three digits and a unit that suits.
+//! Formatting of values for readers: three significant digits and a suitable unit.
 
 use criterion_gate::machine::Machine;
 use criterion_gate::measure::Unit;
 use criterion_gate::results::Kind;
 
-/// A value of a kind, such as `83.1 us`.
+/// Formats a value of a kind, such as `83.1 us`.
 pub(crate) fn value(kind: Kind, value: f64) -> String {
     match kind.unit() {
         Unit::Nanoseconds => time(value),
@@ -14,30 +14,30 @@ pub(crate) fn value(kind: Kind, value: f64) -> String {
     }
 }
 
-/// An interval of a kind, such as `82.0 us to 84.3 us`; empty of nothing.
+/// Formats an interval of a kind, such as `82.0 us to 84.3 us`. Returns an empty string for `None`.
 pub(crate) fn interval(kind: Kind, interval: Option<[f64; 2]>) -> String {
     interval.map_or_else(String::new, |[low, high]| format!("{} to {}", value(kind, low), value(kind, high)))
 }
 
-/// A time from nanoseconds.
+/// Formats a time in nanoseconds.
 pub(crate) fn time(nanoseconds: f64) -> String {
     let units = [("s", 1e9), ("ms", 1e6), ("us", 1e3)];
     scaled(nanoseconds, &units, "ns")
 }
 
-/// Bytes; a kB is 1,000 of them.
+/// Formats a number of bytes; 1 kB is 1,000 bytes.
 pub(crate) fn bytes(bytes: f64) -> String {
     scaled(bytes, &[("GB", 1e9), ("MB", 1e6), ("kB", 1e3)], "B")
 }
 
 fn scaled(value: f64, units: &[(&str, f64)], smallest: &str) -> String {
-    // 999.7 has four digits when it is rounded.
+    // A value such as 999.7 would round to four digits.
     let unit = units.iter().find(|(_, size)| value.abs() >= 0.9995 * size);
     let (name, size) = unit.copied().unwrap_or((smallest, 1.0));
     format!("{} {name}", digits(value / size))
 }
 
-/// Three digits, or as many as the whole part has.
+/// Formats three significant digits, or as many as the integer part has.
 pub(crate) fn digits(value: f64) -> String {
     match value.abs() {
         size if size >= 99.95 => count(value),
@@ -47,12 +47,12 @@ pub(crate) fn digits(value: f64) -> String {
     }
 }
 
-/// Without the zeros behind a point, as on an axis.
+/// Removes zeros after the decimal point, for the labels of an axis.
 pub(crate) fn round(value: &str) -> String {
     value.replace(".00 ", " ").replace(".0 ", " ")
 }
 
-/// A whole number with its thousands set apart.
+/// Formats an integer with thousands separators.
 pub(crate) fn count(value: f64) -> String {
     let whole = format!("{value:.0}");
     let (sign, digits) = whole.strip_prefix('-').map_or(("", whole.as_str()), |digits| ("-", digits));
@@ -66,12 +66,12 @@ pub(crate) fn count(value: f64) -> String {
     grouped
 }
 
-/// A share as a percentage with its sign, such as `+3.2 %`.
+/// Formats a share as a signed percentage, such as `+3.2 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:+.1} %", 100.0 * share)
 }
 
-/// The machine in one line.
+/// Describes the machine in one line.
 pub(crate) fn machine(machine: &Machine) -> String {
     let memory =
         machine.memory_bytes.map_or_else(String::new, |size| format!(", {} of memory", bytes(size as f64)));
@@ -80,12 +80,12 @@ pub(crate) fn machine(machine: &Machine) -> String {
     format!("{cpu}, {cores}{memory}, {os}, {rustc}")
 }
 
-/// Seconds since 1970 as a date and time of day, UTC.
+/// Formats seconds since 1970 as date and time, UTC.
 pub(crate) fn date(unix_seconds: u64) -> String {
     formatted(unix_seconds, "%Y-%m-%d %H:%M UTC")
 }
 
-/// The same for the name of a file: `20261124T120000Z`.
+/// Formats seconds since 1970 for a file name: `20261124T120000Z`.
 pub(crate) fn stamp(unix_seconds: u64) -> String {
     formatted(unix_seconds, "%Y%m%dT%H%M%SZ")
 }

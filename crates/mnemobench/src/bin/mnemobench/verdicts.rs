@@ -1,10 +1,10 @@
-//! What `detect` concluded, kept beside the run that it judged:
+//! Verdicts of `detect`, kept with the run that it judged:
 //!
 //! ```text
 //! <home>/mnemobench/<run>/verdicts/<baseline>.json    as `detect --format json` prints it
 //! ```
 //!
-//! `report` shows these verdicts, so that a change is judged in one place only.
+//! `report` shows these verdicts and computes none of its own.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::output::VERSION;
 
-/// As `report` needs it. Numbers that are not finite are left out.
+/// The fields that `report` needs. Numbers that are not finite are `None`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Verdicts {
     pub(crate) baseline: Side,
@@ -25,15 +25,15 @@ pub(crate) struct Verdicts {
     pub(crate) benchmarks: Vec<Judged>,
 }
 
-/// A side.
+/// A side of the comparison.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Side {
     pub(crate) name: String,
-    /// Of its latest benchmark.
+    /// The origin of its latest benchmark.
     pub(crate) taken: Option<Taken>,
 }
 
-/// A benchmark.
+/// The verdict on a benchmark.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Judged {
     pub(crate) id: String,
@@ -55,7 +55,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// The estimate, the lower and the upper bound.
+    /// Returns the estimate, the lower bound and the upper bound.
     pub(crate) fn bounds(&self) -> Option<[f64; 3]> {
         Some([self.estimate?, self.lower?, self.upper?])
     }
@@ -66,7 +66,7 @@ struct Versioned {
     version: u32,
 }
 
-/// Keeps what `detect` prints as JSON.
+/// Saves the JSON output of `detect`.
 ///
 /// # Errors
 /// The operating system's.
@@ -74,7 +74,7 @@ pub(crate) fn save(home: &Path, run: &str, baseline: &str, json: &str) -> io::Re
     results::write_whole(&path(home, run, baseline), json.as_bytes())
 }
 
-/// Removes what an earlier `detect` concluded.
+/// Removes the verdicts of an earlier `detect`.
 ///
 /// # Errors
 /// The operating system's.
@@ -85,10 +85,11 @@ pub(crate) fn forget(home: &Path, run: &str, baseline: &str) -> io::Result<()> {
     }
 }
 
-/// What `detect` concluded of the run `run` against `baseline`.
+/// Reads the verdicts on the run `run` against `baseline`.
 ///
 /// # Errors
-/// If it has not, or if another version of it has.
+/// If `detect` has not judged this run against `baseline`, or has written another version or
+/// unreadable verdicts.
 pub(crate) fn read(home: &Path, run: &str, baseline: &str) -> Result<Verdicts, String> {
     let path = path(home, run, baseline);
     let again = format!("run mnemobench detect --baseline {baseline}");

@@ -1,4 +1,4 @@
-//! What systems are compared by.
+//! The figures by which systems are compared.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,36 +13,36 @@ use criterion_gate::measure::{Better, Unit};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
-    /// Share of the relevant among five.
+    /// Share of the relevant memories among the first five.
     RecallAt5,
-    /// Share of the relevant among ten.
+    /// Share of the relevant memories among the first ten.
     RecallAt10,
-    /// Their rank among ten.
+    /// nDCG of the first ten.
     Ndcg,
-    /// The median time of a store.
+    /// Median time of a store.
     Store,
-    /// The same without the embedder.
+    /// Median time of a store without the embedder.
     StoreAlone,
-    /// The median time of a recall of ten.
+    /// Median time of a recall of ten memories.
     Recall,
-    /// The same without the embedder.
+    /// Median time of a recall of ten memories without the embedder.
     RecallAlone,
-    /// The 99th percentile of a recall of ten.
+    /// 99th percentile of the time of a recall of ten memories.
     RecallP99,
-    /// Recalls a second with so many clients.
+    /// Recalls per second with this many concurrent clients.
     Throughput(usize),
-    /// Main memory of all processes.
+    /// Proportional set size of all processes.
     Ram,
-    /// Disk for a thousand memories.
+    /// Allocated disk space per 1,000 memories.
     Disk,
-    /// From nothing to the first store.
+    /// Time of the first `open`, on an empty folder.
     ColdStart,
-    /// From a closed store to the first recall.
+    /// Time of `open` on the folder of a closed store, in a new process.
     Restart,
 }
 
 impl Figure {
-    /// All, with these numbers of clients.
+    /// Returns all figures, with a throughput for each number of `clients`.
     pub fn all(clients: &BTreeSet<usize>) -> Vec<Self> {
         let before = [
             Self::RecallAt5,
@@ -59,7 +59,7 @@ impl Figure {
         before.into_iter().chain(load).chain(after).collect()
     }
 
-    /// Which way is better.
+    /// The direction in which a value is better.
     pub fn better(self) -> Better {
         match self {
             Self::RecallAt5 | Self::RecallAt10 | Self::Ndcg | Self::Throughput(_) => Better::Higher,
@@ -67,7 +67,7 @@ impl Figure {
         }
     }
 
-    /// What it counts.
+    /// The unit of its values.
     pub fn unit(self) -> Unit {
         match self {
             Self::RecallAt5 | Self::RecallAt10 | Self::Ndcg => Unit::Ratio,
@@ -77,17 +77,17 @@ impl Figure {
         }
     }
 
-    /// Whether two systems are compared by the difference, and not by the ratio.
+    /// Whether two systems are compared by their difference rather than by their ratio.
     pub fn is_difference(self) -> bool {
         self.unit() == Unit::Ratio
     }
 
-    /// Whether the embedder's time is left out.
+    /// Whether the embedder's time is excluded.
     pub fn is_alone(self) -> bool {
         matches!(self, Self::StoreAlone | Self::RecallAlone)
     }
 
-    /// How the values of a round become one.
+    /// The statistic that reduces the values of a round to one.
     pub(super) fn statistic(self) -> Statistic {
         match self {
             Self::RecallAt5 | Self::RecallAt10 | Self::Ndcg => Statistic::Mean,
@@ -96,8 +96,8 @@ impl Figure {
         }
     }
 
-    /// The values of a cell: of each memory, of each question, or one of all; with
-    /// what is missing as not a number, so that places stay.
+    /// Returns the values of a cell: one for each memory, one for each question, or a single one. A
+    /// missing value is NaN, so that positions stay aligned between systems.
     pub(super) fn values(self, measured: &Measured) -> Vec<f64> {
         let aligned = |calls: &[Option<Call>], of: fn(&Call) -> f64| -> Vec<f64> {
             calls.iter().map(|call| call.as_ref().map_or(f64::NAN, of)).collect()
@@ -125,7 +125,7 @@ impl Figure {
         }
     }
 
-    /// How many values a cell has, of so many memories and questions.
+    /// The number of values in a cell with this many memories and questions.
     pub(super) fn count(self, [memories, questions]: [usize; 2]) -> usize {
         match self {
             Self::Store | Self::StoreAlone => memories,
@@ -161,21 +161,22 @@ impl fmt::Display for Figure {
     }
 }
 
-/// One value of many.
+/// A statistic of many values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statistic {
     /// The mean.
     Mean,
     /// The median.
     P50,
-    /// The value that 95 % do not exceed.
+    /// The 95th percentile.
     P95,
-    /// The value that 99 % do not exceed.
+    /// The 99th percentile.
     P99,
 }
 
 impl Statistic {
-    /// Of `values`, which it puts into another order; `None` of nothing.
+    /// Computes the statistic by nearest rank, and may reorder `values`. Returns `None` if there
+    /// are no values.
     pub fn of(self, values: &mut [f64]) -> Option<f64> {
         let count = values.len();
         let share = match self {

@@ -1,10 +1,9 @@
-//! How sure a figure is: a bootstrap over rounds and, within them, over memories,
+//! Confidence intervals of figures, by a bootstrap over rounds and, within rounds, over memories,
 //! questions or conversations.
 //!
-//! Rounds differ by what else the machine did, questions by how hard they are; both
-//! are drawn with replacement (Davison and Hinkley, "Bootstrap Methods and their
-//! Application", 1997, section 3.8). Two systems are given the same questions in each
-//! draw, because they were asked the same.
+//! Rounds differ by the load of the machine, questions by their difficulty. Both are drawn with
+//! replacement (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
+//! All systems get the same questions in each draw, because all were asked the same questions.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +12,9 @@ use super::figure::Figure;
 use criterion_gate::random::Random;
 use criterion_gate::statistics::median;
 
-/// Draws: the ends of a 95 % interval rest on ten of them each.
+/// Number of draws. Ten of them lie beyond each end of a 95 % interval.
 const RESAMPLES: u64 = 400;
-/// The draws are always the same.
+/// A fixed seed, so that equal input gives equal intervals.
 const SEED: u64 = 0x636f_6d70_6172_6531;
 
 /// A value with its 95 % interval.
@@ -23,20 +22,20 @@ const SEED: u64 = 0x636f_6d70_6172_6531;
 pub struct Estimate {
     /// The value itself.
     pub point: f64,
-    /// Lower and upper bound; of a single measurement nothing is known.
+    /// Lower and upper bound; `None` for a single measurement.
     pub interval: Option<[f64; 2]>,
 }
 
-/// Values of one figure, round by round; in each the same things at the same places,
-/// not a number where one is missing.
+/// The values of one figure, round by round. A position stands for the same memory or question in
+/// every round, and a missing value is NaN.
 #[derive(Clone, Debug)]
 pub(super) struct Samples {
     rounds: Vec<Vec<f64>>,
 }
 
 impl Samples {
-    /// Of rounds that each hold all conversations; `sizes` are the memories and questions of
-    /// each.
+    /// Collects the values of `figure`. Each round holds one cell of every conversation, and
+    /// `sizes` are the memories and questions of each.
     pub(super) fn new(rounds: &[Vec<&Measured>], sizes: &[[usize; 2]], figure: Figure) -> Self {
         let of_round = |round: &Vec<&Measured>| {
             let mut values = Vec::new();
@@ -50,7 +49,7 @@ impl Samples {
         Self { rounds: rounds.iter().map(of_round).collect() }
     }
 
-    /// The median over the rounds of their statistics.
+    /// Returns the median over rounds of the figure's statistic.
     pub(super) fn estimate(&self, figure: Figure) -> Option<Estimate> {
         let point = self.statistic(figure, &self.all_rounds(), &self.all_places())?;
         let draw = |number: u64| {
@@ -61,7 +60,7 @@ impl Samples {
         Some(Estimate { point, interval: interval.flatten() })
     }
 
-    /// Less `ours` for a quality, by `ours` otherwise.
+    /// Compares with `ours`: by the difference for a quality, by the ratio for any other figure.
     pub(super) fn against(&self, ours: &Self, figure: Figure) -> Option<Estimate> {
         let compare = |theirs: Option<f64>, ours: Option<f64>| {
             let (theirs, ours) = (theirs?, ours?);
@@ -83,7 +82,7 @@ impl Samples {
         Some(Estimate { point, interval: interval.flatten() })
     }
 
-    /// Whether there is more than one value.
+    /// Whether there is more than one finite value.
     fn is_repeated(&self) -> bool {
         self.rounds.iter().flatten().filter(|value| value.is_finite()).count() > 1
     }
@@ -96,7 +95,7 @@ impl Samples {
         (0..self.rounds.first().map_or(0, Vec::len) as u32).collect()
     }
 
-    /// Rounds and places, drawn; the same places for every system.
+    /// Draws rounds and positions. Every system gets the same positions for the same `number`.
     fn draw(&self, number: u64, side: u64) -> (Vec<u32>, Vec<u32>) {
         let (rounds, places) = (self.all_rounds(), self.all_places());
         let drawn = |all: &[u32], stream: u64| -> Vec<u32> {
@@ -157,7 +156,7 @@ mod tests {
 
     #[test]
     fn systems_are_compared_on_the_same_questions() {
-        // One question in two is hard for both: alone each mean is unsure, their
+        // Every second question is hard for both systems. Each mean alone is uncertain, but their
         // difference is not.
         let ours: Vec<f64> = (0..40).map(|at| f64::from(at % 2)).collect();
         let theirs: Vec<f64> = ours.iter().map(|value| value - 0.1).collect();

@@ -1,5 +1,4 @@
-//! Talks to a system: to an adapter in a process of its own, or to one of ours within
-//! this process.
+//! Clients of a system: an adapter in a separate process, or a built-in system in this process.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,43 +17,43 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{self, ProcessGroup};
 
-/// How often an interrupt is looked for while an answer is waited for.
+/// The interval between checks for an interrupt while a response is pending.
 const POLL: Duration = Duration::from_millis(50);
-/// A system that is told to end stops its servers within this time, or is killed.
+/// The time in which a system must stop its servers after its input ends. Then it is killed.
 const GRACE: Duration = Duration::from_secs(5);
-/// Opening and closing start and stop servers: they may take so many times as long as
-/// any other request.
+/// The factor on the time limit for `hello`, `open` and `close`, which may start or stop servers.
 const SLOW: u32 = 10;
-/// Characters of a line that is no answer which are passed on.
+/// Characters of an invalid line that are shown in the error.
 const SHOWN: usize = 100;
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The system said so; it can be asked more.
+    /// The system refused the request; further requests are possible.
     #[error("{0}")]
     Refused(Refusal),
-    /// It can't be asked any more.
+    /// The connection is broken; no further requests are possible.
     #[error("{0}")]
     Broken(String),
-    /// The user wants all to end.
+    /// The user interrupted the command.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// A system that can be asked, by several threads at once. It ends with this value.
+/// A connection to a system, which several threads may use at once. Dropping it ends the system.
 pub(crate) trait Client: Sync {
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the answer.
     fn ask(&self, op: Op) -> Result<Answer, Failure>;
 
-    /// What all its processes hold in main memory; `named` are those that it named.
+    /// Returns the memory of all its processes in bytes. `named` are further processes that the
+    /// system has named.
     fn memory(&self, named: &[i32]) -> Option<u64>;
 
-    /// Notes processes that belong to it, to be ended with it.
+    /// Registers processes of the system that must be ended with it.
     fn adopt(&mut self, named: &[i32]);
 }
 
-/// What to start.
+/// A program or a built-in system to start.
 #[derive(Clone, Debug)]
 pub(crate) enum Program {
     /// An adapter.
@@ -63,15 +62,15 @@ pub(crate) enum Program {
         program: PathBuf,
         /// Its arguments.
         arguments: Vec<String>,
-        /// Where it runs.
+        /// The working folder.
         folder: PathBuf,
     },
-    /// One of ours, within this process.
+    /// A built-in system, run in this process.
     Own(fn() -> Box<dyn MemorySystem>),
 }
 
 impl Program {
-    /// Starts it. Its temporary files go to `scratch`; a request may take `limit`.
+    /// Starts the system. Its temporary files go to `scratch`, and a request may take `limit`.
     pub(crate) fn start(
         &self,
         scratch: &std::path::Path,
@@ -88,7 +87,7 @@ impl Program {
     }
 }
 
-/// One of ours.
+/// A built-in system in this process.
 struct InProcess(RwLock<Box<dyn MemorySystem>>);
 
 impl Client for InProcess {
@@ -100,28 +99,28 @@ impl Client for InProcess {
     }
 
     fn memory(&self, _named: &[i32]) -> Option<u64> {
-        // It cannot be told from the driver's own.
+        // Its memory cannot be separated from the driver's.
         None
     }
 
     fn adopt(&mut self, _named: &[i32]) {}
 }
 
-/// An adapter in a process group of its own. None of its processes outlives this value.
+/// An adapter in its own process group. All of its processes are killed when this value is dropped.
 struct AdapterProcess {
     group: ProcessGroup,
-    /// Goes to its standard input, which ends with it.
+    /// Lines for its standard input, which is closed when the sender is dropped.
     lines: Option<Sender<String>>,
     waiting: Arc<Mutex<Waiting>>,
     next_id: AtomicU64,
     limit: Duration,
-    /// What it says on standard error.
+    /// The file that captures its standard error.
     words: Mutex<File>,
-    /// Servers that it named.
+    /// Servers that the adapter has named.
     named: Vec<i32>,
 }
 
-/// Requests under way, until it breaks.
+/// Pending requests, and the reason once the connection is broken.
 #[derive(Default)]
 struct Waiting {
     requests: HashMap<u64, Sender<Result<Response, String>>>,
@@ -139,7 +138,7 @@ impl AdapterProcess {
         let (Some(mut input), Some(output)) = (group.leader.stdin.take(), group.leader.stdout.take()) else {
             return Err(Failure::Broken(format!("{program}: it has no standard input or output")));
         };
-        // A thread of its own, because an adapter that does not read blocks who writes.
+        // A separate thread writes, because an adapter that does not read would block the caller.
         let (lines, to_write) = mpsc::channel::<String>();
         std::thread::spawn(move || {
             for line in to_write {
@@ -179,7 +178,7 @@ impl AdapterProcess {
         }
     }
 
-    /// What happened, with what it said of it.
+    /// Creates the failure, with the end of the adapter's standard error.
     fn broken(&self, name: &str, reason: String) -> Failure {
         if process::is_interrupted() {
             return Failure::Interrupted;
@@ -214,7 +213,8 @@ impl Client for AdapterProcess {
             waiting.requests.insert(id, sender);
         }
         if let Some(lines) = &self.lines {
-            // Whoever reads no more has ended, which the other thread sees.
+            // Fails if the writing thread has ended, because the adapter closed its input. The
+            // reading thread reports the reason.
             let _ = lines.send(line);
         }
         let Response { ok, error, .. } = self.wait(name, &response)?;
@@ -232,31 +232,31 @@ impl Client for AdapterProcess {
     }
 
     fn adopt(&mut self, named: &[i32]) {
-        // A wrong number must not end somebody else's process.
+        // A wrong process id must not end an unrelated process.
         self.named.extend(named.iter().filter(|pid| processes::is_younger(**pid)));
     }
 }
 
 impl Drop for AdapterProcess {
     fn drop(&mut self) {
-        // Servers may have left the group, and have other parents once the adapter ends.
+        // Servers may have left the process group, and get another parent when the adapter ends.
         let all = processes::tree(&self.roots(&self.named));
-        // Its input ends, so that it stops its servers by itself.
+        // Closing its input lets the adapter stop its servers itself.
         self.lines = None;
         self.group.ends_within(GRACE);
         all.iter().filter(|process| process.is_running()).for_each(kill);
-        // The rest of its group ends with the value.
+        // Dropping `group` kills the rest of the process group.
     }
 }
 
 fn kill(process: &Process) {
     if let Some(pid) = Pid::from_raw(process.pid) {
-        // Fails when it has ended meanwhile, which is as well.
+        // Fails if the process has ended meanwhile.
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
-/// Hands each line to who waits for it, until there are no more or one is no answer.
+/// Passes each line to the request that waits for it, until the output ends or a line is invalid.
 fn read(output: ChildStdout, waiting: &Mutex<Waiting>) {
     let reason = BufReader::new(output).split(b'\n').find_map(|line| {
         let line = match line {
@@ -271,7 +271,7 @@ fn read(output: ChildStdout, waiting: &Mutex<Waiting>) {
             Err(_) => no_answer("expected an answer as a line of JSON"),
             Ok(response) => match response.id.and_then(|id| lock(waiting).requests.remove(&id)) {
                 Some(sender) => {
-                    // Nobody waits for what came too late.
+                    // Fails if the request has timed out.
                     let _ = sender.send(Ok(response));
                     None
                 }

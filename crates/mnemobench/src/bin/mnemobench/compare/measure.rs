@@ -1,4 +1,4 @@
-//! What one cell consists of: an empty store, all memories, all questions, a restart.
+//! Measurement of one cell: an empty store, all memories, all questions, a restart.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,25 +16,25 @@ use tempfile::TempDir;
 
 use super::client::{Client, Failure, Program};
 
-/// Recalls before the first that counts.
+/// Recalls before the measured ones.
 const WARM_UP: usize = 5;
-/// Memories and questions that a restart is checked by, spread over all.
+/// The number of memories, and of questions, that check a restart. They are evenly spread.
 const CHECKED: usize = 50;
-/// Questions that are answered in words.
+/// The number of questions for `synthesize`.
 const SYNTHESIZED: usize = 50;
 
-/// How to measure.
+/// Settings of the measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Numbers of clients.
+    /// Numbers of concurrent clients.
     pub(crate) clients: Vec<usize>,
-    /// The time of one request.
+    /// The time limit of one request.
     pub(crate) limit: Duration,
-    /// How long recalls are counted for a throughput.
+    /// The duration for which recalls are counted for a throughput.
     pub(crate) load: Duration,
 }
 
-/// A folder for one cell, which goes with all that is in it.
+/// The temporary folder of one cell, deleted on drop.
 struct Scratch {
     folder: TempDir,
 }
@@ -46,7 +46,8 @@ impl Scratch {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            // A server that refuses to run as root runs as somebody else.
+            // Some servers refuse to run as root and switch to another user, who must be able to
+            // enter.
             builder.permissions(fs::Permissions::from_mode(0o711));
         }
         let folder = builder.tempdir().map_err(io)?;
@@ -68,7 +69,7 @@ fn io(error: std::io::Error) -> Failure {
     Failure::Broken(format!("temporary folder: {error}"))
 }
 
-/// Starts a system and lets it say who it is.
+/// Starts a system and asks it to describe itself.
 fn greet(
     program: &Program,
     scratch: &Path,
@@ -87,7 +88,7 @@ fn greet(
     Ok((client, hello, nanoseconds(started.elapsed())))
 }
 
-/// Who a system is.
+/// Returns the description of a system.
 pub(crate) fn hello(program: &Program, limit: Duration) -> Result<Hello, Failure> {
     let scratch = Scratch::new()?;
     greet(program, &scratch.temporary(), limit).map(|(_, hello, _)| hello)
@@ -97,22 +98,22 @@ fn unexpected(operation: &str) -> Failure {
     Failure::Broken(format!("{operation}: expected another answer"))
 }
 
-/// A cell to be measured.
+/// A cell to measure.
 pub(crate) struct Task<'t> {
     /// The system.
     pub(crate) program: &'t Program,
-    /// Of its vectors, if it has any.
+    /// The embedder, for systems that need one.
     pub(crate) embedder: Embedder,
-    /// What it does.
+    /// The memories and questions.
     pub(crate) work: &'t Work,
-    /// How.
+    /// The settings of the measurement.
     pub(crate) settings: &'t Settings,
-    /// Is told what is being done, and how much of it.
+    /// A callback for progress: the stage, the steps done and the total.
     pub(crate) step: &'t dyn Fn(&str, usize, usize),
 }
 
 impl Task<'_> {
-    /// Measures it.
+    /// Measures the cell.
     pub(crate) fn measure(&self) -> Result<Measured, Failure> {
         let Self { program, embedder, work, settings, .. } = *self;
         let scratch = Scratch::new()?;
@@ -153,8 +154,8 @@ impl Task<'_> {
         Ok(measured)
     }
 
-    /// Opens the folder again in a new process, and looks for what was there; then
-    /// forgets one.
+    /// Opens the folder in a new process and checks that memories and answers are the same. Then
+    /// checks that it can forget a memory.
     fn restart(&self, open: &Op, before: &Seen, measured: &mut Measured) -> Result<Restart, Failure> {
         (self.step)("restart", 0, 0);
         let scratch = Scratch::new()?;
@@ -199,7 +200,7 @@ fn ask_open(client: &dyn Client, open: &Op) -> Result<(Opened, Call), Failure> {
     }
 }
 
-/// What cannot be refused.
+/// Turns a refusal into a broken connection, for requests that must succeed.
 fn required(answer: Result<Answer, Failure>) -> Result<Answer, Failure> {
     answer.map_err(|failure| match failure {
         Failure::Refused(refusal) => Failure::Broken(format!("refused: {refusal}")),
@@ -212,18 +213,18 @@ fn call(answer: &Answer, outside: u64) -> Call {
     [times.total_ns, times.embed_ns.min(times.total_ns), outside]
 }
 
-/// What is looked for before and after a restart.
+/// The memories and answers to compare before and after a restart.
 #[derive(Default)]
 struct Seen {
-    /// Of some memories, whether they are found by their own text.
+    /// Whether each sampled memory is found by its own text.
     own: Vec<bool>,
-    /// To some questions; none where it differs from time to time by itself.
+    /// The answers to sampled questions; `None` if the answer varies without a restart.
     answers: Vec<Option<Vec<u32>>>,
     stats: Stats,
 }
 
 impl Seen {
-    /// Without the answers that were others when all questions were asked.
+    /// Drops the answers that differ from those given earlier, when all questions were asked.
     fn settled(mut self, all: &[Vec<u32>]) -> Self {
         let places = spread(all.len(), CHECKED);
         for (answer, earlier) in self.answers.iter_mut().zip(places.into_iter().map(|place| all.get(place))) {
@@ -242,7 +243,7 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    /// Asks, and notes a refusal.
+    /// Sends a request and records a refusal.
     fn ask(&mut self, op: Op) -> Result<Option<(Answer, Call)>, Failure> {
         let (name, started) = (op.name(), Instant::now());
         match self.client.ask(op) {
@@ -270,7 +271,7 @@ impl Run<'_> {
         self.any_done("store", &self.measured.stores)
     }
 
-    /// The answers for ten memories.
+    /// Measures the recalls, and returns the answers with ten memories.
     fn recalls(&mut self) -> Result<Vec<Vec<u32>>, Failure> {
         let questions = &self.work.questions;
         for question in questions.iter().cycle().take(WARM_UP) {
@@ -297,7 +298,7 @@ impl Run<'_> {
         Ok(of_ten)
     }
 
-    /// Of a system that refuses all there is nothing to measure.
+    /// Fails if every call was refused, because there is nothing to measure.
     fn any_done(&self, operation: &str, calls: &[Option<Call>]) -> Result<(), Failure> {
         if calls.iter().any(Option::is_some) {
             return Ok(());
@@ -306,7 +307,7 @@ impl Run<'_> {
         Err(Failure::Broken(format!("every {operation} was refused: {reason}")))
     }
 
-    /// Asks once, and checks the answer outside the timer.
+    /// Recalls once, and checks the answer outside the timer.
     fn recall(
         &mut self,
         query: &str,
@@ -352,8 +353,8 @@ impl Run<'_> {
         Ok(seen)
     }
 
-    /// So many clients ask all questions in turns, each waits for its answer before it
-    /// asks again.
+    /// Measures a closed loop for each number of clients. Each client waits for its answer before
+    /// the next request, and the clients take the questions in turns.
     fn throughput(&mut self, settings: &Settings, hello: &Hello) -> Result<(), Failure> {
         for &clients in &settings.clients {
             (self.step)(&format!("{clients} clients"), 0, 0);
@@ -368,13 +369,14 @@ impl Run<'_> {
         let (client, questions) = (self.client, &self.work.questions);
         let started = Instant::now();
         let work = || -> Result<(), Failure> {
-            // Each asks once at least, however slow it is.
+            // Each client asks at least once, however slow the system is.
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(question) = questions.get(number % questions.len().max(1)) else { return Ok(()) };
                 match client.ask(Op::Recall { query: question.text.clone(), k: 10 }) {
                     Ok(_) => drop(done.fetch_add(1, Ordering::Relaxed)),
-                    // Was noted where answers are checked, if it is always so.
+                    // A refusal does not count as a recall. A system that refuses every recall has
+                    // failed before.
                     Err(Failure::Refused(_)) => {}
                     Err(failure) => return Err(failure),
                 }
@@ -413,7 +415,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Forgets a memory whose text nobody else has, and looks for it.
+    /// Forgets a memory whose text is unique, and checks that it is gone.
     fn forget(&mut self, hello: &Hello) -> Result<(), Failure> {
         if !hello.can(capability::FORGET) {
             return Ok(());
@@ -452,7 +454,7 @@ fn note(refusals: &mut Refusals, operation: &str, reason: String) {
     }
 }
 
-/// At most `most` of `count` places, evenly spread.
+/// Returns at most `most` of `count` positions, evenly spread.
 fn spread(count: usize, most: usize) -> Vec<usize> {
     let taken = count.min(most);
     (0..taken).map(|number| number * count / taken).collect()

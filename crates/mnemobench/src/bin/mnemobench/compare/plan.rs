@@ -1,4 +1,4 @@
-//! What is measured in which order, and which of the kept cells belong together.
+//! The order of measurements, and the selection of kept cells that are comparable.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use mnemobench::compare::{CellKey, Work};
 use super::measure::Settings;
 use super::subject::Subject;
 
-/// Everything that is measured.
+/// The subjects, conversations and settings of a run.
 pub(crate) struct Run {
     pub(crate) subjects: Vec<Subject>,
     pub(crate) works: Vec<Work>,
@@ -27,7 +27,7 @@ impl Run {
         self.works.get(step.work)
     }
 
-    /// What its cells rest on.
+    /// Returns the conditions under which cells of `work` are measured.
     pub(crate) fn basis(&self, work: &Work) -> Basis {
         Basis::new(work, &self.settings.clients, self.settings.load, &self.machine)
     }
@@ -38,18 +38,18 @@ impl Run {
     }
 }
 
-/// One cell of it.
+/// One cell to measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) subject: usize,
     pub(crate) embedder: Option<Embedder>,
     pub(crate) work: usize,
-    /// From 1.
+    /// The round, from 1.
     pub(crate) round: usize,
 }
 
-/// All cells: round by round, conversation by conversation; with each of them another
-/// system begins, so that none is always the first or behind the same one.
+/// Returns all cells, by round and conversation. The order of systems is rotated by one for each
+/// round and conversation, so that none always comes first.
 pub(crate) fn plan(subjects: &[Subject], embedders: &[Embedder], works: usize, rounds: usize) -> Vec<Step> {
     let needs = |subject: &Subject| subject.about.hello.embedder;
     let needs: Vec<bool> = subjects.iter().map(needs).collect();
@@ -76,9 +76,9 @@ fn order(needs_embedder: &[bool], embedders: &[Embedder], works: usize, rounds: 
     steps
 }
 
-/// The cells that may stand side by side, and how many may not: those of other data,
-/// settings or machines, and of other versions than are run now, or than the newest
-/// cell of a row that is not run now.
+/// Returns the comparable cells, and the number of excluded ones. Cells with other data, settings
+/// or machines are excluded. So are cells of another version of the system than the one that is run
+/// now, or than the row's newest cell if it is not run.
 pub(crate) fn select(
     mut cells: Vec<Cell>,
     bases: &BTreeMap<String, Basis>,

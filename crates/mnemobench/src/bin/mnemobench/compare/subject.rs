@@ -1,4 +1,4 @@
-//! Which systems there are: our own, and those of the adapters' folder.
+//! The available systems: the built-in ones and those of the adapters' folder.
 
 use std::env;
 use std::error::Error;
@@ -19,28 +19,28 @@ use super::measure;
 /// A system that can be started.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
-    /// The row's name.
+    /// The name of the row.
     pub(crate) row: String,
     title: String,
     program: Program,
     digest: String,
-    /// What builds its environment.
+    /// The command that builds the environment.
     build: Option<String>,
 }
 
-/// A system that has said who it is.
+/// A system that has answered `hello`.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
-    /// The row's name.
+    /// The name of the row.
     pub(crate) row: String,
-    /// What is run.
+    /// The program to run.
     pub(crate) program: Program,
-    /// What it is.
+    /// The title, digest and description.
     pub(crate) about: cell::Subject,
 }
 
 impl Candidate {
-    /// Starts it, and lets it say who it is.
+    /// Starts the system and asks it to describe itself.
     pub(crate) fn greet(&self, limit: Duration) -> Result<Subject, Failure> {
         let hello: Hello = measure::hello(&self.program, limit)?;
         let (title, digest) = (self.title.clone(), self.digest.clone());
@@ -48,15 +48,15 @@ impl Candidate {
         Ok(Subject { row: self.row.clone(), program: self.program.clone(), about })
     }
 
-    /// Its row where it cannot be measured.
+    /// Returns the row of the system for the case that it cannot be measured.
     pub(crate) fn absent(&self, reason: String) -> Absent {
         let (row, title, command) = (self.row.clone(), self.title.clone(), self.build.clone());
         Absent { row, title, embedder: None, reason, command }
     }
 }
 
-/// Every row that `names` asks for, our own first; without names all but examples. What
-/// is missing is a row too.
+/// Returns the rows that match `names`, the built-in ones first. Without names, returns all except
+/// examples. A system with missing requirements is an `Err`.
 pub(crate) fn find(
     adapters: &Path,
     names: &[String],

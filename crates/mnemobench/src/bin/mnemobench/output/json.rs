@@ -1,4 +1,4 @@
-//! For programs.
+//! Output for programs.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use serde::Serialize;
 
 use super::{Described, Report, Source};
 
-/// Version of this form. It is raised when something is renamed or taken away.
+/// The version of the format. Incremented when a field is renamed or removed.
 pub(crate) const VERSION: u32 = 1;
 
-/// The form. What does not hold is `null`; changes are relative (0.1 is 10 %
-/// more), values in the unit of the kind.
+/// The document. Inapplicable fields are `null`. Changes are relative (0.1 means 10 % more), and
+/// values are in the unit of the kind.
 #[derive(Serialize)]
 struct Document<'a> {
     version: u32,
     /// `pass`, `regressed` or `cannot_judge`.
     outcome: Effect,
     exit_code: u8,
-    /// Why nothing could be compared.
+    /// The reason why nothing could be compared.
     error: Option<&'a str>,
     baseline: Side<'a>,
     candidate: Side<'a>,
-    /// Benchmarks by verdict.
+    /// Number of benchmarks by verdict.
     counts: BTreeMap<&'static str, usize>,
     /// The worst first.
     benchmarks: &'a [Finding],
@@ -55,7 +55,7 @@ impl<'a> From<&'a Described> for Side<'a> {
     }
 }
 
-/// Everything, as one object.
+/// Returns the report as one JSON object.
 pub(crate) fn json(report: &Report) -> Result<String, serde_json::Error> {
     let document = Document {
         version: VERSION,

@@ -1,12 +1,12 @@
-//! For the comment of a pull request.
+//! Output for a comment on a pull request.
 
 use criterion_gate::Origin;
 use criterion_gate::verdict::{Effect, Finding};
 
 use super::{COLUMNS, Described, Report, cells};
 
-/// The verdict first, then what did not pass, the worst first; what passed and the
-/// machine are folded.
+/// Returns the outcome, then the benchmarks that did not pass, the worst first. Benchmarks that
+/// passed and the machines are folded.
 pub(crate) fn markdown(report: &Report) -> String {
     let mut text = format!("### Benchmarks\n\n**{}**\n", escaped(&report.headline()));
     let findings = report.judgement.findings.iter();
@@ -67,7 +67,7 @@ fn sheet(side: &str, described: &Described) -> String {
     text
 }
 
-/// Without what Markdown or HTML would take for its own.
+/// Escapes characters that have a meaning in Markdown or HTML.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

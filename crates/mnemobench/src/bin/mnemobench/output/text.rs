@@ -1,11 +1,11 @@
-//! For a terminal.
+//! Output for a terminal.
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 use super::{COLUMNS, Report, cells};
 
-/// The verdict, the worst benchmarks first, then the reasons.
+/// Returns the table of verdicts, the worst first, then the reasons and the outcome.
 pub(crate) fn text(report: &Report) -> String {
     let mut lines = vec![format!("baseline  {}", report.baseline.line())];
     lines.push(format!("candidate {}\n", report.candidate.line()));

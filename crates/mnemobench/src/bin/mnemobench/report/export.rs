@@ -1,4 +1,4 @@
-//! Results as JSON, a file for each group of benchmarks, named by category, name and
+//! Results as JSON, one file for each group of benchmarks. The name consists of category, group and
 //! time: `latency_recall_hot_20261124T120000Z.json`.
 
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use serde::Serialize;
 use crate::run_results::{Benchmark, RunResults};
 use crate::units;
 
-/// Raised when a field changes its meaning or goes away.
+/// Incremented when a field changes its meaning or is removed.
 const FORMAT: u32 = 1;
 
 #[derive(Serialize)]
 struct File<'m> {
     format: u32,
-    /// The bench.
+    /// The name of the bench.
     category: &'m str,
     /// The group of benchmarks.
     name: &'m str,
@@ -38,8 +38,8 @@ struct Result<'m> {
     taken: &'m Taken,
 }
 
-/// Names and contents of the files. The time in a name is that of the newest result
-/// within, so that the same results give the same files.
+/// Returns the names and contents of the files. The time in a name is that of the newest result, so
+/// that equal results give equal files.
 pub(crate) fn export(measured: &RunResults) -> BTreeMap<String, String> {
     let mut groups: BTreeMap<(&str, &str), Vec<&Benchmark>> = BTreeMap::new();
     for benchmark in measured.benchmarks.values() {
@@ -47,7 +47,7 @@ pub(crate) fn export(measured: &RunResults) -> BTreeMap<String, String> {
     }
     let files = groups.into_iter().filter_map(|((category, name), benchmarks)| {
         let newest = benchmarks.iter().map(|benchmark| benchmark.taken.unix_seconds).max()?;
-        // `footprint_hot` of the bench `footprint` is said once.
+        // Avoids repeating the category, as in `footprint_hot` of the bench `footprint`.
         let short = name.strip_prefix(category).and_then(|rest| rest.strip_prefix('_')).unwrap_or(name);
         let file_name = format!("{}_{}_{}.json", safe(category), safe(short), units::stamp(newest));
         let machine = &measured.bench(category)?.machine;
@@ -73,7 +73,7 @@ fn result(benchmark: &Benchmark) -> Result<'_> {
     }
 }
 
-/// As part of a file's name.
+/// Replaces characters that are not safe in a file name.
 fn safe(name: &str) -> String {
     name.chars()
         .map(|letter| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '-' })

@@ -3,7 +3,7 @@
 use super::model::Report;
 use super::section::Section;
 
-/// All of it, without plots.
+/// Returns the whole report, without plots.
 pub(crate) fn report(report: &Report) -> String {
     let mut text = String::from("# MnemoCore, measured\n");
     if report.benches.rows.is_empty() {
@@ -28,16 +28,16 @@ pub(crate) fn report(report: &Report) -> String {
     text
 }
 
-/// What to do with tables for those who ask for more.
+/// The treatment of tables that are details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Details {
-    /// Within `<details>`.
+    /// Details are folded in `<details>`.
     Folded,
-    /// Nothing.
+    /// Details are left out.
     Omitted,
 }
 
-/// The tables of a section, with the command in front and the machine behind.
+/// Returns the tables of a section, preceded by the command and followed by the machine.
 pub(crate) fn block(section: &Section, details: Details) -> String {
     let mut text = format!("From `{}`.\n", section.command);
     for part in &section.parts {

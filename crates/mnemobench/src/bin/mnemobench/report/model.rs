@@ -1,4 +1,4 @@
-//! The report before it is written as anything.
+//! The content of a report, before it is formatted.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,22 @@ use crate::table::Table;
 use crate::units;
 use crate::verdicts::Verdicts;
 
-/// What a report says.
+/// A report.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// Each machine that something ran on, and what ran there.
+    /// Titles and descriptions of the machines.
     pub(crate) machines: Vec<(String, Table)>,
-    /// The benches.
+    /// A table of the benches.
     pub(crate) benches: Table,
-    /// The subjects.
+    /// The sections, one per subject.
     pub(crate) sections: Vec<Section>,
-    /// What could not be read, and why.
+    /// The reasons why results cannot be read, by their names.
     pub(crate) unreadable: BTreeMap<String, String>,
 }
 
 impl Report {
-    /// Of what was measured, and what `detect` said of it.
+    /// Creates the report of the results, with the verdicts of `detect` and the comparison if there
+    /// are any.
     ///
     /// # Errors
     /// If a plot cannot be drawn.
@@ -42,23 +43,23 @@ impl Report {
         Ok(Self { machines: machines(measured), benches: benches(measured), sections, unreadable })
     }
 
-    /// What was measured.
+    /// Returns the sections with results.
     pub(crate) fn measured(&self) -> impl Iterator<Item = &Section> {
         self.sections.iter().filter(|section| section.is_measured())
     }
 
-    /// What was not.
+    /// Returns the sections without results.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &Section> {
-        // A user's own benches need not exist.
+        // Further benches of the user are optional.
         self.sections.iter().filter(|section| !section.is_measured() && section.key != "other")
     }
 }
 
-/// The machine sheets, each with the benches that ran there.
+/// Returns the distinct machines, each titled with the benches that ran on it.
 fn machines(measured: &RunResults) -> Vec<(String, Table)> {
     let mut machines: Vec<(Vec<&str>, &Machine)> = Vec::new();
     for bench in &measured.benches {
-        // Revision and features are those of a bench, and stand with it.
+        // Revision and features differ between benches, so they are in the table of benches.
         let same = |machine: &Machine| sheet(machine).rows == sheet(&bench.machine).rows;
         match machines.iter_mut().find(|(_, machine)| same(machine)) {
             Some((names, _)) => names.push(&bench.name),

@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else: no script, no font, no network.
+//! The report as a self-contained HTML page without scripts, fonts or network access.
 
 use askama::Template;
 
@@ -11,10 +11,10 @@ struct Page<'a> {
     report: &'a Report,
 }
 
-/// The page.
+/// Renders the page.
 ///
 /// # Errors
-/// None that are known: the template writes into memory.
+/// The template's, although rendering into memory is not known to fail.
 pub(crate) fn page(report: &Report) -> Result<String, Error> {
     Ok(Page { report }.render()?)
 }

@@ -1,5 +1,5 @@
-//! Plots as SVG. Colours are marks that the page's style sheet replaces, so that
-//! one plot is read on a light and on a dark ground.
+//! Plots as SVG. The style sheet of the page replaces the colors, so that one plot suits a light
+//! and a dark background.
 
 mod axis;
 mod frame;
@@ -9,28 +9,28 @@ use criterion_gate::verdict::Verdict;
 pub(crate) use self::axis::{Axis, Scale};
 use self::frame::{Frame, Mark, SOFT};
 
-/// Why a plot could not be drawn.
+/// The reason why a plot could not be drawn.
 pub(crate) type Error = Box<dyn std::error::Error>;
 
-/// Points with a name, in one colour and one shape.
+/// Named points with the same color and shape.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
-    /// As it stands in the legend.
+    /// The name in the legend.
     pub(crate) name: String,
-    /// Each as x and y.
+    /// The points as x and y.
     pub(crate) points: Vec<[f64; 2]>,
-    /// Those that a line joins.
+    /// The points that a line connects.
     pub(crate) line: Vec<[f64; 2]>,
 }
 
 impl Series {
-    /// All points are joined.
+    /// Creates a series whose points are all connected.
     pub(crate) fn joined(name: &str, points: Vec<[f64; 2]>) -> Self {
         Self { name: name.to_owned(), line: points.clone(), points }
     }
 }
 
-/// Points on two axes.
+/// Draws points on two axes.
 pub(crate) fn points(x: &Axis, y: &Axis, series: &[Series]) -> Result<String, Error> {
     let along = |dimension: usize| {
         series.iter().flat_map(move |series| series.points.iter().map(move |point| point[dimension]))
@@ -52,16 +52,16 @@ fn marks() -> impl Iterator<Item = Mark> {
     (0..).map(Mark::nth)
 }
 
-/// A label and the values that belong to it.
+/// A label and its values.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    /// Stands at its left.
+    /// The label to the left of the row.
     pub(crate) label: String,
-    /// One value for each mark; not a number where there is none.
+    /// One value for each mark; NaN if there is none.
     pub(crate) values: Vec<f64>,
 }
 
-/// Rows of marks on one axis, the first at the top; the marks of a row are joined.
+/// Draws rows of marks on one axis, the first at the top. A line connects the marks of a row.
 pub(crate) fn rows(x: &Axis, names: &[&str], rows: &[Row]) -> Result<String, Error> {
     let span = x.over(rows.iter().flat_map(|row| row.values.iter().copied()));
     let labels = rows.iter().map(|row| row.label.clone()).collect();
@@ -76,18 +76,18 @@ pub(crate) fn rows(x: &Axis, names: &[&str], rows: &[Row]) -> Result<String, Err
     })
 }
 
-/// What became of a value.
+/// The change of a benchmark.
 #[derive(Debug, Clone)]
 pub(crate) struct Shift {
-    /// Stands at its left.
+    /// The label to the left of the row.
     pub(crate) label: String,
-    /// The change with its lower and upper bound.
+    /// The change in percent, with its lower and upper bound.
     pub(crate) change: [f64; 3],
-    /// What the gate says of it.
+    /// The verdict in brief.
     pub(crate) outcome: Outcome,
 }
 
-/// What the gate says of a change, in short.
+/// A verdict reduced to what a plot distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Regressed,
@@ -127,7 +127,7 @@ impl Outcome {
     }
 }
 
-/// Changes with their intervals, the first at the top.
+/// Draws changes with their intervals, the first at the top.
 pub(crate) fn shifts(x: &Axis, shifts: &[Shift]) -> Result<String, Error> {
     let span = x.over(shifts.iter().flat_map(|shift| shift.change).chain([0.0]));
     let labels = shifts.iter().map(|shift| shift.label.clone()).collect();

@@ -1,5 +1,5 @@
-//! What the report says: one section a subject, each as plots and tables, whatever
-//! they are written as.
+//! The content of the report: one section per subject, as plots and tables, independent of the
+//! output format.
 
 mod change;
 mod compare;
@@ -27,39 +27,39 @@ use crate::table::Table;
 use crate::units;
 use crate::verdicts::Verdicts;
 
-/// A subject.
+/// A section of the report.
 #[derive(Debug)]
 pub(crate) struct Section {
-    /// As it stands in a marker: `latency`.
+    /// The name used in markers, such as `latency`.
     pub(crate) key: &'static str,
     /// Its title.
     pub(crate) title: &'static str,
-    /// What is measured and how to read it.
+    /// The measured quantities and how to read them.
     pub(crate) about: &'static str,
-    /// What measures it.
+    /// The command that measures it.
     pub(crate) command: Cow<'static, str>,
-    /// What was measured; nothing if it was not.
+    /// Tables and plots; empty if nothing was measured.
     pub(crate) parts: Vec<Part>,
-    /// What has to be known of it.
+    /// Caveats and other remarks.
     pub(crate) notes: Vec<String>,
-    /// On which machine, when, of which revision.
+    /// The machine, time and revision of the measurement.
     pub(crate) origin: String,
 }
 
 /// A table, and its plot if it has one.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// What it shows.
+    /// The caption of the table.
     pub(crate) caption: String,
-    /// As SVG.
+    /// The plot as SVG.
     pub(crate) plot: Option<String>,
     /// The figures.
     pub(crate) table: Table,
-    /// Whether it is for those who ask for more.
+    /// Whether the part is a detail, which is folded or left out.
     pub(crate) is_detail: bool,
 }
 
-/// Everything that a report can say.
+/// Returns all sections, and the changes if there are `verdicts`.
 ///
 /// # Errors
 /// If a plot cannot be drawn.
@@ -84,7 +84,7 @@ pub(crate) fn all(
     Ok(sections.into_iter().chain(change).collect())
 }
 
-/// The chapter of a comparison alone.
+/// Returns the section of a comparison alone.
 ///
 /// # Errors
 /// If its plot cannot be drawn.
@@ -112,7 +112,7 @@ impl Section {
         Self { key, title, about, command, parts: Vec::new(), notes: Vec::new(), origin }
     }
 
-    /// Whether there is anything to tell.
+    /// Whether there is anything to show.
     pub(crate) fn is_measured(&self) -> bool {
         !self.parts.is_empty()
     }
@@ -137,7 +137,7 @@ impl Section {
         self.parts.iter_mut().skip(before).for_each(|part| part.is_detail = true);
     }
 
-    /// Adds the targets of a bench, and where and when it ran.
+    /// Adds the targets of a bench, and the machine and time of its run.
     fn of_bench(mut self, measured: &RunResults, name: &str) -> Self {
         let Some(bench) = measured.bench(name) else { return self };
         let mut table = Table::new(["target of", "measured", "target", "met"]);
@@ -153,7 +153,7 @@ impl Section {
     }
 }
 
-/// In which profiles, of which revisions and until when benchmarks were taken.
+/// The profiles, revisions and latest time of some benchmarks.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     pub(super) profiles: String,
@@ -162,7 +162,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// Nothing is known of none.
+    /// Summarizes `all`; the fields are empty without any.
     pub(super) fn of<'a>(all: impl Iterator<Item = &'a Taken>) -> Self {
         let (mut profiles, mut revisions, mut last) = (BTreeSet::new(), BTreeSet::new(), None);
         for taken in all {
@@ -183,7 +183,7 @@ impl fmt::Display for Runs {
     }
 }
 
-/// On what and when benchmarks were taken, in one line.
+/// Describes machine, profiles, revisions and time in one line.
 fn origin<'a>(machine: &Machine, benchmarks: impl Iterator<Item = &'a Benchmark>) -> String {
     let runs = Runs::of(benchmarks.map(|benchmark| &benchmark.taken));
     format!("Measured on {}; {runs}.", units::machine(machine))
@@ -193,12 +193,12 @@ fn time_axis(name: &str) -> Axis {
     Axis::new(name, Scale::Logarithmic, |nanoseconds| units::round(&units::time(nanoseconds)))
 }
 
-/// A tier as it is written, from the name of a benchmark, and its place.
+/// Returns the position and the displayed name of a tier that is part of a benchmark's name.
 fn tier(name: &str) -> Option<(usize, &'static str)> {
     ["HOT", "WARM", "COLD"].into_iter().enumerate().find(|(_, tier)| tier.eq_ignore_ascii_case(name))
 }
 
-/// Name, value, interval and percentiles of any benchmarks.
+/// Returns a table of value, interval and percentiles of the benchmarks.
 fn listed<'a>(benchmarks: impl Iterator<Item = &'a Benchmark>) -> Table {
     let mut table = Table::new(["benchmark", "#value", "#95 % interval", "#P50", "#P95", "#P99"]);
     for benchmark in benchmarks {

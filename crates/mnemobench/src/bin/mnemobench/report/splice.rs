@@ -1,4 +1,4 @@
-//! Replaces what stands between the markers of a file:
+//! Replaces the text between the markers of a file:
 //!
 //! ```text
 //! <!-- results:latency -->
@@ -6,7 +6,7 @@
 //! <!-- /results -->
 //! ```
 //!
-//! Each marker is a line of its own. Everything else stays as it is, byte for byte.
+//! Each marker must be on a line of its own. All other text stays the same, byte for byte.
 
 use super::markdown::{Details, block};
 use super::section::{KEYS, Section};
@@ -14,38 +14,38 @@ use super::section::{KEYS, Section};
 const START: &str = "<!-- results:";
 const END: &str = "<!-- /results -->";
 
-/// The markers of a file are not what they should be.
+/// The reasons why the markers of a file are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SpliceError {
-    /// There are none.
+    /// The file has no markers.
     #[error("expected lines `{START}NAME -->` and `{END}`, found none; NAME is one of {}", KEYS.join(", "))]
     NoMarkers,
-    /// A block has a name that no section has.
+    /// A block has the name of no section.
     #[error("line {line}: there are no results called {name:?}; expected one of {}", KEYS.join(", "))]
     Unknown {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
         /// The name.
         name: String,
     },
-    /// A block begins within another, or does not end.
+    /// A block begins within another one, or does not end.
     #[error("line {line}: the results {name:?} have no `{END}` behind them")]
     Unclosed {
-        /// Where it begins, from 1.
+        /// The line of the start marker, from 1.
         line: usize,
-        /// Its name.
+        /// The name of the block.
         name: String,
     },
-    /// A block ends that has not begun.
+    /// An end marker has no start marker.
     #[error("line {line}: `{END}` without `{START}NAME -->` before it")]
     Unopened {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
     },
 }
 
-/// The text with the blocks of what was measured replaced, and notes on blocks that
-/// were left as they are.
+/// Replaces the blocks of measured sections. Returns the text, and notes on the blocks that were
+/// not replaced.
 pub(crate) fn splice(text: &str, sections: &[Section]) -> Result<(String, Vec<String>), SpliceError> {
     let (mut spliced, mut notes) = (String::with_capacity(text.len()), Vec::new());
     let (mut open, mut any): (Option<Open<'_>>, bool) = (None, false);
@@ -166,7 +166,7 @@ mod tests {
         assert!(unknown.to_string().contains("latency, throughput"), "{unknown}");
     }
 
-    /// Lines of any file, some of which look like markers.
+    /// Returns lines of arbitrary text, some of which resemble markers.
     fn outside() -> impl Strategy<Value = String> {
         prop::collection::vec("[ -~]{0,20}(\r)?\n|`<!-- results:slo -->`\n|é\n", 0..6)
             .prop_map(|lines| lines.concat())

@@ -1,4 +1,4 @@
-//! A neighbor: threads that keep every core busy.
+//! A simulated noisy neighbor: threads that keep every core busy.
 
 use std::hint;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Each thread works and rests once in this time.
+/// The period in which each thread works once and rests once.
 const PERIOD: Duration = Duration::from_millis(4);
-/// Threads a core.
+/// The maximum number of threads per core.
 const MOST: f64 = 16.0;
 
 /// Keeps every core busy until it is dropped.
@@ -18,7 +18,7 @@ pub(super) struct Busy {
 }
 
 impl Busy {
-    /// With so many threads a core; a fraction is threads that rest part of the time.
+    /// Starts `per_core` threads on each core. A fraction makes the threads rest part of the time.
     pub(super) fn start(per_core: f64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -42,8 +42,8 @@ impl Busy {
     }
 }
 
-/// Keeps this thread on one core, where the system allows that: otherwise busy threads share a
-/// core and leave another to what is measured.
+/// Pins this thread to one core, if the system allows it. Otherwise busy threads could share a core
+/// and leave another one to the measured process.
 fn stay_on(core: usize) {
     #[cfg(target_os = "linux")]
     {
@@ -52,7 +52,7 @@ fn stay_on(core: usize) {
         let Some(cpu) = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).nth(core) else { return };
         let mut one = CpuSet::new();
         one.set(cpu);
-        // Without it the threads are still busy, somewhere.
+        // If pinning fails, the thread is still busy on some core.
         let _ = sched_setaffinity(None, &one);
     }
     #[cfg(not(target_os = "linux"))]

@@ -1,5 +1,5 @@
-//! The gate on real runs: the same executables as baseline and as candidate, as they
-//! are and slowed on purpose.
+//! The gate on real runs: the same executables as baseline and as candidate, unchanged or slowed on
+//! purpose.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -22,14 +22,14 @@ use super::super::{load_runs, process, streams};
 use super::busy::Busy;
 use super::percent;
 
-/// The variable of the feature `inject`.
+/// The environment variable that the feature `inject` reads.
 const INJECT: &str = "MNEMO_INJECT";
-/// The names of two runs that are compared.
+/// The names of the two runs that are compared.
 const RUNS: [&str; 2] = ["even", "odd"];
-/// So many benchmarks are listed each; of more, those alone that ever regressed.
+/// Up to this many benchmarks are all listed. Of more, only those that ever regressed are listed.
 const LISTED: usize = 12;
 
-/// A table: a row for each slow-down.
+/// Returns a table with a row for each injected slowdown.
 pub(super) fn run(arguments: &SelftestArgs) -> Result<Vec<Vec<String>>, Box<dyn Error>> {
     let header = [
         "injected",
@@ -53,10 +53,10 @@ pub(super) fn run(arguments: &SelftestArgs) -> Result<Vec<Vec<String>>, Box<dyn 
     Ok(rows)
 }
 
-/// Compares as often as asked.
+/// Runs the requested number of comparisons.
 ///
-/// Where nothing is slowed, each run is the candidate of one comparison and the
-/// baseline of the next; otherwise each slowed run has a baseline of its own.
+/// If nothing is slowed, each run is the candidate of one comparison and the baseline of the next.
+/// Otherwise each candidate has a baseline of its own.
 fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let trial = Trial::new(arguments, injection)?;
     let started = Instant::now();
@@ -68,7 +68,7 @@ fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<
         if run == 1 || !injection.is_empty() || arguments.busy.is_some() {
             trial.measure(baseline, "", threads(BusySide::Baseline))?;
         }
-        // What is taken within the same second as the baseline would be stale.
+        // A candidate taken in the same second as the baseline would count as stale.
         std::thread::sleep(Duration::from_millis(1100));
         trial.measure(candidate, injection, threads(BusySide::Candidate))?;
         let measured = began.elapsed().as_secs();
@@ -91,7 +91,7 @@ fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<
     Ok(row(&judgements, median(&apparent), injection, seconds))
 }
 
-/// What was run again, and what is not well.
+/// Whether the finding did not pass or was measured in pairs.
 fn is_worth_a_line(finding: &Finding) -> bool {
     finding.effect != Effect::Pass || finding.change.is_some_and(|change| change.pairs > 0)
 }
@@ -131,11 +131,11 @@ fn has_improved(judgement: &Judgement) -> bool {
     judgement.findings.iter().any(|finding| finding.verdict == Verdict::Improved)
 }
 
-/// What is run, and a folder of its own for what it measures.
+/// The executables to run, and a folder for their results.
 struct Trial<'a> {
     programs: Vec<PathBuf>,
     filter: Option<&'a str>,
-    /// Whether the cores are busy beside every second benchmark only.
+    /// Whether the cores are busy only beside every second benchmark.
     half: bool,
     injection: &'a str,
     profile: Profile,
@@ -154,13 +154,13 @@ impl<'a> Trial<'a> {
             injection,
             profile: Profile::from_env()?,
             thresholds: arguments.home.thresholds(None)?,
-            // Beside the executables, which can be linked there.
+            // Created beside the executables, so that these can be linked.
             home: tempfile::Builder::new().prefix("selftest-").tempdir_in(kept)?,
         })
     }
 
-    /// Runs all benches and saves what they measure as `run`, while so many threads keep
-    /// each core busy.
+    /// Runs all benches and saves their results as `run`. Meanwhile `threads` threads keep each
+    /// core busy, if given.
     fn measure(&self, run: &str, injection: &str, threads: Option<f64>) -> Result<(), Box<dyn Error>> {
         for program in &self.programs {
             let limit = Duration::from_secs(self.thresholds.gate.process_seconds);
@@ -191,7 +191,7 @@ impl<'a> Trial<'a> {
         command
     }
 
-    /// The filters of every second of its benchmarks, and of the others.
+    /// Returns a filter for every second benchmark of `program`, and one for the others.
     fn halves(&self, program: &Path) -> Result<[String; 2], Box<dyn Error>> {
         let listed = self.command(program, self.filter).arg("--list").output()?;
         let listed = String::from_utf8(listed.stdout)?;
@@ -207,7 +207,7 @@ impl<'a> Trial<'a> {
         Ok([half(0), half(1)])
     }
 
-    /// The verdicts, and by how much the samples differ, as the median logarithm.
+    /// Returns the verdicts, and the median difference of the samples as a logarithm.
     fn judge(&self, runs: [&str; 2]) -> Result<(Judgement, Option<f64>), Box<dyn Error>> {
         let [old, new] = runs.map(|run| load_runs::of_run(self.home.path(), run));
         let shown = |observation: &Observation| observation.data.shown(observation.kind);
@@ -223,8 +223,7 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// The executables of these benches that are kept with the last run; of all if none is
-/// named.
+/// Returns the executables kept with the last run, of `benches` or, if it is empty, of all benches.
 fn programs(home: &Path, benches: &[String]) -> Result<Vec<PathBuf>, String> {
     let none = |program: &Path| {
         format!("{}: no executable; run cargo bench, with --features inject to slow it", program.display())
@@ -240,7 +239,8 @@ fn programs(home: &Path, benches: &[String]) -> Result<Vec<PathBuf>, String> {
     programs.map(|program| if program.is_file() { Ok(program) } else { Err(none(&program)) }).collect()
 }
 
-/// Without the feature, nothing is slowed and the gate would look blind.
+/// Fails if an executable lacks the feature, because nothing would be slowed and the gate would
+/// seem to miss it.
 fn assert_injectable(home: &Path, run: &str) -> Result<(), Box<dyn Error>> {
     for results in Results::of_run(home, run) {
         if !results?.machine.features.iter().any(|feature| feature == "inject") {

@@ -1,4 +1,4 @@
-//! The rule on simulated runs, whose truth is known.
+//! The decision rule applied to simulated runs, of which the truth is known.
 
 use std::fmt;
 
@@ -16,28 +16,30 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use super::super::cli::SelftestArgs;
 use super::percent;
 
-/// Benchmarks of one run, as the suite has about.
+/// Benchmarks in one run, about as many as in the suite.
 const FAMILY: usize = 40;
 /// Samples of one benchmark.
 const SAMPLES: usize = 50;
-/// One sample of so many is an outlier, half to twice as slow again.
+/// One of this many samples is an outlier, 1.5 to 2 times as slow.
 const OUTLIERS: u32 = 20;
-/// How far a benchmark drifts from run to run, either way.
+/// The largest drift of a benchmark between runs, in either direction.
 const DRIFT: f64 = 0.08;
-/// What is left of noise in one pair of runs (standard deviation).
+/// The noise that remains in one pair of runs (standard deviation).
 const RESIDUAL: f64 = 0.015;
-/// Standard deviations of samples and the share of runs that meet a neighbor: a quiet
-/// machine, and a shared one.
+/// The standard deviation of samples, and the percentage of runs that meet a noisy neighbor: a
+/// quiet machine, then a shared one.
 const MACHINES: [(f64, u32); 2] = [(0.03, 0), (0.12, 20)];
-/// How much slower a neighbour makes a run, at least and at most.
+/// The smallest and largest slowdown by a neighbor.
 const NEIGHBOUR: [f64; 2] = [0.2, 0.5];
-/// So many percent of the second runs of a pair meet what the first did.
+/// The percentage of pairs in which the second run meets the neighbor of the first. Otherwise its
+/// neighbor is drawn independently.
 const LASTING: u32 = 40;
-/// How much slower one benchmark of the family really is.
+/// The true slowdown of one benchmark of the family.
 const EFFECTS: [f64; 5] = [0.0, 0.10, 0.15, 0.20, 0.30];
-/// How far the reference work differs between runs on one machine (standard deviation).
+/// The noise of the reference work between runs on one machine (standard deviation).
 const REFERENCE: f64 = 0.005;
-/// What slows a run: 20 to 150 %, all its benchmarks or some, seen by the reference work or not.
+/// Disturbances of 20 to 150 %, of all benchmarks of a run or some, with and without an effect on
+/// the reference work.
 const DISTURBANCES: [Disturbance; 13] = [
     Disturbance { of: BASELINE, share: 0.2, of_each: 1, seen: true },
     Disturbance { of: BASELINE, share: 0.5, of_each: 1, seen: true },
@@ -56,16 +58,16 @@ const DISTURBANCES: [Disturbance; 13] = [
 const QUIET: Disturbance = Disturbance { of: BASELINE, share: 0.0, of_each: 1, seen: true };
 const BASELINE: usize = 0;
 const CANDIDATE: usize = 1;
-/// How much slower the one benchmark is in a disturbed family.
+/// The true slowdown of one benchmark in a disturbed family.
 const HIDDEN: f64 = 0.20;
-/// How much more memory one benchmark really takes.
+/// The true increase of one benchmark's memory.
 const MEMORY: f64 = 0.25;
 
-/// The benchmark that is slower, and the one that takes more memory.
+/// The benchmark with the slowdown, and the one with the increased memory.
 const SLOWER: &str = "b00/p99/1";
 const LARGER: &str = "footprint/ram/1";
 
-/// A table: a row for each rule and noise.
+/// Returns a table with a row for each rule and noise level.
 pub(super) fn run(arguments: &SelftestArgs) -> Vec<Vec<String>> {
     let header =
         ["rule, sigma of samples, runs that meet a neighbor", "A/A: any regressed", "A/A: undecided"];
@@ -93,7 +95,7 @@ pub(super) fn run(arguments: &SelftestArgs) -> Vec<Vec<String>> {
     rows
 }
 
-/// A table: a row for each run that was slowed throughout.
+/// Returns a table with a row for each disturbance of a whole run.
 pub(super) fn run_disturbed(arguments: &SelftestArgs) -> Vec<Vec<String>> {
     let header = [
         "slowed throughout",
@@ -122,19 +124,19 @@ pub(super) fn run_disturbed(arguments: &SelftestArgs) -> Vec<Vec<String>> {
     rows
 }
 
-/// What slows a whole run of one side.
+/// A slowdown of a whole run of one side.
 #[derive(Clone, Copy)]
 struct Disturbance {
     of: usize,
     share: f64,
-    /// Only one benchmark of so many.
+    /// One benchmark out of this many is slowed.
     of_each: usize,
-    /// Whether it slows the reference work too.
+    /// Whether the reference work is slowed as well.
     seen: bool,
 }
 
 impl Disturbance {
-    /// ln of the factor that it makes on a benchmark's time.
+    /// Returns ln of the factor on a benchmark's time.
     fn log(self, side: usize, benchmark: usize) -> f64 {
         let spared = side != self.of || !benchmark.is_multiple_of(self.of_each);
         if spared { 0.0 } else { self.share.ln_1p() }
@@ -152,23 +154,23 @@ impl fmt::Display for Disturbance {
     }
 }
 
-/// In how many families something was said, by both rules.
+/// Numbers of families with certain verdicts: by screen and pairs, then by saved samples alone.
 #[derive(Clone, Copy, Default)]
 struct Tally([Counts; 2]);
 
 #[derive(Clone, Copy, Default)]
 struct Counts {
-    /// The slower benchmark has regressed.
+    /// Families in which the slower benchmark has regressed.
     slower: usize,
-    /// The larger one has.
+    /// Families in which the benchmark with more memory has regressed.
     larger: usize,
-    /// Any other has, falsely.
+    /// Families with any other regression, which is a false alarm.
     others: usize,
-    /// Any was left undecided.
+    /// Families with any undecided benchmark.
     undecided: usize,
-    /// Any has improved.
+    /// Families with any improvement.
     improved: usize,
-    /// The exit code would be 0.
+    /// Families with exit code 0.
     passed: usize,
 }
 
@@ -185,7 +187,7 @@ impl Counts {
             others: any(&|id| id != LARGER && (id != SLOWER || effect == 0.0), Verdict::Regressed),
             undecided: usize::from(findings.any(|finding| finding.effect == Effect::CannotJudge)),
             improved: any(&|_| true, Verdict::Improved),
-            // The larger one is always there.
+            // The memory increase is in every family, so it is excluded.
             passed: usize::from(
                 judgement
                     .findings
@@ -231,7 +233,7 @@ struct Noise {
 }
 
 impl Noise {
-    /// Both runs of a family, judged with pairs and without.
+    /// Simulates both runs of a family, and judges them with pairs and without.
     fn family(&mut self, effect: f64, disturbance: Disturbance) -> [Judgement; 2] {
         let (mut old, mut new) = (Side::default(), Side::default());
         let truth = |id: &str| if id == SLOWER { effect.ln_1p() } else { 0.0 };
@@ -270,7 +272,7 @@ impl Noise {
         [screening.clone().conclude(&pairs), screening.conclude_alone()]
     }
 
-    /// The samples of one run, whose ln is off by `slower` and by its drift.
+    /// Simulates the samples of one run. `slower` is added to their ln, and so is a random drift.
     fn samples(&mut self, slower: f64) -> Data {
         let drift = DRIFT * (2.0 * self.random.unit() - 1.0);
         let sample = |_| {
@@ -280,12 +282,12 @@ impl Noise {
         Data::Samples { values: (0..SAMPLES).map(sample).collect(), operations: 1 }
     }
 
-    /// The time of the reference work beside a benchmark.
+    /// Simulates the reference work beside a benchmark.
     fn reference(&mut self, slowed: f64) -> Option<f64> {
         Some(1e5 * (slowed + REFERENCE * self.normal()).exp())
     }
 
-    /// Two runs, the second slower by `slower`.
+    /// Simulates two runs, the second slower by `slower` in ln.
     fn pair(&mut self, slower: f64) -> [f64; 2] {
         let first = self.neighbour();
         let second = if self.random.percent(LASTING) { first } else { self.neighbour() };
@@ -293,7 +295,7 @@ impl Noise {
         [first.exp(), (second + slower + residual).exp()]
     }
 
-    /// What a neighbour adds to ln of a run.
+    /// The amount that a neighbor adds to ln of a run, often 0.
     fn neighbour(&mut self) -> f64 {
         let [least, most] = NEIGHBOUR;
         let meets = self.random.percent(self.neighbours);
@@ -301,7 +303,7 @@ impl Noise {
     }
 
     fn normal(&mut self) -> f64 {
-        // Never 0, whose quantile is infinite.
+        // The argument is never 0, where the quantile is infinite.
         Normal::standard().inverse_cdf(1.0 - self.random.unit())
     }
 }

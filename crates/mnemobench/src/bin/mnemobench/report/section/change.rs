@@ -1,4 +1,4 @@
-//! What changed against a baseline, by the verdicts of `detect`.
+//! Changes against a baseline, with the verdicts of `detect`.
 
 use super::{Runs, Section};
 use crate::report::plot::{self, Axis, Error, Outcome, Scale, Shift};
@@ -7,7 +7,7 @@ use crate::table::Table;
 use crate::units;
 use crate::verdicts::{Judged, Verdicts};
 
-/// What is drawn; more would hide them.
+/// The maximum number of changes in the plot, so that the worst stay visible.
 const DRAWN: usize = 30;
 
 pub(super) fn section(measured: &RunResults, verdicts: &Verdicts) -> Result<Section, Error> {
@@ -79,7 +79,7 @@ fn reasons(others: &[&Judged]) -> Table {
     table.without_empty_columns()
 }
 
-/// Says so if something was measured after the verdicts.
+/// Returns a note if benchmarks were measured after the verdicts.
 fn outdated(measured: &RunResults, verdicts: &Verdicts) -> Option<String> {
     let judged = verdicts.candidate.taken.as_ref()?.unix_seconds;
     let newer =

@@ -1,4 +1,4 @@
-//! Memory systems side by side. Where another one is better than ours stands first.
+//! Comparison of memory systems. The figures in which another system is better come first.
 
 use std::collections::BTreeMap;
 
@@ -12,35 +12,40 @@ use crate::report::plot::{self, Axis, Error, Scale, Series};
 use crate::table::Table;
 use crate::units;
 
-/// What has to be known before a figure is believed.
+/// Caveats that a reader must know to interpret the figures.
 const BIAS: [&str; 10] = [
-    "We chose the data, the questions and what is measured, and wrote the adapters: somebody who knows a system \
-     better may get more out of it.",
-    "No language model takes part. What a model does elsewhere (extracting facts, resolving contradictions, building \
-     a graph, rewriting a question) is not measured; Graphiti without it is not the Zep service, and a memory is \
-     stored as it was said.",
-    "MnemoCore matches words. A sentence model finds paraphrases that it cannot, which shows under minilm; under hash \
-     the vectors match words as well.",
-    "The constants of MnemoCore's encoder were chosen on LoCoMo and SciFact, and nothing was held out: on these two its \
-     answers are at home.",
-    "The quantised sentence model runs on one thread and is not bit-equal to the original. Its time is in every figure \
-     that does not say \"without embedding\".",
-    "What is on disk when a store returns differs by system and stands in its row; who waits for the disk is slower.",
-    "Servers are given the machine alone and clients on the same machine. At other sizes, over a network or with many \
-     machines another order is likely.",
-    "Percentiles are of single calls by one client, in the order of the data. A conversation of a few hundred memories \
-     is a small store: what grows with the number of memories grows from here.",
-    "RAM holds the interpreter and the libraries of an adapter, and the sentence model where one is loaded, because a \
-     user of that system has them in memory too. Disk holds what an empty store takes, which of a small one may be most.",
-    "Our figures are through the same boundary as the others'; the row in-process shows what the boundary costs.",
+    "We chose the data, the questions and the measures, and wrote the adapters. An expert in a system may get \
+     more out of it.",
+    "No language model takes part. Work that other products give to a model (extracting facts, resolving \
+     contradictions, building a graph, rewriting a question) is not measured. Graphiti without it is not the Zep \
+     service, and a memory is stored as it was said.",
+    "MnemoCore matches words. A sentence model also finds paraphrases, which shows under minilm. Under hash, the \
+     vectors match words as well.",
+    "The constants of MnemoCore's encoder were chosen on LoCoMo and SciFact without a held-out set, so its \
+     results on these two are optimistic.",
+    "The quantized sentence model runs on one thread and is not bit-equal to the original. Its time is in every \
+     figure that does not say \"without embedding\".",
+    "The durability of a store differs by system and is shown in its row. A system that waits for the disk is \
+     slower.",
+    "Servers have the machine to themselves, and their clients run on the same machine. At other sizes, over a \
+     network or with many machines, another order is likely.",
+    "Percentiles are of single calls by one client, in the order of the data. A conversation of a few hundred \
+     memories is a small store. Costs that grow with the number of memories are higher in a larger one.",
+    "RAM includes the interpreter and the libraries of an adapter, and the sentence model if one is loaded, \
+     because a user of that system has them in memory too. Disk includes the size of an empty store, which may be \
+     most of a small one.",
+    "Our figures go through the same process boundary as the others'. The row in-process shows the cost of the \
+     boundary.",
 ];
 
-const ABOUT: &str = "Every system keeps the same memories in the same order and is asked the same questions, for five and for ten \
-     memories, through the same line protocol (adapters/PROTOCOL.md). Times are those that the adapter takes around \
-     its system's own call, so that no pipe is in them; what the driver sees from outside is in the details. Answers \
-     are checked outside the timer: who returns nothing, or what was never stored, is shown and not ranked. Values \
-     are medians over rounds, in which the order of systems changes, with 95 % intervals by a bootstrap over rounds \
-     and questions; of three rounds that is about their range, and of a single measurement nothing is known.";
+const ABOUT: &str = "Every system stores the same memories in the same order and answers the same questions, for five \
+     and for ten memories, through the same line protocol (adapters/PROTOCOL.md). The adapter \
+     takes the times around its system's own call, so they exclude the pipe. The details also \
+     show the times that the driver measures. Answers are checked outside the timer. A system \
+     that returns nothing, or hits that were never stored, is shown but not ranked. Values are \
+     medians over rounds, in which the order of systems changes. The 95 % intervals are from a \
+     bootstrap over rounds and questions. With three rounds they are about the range, and a \
+     single measurement has none.";
 
 pub(super) fn section(comparison: Option<&Comparison>) -> Result<Section, Error> {
     let mut section = Section::new("compare", "Memory systems side by side", "mnemobench compare", ABOUT);
@@ -49,7 +54,8 @@ pub(super) fn section(comparison: Option<&Comparison>) -> Result<Section, Error>
     let leads = comparison.leads();
     for group in &comparison.groups {
         if group.ranked().any(|row| row.row == OURS) {
-            let caption = format!("Where another system is better than MnemoCore; {}", describe(group));
+            let caption =
+                format!("Figures in which another system is better than MnemoCore; {}", describe(group));
             section.table(&caption, better(group, &leads));
         }
     }
@@ -72,7 +78,7 @@ pub(super) fn section(comparison: Option<&Comparison>) -> Result<Section, Error>
 
 fn command(settings: &Settings) -> String {
     let Settings { data, limit, clients, rounds, .. } = settings;
-    // Generated conversations need no folder.
+    // Generated conversations are the default, without a folder.
     let data = if data.starts_with("generated_") { String::new() } else { format!(" --data {data}") };
     let limit = limit.map_or_else(String::new, |limit| format!(" --limit {limit}"));
     let clients: Vec<String> = clients.iter().map(usize::to_string).collect();
@@ -91,7 +97,8 @@ fn describe(group: &Group) -> String {
     format!("embedder {embedder}, {named}{all}: {memories} memories, {questions} questions")
 }
 
-/// For each figure, who is better, the best first.
+/// Returns a table with a row for each figure in which another system is better, the best system
+/// first.
 fn better(group: &Group, leads: &[Lead<'_>]) -> Table {
     let mut table = Table::new(["figure", "#MnemoCore", "better"]);
     let mut by_figure: BTreeMap<Figure, Vec<&Lead<'_>>> = BTreeMap::new();
@@ -363,7 +370,7 @@ fn amount(figure: Figure, point: f64) -> String {
     }
 }
 
-/// The difference from ours or the ratio to it, with its interval where it is known.
+/// Returns the difference from our value or the ratio to it, with its interval if it is known.
 fn against(value: &Value) -> String {
     let Some(Estimate { point, interval }) = value.against_ours else { return String::new() };
     let is_difference = value.figure.is_difference();

@@ -1,4 +1,4 @@
-//! RAM and disk by the number of memories.
+//! RAM and disk usage by number of memories.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::run_results::{Benchmark, RunResults};
 use crate::table::Table;
 use crate::units;
 
-/// Bytes by what is measured (`ram`, `heap`, `rss`, `disk`) and number of memories.
+/// Bytes by aspect (`ram`, `heap`, `rss`, `disk`) and number of memories.
 type Sizes<'m> = BTreeMap<&'m str, BTreeMap<usize, f64>>;
 
 pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
@@ -18,9 +18,9 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
         "footprint",
         "Footprint by number of memories",
         "cargo bench --bench footprint",
-        "RAM is anonymous memory over that of an empty engine, in fresh processes; so is the heap. What is resident is \
-         all of the process, with the pages of mapped files, which the system takes back when it needs them. Lower is \
-         better; straight lines at 45 degrees grow with the memories.",
+        "RAM is the anonymous memory of a fresh process beyond that of an empty engine. The heap is measured the same \
+         way. Resident memory is that of the whole process, including pages of mapped files, which the system reclaims \
+         when it needs them. Lower is better. A straight line at 45 degrees is proportional to the number of memories.",
     );
     let mut tiers: BTreeMap<(usize, &str), Sizes<'_>> = BTreeMap::new();
     for benchmark in measured.of("footprint") {
@@ -55,7 +55,7 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
     Ok(section.of_bench(measured, "footprint"))
 }
 
-/// `footprint_<tier>/<kind>/<memories>`, or `footprint_<aspect>_<tier>/ram/<memories>`.
+/// Parses `footprint_<tier>/<kind>/<memories>` or `footprint_<aspect>_<tier>/ram/<memories>`.
 fn told(benchmark: &Benchmark) -> Option<((usize, &'static str), &str, usize)> {
     let name = benchmark.group().strip_prefix("footprint_")?;
     let (aspect, tier_name) = name.rsplit_once('_').unwrap_or(("", name));
@@ -67,12 +67,12 @@ fn told(benchmark: &Benchmark) -> Option<((usize, &'static str), &str, usize)> {
     Some((tier(tier_name)?, aspect, benchmark.number().filter(|&memories| memories > 0)?))
 }
 
-/// Adds a row for each number of memories that `aspect` was measured with.
+/// Adds a row for each number of memories for which `aspect` was measured.
 fn rows(tier: &str, sizes: &Sizes<'_>, aspect: &str, table: &mut Table) {
     let per_thousand = |bytes: f64, memories: usize| units::bytes(bytes / memories as f64 * 1e3);
     let mut before: Option<(usize, f64)> = None;
     for (&memories, &bytes) in sizes.get(aspect).into_iter().flatten() {
-        // Neither is a file.
+        // Heap and resident memory do not belong to the table of disk usage.
         let [heap, resident] = ["heap", "rss"]
             .map(|other| sizes.get(other)?.get(&memories).filter(|_| aspect == "ram").copied());
         let added = before.map(|(fewer, less)| per_thousand(bytes - less, memories - fewer));

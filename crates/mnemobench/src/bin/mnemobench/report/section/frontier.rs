@@ -1,4 +1,4 @@
-//! What a search finds against how many it does.
+//! Recall against queries per second of a search, for different limits.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
         "Recall against queries per second",
         "cargo bench --bench throughput -- frontier",
         "One point for each setting of a search's own limits, with the exact scan as oracle, on one thread. Up and \
-         to the right is better; a star stands by those that no other setting beats in both, and a line joins them.",
+         to the right is better. A star marks the settings that no other setting beats in both. A line connects them.",
     );
     let mut searches: BTreeMap<&str, BTreeMap<&str, [f64; 2]>> = BTreeMap::new();
     for benchmark in measured.benchmarks.values().filter(|benchmark| is_frontier(benchmark)) {
@@ -56,7 +56,7 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
 
 const PREFIX: &str = "frontier_";
 
-/// Whether a benchmark is one half of a point: its recall or its rate.
+/// Whether the benchmark is the recall or the rate of a point.
 pub(super) fn is_frontier(benchmark: &Benchmark) -> bool {
     benchmark.group().starts_with(PREFIX)
 }

@@ -1,4 +1,4 @@
-//! The inner loops.
+//! Inner loops of the engine.
 
 use super::{Section, listed};
 use crate::run_results::RunResults;

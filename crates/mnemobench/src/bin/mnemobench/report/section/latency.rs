@@ -1,4 +1,4 @@
-//! Store, recall and synthesize by tier.
+//! Latency of store, recall and synthesize by tier.
 
 use criterion_gate::results::Kind;
 
@@ -8,7 +8,7 @@ use crate::run_results::{Benchmark, RunResults};
 use crate::table::Table;
 use crate::units;
 
-/// In the order in which an agent uses them.
+/// The order in which an agent uses them.
 const VERBS: [&str; 3] = ["store", "recall", "synthesize"];
 
 pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
@@ -16,7 +16,7 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
         "latency",
         "Latency by tier",
         "cargo bench --bench latency",
-        "Single operations, timed one by one; the median in a loop beside them. Further left is better.",
+        "Single operations, timed one by one, and the median in a loop. Further left is better.",
     );
     let mut cases: Vec<Case<'_>> = measured.of("latency").filter_map(Case::new).collect();
     cases.sort_by_key(|case| (case.verb, case.tier.0, case.memories));
@@ -56,7 +56,7 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
     Ok(section.of_bench(measured, "latency"))
 }
 
-/// What the name of a benchmark tells.
+/// The parts of a benchmark's name.
 struct Case<'m> {
     verb: usize,
     tier: (usize, &'static str),
@@ -65,7 +65,7 @@ struct Case<'m> {
 }
 
 impl<'m> Case<'m> {
-    /// `None` of other names than `<verb>_<tier>/p99/<memories>`.
+    /// Parses a name of the form `<verb>_<tier>/p99/<memories>`. Returns `None` for other names.
     fn new(benchmark: &'m Benchmark) -> Option<Self> {
         let (verb, tier_name) = benchmark.group().split_once('_')?;
         let verb = VERBS.iter().position(|known| *known == verb)?;

@@ -1,4 +1,4 @@
-//! Benches that no other section knows, such as a user's own.
+//! Benches that belong to no other section, such as a user's own.
 
 use super::{Section, listed};
 use crate::run_results::RunResults;

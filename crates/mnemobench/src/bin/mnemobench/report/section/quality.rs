@@ -1,4 +1,4 @@
-//! How good the answers are, beside what they take.
+//! Quality of the answers, and the time of a recall.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::run_results::{Benchmark, RunResults};
 use crate::table::Table;
 use crate::units;
 
-/// As the bench calls them, and as they are written; the first is ours.
+/// Systems: the name in the bench and the displayed name. The first is ours.
 const SYSTEMS: [(&str, &str); 6] = [
     ("mnemocore", "MnemoCore"),
     ("mnemocore_exact", "MnemoCore, exact scan"),
@@ -27,11 +27,11 @@ const UNANSWERABLE: [(&str, &str); 3] = [
     ("elsewhere", "put to another scope"),
     ("unanswerable", "without evidence"),
 ];
-/// Searches whose time stands beside: the group of the benchmark, and what it is.
+/// Searches whose time is shown: the group of the benchmark and the displayed name.
 const SEARCHES: [(&str, &str); 3] =
     [("recall_hot", "indexed, texts"), ("recall_vector", "cascade, vectors"), ("recall_exact", "exact scan")];
 
-/// Values by `<reach>_<system>_<measure>`.
+/// Values by `<reach>_<system>_<measure>` or `<kind>_<system>_auc`.
 type Values<'m> = BTreeMap<&'m str, f64>;
 
 pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
@@ -39,9 +39,9 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
         "quality",
         "Quality beside speed",
         "cargo bench --bench quality",
-        "How much of what answers a question is among the first five or ten memories found, by system, among the \
-         memories of the asking agent (scoped) or among all (global). Further right is better. Nothing here \
-         depends on the machine; below it is the time that searches of MnemoCore take.",
+        "Share of the memories that answer a question among the first five or ten found, by system. Searches cover the \
+         memories of the asking agent (scoped) or all memories (global). Further right is better. These values do \
+         not depend on the machine. The time of MnemoCore's searches is shown below.",
     );
     let mut data_sets: BTreeMap<&str, Values<'_>> = BTreeMap::new();
     for benchmark in measured.of("quality").filter(|benchmark| benchmark.kind == Kind::Quality) {
@@ -84,7 +84,7 @@ fn answers(section: &mut Section, data_set: &str, values: &Values<'_>) -> Result
             rows.push(Row { label: format!("{reach}: {name}"), values });
         }
     }
-    let axis = Axis::new("share of what is relevant (recall), gain (nDCG)", Scale::Linear, |value| {
+    let axis = Axis::new("share of relevant memories (recall), gain (nDCG)", Scale::Linear, |value| {
         format!("{value:.2}")
     });
     let plot = plot::rows(&axis, &MEASURES.map(|(_, name)| name), &rows)?;
@@ -107,7 +107,7 @@ fn refusals(section: &mut Section, data_set: &str, values: &Values<'_>) {
     );
 }
 
-/// The time of recalls, from the latency bench.
+/// Adds the time of recalls, from the latency bench.
 fn speed(section: &mut Section, measured: &RunResults) -> Result<(), Error> {
     let mut table =
         Table::new(["search", "#memories", "#time of one recall", "#95 % interval", "#recalls per second"]);
@@ -127,6 +127,6 @@ fn speed(section: &mut Section, measured: &RunResults) -> Result<(), Error> {
         }
     }
     let plot = plot::rows(&time_axis("time of one recall"), &["median"], &rows)?;
-    section.plot("What recalls in HOT take, from the latency bench", plot, table);
+    section.plot("Time of recalls in HOT, from the latency bench", plot, table);
     Ok(())
 }

@@ -11,7 +11,7 @@ pub(super) fn section(measured: &RunResults, own: &[Slo]) -> Section {
         "slo",
         "Service levels",
         "mnemobench slo",
-        "The worst benchmark of each counts. The margin is what is left of the limit.",
+        "The worst benchmark of each level counts. The margin is the distance to the limit, as a share of it.",
     );
     let levels = Levels::judge(measured, own);
     section.table(slo::GENERAL.trim_end_matches(':'), slo::table(&levels.general));

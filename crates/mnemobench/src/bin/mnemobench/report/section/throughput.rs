@@ -1,4 +1,4 @@
-//! Operations in a unit of time, and what else happens under load.
+//! Operations per second, and other measurements under load.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
             table.row([(*load).to_owned(), workers.to_string(), rate, interval.unwrap_or_default(), times]);
         }
     }
-    // A number of workers alone is no line.
+    // A single number of workers gives no line.
     let lines = loads.iter().filter(|(_, points)| points.len() > 1 || loads.len() == 1);
     let series: Vec<Series> = lines
         .map(|(load, points)| {
@@ -61,7 +61,7 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
     Ok(section.of_bench(measured, "throughput"))
 }
 
-/// `<load>/throughput/<workers>`.
+/// Whether the id has the form `<load>/throughput/<workers>`.
 fn is_closed_loop(benchmark: &Benchmark) -> bool {
     benchmark.kind == Kind::Throughput && benchmark.number().is_some_and(|workers| workers > 0)
 }
