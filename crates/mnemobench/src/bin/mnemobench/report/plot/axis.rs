@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 
 /// How values lie along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,13 +119,7 @@ const MOST_TICKS: usize = 7;
 
 /// Multiples of 1, 2 or 5 times a power of ten.
 fn linear_ticks([low, high]: [f64; 2]) -> Vec<f64> {
-    let rough = (high - low) / MOST_TICKS as f64;
-    let power = 10_f64.powf(rough.log10().floor());
-    let steps = [1.0, 2.0, 5.0].map(|factor| factor * power);
-    let step = steps.into_iter().find(|&step| step >= rough).unwrap_or(10.0 * power);
-    // Multiples of the step, so that rounding does not add up.
-    let (first, last) = ((low / step).ceil(), (high / step).floor());
-    (first as i64..=last as i64).map(|multiple| multiple as f64 * step).collect()
+    RangedCoordf64::from(low..high).key_points(MOST_TICKS)
 }
 
 /// Powers of ten; where these are few, also 3 or 2 and 5 times them; where they are

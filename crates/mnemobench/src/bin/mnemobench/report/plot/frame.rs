@@ -3,9 +3,9 @@
 use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::cartesian::Cartesian2d;
 use plotters::drawing::IntoDrawingArea;
-use plotters::element::{Circle, EmptyElement, PathElement, Polygon, Text};
-use plotters::prelude::SVGBackend;
-use plotters::style::{Color, IntoFont, RGBColor, ShapeStyle, TextStyle};
+use plotters::element::{Circle, DynElement, EmptyElement, IntoDynElement, PathElement, Polygon, Text};
+use plotters::prelude::{DrawingBackend, SVGBackend};
+use plotters::style::{Color, IntoFont, RGBColor, TextStyle};
 
 use super::Error;
 use super::axis::Span;
@@ -64,6 +64,15 @@ impl Mark {
             _ => &[],
         }
     }
+
+    /// Returns the element that draws it around `place`: a point of the plot, or a pixel.
+    fn at<'a, DB: DrawingBackend + 'a, C: Clone + 'a>(self, place: C) -> DynElement<'a, DB, C> {
+        let (center, style) = (EmptyElement::at(place), self.colour.filled());
+        match self.corners() {
+            [] => (center + Circle::new((0, 0), RADIUS, style)).into_dyn(),
+            corners => (center + Polygon::new(corners.to_vec(), style)).into_dyn(),
+        }
+    }
 }
 
 /// A plot without its data.
@@ -105,7 +114,7 @@ impl<'a> Frame<'a> {
         {
             let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
             for (mark, name, (x, y)) in legend {
-                draw_mark(&root, (x, y), mark)?;
+                root.draw(&mark.at((x, y)))?;
                 root.draw(&Text::new(name, (x + 12, y - TEXT as i32 / 2), text()))?;
             }
             root.draw(&Text::new(self.y.name.clone(), (4, legend_height as i32 + 6), text()))?;
@@ -156,33 +165,16 @@ impl Canvas<'_, '_> {
     /// Joins places by lines; what has no place is left out.
     pub(super) fn path(&mut self, mut places: Vec<(f64, f64)>, colour: RGBColor) -> Result<(), Error> {
         places.retain(|(x, y)| x.is_finite() && y.is_finite());
-        let style = ShapeStyle { color: colour.to_rgba(), filled: false, stroke_width: 2 };
-        Ok(self.chart.plotting_area().draw(&PathElement::new(places, style))?)
+        Ok(self.chart.plotting_area().draw(&PathElement::new(places, colour.stroke_width(2)))?)
     }
 
     /// A mark at a place, if it is one.
     pub(super) fn mark(&mut self, place: (f64, f64), mark: Mark) -> Result<(), Error> {
         if place.0.is_finite() && place.1.is_finite() {
-            let pixel = self.chart.backend_coord(&place);
-            let area = self.chart.plotting_area().strip_coord_spec();
-            let corner = area.get_base_pixel();
-            draw_mark(&area, (pixel.0 - corner.0, pixel.1 - corner.1), mark)?;
+            self.chart.plotting_area().draw(&mark.at(place))?;
         }
         Ok(())
     }
-}
-
-fn draw_mark(
-    area: &plotters::drawing::DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
-    at: (i32, i32),
-    mark: Mark,
-) -> Result<(), Error> {
-    let style = mark.colour.filled();
-    match mark.corners() {
-        [] => area.draw(&Circle::new(at, RADIUS, style))?,
-        corners => area.draw(&(EmptyElement::at(at) + Polygon::new(corners.to_vec(), style)))?,
-    }
-    Ok(())
 }
 
 fn text() -> TextStyle<'static> {
