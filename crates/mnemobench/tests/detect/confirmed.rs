@@ -111,7 +111,7 @@ fn a_program_that_fails_or_hangs_leaves_its_suspects_inconclusive() {
         ("echo 'no room' >&2; exit 7", "no room"),
         ("sleep 600", "stopped after 1 s"),
         ("sleep 600 & wait", "stopped after 1 s"),
-        ("true", "did not measure it"),
+        ("true", "did not measure the benchmark"),
         ("kill -9 $$", "signal: 9"),
     ] {
         home.program("new", script);
