@@ -1,14 +1,14 @@
 //! A folder in object storage. Calls are synchronous, have time limits and attempts, and are
 //! counted.
 
+mod disk;
 mod response;
 
 use std::fmt::Display;
 use std::fs;
 use std::future::Future;
-use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -20,9 +20,9 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, PutMode, PutOptions, PutPayload, RetryConfig};
 use tokio::time::timeout;
 
+use self::disk::Disk;
 use self::response::{is_refusal, without_secrets};
 use crate::error::Error;
-use crate::identity::{OpenFolder, is_missing};
 use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
 
 /// Objects that are read or deleted at the same time.
@@ -50,49 +50,6 @@ pub struct Bucket {
     name: String,
     limits: Limits,
     counter: Arc<Counter>,
-}
-
-/// A folder on a disk, which several machines may have mounted.
-///
-/// An engine keeps it open. If another folder takes its place, or the disk is no longer mounted
-/// there, the engine writes nothing to the other folder.
-#[derive(Clone, Debug)]
-struct Disk {
-    path: PathBuf,
-    /// Empty until the folder exists.
-    opened: Arc<OnceLock<OpenFolder>>,
-}
-
-impl Disk {
-    fn of(path: PathBuf) -> Self {
-        Self { path, opened: Arc::default() }
-    }
-
-    /// Makes the folder if it has never existed.
-    fn make(&self) -> Result<(), Error> {
-        match self.opened.get() {
-            Some(_) => Ok(()),
-            None => fs::create_dir_all(&self.path).map_err(|error| Error::io(&self.path, error)),
-        }
-    }
-
-    /// Checks that the path still leads to the same folder.
-    fn check(&self) -> Result<(), Error> {
-        let failed = |error| Error::io(&self.path, error);
-        if self.opened.get().is_none() {
-            match OpenFolder::open(&self.path) {
-                Err(error) if is_missing(&error) => return Ok(()),
-                opened => drop(self.opened.set(opened.map_err(failed)?)),
-            }
-        }
-        let there = self.opened.get().map_or(Ok(true), |opened| opened.is_at(&self.path));
-        if there.map_err(failed)? { Ok(()) } else { Err(Error::Moved { path: self.path.clone() }) }
-    }
-
-    /// A path that leads to the folder even after it was renamed.
-    fn anchor(&self) -> Option<&str> {
-        self.opened.get().filter(|opened| opened.is_anchored())?.anchor().to_str()
-    }
 }
 
 /// An object that was listed.

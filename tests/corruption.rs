@@ -385,8 +385,8 @@ fn check(engine: &Engine, truth: &Truth, case: &str) -> (BTreeSet<MemoryId>, BTr
 /// back.
 ///
 /// The exception is the journal of a killed store. It alone holds the work since the last session,
-/// including what was forgotten. A journal that is cut, missing or older looks as after a kill or a
-/// power loss at an earlier moment, so nothing can tell them apart.
+/// including forgotten memories. A kill or a power loss at an earlier moment leaves the same files as
+/// a journal that is truncated, missing or older, so nothing can tell these cases apart.
 fn check_loss(
     kind: Kind,
     damage: Damage,

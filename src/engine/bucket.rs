@@ -44,7 +44,7 @@ impl Engine {
 
     /// Opens the store in `bucket` as it is at this moment, for reading. Any number of such engines
     /// may exist beside the one that writes, and they do not disturb it. To see later memories,
-    /// open it again; that reads only what is new.
+    /// open the store again; reopening reads only the new objects.
     ///
     /// ```
     /// use mnemocore::{Bucket, Config, Engine};

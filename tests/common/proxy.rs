@@ -70,7 +70,7 @@ impl Proxy {
         }
     }
 
-    /// Holds everything back, or forwards what was held back.
+    /// Delays all traffic if `silent`. Otherwise forwards it, including the delayed traffic.
     pub(crate) fn silent(&self, silent: bool) {
         self.network.silent.store(silent, Ordering::SeqCst);
     }

@@ -46,7 +46,7 @@ impl Writes {
     }
 }
 
-/// Writes to the empty folder `target` what is left if the power fails after `ops`.
+/// Writes the files that a power failure after `ops` leaves to the empty folder `target`.
 pub(crate) fn leave(ops: &[Op], names: Names, random: &mut Rng, target: &Path) {
     let mut synced = HashMap::new();
     let mut writes: HashMap<Node, Vec<usize>> = HashMap::new();

@@ -9,21 +9,23 @@
 //! `home` is Criterion's folder (see [`home`]). A run is `new`, Criterion's name for the last run,
 //! or the name of a saved baseline.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
+use self::files::keep;
 use crate::machine::Machine;
 use crate::measure::{Latencies, Measurement, Percentiles};
 use crate::profile::Profile;
 
+pub use self::files::{folder, home, program, programs, write_whole};
 pub use crate::measure::Kind;
 
 /// Version of the format; a reader refuses a newer one.
@@ -34,9 +36,6 @@ pub const NEW: &str = "new";
 
 /// The extension of a file that exists while a bench runs.
 const RUNNING: &str = "running";
-
-/// The folder within Criterion's folder.
-const FOLDER: &str = "mnemobench";
 
 /// When and how a result was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,86 +322,9 @@ struct Format {
     format: u32,
 }
 
-/// Makes `path` the file `current`, as a hard link if asked for and possible.
-fn keep(current: &Path, path: &Path, link: bool) -> io::Result<()> {
-    // The kept executable may be the running one.
-    if fs::canonicalize(path).ok() == Some(fs::canonicalize(current)?) {
-        return Ok(());
-    }
-    if link {
-        fs::create_dir_all(folder_of(path))?;
-        let removed = fs::remove_file(path);
-        if removed.is_ok() || !path.exists() {
-            return fs::hard_link(current, path).or_else(|_| fs::copy(current, path).map(drop));
-        }
-    }
-    // Copies under another name first, because the existing file may be running.
-    replace(path, |file| fs::copy(current, file.path()).map(drop))
-}
-
-/// Returns the path of a bench's executable that is kept with a run.
-pub fn program(home: &Path, run: &str, bench: &str) -> PathBuf {
-    programs(home, run).join(bench)
-}
-
-/// The folder with the executables of a run.
-pub fn programs(home: &Path, run: &str) -> PathBuf {
-    folder(home, run).join("bin")
-}
-
-/// The folder of a run.
-pub fn folder(home: &Path, run: &str) -> PathBuf {
-    home.join(FOLDER).join(run)
-}
-
 /// Seconds since 1970 UTC.
 pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// Writes a file completely or not at all. Creates its folder if needed.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, |file| file.write_all(bytes))
-}
-
-/// Fills a file under a temporary name, and then renames it to `path`.
-fn replace(path: &Path, fill: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> io::Result<()> {
-    let folder = folder_of(path);
-    fs::create_dir_all(folder)?;
-    let mut file = NamedTempFile::new_in(folder)?;
-    fill(&mut file)?;
-    file.persist(path)?;
-    Ok(())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new(""))
-}
-
-/// Returns Criterion's folder: `CRITERION_HOME`, or `criterion` in Cargo's target folder.
-pub fn home() -> PathBuf {
-    if let Some(home) = std::env::var_os("CRITERION_HOME") {
-        return home.into();
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).or_else(target_of_cargo);
-    target.unwrap_or_else(|| "target".into()).join("criterion")
-}
-
-fn target_of_cargo() -> Option<PathBuf> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        target_directory: PathBuf,
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    serde_json::from_slice(&output.stdout).ok().map(|Metadata { target_directory }| target_directory)
 }
 
 #[cfg(test)]
@@ -511,17 +433,6 @@ mod tests {
             let kept = program(home.path(), run, "latency");
             assert!(fs::read(&kept).unwrap() == fs::read(std::env::current_exe().unwrap()).unwrap());
             assert_eq!(fs::read_dir(kept.parent().unwrap()).unwrap().count(), 1, "files left behind");
-        }
-    }
-
-    #[test]
-    fn a_kept_program_that_is_run_keeps_itself() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("latency");
-        fs::write(&path, "a program").unwrap();
-        for link in [true, false] {
-            keep(&path, &path, link).unwrap();
-            assert_eq!(fs::read(&path).unwrap(), b"a program");
         }
     }
 }

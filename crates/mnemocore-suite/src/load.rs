@@ -70,7 +70,7 @@ pub enum Operation {
     Store(NewMemory),
     /// Recalls.
     Recall(Query),
-    /// Recalls, then stores, as an agent does that looks something up and notes what has changed.
+    /// Recalls, then stores. An agent does this to look up a fact and update it.
     RecallThenStore(Query, NewMemory),
     /// Forgets a memory.
     Forget(MemoryId),
