@@ -20,9 +20,9 @@
 //!
 //! Growth is the exponent of the power law through all sizes: 1 is linear. The
 //! slope between two sizes is what one more memory costs; what stands once for all
-//! (the store's own caches) is not in it. The vectors of words that the encoder
-//! keeps are bounded by `Config::token_cache_bytes`, so the processes that are
-//! measured keep next to none; what they would take is a line of its own.
+//! (the store's own caches) is not in it. An engine that derives the vectors of texts
+//! keeps those of their words, up to `Config::token_cache_bytes`. The processes that
+//! are measured keep next to none; what they would take is a line of its own.
 
 mod common;
 
@@ -34,7 +34,7 @@ use common::{
     temporary_folder,
 };
 use criterion::Criterion;
-use criterion_gate::profile::{Arguments, Profile};
+use criterion_gate::profile::Arguments;
 use mnemocore::{Config, TierKind};
 use mnemocore_suite::footprint::{AGENT, growth_exponent};
 use mnemocore_suite::footprint_process::{self, Aspect, Footprint, FootprintProcess, PROCESSES, Seen};
@@ -51,13 +51,13 @@ const ENCODED: usize = 20_000;
 const MEANT_FOR: usize = 100_000;
 /// MB of anonymous memory, and of disk, per thousand memories.
 const TARGETS: [(TierKind, f64, Option<f64>); 3] =
-    [(TierKind::Hot, 2.8, None), (TierKind::Warm, 0.30, Some(2.6)), (TierKind::Cold, 0.03, Some(0.45))];
+    [(TierKind::Hot, 0.5, None), (TierKind::Warm, 0.30, Some(0.30)), (TierKind::Cold, 0.015, Some(0.40))];
 
 fn main() {
     footprint_process::serve(Some(heap));
     let mut bench = Bench::from_args();
     for (tier, ..) in TARGETS {
-        for &memories in &bench.scales() {
+        for memories in bench.scales.clone() {
             bench.measure(Fixture::new(tier, memories));
         }
     }
@@ -74,8 +74,9 @@ fn heap() -> u64 {
 type Rows = BTreeMap<usize, Vec<Footprint>>;
 
 struct Bench {
-    profile: Profile,
     arguments: Arguments,
+    /// The numbers of memories to measure with.
+    scales: Vec<usize>,
     criterion: Criterion<Bytes>,
     recorder: Recorder,
     empty: Lazy<Seen, fn() -> Seen>,
@@ -84,26 +85,13 @@ struct Bench {
 
 impl Bench {
     fn from_args() -> Self {
-        let (profile, arguments) = (common::profile(), Arguments::from_env());
+        let (profile, arguments) = common::input();
+        let scales = scales_up_to(profile.choose(10_000, 100_000, 1_000_000));
+        let scales = if arguments.test { vec![100, 200] } else { scales };
         // Plots of values without a spread fail.
         let criterion = common::criterion(Bytes, Sampling::known(), profile, &arguments).without_plots();
         let recorder = Recorder::new(profile, &arguments);
-        Self {
-            profile,
-            arguments,
-            criterion,
-            recorder,
-            empty: Lazy::new(empty_engine),
-            rows: BTreeMap::new(),
-        }
-    }
-
-    /// The numbers of memories to measure with.
-    fn scales(&self) -> Vec<usize> {
-        if self.arguments.test {
-            return vec![100, 200];
-        }
-        scales_up_to(self.profile.choose(10_000, 100_000, 1_000_000))
+        Self { arguments, scales, criterion, recorder, empty: Lazy::new(empty_engine), rows: BTreeMap::new() }
     }
 
     /// Every aspect of one store.

@@ -18,8 +18,11 @@ use common::{Recorder, Sampling};
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput};
 use criterion_gate::profile::Arguments;
-use mnemocore::encoder::{Document, Encoder, Projection, Question, Term, TermStatistics};
+use mnemocore::encoder::{
+    Document, Encoder, Projection, Question, Term, TermCounts, TermStatistics, TermVector,
+};
 use mnemocore::hdv::{Dimension, Hypervector, SignedPlanes, SketchBlocks};
+use mnemocore::internals::index::SKETCH_BITS;
 use mnemocore::internals::kernels::{self, Kernels};
 
 /// Fits the L1 data cache of every current CPU, beside the query.
@@ -34,9 +37,8 @@ const BUNDLES: [usize; 2] = [12, 50];
 /// The largest weight of a term.
 const MAX_WEIGHT: u64 = 16;
 
-/// Sketches in a scan, and bits of each.
+/// Sketches in a scan.
 const SKETCHES: u64 = 4096;
-const SKETCH_BITS: usize = 512;
 
 /// Two typical memories of an agent: a turn of 12 words, and one of 60.
 const TEXTS: [(&str, &str); 2] = [
@@ -79,7 +81,7 @@ struct Suite {
 
 impl Suite {
     fn new() -> Self {
-        let (profile, arguments) = (common::profile(), Arguments::from_env());
+        let (profile, arguments) = common::input();
         // A loop of nanoseconds needs less time than the operations of an engine.
         let brief = Sampling {
             samples: 30,
@@ -348,6 +350,10 @@ fn encoding(suite: &mut Suite) {
         group.bench("counter_per_bit", |bencher| {
             bencher.iter(|| encode_by_counters(&encoder, black_box(text)));
         });
+        group.bench("as_stored", |bencher| {
+            let sketcher = Encoder::new(Dimension::new(SKETCH_BITS).expect("a legal length"), 0);
+            bencher.iter(|| as_stored(&sketcher, black_box(text)));
+        });
         group.bench("as_query", |bencher| {
             bencher.iter(|| {
                 let query = Question::new(black_box(text), &Rare).expect("it has words");
@@ -381,7 +387,14 @@ impl TermStatistics for Rare {
     }
 }
 
-/// All that storing a text computes: terms, bits and norm.
+/// All that storing a text computes: counts of its terms, and a sketch.
+fn as_stored(sketcher: &Encoder, text: &str) -> (TermCounts, Hypervector) {
+    let counts = Document::new(text).counts().expect("it has words");
+    let sketch = sketcher.encode(&TermVector::from(&counts)).expect("it has terms");
+    (counts, sketch)
+}
+
+/// The whole hypervector of a text: terms, bits and norm.
 fn encode(encoder: &Encoder, text: &str) -> (Hypervector, f32) {
     let terms = Document::new(text).analyze().expect("it has words");
     let vector = encoder.encode(&terms).expect("it has terms");

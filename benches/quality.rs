@@ -1,5 +1,5 @@
 //! Quality of the answers: recall, nDCG, and whether the engine recognizes that it has no answer,
-//! beside BM25 on the same memories.
+//! beside BM25 and a ranking by hypervectors on the same memories.
 //!
 //! Without `MNEMO_DATA=<directory>` it asks questions about generated conversations. Nothing is
 //! timed; the output depends on the data alone, not on the machine.
@@ -10,18 +10,20 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use common::Recorder;
 
-use criterion_gate::profile::{Arguments, Profile};
+use criterion_gate::profile::Profile;
 use criterion_gate::results::Kind;
-use mnemocore::{Config, Method, Recall};
+use mnemocore::{Config, Recall};
 use mnemocore_suite::bm25::{Bm25, EnglishTerms};
 use mnemocore_suite::corpus::{Corpus, Question};
 use mnemocore_suite::evaluation::{
     EngineTerms, Evaluation, Normalised, Questions, Reach, Separation, StoredCorpus, System, SystemError, ask,
 };
+use mnemocore_suite::hypervectors::Hypervectors;
 use mnemocore_suite::quality::{self, Difference};
 use mnemocore_suite::workload::Workload;
 
@@ -33,29 +35,45 @@ const ENOUGH: usize = 30;
 
 type Outcome<T> = Result<T, SystemError>;
 
-fn main() -> Outcome<()> {
-    let (profile, arguments) = (common::profile(), Arguments::from_env());
+fn main() {
+    let (profile, arguments) = common::input();
     if arguments.list || !arguments.admits("quality") {
-        return Ok(());
+        return;
     }
+    let data = std::env::var_os("MNEMO_DATA").filter(|_| !arguments.test);
+    let data = data.map(|folder| common::asked_for(read(&folder)));
     let mut recorder = Recorder::new(profile, &arguments);
-    if arguments.test {
-        report("test", &generated(400, 40), &mut recorder)?;
-    } else if let Some(directory) = std::env::var_os("MNEMO_DATA") {
-        let corpus = Corpus::read(&directory)?;
-        for row in &corpus.left_out {
-            println!("{row}");
+    let quick = arguments.quick || profile == Profile::Quick;
+    let reported = match data {
+        Some((name, corpus)) => report(&name, &corpus, &mut recorder),
+        None if arguments.test => report("test", &generated(400, 40), &mut recorder),
+        None => {
+            let sizes: &[usize] = if quick { &[5_000] } else { &[5_000, 20_000] };
+            sizes.iter().try_for_each(|&size| {
+                report(&format!("generated_{size}"), &generated(size, 600), &mut recorder)
+            })
         }
-        report(&name_of(Path::new(&directory)), &corpus, &mut recorder)?;
-    } else {
-        let quick = arguments.quick || profile == Profile::Quick;
-        let sizes: &[usize] = if quick { &[5_000] } else { &[5_000, 20_000] };
-        for &size in sizes {
-            report(&format!("generated_{size}"), &generated(size, 600), &mut recorder)?;
-        }
+    };
+    if let Err(error) = reported {
+        common::fail(&*error, 1);
     }
     recorder.finish();
-    Ok(())
+}
+
+/// Reads a data set and its name, and prints the rows that cannot be used.
+fn read(folder: &OsStr) -> Outcome<(String, Corpus)> {
+    let corpus = Corpus::read(folder)?;
+    for row in &corpus.left_out {
+        println!("{row}");
+    }
+    if Questions::of(&corpus).answerable.is_empty() {
+        let folder = Path::new(folder).display();
+        return Err(format!(
+            "there is nothing to measure: no usable question in {folder} has an answer among the memories"
+        )
+        .into());
+    }
+    Ok((name_of(Path::new(folder)), corpus))
 }
 
 /// A data set is named after its folder, by what a benchmark's name may hold.
@@ -98,7 +116,8 @@ impl Notes<'_> {
 
 /// The engine and its peers, over one corpus.
 struct Systems {
-    stored: StoredCorpus,
+    engine: StoredCorpus,
+    hypervectors: Hypervectors,
     english: Bm25,
     own_terms: Bm25<EngineTerms>,
 }
@@ -107,14 +126,15 @@ fn report(name: &str, corpus: &Corpus, recorder: &mut Recorder) -> Outcome<()> {
     let questions = Questions::of(corpus);
     println!("quality: {name}, {} memories", corpus.memories.len());
     println!(
-        "{} questions with an answer ({}); left out of recall: {} adversarial, {} without evidence\n",
+        "{} questions with an answer{}; left out of recall: {} adversarial, {} without evidence\n",
         questions.answerable.len(),
         categories(&questions.answerable),
         questions.adversarial.len(),
         questions.unanswerable.len(),
     );
     let systems = Systems {
-        stored: StoredCorpus::new(corpus, Config::default())?,
+        engine: StoredCorpus::new(corpus, Config::default())?,
+        hypervectors: Hypervectors::of_corpus(corpus)?,
         english: Bm25::of_corpus(EnglishTerms::default(), corpus),
         own_terms: Bm25::of_corpus(EngineTerms, corpus),
     };
@@ -130,13 +150,14 @@ fn report(name: &str, corpus: &Corpus, recorder: &mut Recorder) -> Outcome<()> {
     Ok(())
 }
 
+/// Returns the number of questions of each category, between brackets. A data set may name none.
 fn categories(questions: &[&Question]) -> String {
     let mut counts = BTreeMap::new();
-    for question in questions {
+    for question in questions.iter().filter(|question| !question.category.is_empty()) {
         *counts.entry(question.category.as_str()).or_insert(0) += 1;
     }
     let named: Vec<String> = counts.iter().map(|(category, count)| format!("{category} {count}")).collect();
-    named.join(", ")
+    if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
 }
 
 fn recall_table(
@@ -150,17 +171,15 @@ fn recall_table(
         Reach::Global => "global",
     };
     let evaluate = |system: &dyn System| Evaluation::of(system, &questions.answerable, reach);
-    let indexed = evaluate(&systems.stored.by(Method::Indexed))?;
-    let exact = evaluate(&systems.stored.by(Method::Exact))?;
-    let by_terms = evaluate(&systems.stored.by(Method::Terms))?;
+    let ours = evaluate(&systems.engine)?;
+    let hypervectors = evaluate(&systems.hypervectors)?;
     let bar = evaluate(&systems.english)?;
     let own_terms = evaluate(&systems.own_terms)?;
 
     println!("{reach_name:<34} recall@5  recall@10  nDCG@10  recall@5 less BM25's [95 %]");
     let rows = [
-        ("MnemoCore", "mnemocore", &indexed),
-        ("MnemoCore, exact scan", "mnemocore_exact", &exact),
-        ("MnemoCore, ranked by terms", "mnemocore_terms", &by_terms),
+        ("MnemoCore", "mnemocore", &ours),
+        ("MnemoCore's hypervectors", "mnemocore_hypervectors", &hypervectors),
         ("BM25", "bm25", &bar),
         ("BM25 on MnemoCore's terms", "bm25_own_terms", &own_terms),
     ];
@@ -172,20 +191,17 @@ fn recall_table(
         let above = evaluation.recall_at_5_above(&bar).map_or_else(String::new, interval);
         println!("  {name:<32}    {at_5:.3}      {at_10:.3}    {ndcg:.3}  {above}");
     }
-    let overlap = indexed.overlap(&exact).unwrap_or(1.0);
-    println!("  recall@10 of MnemoCore against its exact scan: {overlap:.4}");
-    notes.value(&format!("{reach_name}_mnemocore_overlap10"), overlap);
-    for (category, ours, theirs) in by_category(&questions.answerable, &indexed, &bar) {
+    for (category, ours, theirs) in by_category(&questions.answerable, &ours, &bar) {
         println!("  recall@5 of {category:<20}    {ours:.3}, of BM25 {theirs:.3}");
     }
     println!();
-    if let Some(above) = indexed.recall_at_5_above(&bar) {
+    if let Some(above) = ours.recall_at_5_above(&bar) {
         notes.targets.push((format!("recall@5 {reach_name}, less BM25's"), above));
     }
     Ok(())
 }
 
-/// Mean recall@5 of both, category by category.
+/// Returns the mean recall@5 of both for each category. Questions without one are in the total alone.
 fn by_category<'q>(
     questions: &[&'q Question],
     ours: &Evaluation,
@@ -197,6 +213,7 @@ fn by_category<'q>(
         recalls.0.push(ours);
         recalls.1.push(theirs);
     }
+    recalls.remove("");
     let mean = |values: &[f64]| quality::mean(values).unwrap_or_default();
     recalls.iter().map(|(category, (ours, theirs))| (*category, mean(ours), mean(theirs))).collect()
 }
@@ -211,11 +228,10 @@ fn separation_table(systems: &Systems, questions: &Questions<'_>, notes: &mut No
     if kinds.iter().all(|(_, _, questions)| questions.is_empty()) {
         return Ok(());
     }
-    let engine = systems.stored.by(Method::Indexed);
     let normalised = Normalised(&systems.english);
     let answer = |asked: &[&Question]| -> Outcome<_> {
         let answers = |system: &dyn System| ask(system, asked.iter().copied(), Reach::Scoped);
-        Ok([answers(&engine)?, answers(&systems.english)?, answers(&normalised)?])
+        Ok([answers(&systems.engine)?, answers(&systems.english)?, answers(&normalised)?])
     };
     let answerable = answer(&questions.answerable)?;
 

@@ -76,13 +76,16 @@ const FEW: u64 = 100;
 
 fn main() {
     footprint_process::serve(None);
-    let mut bench = Bench::from_args();
+    // Read first: see `Recorder::new`.
     let place = Place::from_env();
+    #[cfg(feature = "postgres")]
+    let database = postgres::Postgres::from_env();
+    let mut bench = Bench::from_args();
     tier(&mut bench, &place);
     reader::measure(&mut bench, &place);
     place.clear();
     #[cfg(feature = "postgres")]
-    if let Some(database) = postgres::Postgres::from_env() {
+    if let Some(database) = database {
         tier(&mut bench, &database);
         database.clear();
     }
@@ -107,10 +110,16 @@ struct Bench {
     slow: Criterion<WallTime>,
     bytes: Criterion<Bytes>,
     workers: Vec<usize>,
+    /// The numbers of memories to measure the footprint with.
+    scales: Vec<usize>,
 }
 
 impl Bench {
     fn from_args() -> Self {
+        let (profile, arguments) = common::input();
+        let scales = common::scales_up_to(profile.choose(1_000, 100_000, 100_000));
+        let scales = if arguments.test { vec![100] } else { scales };
+        let workers = common::workers();
         let latency = Latency::from_args();
         let sampling = Sampling {
             samples: 10,
@@ -119,7 +128,7 @@ impl Bench {
         };
         let slow = criterion(WallTime, sampling, latency.profile, &latency.arguments);
         let known = criterion(Bytes, Sampling::known(), latency.profile, &latency.arguments);
-        Self { latency, slow, bytes: known.without_plots(), workers: common::workers() }
+        Self { latency, slow, bytes: known.without_plots(), workers, scales }
     }
 
     fn test(&self) -> bool {

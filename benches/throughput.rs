@@ -10,7 +10,7 @@
 //! | `recall_while_storing`, `forget_under_load` | while others store, and recall, at a fixed rate |
 //! | `recall_filtered/*/<percent>` | under a metadata filter that leaves out so many percent of the memories |
 //! | `cold_start/wall/<memories>` | from `Engine::open` to the end of the first recall, files in the page cache |
-//! | `frontier_*` | recall@10 against queries per second, by the limits of a search |
+//! | `frontier_vector` | recall@10 against queries per second of a search by vector, by its limits |
 //!
 //! Loads run on a store that spans the tiers: a tenth of the memories in HOT, three
 //! in WARM, the rest in COLD. Recalls strengthen what they find, so that memories
@@ -74,6 +74,7 @@ struct Bench {
 
 impl Bench {
     fn from_args() -> Self {
+        let workers = common::workers();
         let latency = Latency::from_args();
         let (profile, test) = (latency.profile, latency.arguments.test);
         let runtime = tokio::runtime::Builder::new_multi_thread().build();
@@ -81,7 +82,7 @@ impl Bench {
             load: criterion(WallTime, Sampling::load(profile), profile, &latency.arguments),
             runtime: runtime.expect("threads for a runtime"),
             memories: if test { 300 } else { profile.choose(2_000, 20_000, 1_000_000) },
-            workers: common::workers(),
+            workers,
             tiered: OnceCell::new(),
             latency,
         }

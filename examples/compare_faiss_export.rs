@@ -16,10 +16,9 @@ use std::time::Instant;
 
 use criterion_gate::measure::Latencies;
 use criterion_gate::random::Random;
-use mnemocore::encoder::{Document, EncodeError, Encoder, TermVector};
+use mnemocore::encoder::{Document, EncodeError, Encoder, TermCounts, TermVector};
 use mnemocore::hdv::Hypervector;
-use mnemocore::internals::index::postings::MAX_WEIGHT;
-use mnemocore::internals::index::{Row, Shard, shard};
+use mnemocore::internals::index::{Row, SKETCH_BITS, Shard, shard};
 use mnemocore::{Config, Engine, Hit, MemoryId, Method, NewMemory, Query};
 use mnemocore_suite::workload::{Workload, partial_query};
 
@@ -31,8 +30,6 @@ const SHARED: f64 = 0.6;
 const K: usize = 10;
 /// Memories in a batch, so that filling takes seconds.
 const BATCH: usize = 1_000;
-/// Words of a sketch, as the engine keeps them.
-const SKETCH_WORDS: usize = 8;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -44,11 +41,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let items = Workload::new(SEED).take(memories);
     let (texts, times): (Vec<String>, Vec<i64>) =
         items.map(|item| (item.content().into_owned(), item.timestamp_ms)).unzip();
-    let terms = texts.iter().map(|text| Document::new(text).analyze()).collect::<Result<Vec<_>, _>>()?;
-    let vectors = terms.iter().map(|terms| encoder.encode(terms)).collect::<Result<Vec<_>, _>>()?;
+    let counts = texts.iter().map(|text| Document::new(text).counts()).collect::<Result<Vec<_>, _>>()?;
+    let encode = |counts: &TermCounts| encoder.encode(&TermVector::from(counts));
+    let vectors = counts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
     let (sources, queries) = queries(&encoder, &texts)?;
 
-    let adding = Adding::measure(&terms, &vectors, &times);
+    let adding = Adding::measure(&counts, &vectors, &times);
     println!("adding: {:.2} us a memory, {:.1} KB a thousand", adding.micros, adding.bytes / 1024.0 * 1e3);
 
     let stored = store(&texts, &vectors)?;
@@ -102,10 +100,10 @@ struct Adding {
 }
 
 impl Adding {
-    fn measure(terms: &[TermVector], vectors: &[Hypervector], times: &[i64]) -> Self {
-        let rows = terms.iter().zip(vectors).zip(times).zip(1..);
+    fn measure(counts: &[TermCounts], vectors: &[Hypervector], times: &[i64]) -> Self {
+        let rows = counts.iter().zip(vectors).zip(times).zip(1..);
         let rows: Vec<Row> =
-            rows.map(|(((terms, vector), &time), id)| row(terms, vector, time, id)).collect();
+            rows.map(|(((counts, vector), &time), id)| row(counts, vector, time, id)).collect();
         let mut shard = Shard::<Vec<usize>>::default();
         let started = Instant::now();
         for (at, row) in rows.chunks(1).enumerate() {
@@ -124,14 +122,14 @@ impl Adding {
 }
 
 /// The row of a text, as the engine makes it.
-fn row(terms: &TermVector, vector: &Hypervector, created: i64, id: u64) -> Row {
+fn row(counts: &TermCounts, vector: &Hypervector, created: i64, id: u64) -> Row {
     Row {
         id: MemoryId(id),
         created,
-        norm: terms.norm(),
+        length: counts.length(),
         supplied: false,
-        terms: terms.shares(MAX_WEIGHT),
-        sketch: vector.words().iter().take(SKETCH_WORDS).copied().collect(),
+        terms: counts.terms().to_vec(),
+        sketch: vector.words().iter().take(SKETCH_BITS / 64).copied().collect(),
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use crate::config::Config;
 use crate::engine::{Consolidation, Engine, Query, Recall, Stats, Synthesis};
 use crate::error::Error;
+use crate::hdv::Hypervector;
 use crate::key::MemoryId;
 use crate::log::Durability;
 use crate::memory::{Memory, NewMemory, Stored};
@@ -111,6 +112,15 @@ impl AsyncEngine {
     pub async fn get(&self, id: impl Into<MemoryId>) -> Result<Option<Memory>, Error> {
         let id = id.into();
         self.with(move |engine| engine.get(id)).await
+    }
+
+    /// As [`Engine::vector`].
+    ///
+    /// # Errors
+    /// As [`Engine::vector`].
+    pub async fn vector(&self, id: impl Into<MemoryId>) -> Result<Option<Hypervector>, Error> {
+        let id = id.into();
+        self.with(move |engine| engine.vector(id)).await
     }
 
     /// As [`Engine::forget`].

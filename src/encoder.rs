@@ -34,9 +34,11 @@
 //! # Ok::<(), mnemocore::encoder::EncodeError>(())
 //! ```
 
+mod counts;
 mod document;
 mod english;
 mod normalise;
+mod phrase;
 mod projection;
 mod query;
 mod token;
@@ -46,7 +48,11 @@ use std::ops::RangeInclusive;
 
 use crate::hdv::{Dimension, HdvError, Hypervector};
 
+pub use counts::{Count, Length, TermCounts};
 pub use document::{Document, TermVector};
+#[doc(hidden)]
+pub use english::stop_words;
+pub use phrase::Phrase;
 pub use projection::Projection;
 pub use query::{QueryVector, Question, TermStatistics};
 pub use token::{Term, TokenVectors};

@@ -26,6 +26,7 @@ mod location;
 mod movement;
 mod open;
 mod queue;
+mod ranking;
 mod recall;
 mod repair;
 mod scope;
@@ -54,8 +55,9 @@ use self::queue::Queue;
 use self::upkeep::Background;
 use self::writer::Writer;
 use crate::config::Config;
-use crate::encoder::{Encoder, Projection, Term, TermStatistics};
+use crate::encoder::{Document, Encoder, Projection, Term, TermStatistics};
 use crate::error::Error;
+use crate::hdv::Hypervector;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Log, Record, check_process};
 use crate::memory::{Memory, Namespace};
@@ -94,6 +96,8 @@ struct Shared {
     process: u32,
     config: Config,
     encoder: Arc<Encoder>,
+    /// Encodes texts to their sketches, the first bits of their vectors.
+    sketcher: Encoder,
     log: Arc<dyn Log>,
     location: Location,
     spaces: RwLock<Spaces>,
@@ -191,6 +195,33 @@ impl Engine {
         let Some(space) = shared.space_by_id(record.namespace) else { return Ok(None) };
         let tier = space.view.load().tier_of(id);
         Ok(tier.map(|tier| to_memory(id, record, &space.name, tier)))
+    }
+
+    /// Returns the hypervector of a memory: the one that was supplied with it, or else that of its
+    /// text, which the engine derives. `None` if there is no such memory.
+    ///
+    /// ```
+    /// use mnemocore::{Config, Engine, Query};
+    ///
+    /// let engine = Engine::in_memory(Config::default())?;
+    /// let note = engine.store("Anna is allergic to peanuts")?;
+    /// engine.store("Anna's allergy is to peanuts, not to walnuts")?;
+    /// let vector = engine.vector(note)?.expect("it was stored");
+    /// assert_eq!(engine.recall(Query::like(vector))?.hits[0].memory.id, note.id);
+    /// # Ok::<(), mnemocore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn vector(&self, id: impl Into<MemoryId>) -> Result<Option<Hypervector>, Error> {
+        let (shared, id) = (self.shared()?, id.into());
+        let Some(record) = shared.log.record(id)? else { return Ok(None) };
+        let record = Record::decode(&record)?;
+        let vector = if record.supplied { shared.log.supplied_vector(id)? } else { None };
+        Ok(Some(match vector {
+            Some(words) => Hypervector::from_words(words)?,
+            None => shared.encoder.encode(&Document::new(&record.text).analyze()?)?,
+        }))
     }
 
     /// Returns the number and the size of the memories in each tier. Do not call it in a forked

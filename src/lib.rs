@@ -1,8 +1,8 @@
 //! A tiered memory engine for AI agents.
 //!
 //! The engine stores short texts durably and finds them again by the words of a question, without
-//! a language model. It encodes each text as a binary hypervector, and keeps it in one of three
-//! tiers. Every recall searches all tiers. One durable log holds every memory.
+//! a language model. It ranks texts by the words that they share with the question, and keeps each in
+//! one of three tiers. Every recall searches all tiers. One durable log holds every memory.
 //!
 //! ```
 //! use mnemocore::{Config, Engine, NewMemory, Query, SynthesisKind};
@@ -78,7 +78,6 @@ pub use engine::{
 pub use error::Error;
 pub use hdv::HdvError;
 pub use index::cascade::Limits as CascadeLimits;
-pub use index::terms::Limits as TermLimits;
 pub use key::{MemoryId, TierKind, Timestamp};
 pub use log::Durability;
 pub use memory::{
@@ -92,6 +91,7 @@ pub use tier::{Band, Method, TierBytes, strength};
 /// release.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::encoder::stop_words;
     pub use crate::engine::{Parts, check_text};
     pub use crate::key::NamespaceId;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::hdv::Hypervector;
@@ -22,7 +23,7 @@ pub type Metadata = BTreeMap<String, String>;
 
 /// Whose memories: an agent's, a user's. No recall crosses it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Namespace(Box<str>);
+pub struct Namespace(Arc<str>);
 
 impl Namespace {
     /// The namespace with this name.

@@ -3,11 +3,13 @@
 //! The truth about every memory is in the [log](crate::log); a tier holds what
 //! a recall needs, so a move between tiers never risks a memory.
 //!
-//! | tier | vector | sketch and lists | text |
+//! | tier | supplied vector | sketch and lists | text |
 //! |---|---|---|---|
 //! | [`Hot`](TierKind::Hot) | RAM | RAM | RAM |
 //! | [`Warm`](TierKind::Warm) | mapped file | RAM | log |
-//! | [`Cold`](TierKind::Cold) | derived again from the terms | mapped file | compressed, mapped file |
+//! | [`Cold`](TierKind::Cold) | mapped file | mapped file | compressed, mapped file |
+//!
+//! No tier holds the vector of a text: it is derived when a search asks for it.
 //!
 //! [`Tier`] is the writer's side of one and [`TierView`] the reader's. All that
 //! the engine knows of a tier is in these two, so one that lives elsewhere (an
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use crate::encoder::Term;
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::index::{Row, RowFilter, TextQuery, TopK, cascade, terms};
+use crate::index::{QueryTerm, Row, RowFilter, TextQuery, TopK, cascade};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::Batch;
 
@@ -51,8 +53,8 @@ pub fn strength(importance: f32, accesses: u32, age_days: f64, decay_per_day: f6
 pub struct Admission {
     /// What the index has to know.
     pub row: Row,
-    /// The words of its vector: supplied by the caller, or derived from the text.
-    pub vector: Arc<[u64]>,
+    /// The words of its vector, if the caller supplied one.
+    pub vector: Option<Arc<[u64]>>,
     /// The record, as the log holds it.
     pub record: Arc<[u8]>,
 }
@@ -62,8 +64,8 @@ pub struct Admission {
 pub enum Target<'a> {
     /// A text: every memory is scored by its words.
     Text(&'a TextQuery),
-    /// A vector, of the kind that callers supply or of the kind that texts are
-    /// encoded to; memories of the other kind are left out.
+    /// A vector, to be compared with supplied vectors or with those of texts without one;
+    /// memories of the other kind are left out.
     Vector {
         /// The query.
         vector: &'a Hypervector,
@@ -78,12 +80,8 @@ pub enum Method {
     /// By inverted lists for texts, by the sketch cascade for vectors.
     #[default]
     Indexed,
-    /// By scoring every memory: the oracle.
+    /// By scoring every memory: the oracle. For a text, it reads and analyzes all texts.
     Exact,
-    /// As [`Method::Indexed`], but texts are ranked by the overlap of terms
-    /// itself, which their vectors only estimate. It reads no vector, and finds
-    /// .005 to .02 more of the right memories (`cargo bench --bench quality`).
-    Terms,
 }
 
 /// One search within a tier.
@@ -95,8 +93,6 @@ pub struct Search<'a> {
     pub method: Method,
     /// What is left out.
     pub filter: &'a RowFilter,
-    /// How far a search by terms goes.
-    pub term_limits: terms::Limits,
     /// How far a search by sketches goes.
     pub cascade_limits: cascade::Limits,
 }
@@ -230,6 +226,9 @@ pub trait TierView: Send + Sync {
     /// Whether memory `id` is in it.
     fn contains(&self, id: MemoryId) -> bool;
 
+    /// Which of `terms` memory `id` holds; `None` if the view cannot tell without reading its text.
+    fn held_terms(&self, id: MemoryId, terms: &[QueryTerm]) -> Option<Vec<Term>>;
+
     /// The record of memory `id`, if it is here.
     ///
     /// # Errors
@@ -258,6 +257,10 @@ impl TierView for EmptyView {
 
     fn contains(&self, _id: MemoryId) -> bool {
         false
+    }
+
+    fn held_terms(&self, _id: MemoryId, _terms: &[QueryTerm]) -> Option<Vec<Term>> {
+        None
     }
 
     fn record(&self, _id: MemoryId) -> Result<Option<Vec<u8>>, Error> {

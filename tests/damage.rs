@@ -6,7 +6,8 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use common::{assert_complete, copy, everything, files_ending, find, flip, note, spread, tiny, word};
-use mnemocore::{Engine, Namespace, NewMemory};
+use mnemocore::hdv::Hypervector;
+use mnemocore::{Engine, Namespace, NewMemory, Query, TierKind};
 
 /// Damages a closed store's first COLD segment, and finds everything again.
 fn damage_cold(damage: impl Fn(&[PathBuf], usize)) {
@@ -93,15 +94,27 @@ fn cold_files_that_the_log_does_not_list_are_deleted() {
 #[test]
 fn the_file_of_warm_vectors_is_made_anew_whatever_became_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    drop(spread(folder.path(), 48));
+    let config = tiny().hot_capacity(0);
+    let engine = Engine::open(folder.path(), config.clone()).unwrap();
+    let vectors: Vec<Hypervector> = (0..6).map(|seed| Hypervector::random(config.dimension, seed)).collect();
+    let memory =
+        |(number, vector): (usize, &Hypervector)| NewMemory::new(note(&word(number))).vector(vector.clone());
+    engine.store_batch(vectors.iter().enumerate().map(memory).collect()).unwrap();
+    assert_eq!(engine.stats().memories_in(TierKind::Warm), 6);
+    drop(engine);
     let warm = folder.path().join("warm.vectors");
-    assert!(warm.exists());
+    assert!(fs::metadata(&warm).unwrap().len() > 100);
     for damage in [
         |path: &Path| fs::remove_file(path).unwrap(),
         |path: &Path| fs::write(path, b"something else").unwrap(),
         |path: &Path| flip(path, 100),
     ] {
         damage(&warm);
-        assert_complete(&Engine::open(folder.path(), tiny()).unwrap(), 48);
+        let engine = Engine::open(folder.path(), config.clone()).unwrap();
+        assert_complete(&engine, 6);
+        for (vector, number) in vectors.iter().zip(0..) {
+            let nearest = engine.recall(Query::vector(vector.clone()).limit(1).touch(false)).unwrap().hits;
+            assert_eq!((nearest[0].score, &nearest[0].memory.text), (1.0, &note(&word(number))));
+        }
     }
 }

@@ -74,7 +74,7 @@ fn questions(engine: &Engine, given: &Given) -> Vec<Query> {
     ];
     let mut all = Vec::new();
     for query in asked {
-        for method in [Method::Indexed, Method::Exact, Method::Terms] {
+        for method in [Method::Indexed, Method::Exact] {
             let query = query.clone().method(method).limit(1_000).touch(false);
             let mut filtered = query.clone();
             for &(key, value) in &given.metadata {

@@ -15,8 +15,8 @@ use super::lazy::Lazy;
 use super::recorder::Recorder;
 use super::store::temporary_folder;
 
-/// The numbers of memories to measure with, up to `most`. `MNEMO_MAX_SCALE` overrides `most`; if it
-/// cannot be parsed, the process ends.
+/// Returns the numbers of memories to measure with, up to `most`. `MNEMO_MAX_SCALE` overrides `most`;
+/// if it cannot be parsed, the process ends.
 pub fn scales_up_to(most: usize) -> Vec<usize> {
     let Some(max) = env::var_os(MAX_SCALE_VARIABLE) else { return scales(most) };
     let read = max.to_string_lossy().replace('_', "").parse().ok().filter(|&max| max > 0);

@@ -22,6 +22,7 @@ mod store;
 mod warm_up;
 
 use std::cell::Cell;
+use std::error::Error;
 use std::fmt::Display;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -109,9 +110,15 @@ pub fn criterion<M: Measurement>(
     criterion.with_measurement(measurement)
 }
 
-/// The profile that the environment asks for; ends the process if it is unknown.
-pub fn profile() -> Profile {
-    asked_for(Profile::from_env())
+/// Reads the profile from the environment, and the command line. Ends the process if the profile is
+/// unknown, or if Criterion would write to the wrong folder because of the name of a baseline.
+///
+/// A bench reads all of its input before it makes a [`Recorder`], because that invalidates the
+/// results of the last run until this one ends.
+pub fn input() -> (Profile, Arguments) {
+    let arguments = Arguments::from_env();
+    asked_for(arguments.check_names());
+    (asked_for(Profile::from_env()), arguments)
 }
 
 /// The numbers of workers that the environment asks for; ends the process if they
@@ -120,13 +127,26 @@ pub fn workers() -> Vec<usize> {
     asked_for(workers_from_env())
 }
 
-/// Unwraps a setting read from the environment. If it is malformed, the process ends, so that a
-/// typing error does not run for an hour.
-fn asked_for<T, E: Display>(read: Result<T, E>) -> T {
-    read.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
-        std::process::exit(2);
-    })
+/// Unwraps an input: an argument, a setting read from the environment, or a data set. If it is
+/// malformed, the process ends with exit code 2, so that a typing error does not run for an hour.
+pub fn asked_for<T, E: Into<Box<dyn Error + Send + Sync>>>(read: Result<T, E>) -> T {
+    read.unwrap_or_else(|error| fail(&*error.into(), 2))
+}
+
+/// Prints an error with its sources, and ends the process.
+pub fn fail(error: &(dyn Error + 'static), code: i32) -> ! {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        // Most errors name their source themselves.
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text += &format!(": {said}");
+        }
+        source = error.source();
+    }
+    eprintln!("error: {text}");
+    std::process::exit(code);
 }
 
 /// Wall time and P99 of single operations, side by side.
@@ -152,9 +172,10 @@ impl Latency {
     /// The same where only the benchmark itself is tested.
     const OPERATIONS_IN_TEST: u64 = 3;
 
-    /// Set up by environment and command line.
+    /// Set up by environment and command line. Makes the [`Recorder`], so a bench reads its other
+    /// input first.
     pub fn from_args() -> Self {
-        let (profile, arguments) = (profile(), Arguments::from_env());
+        let (profile, arguments) = input();
         Self {
             wall: criterion(WallTime, Sampling::wall(profile), profile, &arguments),
             p99: criterion(P99, Sampling::p99(profile), profile, &arguments),

@@ -22,7 +22,9 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Set up by environment and command line, for the bench that is built here.
+    /// Set up by environment and command line, for the bench that is built here. Until
+    /// [`Recorder::finish`], the results of its last run are invalid, so the bench checks all of its
+    /// input first.
     pub fn new(profile: Profile, arguments: &Arguments) -> Self {
         end_with_parent();
         let results = Results::new(env!("CARGO_CRATE_NAME"), mnemocore_suite::machine());

@@ -179,8 +179,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("stores")
 }
 
-/// Copies the durable files of a store that no engine has open. Vectors of WARM are derived, 2 KB
-/// each, and the engine rebuilds them when it opens the store, so they are not copied.
+/// Copies the durable files of a store that no engine has open. The engine rebuilds the file of
+/// WARM's vectors when it opens the store, so that file is not copied.
 pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

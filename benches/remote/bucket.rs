@@ -8,7 +8,7 @@ use mnemocore::{Bucket, Config, Engine, RemoteLimits, TierKind};
 use tempfile::TempDir;
 
 use crate::backend::{Filled, Opened, Remote};
-use crate::common::{Fixture, temporary_folder};
+use crate::common::{Fixture, asked_for, temporary_folder};
 use crate::delayed::Delayed;
 
 /// The environment variable with the URL of a folder to work in.
@@ -24,7 +24,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The folder that the environment names, or a new one on this disk.
+    /// Returns the folder that the environment names, or a new one on this disk. Ends the process if
+    /// the environment names none that can be used.
     pub(crate) fn from_env() -> Self {
         let given = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty());
         let folder = given.is_none().then(temporary_folder);
@@ -32,7 +33,10 @@ impl Place {
         let root = given.or_else(local).unwrap_or_default();
         let scheme = root.split("://").next().unwrap_or_default();
         let run = std::process::id();
-        Self { tier: format!("cold-{scheme}"), url: format!("{root}/bench-{run}"), _folder: folder }
+        let url = format!("{root}/bench-{run}");
+        let readable = Bucket::at(&url, RemoteLimits::default());
+        asked_for(readable.map_err(|error| format!("{VARIABLE}: {error}")));
+        Self { tier: format!("cold-{scheme}"), url, _folder: folder }
     }
 
     /// One of its folders, behind a network that adds `delay` to each request.

@@ -4,7 +4,7 @@ use mnemocore_suite::footprint_process::{Aspect, Footprint, FootprintProcess, PR
 
 use crate::Bench;
 use crate::backend::Remote;
-use crate::common::{Fixture, Lazy, empty_engine, measure_aspects, scales_up_to};
+use crate::common::{Fixture, Lazy, empty_engine, measure_aspects};
 
 /// Without the heap: an allocator that counts would slow down what else is measured here.
 const ASPECTS: [Aspect; 3] = [Aspect::ANONYMOUS, Aspect::RESIDENT, Aspect::DISK];
@@ -13,12 +13,10 @@ const ASPECTS: [Aspect; 3] = [Aspect::ANONYMOUS, Aspect::RESIDENT, Aspect::DISK]
 /// machine, so that clients and their threads count; `footprint_rss_<tier>/ram/<memories>`;
 /// and `footprint_<tier>/disk/<memories>`, the place's.
 pub(crate) fn measure(bench: &mut Bench, remote: &dyn Remote) {
-    let (test, profile) = (bench.test(), bench.latency.profile);
-    let scales = if test { vec![100] } else { scales_up_to(profile.choose(1_000, 100_000, 100_000)) };
-    let processes = if test { 1 } else { PROCESSES };
+    let processes = if bench.test() { 1 } else { PROCESSES };
     let mut empty = Lazy::new(empty_engine);
     let mut before: Option<(usize, Footprint)> = None;
-    for memories in scales {
+    for memories in bench.scales.clone() {
         let fixture = Fixture::new(remote.tier(), memories);
         let see = || see(remote, fixture, empty.get(), processes);
         let case = (remote.name(), memories);

@@ -7,7 +7,7 @@ use mnemocore::{TierKind, WarmBackend};
 use tokio_postgres::{Client, NoTls};
 
 use crate::backend::{Filled, Opened, Remote};
-use crate::common::{Fixture, temporary_folder};
+use crate::common::{Fixture, asked_for, temporary_folder};
 use crate::database::open;
 use crate::proxy::Proxy;
 
@@ -32,13 +32,17 @@ impl Postgres {
         let connection = std::env::var(VARIABLE).ok().filter(|connection| !connection.is_empty())?;
         let word = |name: &str| {
             let found = connection.split_whitespace().find_map(|word| word.strip_prefix(name));
-            found.unwrap_or_else(|| panic!("{VARIABLE}: {name}... is missing")).to_owned()
+            asked_for(found.ok_or_else(|| format!("{VARIABLE}: {name}... is missing"))).to_owned()
         };
-        let (host, port) = (word("host="), word("port=").parse().expect("the number of a port"));
+        let (host, port) = (word("host="), word("port="));
+        let port = port.parse().map_err(|error| format!("{VARIABLE}: port={port}: {error}"));
+        let port = asked_for(port);
         let database = Self { connection, host, port, networks: Cell::default() };
         let any = format!("SELECT EXISTS (SELECT FROM {TABLE})");
         let held = database.ask(async |client| client.query_one(&any, &[]).await.map(|row| row.get(0)));
-        assert!(held != Some(true), "{VARIABLE}: expected an empty database, found memories in it");
+        if held == Some(true) {
+            asked_for(Err(format!("{VARIABLE}: expected an empty database, found memories in it")))
+        }
         Some(database)
     }
 

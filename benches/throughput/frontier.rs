@@ -1,5 +1,5 @@
-//! The quality of a search against its speed: recall@10, with the exact scan as oracle, and queries
-//! per second, for several limits of the search.
+//! The quality of a search by vector against its speed: recall@10, with the exact scan as oracle, and
+//! queries per second, for several limits of the search. A search by text has no limits: it is exact.
 
 use std::cell::OnceCell;
 use std::hint::black_box;
@@ -9,50 +9,24 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkId, Throughput};
 use criterion_gate::profile::Profile;
 use criterion_gate::results::Kind;
-use mnemocore::internals::index::{cascade, terms};
-use mnemocore::{Config, Engine, Method, Query, Recall, TierKind};
+use mnemocore::{CascadeLimits, Config, Engine, Method, Query, Recall, TierKind};
 use mnemocore_suite::quality::mean;
 use tempfile::TempDir;
 
 use crate::Bench;
 use crate::common::{Fixture, Kept as _, Sampling, criterion, recall_of};
 
+/// The name of the group of benchmarks.
+const NAME: &str = "frontier_vector";
 /// Hits that are asked for.
 const TOP: usize = 10;
 
-/// Limits of a search by terms; the first are the default.
-fn text_limits() -> Vec<terms::Limits> {
-    let default = terms::Limits::default();
-    let candidates = [16, 64, 128, 256, 1_024].map(|candidates| terms::Limits { candidates, ..default });
-    let z = [0.0, 1.0, 3.0].map(|z| terms::Limits { z, ..default });
-    let bias = [1.0, 1.1, 1.5].map(|bias| terms::Limits { bias, ..default });
-    let far = terms::Limits { candidates: 4_096, z: 3.0, bias: 1.5 };
-    [&[default], &candidates[..], &z, &bias, &[far]].concat()
-}
-
 /// Limits of a search by sketches; the first are the default.
-fn vector_limits() -> Vec<cascade::Limits> {
-    let default = cascade::Limits::default();
-    let candidates = [64, 256, 1_024, 16_384].map(|candidates| cascade::Limits { candidates, ..default });
-    let z = [0.0, 1.0, 3.0].map(|z| cascade::Limits { z, ..default });
+fn limits() -> Vec<CascadeLimits> {
+    let default = CascadeLimits::default();
+    let candidates = [64, 256, 1_024, 16_384].map(|candidates| CascadeLimits { candidates, ..default });
+    let z = [0.0, 1.0, 3.0].map(|z| CascadeLimits { z, ..default });
     [&[default], &candidates[..], &z].concat()
-}
-
-/// Measures and prints `frontier_text` and `frontier_vector`.
-pub(crate) fn measure(bench: &mut Bench) {
-    let (text, vector) =
-        (Fixture::new(TierKind::Hot, size(bench)), Fixture::with_vectors(TierKind::Hot, size(bench)));
-    let settings = text_limits().into_iter().map(|limits| {
-        let terms::Limits { candidates, z, bias } = limits;
-        let name = format!("c{candidates}_z{z}_b{bias}");
-        (name, text.config().term_limits(limits))
-    });
-    frontier(bench, "frontier_text", text, settings.collect());
-    let settings = vector_limits().into_iter().map(|limits| {
-        let cascade::Limits { candidates, z } = limits;
-        (format!("c{candidates}_z{z}"), vector.config().cascade_limits(limits))
-    });
-    frontier(bench, "frontier_vector", vector, settings.collect());
 }
 
 fn size(bench: &Bench) -> usize {
@@ -76,22 +50,26 @@ struct Point {
     rate: f64,
 }
 
-fn frontier(bench: &mut Bench, name: &str, fixture: Fixture, mut settings: Vec<(String, Config)>) {
+/// Measures and prints `frontier_vector`.
+pub(crate) fn measure(bench: &mut Bench) {
     let (profile, test) = (bench.profile(), bench.test());
-    let full_name = |kind: Kind, setting: &str| format!("{name}/{}/{setting}", kind.as_str());
-    settings.truncate(if test { 2 } else { settings.len() });
+    let fixture = Fixture::with_vectors(TierKind::Hot, size(bench));
+    let full_name = |kind: Kind, setting: &str| format!("{NAME}/{}/{setting}", kind.as_str());
+    let mut limits = limits();
+    limits.truncate(if test { 2 } else { limits.len() });
     let oracle = OnceCell::new();
     let count = if test { 5 } else { profile.choose(100, 100, 500) };
     let new_oracle = || Oracle::new(fixture, count);
     let mut criterion = criterion(WallTime, sampling(profile), profile, &bench.latency.arguments);
-    let mut group = criterion.benchmark_group(format!("{name}/throughput"));
+    let mut group = criterion.benchmark_group(format!("{NAME}/throughput"));
     group.throughput(Throughput::Elements(count as u64));
     let mut points = Vec::new();
-    for (setting, config) in settings {
+    for limits in limits {
+        let setting = format!("c{}_z{}", limits.candidates, limits.z);
         let engine = OnceCell::new();
         let open = || {
             let oracle = oracle.get_or_init(new_oracle);
-            (oracle, engine.get_or_init(|| oracle.open(config.clone())))
+            (oracle, engine.get_or_init(|| oracle.open(fixture.config().cascade_limits(limits))))
         };
         let recall = bench.admits(&full_name(Kind::Quality, &setting)).then(|| {
             let (oracle, engine) = open();
@@ -115,7 +93,7 @@ fn frontier(bench: &mut Bench, name: &str, fixture: Fixture, mut settings: Vec<(
     }
     group.finish();
     if !points.is_empty() {
-        print(name, fixture.memories, &points);
+        print(fixture.memories, &points);
     }
 }
 
@@ -166,8 +144,8 @@ fn ask(engine: &Engine, queries: impl Iterator<Item = Query>) -> Vec<Recall> {
 
 /// Prints them, the quickest last; a star stands by those that no other one beats
 /// in both.
-fn print(name: &str, memories: usize, points: &[Point]) {
-    println!("{name}, {memories} memories, one thread");
+fn print(memories: usize, points: &[Point]) {
+    println!("{NAME}, {memories} memories, one thread");
     println!("{:<22}{:>10}{:>12}", "limits", "recall@10", "queries/s");
     let mut sorted: Vec<&Point> = points.iter().collect();
     sorted.sort_by(|a, b| a.rate.total_cmp(&b.rate));

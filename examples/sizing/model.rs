@@ -47,16 +47,16 @@ impl Default for Figures {
     /// The figures of `docs/results.md` and of the benches of this revision.
     fn default() -> Self {
         Self {
-            agent: 10.7e6,
-            disk: [99.0, 2_147.0, 361.0],
+            agent: 2.5e6,
+            disk: [99.0, 99.0, 359.0],
             engine: 92_000.0,
             bucket: 290.0 * 1.3,
             recall: 1.0 / 2_263.0,
             open: 0.5 / 100_000.0,
             store_requests: 1.2,
             open_requests: 10.0,
-            row: 2_895.0,
-            known: 166.0,
+            row: 615.0,
+            known: 187.0,
             shared: [2.0 / 1_551.0, 2.0 / 6_354.0],
         }
     }
@@ -344,11 +344,10 @@ fn push_shared(page: &mut String, figures: &Figures, workload: &Workload) {
     page.push_str(include_str!("shared.md"));
     let _ = writeln!(
         page,
-        "- A memory in the database saves {} of the engine's disk. It still takes {} of its RAM.\n\
+        "- A memory in the database takes {} of the engine's RAM.\n\
          - A row takes {}, indexes included.\n\
          - A recall takes {recall:.2} ms of a core and a store {store:.2} ms, the engine's share included.\n\n\
          | | 1M | 100M | 1B |\n|---|---:|---:|---:|",
-        bytes(figures.disk[1]),
         bytes(figures.known),
         bytes(figures.row),
     );
@@ -415,8 +414,8 @@ mod tests {
         assert_eq!(two.agents, 2.0 * one.agents);
         assert!((two.machines[1] / one.machines[1] - 2.0).abs() < 1e-9);
         assert!((two.requests / one.requests - 2.0).abs() < 1e-9);
-        // By hand: 10,000 agents, a tenth open, each with 10.7 MB and 92 kB.
-        assert_eq!(one.machines[1].round(), 10_792_000_000.0);
+        // By hand: 10,000 agents, a tenth open, each with 2.5 MB and 92 kB.
+        assert_eq!(one.machines[1].round(), 2_592_000_000.0);
     }
 
     #[test]

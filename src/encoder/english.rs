@@ -24,6 +24,11 @@ const STOP_WORDS: &str = "\
     through to too under until up very was wasnt we were what whats when where which while who
     whom why will with wont would wouldnt you your youre yours yourself yourselves";
 
+/// Returns the words that do not count unless a text has no others.
+pub fn stop_words() -> impl Iterator<Item = &'static str> {
+    STOP_WORDS.split_whitespace()
+}
+
 /// Irregular verbs, `lemma:forms`. Stemming joins "paint" with "painted", only a
 /// list joins "buy" with "bought". Forms that are at least as often another word
 /// ("ground", "bound", "lay") are not in it.
@@ -84,7 +89,7 @@ static RULES: LazyLock<FxHashMap<&str, Rule>> = LazyLock::new(|| {
             forms.split(',').map(move |form| (form, Rule::Replace(lemma)))
         })
     });
-    let dropped = STOP_WORDS.split_whitespace().map(|word| (word, Rule::Drop));
+    let dropped = stop_words().map(|word| (word, Rule::Drop));
     replacements.chain(dropped).collect()
 });
 

@@ -36,6 +36,11 @@ pub(super) fn index_forms(text: &str, mut emit: impl FnMut(&str)) {
     }
 }
 
+/// Gives `emit` every word of `text` in order, in its folded form, stop words included.
+pub(super) fn words(text: &str, emit: impl FnMut(&str)) {
+    each_word(&fold(text), emit);
+}
+
 /// Gives `emit` the label of each line that has one: up to three words before
 /// the line's first colon and a blank, as in "Ada Lovelace: I have a plan".
 pub(super) fn labels<'a>(text: &'a str, mut emit: impl FnMut(&'a str)) {

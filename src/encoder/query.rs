@@ -28,7 +28,9 @@ const MAX_WEIGHT: f32 = Question::MAX_WEIGHT as f32;
 /// form, if any memory is labeled so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    terms: Vec<(Term, u16)>,
+    /// Each with its weight, as it is and as a whole number of steps.
+    terms: Vec<(Term, f32)>,
+    steps: Vec<(Term, u16)>,
     step: f32,
     /// The number of distinct terms and their total weight, including terms that no memory holds.
     asked: (usize, f32),
@@ -76,21 +78,27 @@ impl Question {
                 }
             }
         }
-        Ok(Self::quantise(&weights, asked))
+        Ok(Self::quantise(weights, asked))
     }
 
-    fn quantise(weights: &[(Term, f32)], asked: (usize, f32)) -> Self {
-        let heaviest = weights.iter().fold(0.0, |max, &(_, weight)| weight.max(max));
+    fn quantise(terms: Vec<(Term, f32)>, asked: (usize, f32)) -> Self {
+        let heaviest = terms.iter().fold(0.0, |max, &(_, weight)| weight.max(max));
         let step = heaviest / MAX_WEIGHT;
         let integer = |weight: f32| (weight / step).round().clamp(1.0, MAX_WEIGHT) as u16;
-        let terms = weights.iter();
-        Self { terms: terms.map(|&(term, weight)| (term, integer(weight))).collect(), step, asked }
+        let steps = terms.iter().map(|&(term, weight)| (term, integer(weight))).collect();
+        Self { terms, steps, step, asked }
     }
 
-    /// The distinct terms that some memory holds, each with a weight from 1 to
-    /// [`MAX_WEIGHT`](Self::MAX_WEIGHT).
-    pub fn terms(&self) -> &[(Term, u16)] {
+    /// The distinct terms that some memory holds, each with its weight. The score of a text is the
+    /// sum of its [shares](super::TermCounts::share) of them by these weights.
+    pub fn weights(&self) -> &[(Term, f32)] {
         &self.terms
+    }
+
+    /// The same terms, each with a weight from 1 to [`MAX_WEIGHT`](Self::MAX_WEIGHT), for a query
+    /// over bits.
+    pub fn terms(&self) -> &[(Term, u16)] {
+        &self.steps
     }
 
     /// Returns the value of a weight of 1. The exact score of a memory is `step * scale * sum of
@@ -113,7 +121,7 @@ impl Question {
     /// another conversation, with an area under the ROC curve of 0.967. BM25's score reaches 0.811,
     /// and 0.934 after division by the question's largest possible score.
     pub fn confidence(&self, covers: impl Fn(Term) -> bool) -> f32 {
-        let covered = self.terms.iter().filter(|&&(term, _)| covers(term));
+        let covered = self.steps.iter().filter(|&&(term, _)| covers(term));
         let (count, weight) =
             covered.fold((0_usize, 0.0), |(count, sum), &(_, weight)| (count + 1, sum + f32::from(weight)));
         let (asked, ceiling) = self.asked;

@@ -37,23 +37,29 @@ pub(super) fn unless_away<T: Default>(
 
 impl Shared {
     /// Counts the accesses of recalls so far, and moves up the memories that have become strong
-    /// enough. Returns the number of moved memories.
-    pub(super) fn promote(&self, now: Timestamp) -> Result<usize, Error> {
+    /// enough. Those that they displace move down before the next ones rise, so that no tier
+    /// exceeds its capacity by much. Returns the numbers of moves up and down.
+    pub(super) fn promote(&self, now: Timestamp) -> Result<(usize, usize), Error> {
         let mut counts: Vec<(MemoryId, u32)> =
             std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
         counts.sort_unstable();
-        let (mut moved, mut away) = (0, None);
+        let (mut risen, mut displaced, mut away) = (0, 0, None);
         let mut rest = counts.as_slice();
         while !rest.is_empty() {
             let (some, later) = rest.split_at(COUNTED_AT_ONCE.min(rest.len()));
             let counted = self.count(some, now).inspect_err(|_| self.recount(rest))?;
             rest = later;
+            let displaces = !counted.is_empty();
             for ((from, to), rising) in counted {
-                let risen = unless_away(self.move_all(rising, from, to), &mut away);
-                moved += risen.inspect_err(|_| self.recount(rest))?;
+                let moved = unless_away(self.move_all(rising, from, to), &mut away);
+                risen += moved.inspect_err(|_| self.recount(rest))?;
+            }
+            if displaces {
+                let moved = unless_away(self.demote(now, false), &mut away);
+                displaced += moved.inspect_err(|_| self.recount(rest))?;
             }
         }
-        away.map_or(Ok(moved), Err)
+        away.map_or(Ok((risen, displaced)), Err)
     }
 
     /// Puts accesses back for the next pass.

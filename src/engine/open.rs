@@ -15,7 +15,9 @@ use crate::config::Config;
 use crate::config::WarmBackend;
 use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
+use crate::hdv::Dimension;
 use crate::identity::shown;
+use crate::index::SKETCH_BITS;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, DiskLog, Durability, LOG_FOLDER, Log, Record, Standing, Table, VolatileLog};
 use crate::memory::Namespace;
@@ -177,10 +179,12 @@ impl Engine {
             decay_per_day: config.decay_per_day,
         };
         let background = config.background && location.writable;
+        let sketcher = sketcher(config.dimension)?;
         let shared = Arc::new(Shared {
             process: process::id(),
             config,
             encoder,
+            sketcher,
             log,
             location,
             spaces: RwLock::new(Spaces::default()),
@@ -196,6 +200,12 @@ impl Engine {
         let background = if background { Some(start()?) } else { None };
         Ok(Self { background, shared, closed: false, repaired_files: Vec::new() })
     }
+}
+
+/// An encoder of sketches. Token vectors are streams of words, so the vector of a text in fewer
+/// bits is the beginning of its whole vector.
+fn sketcher(dimension: Dimension) -> Result<Encoder, Error> {
+    Ok(Encoder::new(Dimension::new(dimension.bits().min(SKETCH_BITS))?, 0))
 }
 
 /// Opens WARM where the settings place it. A read-only engine has its own local WARM.

@@ -2,19 +2,16 @@
 
 use std::ops::Range;
 
+use super::ranking::TIES;
 use super::store::check_text;
-use super::{Engine, Shared, Space, View, to_memory};
-use crate::encoder::{Document, Projection, Question, Term};
+use super::{Engine, Shared, Space, View};
+use crate::encoder::{Projection, Question, Term};
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::index::{RowFilter, Scored, TextQuery, TopK};
+use crate::index::{RowFilter, TextQuery, TopK};
 use crate::key::{TierKind, Timestamp};
-use crate::log::Record;
 use crate::memory::{Memory, Metadata, Namespace};
 use crate::tier::{Method, Search, Target};
-
-/// Hits that the confidence of a [`Recall`] looks at.
-const CONFIDENCE_HITS: usize = 5;
 
 /// A question, and the memories among which it is asked.
 ///
@@ -160,15 +157,17 @@ impl From<&Query> for Query {
 pub struct Hit {
     /// The memory.
     pub memory: Memory,
-    /// For a text, the weighted overlap of words as the vectors estimate it. For a vector, the
-    /// similarity: 1 for equal, 0 for unrelated. Scores of different recalls cannot be compared.
+    /// For a text, the weighted overlap of words, as in BM25. For a vector, the similarity: 1 for
+    /// equal, 0 for unrelated. Scores of different recalls cannot be compared.
     pub score: f32,
 }
 
 /// The result of a recall.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recall {
-    /// The hits, best first. Among equal scores, the newest memory is first.
+    /// The hits, best first. Among texts with equal scores, the first is the one with more of the
+    /// question's pairs of neighboring words, then the shorter one, then the newer one. Among equal
+    /// vectors, the newest memory is first.
     pub hits: Vec<Hit>,
     /// The part of the query that the best of the first five hits covers, from 0 to 1.
     ///
@@ -237,7 +236,7 @@ impl Engine {
         if query.touch {
             shared.touch(hits.iter().map(|hit| hit.memory.id));
         }
-        let confidence = shared.confidence(&probe, &hits)?;
+        let confidence = probe.confidence(&view, &hits)?;
         Ok(Recall { hits, confidence, unreachable })
     }
 }
@@ -270,7 +269,7 @@ impl Shared {
             Asked::Text(text) => {
                 check_text(text)?;
                 let nothing = View::default();
-                Probe::Text(TextQuery::new(&self.encoder, text, view.unwrap_or(&nothing))?)
+                Probe::Text(TextQuery::new(text, view.unwrap_or(&nothing))?)
             }
             Asked::Embedding(values) => {
                 // A query must not fix the length of embeddings.
@@ -300,10 +299,13 @@ impl Shared {
             target: probe.target(),
             method: query.method,
             filter: &filter,
-            term_limits: self.config.term_limits,
             cascade_limits: self.config.cascade_limits,
         };
-        let mut top = TopK::new(query.limit.min(view.len()));
+        let limit = query.limit.min(view.len());
+        let mut top = match probe {
+            Probe::Text(_) => TopK::with_ties(limit, TIES),
+            Probe::Vector { .. } => TopK::new(limit),
+        };
         let mut unreachable = Vec::new();
         for (kind, tier) in TierKind::ALL.into_iter().zip(&view.tiers) {
             if query.tiers.contains(&kind) {
@@ -313,28 +315,7 @@ impl Shared {
                 }
             }
         }
-        let mut hits = Vec::with_capacity(top.len());
-        for Scored { score, id, tier } in top.into_sorted() {
-            // A memory that was forgotten after the view was taken is left out.
-            if let Some(record) = view.tiers[tier.index()].record(id)? {
-                let record = Record::decode(&record)?;
-                hits.push(Hit { memory: to_memory(id, record, &space.name, tier), score });
-            }
-        }
+        let hits = probe.hits(top.into_sorted(), limit, space, view)?;
         Ok(Found { hits, unreachable })
-    }
-
-    fn confidence(&self, probe: &Probe, hits: &[Hit]) -> Result<f32, Error> {
-        let mut best = 0.0f32;
-        for hit in hits.iter().take(CONFIDENCE_HITS) {
-            best = best.max(match probe {
-                Probe::Vector { .. } => hit.score,
-                Probe::Text(query) => {
-                    let document = Document::new(&hit.memory.text).analyze()?;
-                    query.coverage(|term| document.contains(term))
-                }
-            });
-        }
-        Ok(best)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{Engine, Query, Recall, Synthesis};
 use crate::error::Error;
+use crate::hdv::Hypervector;
 use crate::key::MemoryId;
 use crate::memory::{Memory, Namespace, NewMemory, Stored};
 
@@ -81,6 +82,15 @@ impl Scope<'_> {
     /// As [`Engine::get`].
     pub fn get(&self, id: impl Into<MemoryId>) -> Result<Option<Memory>, Error> {
         Ok(self.engine.get(id)?.filter(|memory| memory.namespace == self.namespace))
+    }
+
+    /// As [`Engine::vector`]; `None` also for a memory of another namespace.
+    ///
+    /// # Errors
+    /// As [`Engine::vector`].
+    pub fn vector(&self, id: impl Into<MemoryId>) -> Result<Option<Hypervector>, Error> {
+        let id = id.into();
+        if self.get(id)?.is_none() { Ok(None) } else { self.engine.vector(id) }
     }
 
     /// As [`Engine::forget`]; a memory of another namespace stays.

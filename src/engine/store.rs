@@ -6,18 +6,14 @@ use rayon::prelude::*;
 
 use super::writer::{Prepared, Work};
 use super::{Engine, Shared};
-use crate::encoder::{Document, Projection, Term, TermVector};
+use crate::encoder::{Count, Document, Projection, Term, TermCounts, TermVector};
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::index::Row;
-use crate::index::postings::MAX_WEIGHT;
+use crate::index::{Row, SKETCH_BITS};
 use crate::key::{MemoryId, NamespaceId, Timestamp};
 use crate::log::{Durability, Record};
 use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, Metadata, NewMemory, Stored, Supplied};
 use crate::tier::Admission;
-
-/// Words of a vector in its sketch: 512 bits.
-const SKETCH_WORDS: usize = 8;
 
 /// Batches of at least this size are encoded by several threads.
 const PARALLEL: usize = 64;
@@ -102,9 +98,9 @@ impl Shared {
             text,
             metadata,
         };
-        let (row, vector) =
-            self.encode(MemoryId::default(), &record, supplied.as_ref().map(Hypervector::words))?;
-        Ok(Prepared { namespace, record, row, vector, projection })
+        let vector = supplied.as_ref().map(Hypervector::words);
+        let row = self.row(MemoryId::default(), &record, vector)?;
+        Ok(Prepared { namespace, record, row, vector: vector.map(Arc::from), projection })
     }
 
     /// Returns the projection for the embeddings of `memories`, if there are any. It is the
@@ -132,51 +128,45 @@ impl Shared {
         }
     }
 
-    /// Returns the index row of a record, and its vector.
-    fn encode(
-        &self,
-        id: MemoryId,
-        record: &Record,
-        supplied: Option<&[u64]>,
-    ) -> Result<(Row, Arc<[u64]>), Error> {
-        let document = Document::new(&record.text).analyze()?;
-        let vector: Arc<[u64]> = match supplied {
-            Some(words) => words.into(),
-            None => self.encoder.encode(&document)?.words().into(),
+    /// Returns the index row of a record.
+    fn row(&self, id: MemoryId, record: &Record, supplied: Option<&[u64]>) -> Result<Row, Error> {
+        let counts = Document::new(&record.text).counts()?;
+        let sketch = match supplied {
+            Some(vector) => vector.iter().take(SKETCH_BITS / 64).copied().collect(),
+            None => self.sketcher.encode(&TermVector::from(&counts))?.words().into(),
         };
         #[cfg(feature = "inject")]
-        crate::inject::hold(size_of_val(&*vector) + record.text.len());
-        let row = Row {
+        crate::inject::hold(supplied.map_or(0, size_of_val) + record.text.len());
+        Ok(Row {
             id,
             created: record.created.0,
-            norm: document.norm(),
+            length: counts.length(),
             supplied: record.supplied,
-            terms: terms(&document, &record.metadata),
-            sketch: vector.iter().take(SKETCH_WORDS).copied().collect(),
-        };
-        Ok((row, vector))
+            terms: terms(&counts, &record.metadata),
+            sketch,
+        })
     }
 
     /// Prepares a record of the log for a tier.
     pub(super) fn admission(&self, id: MemoryId, record: Arc<[u8]>) -> Result<Admission, Error> {
         let decoded = Record::decode(&record)?;
         let supplied = if decoded.supplied { self.log.supplied_vector(id)? } else { None };
-        let (row, vector) = self.encode(id, &decoded, supplied.as_deref())?;
-        Ok(Admission { row, vector, record })
+        let row = self.row(id, &decoded, supplied.as_deref())?;
+        Ok(Admission { row, vector: supplied.map(Arc::from), record })
     }
 }
 
 /// Adds the terms to what a tier has [held](crate::tier::Tier::held).
 pub(super) fn complete(held: &mut Admission) -> Result<(), Error> {
     let record = Record::decode(&held.record)?;
-    held.row.terms = terms(&Document::new(&record.text).analyze()?, &record.metadata);
+    held.row.terms = terms(&Document::new(&record.text).counts()?, &record.metadata);
     Ok(())
 }
 
 /// The terms under which a memory is listed.
-fn terms(document: &TermVector, metadata: &Metadata) -> Vec<(Term, u16)> {
-    let pairs = metadata.iter().map(|(key, value)| (Term::metadata(key, value), 0));
-    document.shares(MAX_WEIGHT).into_iter().chain(pairs).collect()
+fn terms(text: &TermCounts, metadata: &Metadata) -> Vec<(Term, Count)> {
+    let pairs = metadata.iter().map(|(key, value)| (Term::metadata(key, value), Count::NONE));
+    text.terms().iter().copied().chain(pairs).collect()
 }
 
 /// Refuses a text without a visible character, or a longer one than is taken.
@@ -189,10 +179,23 @@ pub fn check_text(text: &str) -> Result<(), Error> {
     if length > MAX_CHARS {
         return Err(Error::TextTooLong { received: length, max: MAX_CHARS });
     }
-    if text.chars().all(|c| c.is_whitespace() || c.is_control()) {
+    if text.chars().all(is_invisible) {
         return Err(Error::EmptyText { received: text.chars().count() });
     }
     Ok(())
+}
+
+/// Whether a character shows nothing: white space, a control character, one that Unicode 16 calls
+/// a default ignorable code point, or the blank Braille pattern.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
+            | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}'
+            | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 fn check_size(metadata: &Metadata) -> Result<(), Error> {

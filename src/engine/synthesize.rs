@@ -4,7 +4,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::recall::{Found, Hit, Probe, Query, Recall};
 use super::{Engine, Shared};
-use crate::encoder::{Document, TermVector};
+use crate::encoder::{Document, TermCounts};
 use crate::error::Error;
 use crate::hdv::Hypervector;
 use crate::index::TextQuery;
@@ -170,11 +170,11 @@ impl Shared {
 
 /// Returns the fragments that cover a query, the one that adds most first.
 fn covering(query: &TextQuery, hits: Vec<Hit>) -> Result<Vec<Fragment>, Error> {
-    let analyze = |hit: Hit| Ok((Document::new(&hit.memory.text).analyze()?, hit.memory));
-    let mut left: Vec<(TermVector, Memory)> = hits.into_iter().map(analyze).collect::<Result<_, Error>>()?;
-    let (mut chosen, mut documents, mut covered) = (Vec::new(), Vec::<TermVector>::new(), 0.0);
+    let count = |hit: Hit| Ok((Document::new(&hit.memory.text).counts()?, hit.memory));
+    let mut left: Vec<(TermCounts, Memory)> = hits.into_iter().map(count).collect::<Result<_, Error>>()?;
+    let (mut chosen, mut documents, mut covered) = (Vec::new(), Vec::<TermCounts>::new(), 0.0);
     while chosen.len() < MOST_FRAGMENTS {
-        let with = |document: &TermVector| {
+        let with = |document: &TermCounts| {
             query.coverage(|term| {
                 document.contains(term) || documents.iter().any(|known| known.contains(term))
             })
@@ -206,7 +206,7 @@ fn excerpt(query: &TextQuery, text: &str) -> String {
     }
     let coverage = |sentence: &&str| {
         // A sentence without a word covers nothing.
-        let document = Document::new(sentence).analyze();
+        let document = Document::new(sentence).counts();
         document.map_or(0.0, |document| query.coverage(|term| document.contains(term)))
     };
     let best = sentences

@@ -423,3 +423,25 @@ fn the_lists_of_the_weakest_do_not_grow_with_what_was_stored_and_forgotten() {
     assert_eq!(weakest.len(), kept.len());
     assert!(kept.iter().all(|id| weakest.contains(id)));
 }
+
+/// Before, all that were recalled since the last pass rose at once: HOT held 20 times its capacity.
+#[test]
+fn memories_that_rise_displace_others_before_the_next_ones_rise() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(Refusing::default());
+    let engine = open(&log, folder.path());
+    let memories: Vec<NewMemory> = (0..1_000).map(|number| NewMemory::new(text(number))).collect();
+    engine.store_batch(memories).unwrap();
+    engine.consolidate().unwrap();
+    for round in 0..3 {
+        let recall = engine.recall(Query::text("harbour").limit(1_000)).unwrap();
+        assert_eq!(recall.hits.len(), 1_000);
+        let (risen, _) = engine.shared.promote(Timestamp::now()).unwrap();
+        assert!((1..=1_000).contains(&risen), "{risen} memories rose in round {round}");
+        assert_eq!(engine.stats().memories_in(TierKind::Hot), 4);
+    }
+    assert_eq!(everything(&engine).len(), 1_000);
+    engine.recall(Query::text("harbour").limit(1_000)).unwrap();
+    drop(engine);
+    assert_eq!(open(&log, folder.path()).stats().memories_in(TierKind::Hot), 4);
+}

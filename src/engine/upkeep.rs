@@ -23,9 +23,9 @@ const MERGE_ATTEMPTS: usize = 8;
 /// The result of a consolidation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Consolidation {
-    /// Memories that moved to a quicker tier.
+    /// Moves to a quicker tier.
     pub promoted: usize,
-    /// Memories that moved to a slower tier.
+    /// Moves to a slower tier. A memory that moves by two tiers counts twice.
     pub demoted: usize,
     /// Merges of segments.
     pub merged: usize,
@@ -85,10 +85,13 @@ impl Engine {
             return Err(error);
         }
         drop(self.background.take());
-        let promoted =
-            if self.shared.location.writable { self.shared.promote(Timestamp::now()) } else { Ok(0) };
+        let promoted = if self.shared.location.writable {
+            self.shared.promote(Timestamp::now()).map(drop)
+        } else {
+            Ok(())
+        };
         self.shared.log.close()?;
-        promoted.map(drop)
+        promoted
     }
 }
 
@@ -109,8 +112,8 @@ impl Shared {
         // Checked first, because segments written to a moved store could not be committed.
         self.log.check()?;
         let mut away = None;
-        let promoted = unless_away(self.promote(now), &mut away)?;
-        let demoted = unless_away(self.demote(now, thorough), &mut away)?;
+        let (promoted, displaced) = unless_away(self.promote(now), &mut away)?;
+        let demoted = displaced + unless_away(self.demote(now, thorough), &mut away)?;
         let mut merged = 0;
         for tier in TierKind::ALL {
             let (mut attempts, most) = (0, self.merges(tier)?.saturating_add(merged));

@@ -50,7 +50,8 @@ pub(super) struct Prepared {
     pub namespace: Namespace,
     pub record: Record,
     pub row: Row,
-    pub vector: Arc<[u64]>,
+    /// The supplied vector.
+    pub vector: Option<Arc<[u64]>>,
     /// What projected its embedding, if it came with one.
     pub projection: Option<Arc<Projection>>,
 }
@@ -187,7 +188,7 @@ impl Shared {
             }
             let namespace = self.namespace_id(writer, &memory.namespace, group);
             let record: Arc<[u8]> = Record { namespace, ..memory.record.clone() }.encode().into();
-            group.batch.put_record(id, &record, memory.record.supplied.then_some(&*memory.vector));
+            group.batch.put_record(id, &record, memory.vector.as_deref());
             let entry = Entry {
                 namespace,
                 tier,

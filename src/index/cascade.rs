@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 
 use super::filter::Scope;
-use super::segment::{LANES, Segment, Vectors};
+use super::segment::{Contents, LANES, Segment};
 use super::top::{Scored, TopK};
 use crate::error::Error;
 use crate::hdv::kernels;
@@ -58,7 +58,7 @@ pub fn search<R>(
     query: &[u64],
     supplied: bool,
     limits: Limits,
-    vectors: &mut impl Vectors<R>,
+    contents: &mut impl Contents<R>,
     top: &mut TopK,
 ) -> Result<(), Error> {
     let mut stage = Stage { query, limits, tier: scope.tier, top };
@@ -71,9 +71,9 @@ pub fn search<R>(
             let bits = segment.sketch_words() * 64;
             // The k nearest sketches first: they set the threshold for the rest.
             let first = nearest(distances, None, stage.reach(bits), stage.top.k(), admits);
-            stage.refine_all(segment, &first, vectors)?;
+            stage.refine_all(segment, &first, contents)?;
             let rest = nearest(distances, first.last(), stage.reach(bits), limits.candidates, admits);
-            stage.refine_all(segment, &rest, vectors)?;
+            stage.refine_all(segment, &rest, contents)?;
         }
         Ok(())
     })
@@ -164,18 +164,18 @@ impl Stage<'_> {
         &mut self,
         segment: &Segment<R>,
         rows: &[Near],
-        vectors: &mut impl Vectors<R>,
+        contents: &mut impl Contents<R>,
     ) -> Result<(), Error> {
         let bits = segment.sketch_words() * 64;
-        rows.iter().take(AHEAD).for_each(|near| vectors.prefetch(segment, near.row));
+        rows.iter().take(AHEAD).for_each(|near| contents.prefetch(segment, near.row));
         for (at, near) in rows.iter().enumerate() {
             if near.distance > self.reach(bits) {
                 break;
             }
             if let Some(next) = rows.get(at + AHEAD) {
-                vectors.prefetch(segment, next.row);
+                contents.prefetch(segment, next.row);
             }
-            self.refine(segment, near.row, vectors.vector(segment, near.row)?);
+            self.refine(segment, near.row, contents.vector(segment, near.row)?);
         }
         Ok(())
     }

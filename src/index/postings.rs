@@ -1,63 +1,24 @@
-//! Inverted lists: for every term, the rows that hold it and with what weight.
+//! Inverted lists: for every term, the rows that hold it and how often.
 
 use std::ops::Range;
 
 use super::column::Column;
-use crate::encoder::Term;
+use crate::encoder::{Count, Term};
 
 /// The most rows that one segment can hold.
 pub const MAX_ROWS: usize = 1 << 16;
 
-/// The largest weight of a term in a row; it stands for 1.
-pub const MAX_WEIGHT: u16 = decoded(u8::MAX);
-
-/// What each weight, as a byte, is worth.
-pub(crate) static WEIGHTS: [f32; 256] = {
-    let (mut weights, mut byte) = ([0.0; 256], 0);
-    while byte < weights.len() {
-        weights[byte] = decoded(byte as u8) as f32 / MAX_WEIGHT as f32;
-        byte += 1;
-    }
-    weights
-};
-
-/// A weight from its byte: three bits of exponent and five of mantissa, as in a
-/// small floating-point number.
-const fn decoded(byte: u8) -> u16 {
-    let (exponent, mantissa) = (byte >> 5, (byte & 31) as u16);
-    if exponent == 0 { mantissa } else { (32 + mantissa) << (exponent - 1) }
-}
-
-/// The nearest byte to a weight, which is cut off at [`MAX_WEIGHT`]. Weights up
-/// to 63 are kept as they are, greater ones within one part in 64.
-fn encoded(weight: u16) -> u8 {
-    let weight = weight.min(MAX_WEIGHT);
-    if weight < 64 {
-        return weight as u8;
-    }
-    let shift = weight.ilog2() as u16 - 5;
-    let mantissa = (weight + (1 << (shift - 1))) >> shift;
-    // A mantissa that was rounded up to 64 carries into the exponent.
-    ((shift + 1) * 32 + mantissa - 32) as u8
-}
-
-/// A weight as it is kept: cut off, and with six digits.
-#[cfg(feature = "postgres")]
-pub(crate) fn kept(weight: u16) -> u16 {
-    decoded(encoded(weight))
-}
-
-/// A row, and a term's weight in it.
+/// A row, and how often a term occurs in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Posting {
     row: u16,
-    weight: u8,
+    count: Count,
 }
 
 impl Posting {
-    fn new(row: u32, weight: u16) -> Self {
+    fn new(row: u32, count: Count) -> Self {
         debug_assert!((row as usize) < MAX_ROWS);
-        Self { row: row as u16, weight: encoded(weight) }
+        Self { row: row as u16, count }
     }
 
     /// The row.
@@ -65,10 +26,9 @@ impl Posting {
         self.row.into()
     }
 
-    /// The term's weight in that row, from 0 to [`MAX_WEIGHT`]; of one above 63,
-    /// six digits are kept.
-    pub fn weight(self) -> u16 {
-        decoded(self.weight)
+    /// How often the term occurs in that row.
+    pub fn count(self) -> Count {
+        self.count
     }
 }
 
@@ -77,13 +37,23 @@ impl Posting {
 pub(crate) struct List<'a> {
     /// Rows.
     pub rows: &'a [u16],
-    /// Weights; [`WEIGHTS`] says what each is worth.
-    pub weights: &'a [u8],
+    /// The byte of each [`Count`].
+    pub counts: &'a [u8],
 }
 
 impl<'a> List<'a> {
+    /// The first `count` postings, and the others.
+    pub(crate) fn split_at(self, count: usize) -> (Self, Self) {
+        let (rows, later_rows) = self.rows.split_at_checked(count).unwrap_or((self.rows, &[]));
+        let (counts, later_counts) = self.counts.split_at_checked(count).unwrap_or((self.counts, &[]));
+        (Self { rows, counts }, Self { rows: later_rows, counts: later_counts })
+    }
+
     pub(crate) fn iter(self) -> impl ExactSizeIterator<Item = Posting> + Clone + 'a {
-        self.rows.iter().zip(self.weights).map(|(&row, &weight)| Posting { row, weight })
+        self.rows
+            .iter()
+            .zip(self.counts)
+            .map(|(&row, &count)| Posting { row, count: Count::from_byte(count) })
     }
 }
 
@@ -93,16 +63,16 @@ pub struct Postings {
     terms: Column<u64>,
     offsets: Column<u32>,
     rows: Column<u16>,
-    weights: Column<u8>,
+    counts: Column<u8>,
 }
 
 impl Postings {
     /// Builds the lists of rows `0..` from each row's terms, in any order. Of the
     /// rows, only the first [`MAX_ROWS`] are taken.
-    pub fn build<'a>(rows: impl IntoIterator<Item = &'a [(Term, u16)]>) -> Self {
+    pub fn build<'a>(rows: impl IntoIterator<Item = &'a [(Term, Count)]>) -> Self {
         let mut tuples: Vec<(u64, Posting)> = Vec::new();
         for (row, terms) in rows.into_iter().take(MAX_ROWS).enumerate() {
-            tuples.extend(terms.iter().map(|&(term, weight)| (term.0, Posting::new(row as u32, weight))));
+            tuples.extend(terms.iter().map(|&(term, count)| (term.0, Posting::new(row as u32, count))));
         }
         tuples.sort_unstable();
         let mut lists = Builder::with_capacity(tuples.len(), tuples.len());
@@ -114,9 +84,9 @@ impl Postings {
 
     /// These lists with one more row, whose terms come in any order; the rows
     /// from `row` on move up by one.
-    pub fn with_row(&self, row: u32, terms: &[(Term, u16)]) -> Self {
+    pub fn with_row(&self, row: u32, terms: &[(Term, Count)]) -> Self {
         let mut added: Vec<(u64, Posting)> =
-            terms.iter().map(|&(term, weight)| (term.0, Posting::new(row, weight))).collect();
+            terms.iter().map(|&(term, count)| (term.0, Posting::new(row, count))).collect();
         added.sort_unstable();
         let up = |held: u16| held + u16::from(u32::from(held) >= row);
         let fresh = added.iter().filter(|&&(term, _)| self.find(term).is_none()).count();
@@ -174,7 +144,7 @@ impl Postings {
         terms: Column<u64>,
         offsets: Column<u32>,
         rows: Column<u16>,
-        weights: Column<u8>,
+        counts: Column<u8>,
         count: usize,
     ) -> Option<Self> {
         let consistent = offsets.len() == terms.len() + 1
@@ -182,18 +152,18 @@ impl Postings {
             && offsets.last().is_some_and(|&last| last as usize == rows.len())
             && offsets.is_sorted()
             && terms.is_sorted()
-            && rows.len() == weights.len()
+            && rows.len() == counts.len()
             && rows.iter().all(|&row| usize::from(row) < count)
             && offsets.windows(2).all(|run| match *run {
                 [start, end] => rows.get(start as usize..end as usize).is_some_and(<[u16]>::is_sorted),
                 _ => true,
             });
-        consistent.then_some(Self { terms, offsets, rows, weights })
+        consistent.then_some(Self { terms, offsets, rows, counts })
     }
 
-    /// The columns, for writing them to a file: terms, offsets, rows, weights.
+    /// The columns, for writing them to a file: terms, offsets, rows, counts.
     pub fn columns(&self) -> (&Column<u64>, &Column<u32>, &Column<u16>, &Column<u8>) {
-        (&self.terms, &self.offsets, &self.rows, &self.weights)
+        (&self.terms, &self.offsets, &self.rows, &self.counts)
     }
 
     /// The postings of `term`, in ascending order of rows; empty if it does not
@@ -205,6 +175,11 @@ impl Postings {
     /// The postings of `term` by column.
     pub(crate) fn columns_of(&self, term: Term) -> List<'_> {
         self.find(term.0).map_or(List::default(), |at| self.run(at))
+    }
+
+    /// Whether `row` holds `term`.
+    pub fn holds(&self, term: Term, row: u32) -> bool {
+        u16::try_from(row).is_ok_and(|row| self.columns_of(term).rows.binary_search(&row).is_ok())
     }
 
     /// How many rows hold `term`.
@@ -237,7 +212,7 @@ impl Postings {
         self.terms.heap_bytes()
             + self.offsets.heap_bytes()
             + self.rows.heap_bytes()
-            + self.weights.heap_bytes()
+            + self.counts.heap_bytes()
     }
 
     fn run(&self, at: usize) -> List<'_> {
@@ -245,8 +220,8 @@ impl Postings {
             (Some(&start), Some(&end)) => start as usize..end as usize,
             _ => return List::default(),
         };
-        match (self.rows.get(range.clone()), self.weights.get(range)) {
-            (Some(rows), Some(weights)) => List { rows, weights },
+        match (self.rows.get(range.clone()), self.counts.get(range)) {
+            (Some(rows), Some(counts)) => List { rows, counts },
             _ => List::default(),
         }
     }
@@ -284,7 +259,7 @@ struct Builder {
     terms: Vec<u64>,
     offsets: Vec<u32>,
     rows: Vec<u16>,
-    weights: Vec<u8>,
+    counts: Vec<u8>,
 }
 
 impl Builder {
@@ -293,7 +268,7 @@ impl Builder {
             terms: Vec::with_capacity(terms),
             offsets: Vec::with_capacity(terms + 1),
             rows: Vec::with_capacity(postings),
-            weights: Vec::with_capacity(postings),
+            counts: Vec::with_capacity(postings),
         }
     }
 
@@ -303,7 +278,7 @@ impl Builder {
             self.offsets.push(self.rows.len() as u32);
         }
         self.rows.push(posting.row);
-        self.weights.push(posting.weight);
+        self.counts.push(posting.count.to_byte());
     }
 
     /// Adds the lists at some places of another, whose terms are above all here,
@@ -322,13 +297,13 @@ impl Builder {
             .extend(offsets.iter().take(terms.len()).map(|&offset| (offset as usize - start + base) as u32));
         let rows = from.rows.get(start..end).unwrap_or_default();
         self.rows.extend(rows.iter().map(|&row| up(row)));
-        self.weights.extend_from_slice(from.weights.get(start..end).unwrap_or_default());
+        self.counts.extend_from_slice(from.counts.get(start..end).unwrap_or_default());
     }
 
     fn finish(mut self) -> Postings {
         self.offsets.push(self.rows.len() as u32);
-        let Self { terms, offsets, rows, weights } = self;
-        Postings { terms: terms.into(), offsets: offsets.into(), rows: rows.into(), weights: weights.into() }
+        let Self { terms, offsets, rows, counts } = self;
+        Postings { terms: terms.into(), offsets: offsets.into(), rows: rows.into(), counts: counts.into() }
     }
 }
 
@@ -340,7 +315,11 @@ mod tests {
 
     use super::*;
 
-    type Rows = Vec<BTreeMap<u8, u16>>;
+    type Rows = Vec<BTreeMap<u8, u8>>;
+
+    fn counted(row: &BTreeMap<u8, u8>) -> Vec<(Term, Count)> {
+        row.iter().map(|(&name, &count)| (term(name), Count::new(count.into()))).collect()
+    }
 
     /// Spreads small numbers over the hash range, as real term hashes are.
     fn term(name: u8) -> Term {
@@ -348,25 +327,23 @@ mod tests {
     }
 
     fn build(rows: &Rows) -> Postings {
-        let rows: Vec<Vec<(Term, u16)>> = rows
-            .iter()
-            .map(|row| row.iter().map(|(&name, &weight)| (term(name), weight)).collect())
-            .collect();
+        let rows: Vec<Vec<(Term, Count)>> = rows.iter().map(counted).collect();
         Postings::build(rows.iter().map(Vec::as_slice))
     }
 
-    fn naive_list(rows: &Rows, name: u8) -> Vec<(u32, u16)> {
+    fn naive_list(rows: &Rows, name: u8) -> Vec<(u32, Count)> {
         let with_row = rows.iter().enumerate();
-        let kept = |weight| decoded(encoded(weight));
-        with_row.filter_map(|(at, row)| row.get(&name).map(|&weight| (at as u32, kept(weight)))).collect()
+        with_row
+            .filter_map(|(at, row)| row.get(&name).map(|&count| (at as u32, Count::new(count.into()))))
+            .collect()
     }
 
-    fn lists(postings: &Postings, name: u8) -> Vec<(u32, u16)> {
-        postings.list(term(name)).map(|posting| (posting.row(), posting.weight())).collect()
+    fn lists(postings: &Postings, name: u8) -> Vec<(u32, Count)> {
+        postings.list(term(name)).map(|posting| (posting.row(), posting.count())).collect()
     }
 
     fn some_rows() -> impl Strategy<Value = Rows> {
-        prop::collection::vec(prop::collection::btree_map(0u8..40, 0..=MAX_WEIGHT, 0..8), 0..30)
+        prop::collection::vec(prop::collection::btree_map(0u8..40, any::<u8>(), 0..8), 0..30)
     }
 
     proptest! {
@@ -380,17 +357,16 @@ mod tests {
 
         #[test]
         fn lists_with_one_more_row_equal_those_built_with_it(
-            mut rows in prop::collection::vec(prop::collection::btree_map(0u8..40, 0..=MAX_WEIGHT, 0..8), 1..30),
+            mut rows in prop::collection::vec(prop::collection::btree_map(0u8..40, any::<u8>(), 0..8), 1..30),
             at in any::<prop::sample::Index>(),
         ) {
             let whole = build(&rows);
             let at = at.index(rows.len());
             let row = rows.remove(at);
-            let terms: Vec<(Term, u16)> = row.iter().map(|(&name, &weight)| (term(name), weight)).collect();
-            let added = build(&rows).with_row(at as u32, &terms);
+            let added = build(&rows).with_row(at as u32, &counted(&row));
             let columns = |postings: &Postings| {
-                let (terms, offsets, rows, weights) = postings.columns();
-                (terms.to_vec(), offsets.to_vec(), rows.to_vec(), weights.to_vec())
+                let (terms, offsets, rows, counts) = postings.columns();
+                (terms.to_vec(), offsets.to_vec(), rows.to_vec(), counts.to_vec())
             };
             prop_assert_eq!(columns(&added), columns(&whole));
         }
@@ -424,29 +400,18 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_is_kept_within_one_part_in_64_and_merging_changes_it_no_more() {
-        for weight in 0..=u16::MAX {
-            let kept = decoded(encoded(weight));
-            let wanted = weight.min(MAX_WEIGHT);
-            assert!(64 * kept.abs_diff(wanted) <= wanted, "{weight} became {kept}");
-            assert!(wanted >= 64 || kept == wanted, "{weight} became {kept}");
-            assert_eq!(decoded(encoded(kept)), kept);
-        }
-        assert!((0..=u8::MAX).all(|byte| encoded(decoded(byte)) == byte));
-    }
-
-    #[test]
     fn columns_that_contradict_one_another_are_refused() {
-        let from = |terms: &[u64], offsets: &[u32], rows: &[u16], weights: &[u8]| {
+        let from = |terms: &[u64], offsets: &[u32], rows: &[u16], counts: &[u8]| {
             let (terms, offsets) = (terms.to_vec().into(), offsets.to_vec().into());
-            Postings::from_columns(terms, offsets, rows.to_vec().into(), weights.to_vec().into(), 5)
+            Postings::from_columns(terms, offsets, rows.to_vec().into(), counts.to_vec().into(), 5)
         };
-        assert!(from(&[1], &[0, 1], &[4], &[1]).is_some());
-        assert!(from(&[1], &[0, 1], &[5], &[1]).is_none(), "a row that is not there");
+        let one = Count::ONE.to_byte();
+        assert!(from(&[1], &[0, 1], &[4], &[one]).is_some());
+        assert!(from(&[1], &[0, 1], &[5], &[one]).is_none(), "a row that is not there");
         assert!(from(&[2, 1], &[0, 0, 0], &[], &[]).is_none(), "descending terms");
-        assert!(from(&[1], &[0, 2], &[0], &[1]).is_none(), "too few postings");
-        assert!(from(&[1], &[0, 1], &[0], &[]).is_none(), "no weight");
-        assert!(from(&[1, 2], &[0, 1, 3], &[3, 0, 2], &[1; 3]).is_some());
-        assert!(from(&[1], &[0, 2], &[3, 2], &[1; 2]).is_none(), "descending rows");
+        assert!(from(&[1], &[0, 2], &[0], &[one]).is_none(), "too few postings");
+        assert!(from(&[1], &[0, 1], &[0], &[]).is_none(), "no count");
+        assert!(from(&[1, 2], &[0, 1, 3], &[3, 0, 2], &[one; 3]).is_some());
+        assert!(from(&[1], &[0, 2], &[3, 2], &[one; 2]).is_none(), "descending rows");
     }
 }

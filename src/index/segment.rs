@@ -4,9 +4,12 @@ use super::column::Column;
 use super::live::Live;
 use super::numbers::Numbers;
 use super::postings::{DROPPED, Postings};
-use crate::encoder::Term;
+use crate::encoder::{Count, Length, Term, TermCounts};
 use crate::error::Error;
 use crate::key::MemoryId;
+
+/// The most bits of a vector in its sketch.
+pub const SKETCH_BITS: usize = 512;
 
 /// Rows that share one block of the sketch column.
 pub const LANES: usize = 16;
@@ -22,13 +25,13 @@ pub struct Row {
     pub id: MemoryId,
     /// When it happened, in milliseconds since 1970.
     pub created: i64,
-    /// The norm that its text's score is multiplied by.
-    pub norm: f32,
+    /// The length of its text.
+    pub length: Length,
     /// Whether its vector was supplied by the caller, rather than derived from
     /// its text: the two kinds are never compared.
     pub supplied: bool,
-    /// Terms of its text and of its metadata, each with its weight.
-    pub terms: Vec<(Term, u16)>,
+    /// Terms of its text, and of its metadata with [`Count::NONE`].
+    pub terms: Vec<(Term, Count)>,
     /// The first words of its vector.
     pub sketch: Box<[u64]>,
 }
@@ -40,8 +43,10 @@ pub struct Segment<R> {
     pub ids: Numbers,
     /// Times, in milliseconds since 1970.
     pub created: Numbers,
-    /// Norms of the texts.
-    pub norms: Column<f32>,
+    /// The length of each text.
+    pub lengths: Column<u16>,
+    /// The length of the shortest text.
+    pub shortest: Length,
     /// A bit per row: its vector was supplied by the caller.
     pub supplied: Column<u64>,
     /// The first bits of every vector, in blocks of [`LANES`] rows: word `w` of
@@ -53,10 +58,13 @@ pub struct Segment<R> {
     pub rows: R,
 }
 
-/// Where a tier keeps the vectors of its rows.
-pub trait Vectors<R> {
-    /// The vector in `row` of `segment`.
+/// Where a tier keeps what only some searches read.
+pub trait Contents<R> {
+    /// The vector in `row` of `segment`: the supplied one, or else that of the text.
     fn vector<'a>(&'a mut self, segment: &'a Segment<R>, row: u32) -> Result<&'a [u64], Error>;
+
+    /// The terms of the text in `row`, counted again; `None` if it was forgotten in the meantime.
+    fn counts(&mut self, segment: &Segment<R>, row: u32) -> Result<Option<TermCounts>, Error>;
 
     /// Says that the vector in `row` is wanted soon. Where vectors lie in memory,
     /// its first words are then on their way to the CPU.
@@ -77,7 +85,8 @@ impl<R> Segment<R> {
         Self {
             ids: rows.iter().map(|row| row.id.0 as i64).collect(),
             created: rows.iter().map(|row| row.created).collect(),
-            norms: rows.iter().map(|row| row.norm).collect(),
+            lengths: rows.iter().map(|row| row.length.get()).collect(),
+            shortest: rows.iter().map(|row| row.length).min().unwrap_or_default(),
             supplied: supplied.into(),
             sketches: sketches.into(),
             postings: Postings::build(rows.iter().map(|row| row.terms.as_slice())),
@@ -87,8 +96,8 @@ impl<R> Segment<R> {
 
     /// The same rows beside another payload.
     pub fn beside<S>(self, rows: S) -> Segment<S> {
-        let Self { ids, created, norms, supplied, sketches, postings, rows: _ } = self;
-        Segment { ids, created, norms, supplied, sketches, postings, rows }
+        let Self { ids, created, lengths, shortest, supplied, sketches, postings, rows: _ } = self;
+        Segment { ids, created, lengths, shortest, supplied, sketches, postings, rows }
     }
 
     /// Number of rows, live or not.
@@ -111,9 +120,9 @@ impl<R> Segment<R> {
         self.ids.get(row as usize).map(|id| MemoryId(id as u64))
     }
 
-    /// The norm in `row`; 0, which no score survives, if there is no such row.
-    pub fn norm(&self, row: u32) -> f32 {
-        self.norms.get(row as usize).copied().unwrap_or_default()
+    /// The length of the text in `row`.
+    pub fn length(&self, row: u32) -> Length {
+        self.lengths.get(row as usize).copied().unwrap_or_default().into()
     }
 
     /// Whether the vector in `row` was supplied by the caller.
@@ -146,12 +155,12 @@ impl<R> Segment<R> {
     }
 
     /// What the index knows of `row`, whose terms are given.
-    pub fn row(&self, row: u32, terms: Vec<(Term, u16)>) -> Row {
+    pub fn row(&self, row: u32, terms: Vec<(Term, Count)>) -> Row {
         let at = row as usize;
         Row {
             id: self.id(row).unwrap_or_default(),
             created: self.created.get(at).unwrap_or_default(),
-            norm: self.norm(row),
+            length: self.length(row),
             supplied: self.is_supplied(row),
             terms,
             sketch: self.sketch(at).collect(),
@@ -179,20 +188,11 @@ impl<R> Segment<R> {
         rows
     }
 
-    /// The rows that hold at least one of `terms`.
-    pub fn sharing(&self, terms: impl IntoIterator<Item = Term>) -> Live {
-        let mut rows = Live::none(self.len());
-        for term in terms {
-            self.postings.list(term).for_each(|posting| rows.insert(posting.row()));
-        }
-        rows
-    }
-
     /// Bytes of anonymous memory, without the payload.
     pub fn heap_bytes(&self) -> usize {
         self.ids.heap_bytes()
             + self.created.heap_bytes()
-            + self.norms.heap_bytes()
+            + self.lengths.heap_bytes()
             + self.supplied.heap_bytes()
             + self.sketches.heap_bytes()
             + self.postings.heap_bytes()
@@ -200,12 +200,12 @@ impl<R> Segment<R> {
 
     /// The terms of every row, found by inverting the lists: a forward index
     /// for work that goes through all rows at once.
-    pub fn terms_by_row(&self) -> Vec<Vec<(Term, u16)>> {
+    pub fn terms_by_row(&self) -> Vec<Vec<(Term, Count)>> {
         let mut rows = vec![Vec::new(); self.len()];
         for (term, list) in self.postings.iter() {
             for posting in list.iter() {
                 if let Some(terms) = rows.get_mut(posting.row() as usize) {
-                    terms.push((term, posting.weight()));
+                    terms.push((term, posting.count()));
                 }
             }
         }
@@ -233,7 +233,8 @@ impl<T: Clone> Segment<Vec<T>> {
         Self {
             ids: self.ids.with(at, row.id.0 as i64),
             created: self.created.with(at, row.created),
-            norms: inserted(&self.norms, at, row.norm).into(),
+            lengths: inserted(&self.lengths, at, row.length.get()).into(),
+            shortest: self.shortest.min(row.length),
             supplied: supplied.into(),
             sketches: sketches.into(),
             postings: self.postings.with_row(at as u32, &row.terms),
@@ -265,7 +266,8 @@ impl<T: Clone> Segment<Vec<T>> {
         Self {
             ids: numbers(|segment| &segment.ids),
             created: numbers(|segment| &segment.created),
-            norms: order.iter().map(|&(part, row)| parts[part].0.norms[row]).collect(),
+            lengths: order.iter().map(|&(part, row)| parts[part].0.lengths[row]).collect(),
+            shortest: parts.iter().map(|(segment, _)| segment.shortest).min().unwrap_or_default(),
             supplied: supplied.into(),
             sketches: sketches.into(),
             postings: Postings::merge(&lists),

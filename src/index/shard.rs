@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::live::Live;
 use super::postings::MAX_ROWS;
 use super::segment::{Row, Segment};
+use super::text::QueryTerm;
 use crate::encoder::Term;
 use crate::key::MemoryId;
 
@@ -105,6 +106,13 @@ impl<R> Shard<R> {
     /// The segment and row of memory `id`.
     pub fn find(&self, id: MemoryId) -> Option<(&Part<R>, u32)> {
         self.parts.iter().find_map(|part| part.find(id).map(|row| (part, row)))
+    }
+
+    /// Which of `terms` memory `id` holds; `None` if it is not here.
+    pub fn held_terms(&self, id: MemoryId, terms: &[QueryTerm]) -> Option<Vec<Term>> {
+        let (part, row) = self.find(id)?;
+        let terms = terms.iter().map(|asked| asked.term);
+        Some(terms.filter(|&term| part.segment.postings.holds(term, row)).collect())
     }
 
     /// Takes memory `id` out and says whether it was there.
@@ -271,14 +279,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::encoder::{Count, Length};
 
     fn row(id: u64) -> Row {
         Row {
             id: MemoryId(id),
             created: id as i64 * 10,
-            norm: id as f32,
+            length: Length::new(id as usize),
             supplied: id.is_multiple_of(3),
-            terms: vec![(Term(id << 60), 1), (Term(7), (id % 16) as u16 + 1)],
+            terms: vec![(Term(id << 60), Count::ONE), (Term(7), Count::new(id as usize % 16 + 1))],
             sketch: vec![id, !id].into(),
         }
     }
@@ -309,12 +318,12 @@ mod tests {
                 let segment = &part.segment;
                 let want = row(id);
                 assert_eq!(segment.created.get(at as usize), Some(want.created));
-                assert_eq!(segment.norm(at), want.norm);
+                assert_eq!(segment.length(at), want.length);
                 assert_eq!(segment.is_supplied(at), want.supplied);
                 assert!(segment.sketch(at as usize).eq(want.sketch.iter().copied()));
-                let weight =
-                    segment.postings.list(Term(7)).find(|posting| posting.row() == at).map(|p| p.weight());
-                assert_eq!(weight, Some(want.terms[1].1));
+                let count =
+                    segment.postings.list(Term(7)).find(|posting| posting.row() == at).map(|p| p.count());
+                assert_eq!(count, Some(want.terms[1].1));
                 segment.rows[at as usize]
             });
             assert_eq!(found, model.get(&id).copied());
@@ -376,7 +385,7 @@ mod tests {
             prop_assert_eq!(part.live.len(), count);
             prop_assert!(grown.ids.iter().eq(built.ids.iter()));
             prop_assert!(grown.created.iter().eq(built.created.iter()));
-            prop_assert_eq!((&*grown.norms, &*grown.supplied), (&*built.norms, &*built.supplied));
+            prop_assert_eq!((&*grown.lengths, &*grown.supplied), (&*built.lengths, &*built.supplied));
             prop_assert_eq!((&*grown.sketches, &grown.rows), (&*built.sketches, &built.rows));
             prop_assert!(grown.postings.iter().eq(built.postings.iter()));
         }

@@ -1,241 +1,264 @@
-//! Candidates by inverted lists of terms, refined by the vectors.
+//! Search by text: the inverted lists give the exact score of every memory that may be among the
+//! best.
 //!
-//! A text's score is the asymmetric score of its hypervector, an estimate of
-//! the weighted overlap of terms with known noise. The lists give that overlap
-//! itself, without the noise, for every memory that shares a term. So memories
-//! are refined in descending order of overlap until none of the rest could
-//! still be among the k best at [`Limits::z`] standard deviations.
+//! The score of a text is the sum, over the question's terms, of the term's weight (its IDF) times
+//! its [share](crate::encoder::Count::share) of the text, as in BM25. Terms are added up in
+//! descending order of weight. Once the k-th best score so far exceeds what the last terms can add
+//! together, a memory that holds only these is no hit: their long lists are then consulted for
+//! those memories that the other terms leave in question (MaxScore: Turtle and Flood, "Query
+//! evaluation: strategies and optimizations", 1995).
 
 use std::cell::RefCell;
-use std::cmp::Ordering;
 
-use super::filter::{RowFilter, Scope};
-use super::postings::{List, WEIGHTS};
-use super::segment::Vectors;
+use super::filter::Scope;
+use super::postings::List;
 use super::shard::Part;
 use super::text::{QueryTerm, TextQuery};
 use super::top::{Scored, TopK};
-use crate::error::Error;
+use crate::encoder::{Count, Length};
+use crate::key::TierKind;
 
-/// Rows whose sums are built at a time: 128 KB of them stay in the L2 cache.
-const BLOCK_ROWS: usize = 1 << 15;
+/// Rows whose scores are added up at a time: 64 KB of scores stay in the L2 cache.
+const BLOCK_ROWS: usize = 1 << 14;
 
-/// Rows whose sums are looked at together for one that is worth keeping.
-const SCAN_ROWS: usize = 32;
+/// Looking a row up in a list takes about as long as adding so many postings.
+const LONGER: usize = 8;
 
-/// How far a search goes; the defaults keep recall@10 at 0.99 and above.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Candidates that are refined at most, per tier; about so many where a tier does not
-    /// know the overlap of each.
-    pub candidates: usize,
-    /// A candidate is left out when its score would have to be this many
-    /// standard deviations above its overlap,
-    pub z: f32,
-    /// and this many times it: in a short text, few terms share the majority of
-    /// the bits, and their score deviates by up to a fifth.
-    pub bias: f32,
-}
+/// How much a bound may fall short of a score by rounding.
+const ROUNDING: f32 = 1e-5;
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { candidates: 512, z: 2.0, bias: 1.2 }
-    }
-}
-
-/// A row that shares terms with the query, and their weighted overlap.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    overlap: f32,
-    part: u32,
-    row: u32,
-}
-
-impl Candidate {
-    /// The greatest overlap first; of equal ones, the newest.
-    fn order(&self, other: &Self) -> Ordering {
-        other.overlap.total_cmp(&self.overlap).then((other.part, other.row).cmp(&(self.part, self.row)))
-    }
-}
-
-impl Limits {
-    /// The greatest score that a memory with this overlap may be expected to have.
-    fn highest(&self, query: &TextQuery, overlap: f32, norm: f32) -> f32 {
-        overlap * self.bias + self.z * query.noise(norm)
-    }
-
-    /// The least overlap with which a memory may reach `score`.
-    fn least(&self, query: &TextQuery, score: f32, norm: f32) -> f32 {
-        (score - self.z * query.noise(norm)) / self.bias
-    }
+thread_local! {
+    /// The scores of one block, 0 between searches; kept, so that a recall allocates none.
+    static SCORES: RefCell<Vec<f32>> = RefCell::new(vec![0.0; BLOCK_ROWS]);
 }
 
 /// Offers the best of `scope` for `query` to `top`.
-///
-/// # Errors
-/// Whatever fetching a vector reports.
-pub fn search<R>(
-    scope: &Scope<'_, R>,
-    query: &TextQuery,
-    limits: Limits,
-    vectors: &mut impl Vectors<R>,
-    top: &mut TopK,
-) -> Result<(), Error> {
-    for Candidate { overlap, part, row } in candidates(scope, query, limits, top) {
-        let Some(segment) = scope.parts.get(part as usize).map(|part| &*part.segment) else { continue };
-        let norm = segment.norm(row);
-        if limits.highest(query, overlap, norm) >= top.threshold() {
-            let score = query.score(vectors.vector(segment, row)?, norm);
-            top.push(Scored { score, id: segment.id(row).unwrap_or_default(), tier: scope.tier });
-        }
-    }
-    Ok(())
-}
-
-/// As [`search`], with the overlap itself for a score.
-pub fn search_by_overlap<R>(scope: &Scope<'_, R>, query: &TextQuery, limits: Limits, top: &mut TopK) {
-    for Candidate { overlap, part, row } in candidates(scope, query, limits, top) {
-        let id = scope.parts.get(part as usize).and_then(|part| part.segment.id(row));
-        top.push(Scored { score: overlap, id: id.unwrap_or_default(), tier: scope.tier });
-    }
-}
-
-/// The rows that may be among the k best, the greatest overlap first.
-fn candidates<R>(scope: &Scope<'_, R>, query: &TextQuery, limits: Limits, top: &TopK) -> Vec<Candidate> {
-    let mut pool = Pool::new(scope, query, limits, top);
-    for (part, at) in scope.parts.iter().zip(0..) {
-        collect(part, at, query.terms(), scope.filter, &mut pool);
-    }
-    pool.into_sorted()
-}
-
-/// Sums up the overlap of every row of `part`, block by block, and hands the
-/// best to `pool`.
-fn collect<R>(part: &Part<R>, at: u32, terms: &[QueryTerm], filter: &RowFilter, pool: &mut Pool<'_, R>) {
-    let segment = &*part.segment;
-    let list = |term: &QueryTerm| (segment.postings.columns_of(term.term), term.weight);
-    let mut lists: Vec<(List<'_>, f32)> =
-        terms.iter().map(list).filter(|(list, _)| !list.rows.is_empty()).collect();
-    if lists.is_empty() {
+pub fn search<R>(scope: &Scope<'_, R>, query: &TextQuery, top: &mut TopK) {
+    if top.k() == 0 {
         return;
     }
-    let admits = filter.admits(part);
-    SUMS.with_borrow_mut(|sums| {
-        for start in (0..segment.len()).step_by(BLOCK_ROWS) {
-            sums.clear();
-            sums.resize(BLOCK_ROWS.min(segment.len() - start), 0.0);
-            for (list, weight) in &mut lists {
-                *list = add_list(sums, start, *list, *weight);
+    SCORES.with_borrow_mut(|scores| {
+        for part in scope.parts {
+            let mut lists = lists(part, query.terms());
+            if lists.is_empty() {
+                continue;
             }
-            pool.scan(sums, |offset, overlap| {
-                let row = (start + offset) as u32;
-                admits(row).then_some(Candidate { overlap, part: at, row })
-            });
+            let admits = scope.filter.admits(part);
+            for start in (0..part.segment.len()).step_by(BLOCK_ROWS) {
+                let block = Block::new(part, start, &mut lists, top);
+                block.search(scores, &admits, scope.tier, top);
+            }
         }
     });
 }
 
-thread_local! {
-    /// The sums of one block; kept, so that a recall allocates none.
-    static SUMS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+/// The postings of one term of the question.
+struct Listed<'a> {
+    list: List<'a>,
+    weight: f32,
+    /// No row of the segment has more of this term.
+    bound: f32,
 }
 
-/// Adds one list's share to the rows from `start` on, as far as `sums` goes;
-/// returns the rest of the list.
-fn add_list<'a>(sums: &mut [f32], start: usize, list: List<'a>, weight: f32) -> List<'a> {
-    for (done, (&row, &share)) in list.rows.iter().zip(list.weights).enumerate() {
-        match sums.get_mut(usize::from(row) - start) {
-            Some(sum) => *sum += weight * WEIGHTS[usize::from(share)],
-            None => return List { rows: &list.rows[done..], weights: &list.weights[done..] },
+/// The lists of a segment, in the order of the question's terms.
+fn lists<'a, R>(part: &'a Part<R>, terms: &[QueryTerm]) -> Vec<Listed<'a>> {
+    let mut lists = Vec::with_capacity(terms.len());
+    for &QueryTerm { term, weight } in terms {
+        let list = part.segment.postings.columns_of(term);
+        if !list.rows.is_empty() {
+            let most = list.counts.iter().copied().fold(0, u8::max);
+            let bound = weight * Count::from_byte(most).share(part.segment.shortest);
+            lists.push(Listed { list, weight, bound });
         }
     }
-    List::default()
+    lists
 }
 
-/// The candidates so far that may still be among the k best.
-struct Pool<'q, R> {
-    scope: &'q Scope<'q, R>,
-    query: &'q TextQuery,
-    limits: Limits,
-    k: usize,
-    /// The score of the k-th best of the tiers before this one.
-    threshold: f32,
-    /// No smaller overlap is worth a look.
-    floor: f32,
-    /// The pool is thinned out when it holds so many.
-    trigger: usize,
-    items: Vec<Candidate>,
+/// The lists of the rows of one block.
+struct Block<'a, R> {
+    part: &'a Part<R>,
+    start: usize,
+    lengths: &'a [u16],
+    /// In the order of the question's terms.
+    lists: Vec<Listed<'a>>,
+    /// How many of them are added up for all rows. A row with others alone is no hit.
+    essential: usize,
 }
 
-impl<'q, R> Pool<'q, R> {
-    fn new(scope: &'q Scope<'q, R>, query: &'q TextQuery, limits: Limits, top: &TopK) -> Self {
-        let limits = Limits { candidates: limits.candidates.max(top.k()), ..limits };
-        let trigger = 4 * top.k().max(16);
-        Self {
-            scope,
-            query,
-            limits,
-            k: top.k(),
-            threshold: top.threshold(),
-            floor: f32::MIN_POSITIVE,
-            trigger,
-            items: Vec::with_capacity(trigger),
-        }
+impl<'a, R> Block<'a, R> {
+    /// Takes the postings of the block that begins at row `start` off `lists`.
+    fn new(part: &'a Part<R>, start: usize, lists: &mut [Listed<'a>], top: &TopK) -> Self {
+        let lengths = part.segment.lengths.get(start..).unwrap_or_default();
+        let lengths = lengths.get(..BLOCK_ROWS).unwrap_or(lengths);
+        let end = start + lengths.len();
+        let lists: Vec<Listed<'a>> = lists
+            .iter_mut()
+            .map(|listed| {
+                let here = listed.list.rows.partition_point(|&row| usize::from(row) < end);
+                let (list, later) = listed.list.split_at(here);
+                listed.list = later;
+                Listed { list, ..*listed }
+            })
+            .collect();
+        let essential = essential(&lists, top.threshold());
+        Self { part, start, lengths, lists, essential }
     }
 
-    /// Takes the rows whose sum reaches the floor and that `admit` lets in.
-    fn scan(&mut self, sums: &[f32], admit: impl Fn(usize, f32) -> Option<Candidate>) {
-        for (chunk, sums) in sums.chunks(SCAN_ROWS).enumerate() {
-            // Without a branch, so that several are compared at a time.
-            if !sums.iter().fold(false, |any, &sum| any | (sum >= self.floor)) {
-                continue;
-            }
-            for (lane, &sum) in sums.iter().enumerate() {
-                if sum >= self.floor
-                    && let Some(candidate) = admit(chunk * SCAN_ROWS + lane, sum)
+    fn search(self, scores: &mut [f32], admits: impl Fn(u32) -> bool, tier: TierKind, top: &mut TopK) {
+        let (essential, others) = self.lists.split_at(self.essential);
+        for listed in essential {
+            self.add(scores, listed);
+        }
+        let left: f32 = others.iter().map(|listed| listed.bound).sum();
+        let mut least = self.least(top.threshold(), left);
+        for listed in essential {
+            for &row in listed.list.rows {
+                let Some(score) = scores.get_mut(usize::from(row) % BLOCK_ROWS) else { continue };
+                // 0 if it was looked at before.
+                let score = std::mem::take(score);
+                if score >= least
+                    && admits(u32::from(row))
+                    && let Some(score) = self.complete(row, score, others, left, top.threshold())
                 {
-                    self.items.push(candidate);
-                    if self.items.len() >= self.trigger {
-                        self.thin();
-                        self.trigger = self.trigger.max(2 * self.items.len());
-                    }
+                    let id = self.part.segment.id(u32::from(row)).unwrap_or_default();
+                    top.push(Scored { score, id, tier });
+                    least = self.least(top.threshold(), left);
                 }
             }
         }
     }
 
-    /// Raises the floor to what a memory needs to displace the k-th best, whose
-    /// score is taken to be at least its overlap less what it may fall short of
-    /// it; then drops what is below, and what is too much.
-    fn thin(&mut self) {
-        if self.k == 0 {
-            self.items.clear();
-            return;
-        }
-        if self.items.len() > self.k {
-            let (best, last, _) = self.items.select_nth_unstable_by(self.k - 1, Candidate::order);
-            let expected = last.overlap / self.limits.bias;
-            // The others are taken to be about as long as the best.
-            let norms = best.iter().chain([&*last]).map(|item| {
-                let part = self.scope.parts.get(item.part as usize);
-                part.map_or(0.0, |part| part.segment.norm(item.row))
-            });
-            let norm = norms.fold(0.0, f32::max);
-            let least = self.limits.least(self.query, expected.max(self.threshold), norm);
-            self.floor = self.floor.max(least);
-            self.items.retain(|item| item.overlap >= self.floor);
-        }
-        if self.items.len() > self.limits.candidates {
-            let (_, last, _) =
-                self.items.select_nth_unstable_by(self.limits.candidates - 1, Candidate::order);
-            self.floor = self.floor.max(last.overlap);
-            self.items.truncate(self.limits.candidates);
+    /// The least sum of the essential terms with which a row may reach `threshold`.
+    fn least(&self, threshold: f32, left: f32) -> f32 {
+        (threshold * (1.0 - ROUNDING) - left).max(f32::MIN_POSITIVE)
+    }
+
+    /// Adds one list's part to the scores of the block's rows.
+    fn add(&self, scores: &mut [f32], listed: &Listed<'_>) {
+        for (&row, &count) in listed.list.rows.iter().zip(listed.list.counts) {
+            let at = usize::from(row) % BLOCK_ROWS;
+            if let (Some(score), Some(&length)) = (scores.get_mut(at), self.lengths.get(at)) {
+                *score += listed.weight * Count::from_byte(count).share(Length::from(length));
+            }
         }
     }
 
-    fn into_sorted(mut self) -> Vec<Candidate> {
-        self.thin();
-        self.items.sort_unstable_by(Candidate::order);
-        self.items
+    /// Adds what the other lists have of a row to its score; `None` if it stays below `least`.
+    /// The others may have up to `left` of it.
+    fn complete(
+        &self,
+        row: u16,
+        mut score: f32,
+        others: &[Listed<'_>],
+        mut left: f32,
+        least: f32,
+    ) -> Option<f32> {
+        let length = Length::from(*self.lengths.get(usize::from(row) - self.start)?);
+        for Listed { list, weight, bound } in others {
+            if (score + left) * (1.0 + ROUNDING) < least {
+                return None;
+            }
+            left -= bound;
+            if let Ok(at) = list.rows.binary_search(&row) {
+                score += weight * Count::from_byte(*list.counts.get(at)?).share(length);
+            }
+        }
+        (score >= least).then_some(score)
+    }
+}
+
+/// How many of `lists` have to be added up so that the others together stay below `least`; all, if
+/// the others are not much longer than these.
+fn essential(lists: &[Listed<'_>], least: f32) -> usize {
+    let mut bound = 0.0;
+    let is_other = |listed: &&Listed<'_>| {
+        bound += listed.bound;
+        bound * (1.0 + ROUNDING) < least
+    };
+    let others = lists.iter().rev().take_while(is_other).count();
+    let (essential, others) = lists.split_at(lists.len() - others);
+    let postings = |lists: &[Listed<'_>]| lists.iter().map(|listed| listed.list.rows.len()).sum::<usize>();
+    if postings(others) < LONGER * postings(essential) { lists.len() } else { essential.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::encoder::{Term, TermCounts, TermStatistics};
+    use crate::index::{Row, RowFilter, Segment};
+    use crate::key::MemoryId;
+
+    /// Words that are the rarer the higher their number.
+    fn words(random: &mut fastrand::Rng, most: usize) -> Vec<Term> {
+        let word =
+            |random: &mut fastrand::Rng| Term::word(&format!("w{}", 400.0_f64.powf(random.f64()) as u32));
+        (0..random.usize(1..most)).map(|_| word(random)).collect()
+    }
+
+    struct Statistics(BTreeMap<Term, u64>, u64);
+
+    impl TermStatistics for Statistics {
+        fn documents(&self) -> u64 {
+            self.1
+        }
+
+        fn document_frequency(&self, term: Term) -> u64 {
+            self.0.get(&term).copied().unwrap_or_default()
+        }
+    }
+
+    /// Over several segments and blocks, with dead rows and a filter: most questions leave their
+    /// frequent terms to those rows that the rare ones bring up.
+    #[test]
+    fn the_best_are_those_of_scoring_every_row() {
+        let mut random = fastrand::Rng::with_seed(11);
+        let (mut parts, mut texts, mut frequencies) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for size in [2 * BLOCK_ROWS + 100, 700, BLOCK_ROWS] {
+            let first = texts.len();
+            texts.extend((0..size).map(|_| TermCounts::new(words(&mut random, 12), Vec::new())));
+            let row = |(text, id): (&TermCounts, usize)| Row {
+                id: MemoryId(id as u64),
+                created: id as i64 % 10,
+                length: text.length(),
+                supplied: false,
+                terms: text.terms().to_vec(),
+                sketch: [0].into(),
+            };
+            let rows: Vec<Row> = texts[first..].iter().zip(first..).map(row).collect();
+            let mut part = Part::new(Segment::build(&rows, ()));
+            for row in (0..size as u32).step_by(7) {
+                std::sync::Arc::make_mut(&mut part.live).remove(row);
+            }
+            parts.push((first, part));
+        }
+        for text in &texts {
+            text.terms().iter().for_each(|&(term, _)| *frequencies.entry(term).or_default() += 1);
+        }
+        let statistics = Statistics(frequencies, texts.len() as u64);
+        let filters = [RowFilter::default(), RowFilter { holding: Vec::new(), created: Some(2..5) }];
+        for number in 0..60 {
+            let asked: String = (0..random.usize(1..9))
+                .map(|_| format!("w{} ", 400.0_f64.powf(random.f64()) as u32))
+                .collect();
+            let query = TextQuery::new(&asked, &statistics).unwrap();
+            let (filter, k) = (&filters[number % 2], [1, 10, 100][number % 3]);
+            let mut found = TopK::with_ties(k, 20);
+            let mut expected = TopK::with_ties(k, 20);
+            for (first, part) in &parts {
+                let scope = Scope { parts: std::slice::from_ref(part), tier: TierKind::Hot, filter };
+                search(&scope, &query, &mut found);
+                let admits = filter.admits(part);
+                for row in (0..part.segment.len() as u32).filter(|&row| admits(row)) {
+                    let id = first + row as usize;
+                    let score = query.score(&texts[id]);
+                    if score > 0.0 {
+                        expected.push(Scored { score, id: MemoryId(id as u64), tier: TierKind::Hot });
+                    }
+                }
+            }
+            assert_eq!(found.into_sorted(), expected.into_sorted(), "{asked}");
+        }
     }
 }

@@ -1,71 +1,56 @@
-//! A text as the index searches for it: by its terms and by its vector.
+//! A text as the index searches for it: its terms, and what each is worth.
 
-use crate::encoder::{EncodeError, Encoder, QueryVector, Question, Term, TermStatistics};
+use crate::encoder::{EncodeError, Phrase, Question, Term, TermCounts, TermStatistics};
 
-/// A query's term, and what it adds to the score of a memory in which its weight
-/// is 1.
+/// A query's term, and what it adds to the score of a memory in which its share is 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QueryTerm {
     /// The term.
     pub term: Term,
-    /// Its share of the score; not negative.
+    /// The most that it can add; positive.
     pub weight: f32,
 }
 
 /// A question with the weights that the memories' statistics give its terms.
 #[derive(Clone, Debug)]
 pub struct TextQuery {
-    asked: Question,
+    question: Question,
     terms: Vec<QueryTerm>,
-    /// None if no memory holds any of the terms.
-    vector: Option<QueryVector>,
-    /// Standard deviation of a score, per unit of the norm.
-    spread: f32,
+    phrase: Phrase,
 }
 
 impl TextQuery {
-    /// Encodes `text` for memories of these `statistics`.
+    /// Weighs the terms of `text` for memories of these `statistics`.
     ///
     /// # Errors
     /// [`EncodeError::EmptyText`].
-    pub fn new(encoder: &Encoder, text: &str, statistics: &impl TermStatistics) -> Result<Self, EncodeError> {
-        let asked = Question::new(text, statistics)?;
-        let vector = match encoder.query_vector(&asked, Encoder::DEFAULT_PLANES) {
-            Ok(vector) => Some(vector),
-            Err(EncodeError::UnknownTerms) => None,
-            Err(error) => return Err(error),
-        };
-        let weighted = |&(term, weight)| QueryTerm { term, weight: f32::from(weight) * asked.step() };
-        let terms: Vec<QueryTerm> = asked.terms().iter().map(weighted).collect();
-        let squares: f32 = terms.iter().map(|term| term.weight.powi(2)).sum();
-        let spread = (squares / encoder.dimension().bits() as f32).sqrt();
-        Ok(Self { asked, terms, vector, spread })
+    pub fn new(text: &str, statistics: &impl TermStatistics) -> Result<Self, EncodeError> {
+        let question = Question::new(text, statistics)?;
+        let mut terms: Vec<QueryTerm> =
+            question.weights().iter().map(|&(term, weight)| QueryTerm { term, weight }).collect();
+        terms.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.term.cmp(&b.term)));
+        Ok(Self { question, terms, phrase: Phrase::new(text) })
     }
 
-    /// The terms that some memory holds.
+    /// The terms that some memory holds, the heaviest first.
     pub fn terms(&self) -> &[QueryTerm] {
         &self.terms
     }
 
-    /// The query as a vector; none if no memory holds any of its terms.
-    pub fn vector(&self) -> Option<&QueryVector> {
-        self.vector.as_ref()
+    /// The score of a text: its shares of the terms by their weights, added up in the order of
+    /// the terms, as every search does.
+    pub fn score(&self, text: &TermCounts) -> f32 {
+        self.terms.iter().fold(0.0, |sum, term| sum + term.weight * text.share(term.term))
     }
 
-    /// The score of a memory with this vector and norm: an estimate of its
-    /// overlap of terms.
-    pub fn score(&self, vector: &[u64], norm: f32) -> f32 {
-        self.vector.as_ref().map_or(0.0, |query| query.score(vector, norm))
-    }
-
-    /// Standard deviation of [`TextQuery::score`] around the overlap.
-    pub fn noise(&self, norm: f32) -> f32 {
-        self.spread * norm
+    /// How many phrases of the question a text has; see [`Phrase::pairs_in`].
+    pub fn phrases_in(&self, text: &str) -> u32 {
+        self.phrase.pairs_in(text)
     }
 
     /// How far a memory that holds the terms for which `covers` is true covers
     /// the question, from 0 to 1; see [`Question::confidence`].
     pub fn coverage(&self, covers: impl Fn(Term) -> bool) -> f32 {
-        self.asked.confidence(covers)
+        self.question.confidence(covers)
     }
 }

@@ -14,6 +14,7 @@ mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,10 +24,9 @@ pub use self::depot::Depot;
 #[cfg(feature = "object-store")]
 pub(crate) use self::format::depot_name;
 use super::{Admission, Done, Search, Tier, TierBytes, TierView, Upkeep, local};
-use crate::encoder::{Encoder, Term};
+use crate::encoder::{Encoder, Term, TermCounts};
 use crate::error::Error;
-use crate::hdv::Hypervector;
-use crate::index::{Part, Row, Segment, Shard, TopK, Vectors};
+use crate::index::{Part, QueryTerm, Row, Segment, Shard, TopK};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, Log, SegmentEntry};
 
@@ -264,7 +264,7 @@ impl Tier for ColdTier {
         let (depot, log) = (self.depot.clone(), self.log.clone());
         Box::new(move || {
             let rows: Vec<Row> = memories.iter().map(|memory| memory.row.clone()).collect();
-            let contents = memories.iter().map(|memory| (&*memory.record, &*memory.vector));
+            let contents = memories.iter().map(|memory| (&*memory.record, memory.vector.as_deref()));
             let segment = Archive::segment(number, &rows, contents)?;
             let written = Some(write(&folder, depot.as_deref(), &*log, namespace, &segment)?);
             Ok(Box::new(Written { namespace, number, written, plan: Vec::new() }) as Done)
@@ -419,13 +419,16 @@ impl TierView for ColdView {
     }
 
     fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error> {
-        let text = local::wants_text(search.target);
-        let mut vectors = ColdVectors { encoder: &self.encoder, text, derived: None };
-        local::search(self.shard.parts(), TierKind::Cold, search, &mut vectors, top)
+        let source = ColdSource { encoder: &self.encoder, block: Block::default() };
+        local::search(self.shard.parts(), TierKind::Cold, search, &self.encoder, source, top)
     }
 
     fn contains(&self, id: MemoryId) -> bool {
         self.shard.find(id).is_some()
+    }
+
+    fn held_terms(&self, id: MemoryId, terms: &[QueryTerm]) -> Option<Vec<Term>> {
+        self.shard.held_terms(id, terms)
     }
 
     fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
@@ -440,24 +443,29 @@ impl TierView for ColdView {
     }
 }
 
-struct ColdVectors<'e> {
+struct ColdSource<'e> {
     encoder: &'e Encoder,
-    /// Whether the vector of the text is wanted, not the memory's own.
-    text: bool,
-    derived: Option<Hypervector>,
+    block: Block,
 }
 
-impl Vectors<Archive> for ColdVectors<'_> {
-    fn vector<'a>(&'a mut self, segment: &'a Segment<Archive>, row: u32) -> Result<&'a [u64], Error> {
+impl local::Source<Archive> for ColdSource<'_> {
+    fn record<'a>(
+        &'a mut self,
+        segment: &'a Segment<Archive>,
+        row: u32,
+    ) -> Result<Option<Cow<'a, [u8]>>, Error> {
+        segment.rows.record(row, &mut self.block).map(|record| Some(Cow::Borrowed(record)))
+    }
+
+    fn supplied<'a>(&'a self, segment: &'a Segment<Archive>, row: u32) -> Result<&'a [u64], Error> {
         let archive = &segment.rows;
-        if segment.is_supplied(row) && !self.text {
-            let vector = archive.vector(&segment.supplied, row)?;
-            let fits = vector.len() == self.encoder.dimension().words();
-            return fits.then_some(vector).ok_or_else(|| archive.damaged("a vector"));
-        }
-        let terms =
-            archive.terms(&segment.postings, row).ok_or_else(|| archive.damaged("the terms of a row"))?;
-        self.derived = Some(self.encoder.encode(&terms)?);
-        Ok(self.derived.as_ref().map_or(&[], Hypervector::words))
+        let vector = archive.vector(&segment.supplied, row)?;
+        let fits = vector.len() == self.encoder.dimension().words();
+        fits.then_some(vector).ok_or_else(|| archive.damaged("a vector"))
+    }
+
+    fn terms(&self, segment: &Segment<Archive>, row: u32) -> Result<Option<TermCounts>, Error> {
+        let terms = segment.rows.terms(segment, row);
+        terms.map(Some).ok_or_else(|| segment.rows.damaged("the terms of a row"))
     }
 }

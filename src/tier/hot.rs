@@ -1,20 +1,20 @@
 //! HOT: everything in RAM.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
-use crate::hdv::kernels;
-use crate::index::{Segment, Shard, TopK, Vectors};
+use crate::index::{QueryTerm, Segment, Shard, TopK};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::Batch;
 
 /// What HOT keeps of a memory, besides its row in the index.
 #[derive(Clone)]
 struct HotMemory {
-    vector: Arc<[u64]>,
+    vector: Option<Arc<[u64]>>,
     record: Arc<[u8]>,
 }
 
@@ -98,16 +98,15 @@ impl TierView for HotView {
     }
 
     fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error> {
-        let mut vectors = HotVectors {
-            encoder: &self.encoder,
-            text: local::wants_text(search.target),
-            derived: Vec::new(),
-        };
-        local::search(self.shard.parts(), TierKind::Hot, search, &mut vectors, top)
+        local::search(self.shard.parts(), TierKind::Hot, search, &self.encoder, HotSource, top)
     }
 
     fn contains(&self, id: MemoryId) -> bool {
         self.shard.find(id).is_some()
+    }
+
+    fn held_terms(&self, id: MemoryId, terms: &[QueryTerm]) -> Option<Vec<Term>> {
+        self.shard.held_terms(id, terms)
     }
 
     fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
@@ -118,41 +117,36 @@ impl TierView for HotView {
     }
 
     fn bytes(&self) -> TierBytes {
-        let payload =
-            |memory: &HotMemory| size_of::<HotMemory>() + size_of_val(&*memory.vector) + memory.record.len();
+        let payload = |memory: &HotMemory| {
+            let vector = memory.vector.as_deref().map_or(0, size_of_val);
+            size_of::<HotMemory>() + vector + memory.record.len()
+        };
         let parts = self.shard.parts().iter();
         let payload: usize = parts.flat_map(|part| &part.segment.rows).map(payload).sum();
         TierBytes { ram: (self.shard.heap_bytes() + payload) as u64, mapped: 0 }
     }
 }
 
-struct HotVectors<'e> {
-    encoder: &'e Encoder,
-    /// Whether the vector of the text is wanted, not the memory's own.
-    text: bool,
-    derived: Vec<u64>,
-}
+struct HotSource;
 
-impl Vectors<Rows> for HotVectors<'_> {
-    fn vector<'a>(&'a mut self, segment: &'a Segment<Rows>, row: u32) -> Result<&'a [u64], Error> {
-        let memory = &segment.rows[row as usize];
-        if self.text && segment.is_supplied(row) {
-            local::encode_record(self.encoder, &memory.record, &mut self.derived)?;
-            return Ok(&self.derived);
-        }
-        Ok(&memory.vector)
+impl local::Source<Rows> for HotSource {
+    fn record<'a>(
+        &'a mut self,
+        segment: &'a Segment<Rows>,
+        row: u32,
+    ) -> Result<Option<Cow<'a, [u8]>>, Error> {
+        Ok(segment.rows.get(row as usize).map(|memory| Cow::Borrowed(&*memory.record)))
     }
 
-    fn prefetch(&self, segment: &Segment<Rows>, row: u32) {
-        if let Some(memory) = segment.rows.get(row as usize) {
-            kernels::prefetch(&memory.vector);
-        }
+    fn supplied<'a>(&'a self, segment: &'a Segment<Rows>, row: u32) -> Result<&'a [u64], Error> {
+        Ok(segment.rows.get(row as usize).and_then(|memory| memory.vector.as_deref()).unwrap_or_default())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoder::{Count, Length};
     use crate::hdv::Dimension;
     use crate::index::Row;
 
@@ -164,19 +158,19 @@ mod tests {
         let row = Row {
             id,
             created: 5,
-            norm: 0.5,
+            length: Length::new(2),
             supplied: true,
-            terms: vec![(Term(1), 2)],
+            terms: vec![(Term(1), Count::ONE)],
             sketch: [3, 4].into(),
         };
-        let given = Admission { row, vector: [3, 4, 5, 6].into(), record: [8, 9].into() };
+        let given = Admission { row, vector: Some([3, 4, 5, 6].into()), record: [8, 9].into() };
         let done = tier.stage(namespace, vec![given.clone()])().unwrap();
         tier.apply(done, &mut Batch::default()).unwrap();
 
         let held = tier.held(namespace, id).unwrap();
         assert_eq!((&held.vector, &held.record), (&given.vector, &given.record));
-        let Row { created, norm, supplied, terms, sketch, .. } = held.row;
-        assert_eq!((created, norm, supplied, &*sketch), (5, 0.5, true, &*given.row.sketch));
+        let Row { created, length, supplied, terms, sketch, .. } = held.row;
+        assert_eq!((created, length, supplied, &*sketch), (5, Length::new(2), true, &*given.row.sketch));
         assert!(terms.is_empty(), "the lists are not turned into terms");
 
         assert!(tier.held(NamespaceId(1), id).is_none());

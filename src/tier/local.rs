@@ -1,63 +1,98 @@
 //! What the local tiers have in common: searching their segments, and merging
 //! those in RAM.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::{Done, Method, Search, Target, Upkeep};
-use crate::encoder::{Document, Encoder};
+use crate::encoder::{Document, Encoder, TermCounts, TermVector};
 use crate::error::Error;
 use crate::hdv::kernels;
-use crate::index::{Part, Scope, Segment, Shard, TopK, Vectors, cascade, exact, shard, terms};
+use crate::index::{Contents, Part, Scope, Segment, Shard, TopK, cascade, exact, shard, terms};
 use crate::key::{NamespaceId, TierKind};
 use crate::log::Record;
+
+/// Where a tier keeps the records and supplied vectors of its rows.
+pub(super) trait Source<R> {
+    /// The record in `row`; `None` if it was forgotten in the meantime.
+    fn record<'a>(&'a mut self, segment: &'a Segment<R>, row: u32) -> Result<Option<Cow<'a, [u8]>>, Error>;
+
+    /// The vector that was supplied with the memory in `row`.
+    fn supplied<'a>(&'a self, segment: &'a Segment<R>, row: u32) -> Result<&'a [u64], Error>;
+
+    /// The terms of the text in `row`, where there is a quicker way than to read the text.
+    fn terms(&self, _segment: &Segment<R>, _row: u32) -> Result<Option<TermCounts>, Error> {
+        Ok(None)
+    }
+}
 
 /// Searches the segments of a tier as `search` asks.
 pub(super) fn search<R>(
     parts: &[Part<R>],
     tier: TierKind,
     search: &Search<'_>,
-    vectors: &mut impl Vectors<R>,
+    encoder: &Encoder,
+    source: impl Source<R>,
     top: &mut TopK,
 ) -> Result<(), Error> {
     let scope = Scope { parts, tier, filter: search.filter };
+    let mut reader = Reader { encoder, source, derived: Vec::new() };
     match (search.target, search.method) {
         (Target::Text(query), Method::Indexed) => {
-            terms::search(&scope, query, search.term_limits, vectors, top)
-        }
-        (Target::Text(query), Method::Terms) => {
-            terms::search_by_overlap(&scope, query, search.term_limits, top);
+            terms::search(&scope, query, top);
             Ok(())
         }
-        (Target::Text(query), Method::Exact) => {
-            // A memory that shares no term with the question has nothing but
-            // noise for a score.
-            let sharing = |segment: &Segment<R>| segment.sharing(query.terms().iter().map(|term| term.term));
-            exact::search(&scope, sharing, |vector, norm| query.score(vector, norm), vectors, top)
-        }
-        (Target::Vector { vector, supplied }, Method::Indexed | Method::Terms) => {
-            cascade::search(&scope, vector.words(), supplied, search.cascade_limits, vectors, top)
+        (Target::Text(query), Method::Exact) => exact::search_texts(&scope, query, &mut reader, top),
+        (Target::Vector { vector, supplied }, Method::Indexed) => {
+            cascade::search(&scope, vector.words(), supplied, search.cascade_limits, &mut reader, top)
         }
         (Target::Vector { vector, supplied }, Method::Exact) => {
             let (query, bits) = (vector.words(), vector.dimension().bits());
-            let score = |row: &[u64], _| cascade::similarity(kernels::best().hamming(query, row), bits);
-            exact::search(&scope, |segment| segment.of_kind(supplied), score, vectors, top)
+            let score = |row: &[u64]| cascade::similarity(kernels::best().hamming(query, row), bits);
+            exact::search_vectors(&scope, supplied, score, &mut reader, top)
         }
     }
 }
 
-/// Derives the vector of a record's text again.
-pub(super) fn encode_record(encoder: &Encoder, record: &[u8], words: &mut Vec<u64>) -> Result<(), Error> {
-    let record = Record::decode(record)?;
-    let vector = encoder.encode(&Document::new(&record.text).analyze()?)?;
-    words.clear();
-    words.extend_from_slice(vector.words());
-    Ok(())
+/// Reads the contents of rows, and derives the vectors of texts.
+struct Reader<'e, S> {
+    encoder: &'e Encoder,
+    source: S,
+    derived: Vec<u64>,
 }
 
-/// Whether a search for `target` needs the vector that is derived from the
-/// text, also of a memory whose own vector was supplied.
-pub(super) fn wants_text(target: Target<'_>) -> bool {
-    matches!(target, Target::Text(_))
+impl<R, S: Source<R>> Contents<R> for Reader<'_, S> {
+    fn vector<'a>(&'a mut self, segment: &'a Segment<R>, row: u32) -> Result<&'a [u64], Error> {
+        if segment.is_supplied(row) {
+            return self.source.supplied(segment, row);
+        }
+        let counts = match self.source.terms(segment, row)? {
+            Some(counts) => Some(counts),
+            None => self.counts(segment, row)?,
+        };
+        self.derived.clear();
+        match counts {
+            Some(counts) => {
+                self.derived.extend_from_slice(self.encoder.encode(&TermVector::from(&counts))?.words());
+            }
+            // Left out of the hits, whatever its score.
+            None => self.derived.resize(self.encoder.dimension().words(), 0),
+        }
+        Ok(&self.derived)
+    }
+
+    fn counts(&mut self, segment: &Segment<R>, row: u32) -> Result<Option<TermCounts>, Error> {
+        let Some(record) = self.source.record(segment, row)? else { return Ok(None) };
+        Ok(Some(Document::new(&Record::decode(&record)?.text).counts()?))
+    }
+
+    fn prefetch(&self, segment: &Segment<R>, row: u32) {
+        if segment.is_supplied(row)
+            && let Ok(vector) = self.source.supplied(segment, row)
+        {
+            kernels::prefetch(vector);
+        }
+    }
 }
 
 /// Segments with this share of dead rows are merged at the next upkeep. At a

@@ -17,6 +17,7 @@
 //! an engine opens it and when a call had no answer: what arrives late then does
 //! nothing.
 
+mod candidates;
 mod client;
 mod database;
 mod nearest;
@@ -37,7 +38,7 @@ pub use self::database::Database;
 
 use self::client::{Answer, CallError, Client, Connection, Purpose};
 use self::present::{Dead, Present, Seq};
-use self::rows::Table;
+use self::rows::{SHARE, Table};
 use self::search::PostgresView;
 use self::statement::Statement;
 use super::{Admission, Done, Staged, Tier, TierView, Upkeep};
@@ -157,9 +158,9 @@ impl PostgresTier {
             seq = seq.max(at);
         }
         for row in terms {
-            let read = || Ok((row.try_get(0)?, row.try_get(1)?));
-            let (key, count): (i64, i64) = read().map_err(|error| client.misread(&error))?;
-            present.count(key, count);
+            let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+            let (key, count, share): (i64, i64, f32) = read().map_err(|error| client.misread(&error))?;
+            present.count(key, count, share);
         }
         let present = Arc::new(RwLock::new(present));
         let (renewed, unsure, views) = (None, false, HashMap::new());
@@ -199,9 +200,10 @@ impl PostgresTier {
         if self.renewed.is_some() {
             self.renew()?;
         }
-        let bytes = |memory: &Admission| memory.record.len() + size_of_val(&*memory.vector);
+        let bytes =
+            |memory: &Admission| memory.record.len() + memory.vector.as_deref().map_or(0, size_of_val);
         for some in inserted_together(memories, bytes) {
-            let statement = self.table.insertion(self.epoch, namespace, seq, some, &self.encoder)?;
+            let statement = self.table.insertion(self.epoch, namespace, seq, some)?;
             let Answer { rows, attempts } = self.client.write("store", statement)?;
             self.unsure |= attempts > 1;
             let owners: i64 = match rows.first() {
@@ -287,8 +289,10 @@ async fn take_over(connection: &mut Connection, table: &Table) -> Result<Kept, C
     transaction.execute(take, &[store, &epoch]).await?;
     let ids = format!("SELECT namespace, id, seq, supplied FROM {name} WHERE store = $1");
     let rows = transaction.query(&ids, &[store]).await?;
-    let terms =
-        format!("SELECT term, count(*) FROM {name}, unnest(terms) AS term WHERE store = $1 GROUP BY term");
+    let terms = format!(
+        "SELECT term, count(*), max({SHARE})::real \
+                 FROM {name}, unnest(terms, counts) AS held (term, count) WHERE store = $1 GROUP BY term"
+    );
     let terms = transaction.query(&terms, &[store]).await?;
     transaction.commit().await?;
     Ok(Kept { epoch, rows, terms })
@@ -321,9 +325,11 @@ impl Tier for PostgresTier {
             return Err(error);
         }
         for memory in memories {
-            let supplied = memory.row.supplied;
-            present.insert(memory.row.id, present::Row { namespace, seq, supplied });
-            memory.row.terms.iter().for_each(|&(term, _)| present.count(self.table.key(namespace, term), 1));
+            let crate::index::Row { id, supplied, terms, length, .. } = &memory.row;
+            present.insert(*id, present::Row { namespace, seq, supplied: *supplied });
+            for (term, count) in terms {
+                present.count(self.table.key(namespace, *term), 1, count.share(*length));
+            }
         }
         Ok(Some(namespace))
     }
@@ -372,6 +378,7 @@ impl Tier for PostgresTier {
     fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView> {
         let view = Arc::new(PostgresView {
             client: self.client.clone(),
+            encoder: self.encoder.clone(),
             table: self.table.clone(),
             present: self.present.clone(),
             log: self.log.clone(),
@@ -430,7 +437,7 @@ impl PostgresTier {
             dead.iter().filter(|dead| dead.is_counted()).map(|dead| (dead.id, dead.seq)).collect();
         for (id, seq, terms) in rows.iter().filter_map(|row| read_terms(row).ok()) {
             if counted.contains(&(id, seq)) {
-                terms.into_iter().for_each(|key| present.count(key, -1));
+                terms.into_iter().for_each(|key| present.count(key, -1, 0.0));
             }
         }
         gone.map(|()| Some(namespace))

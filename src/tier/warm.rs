@@ -1,10 +1,11 @@
-//! WARM: vectors in a mapped file, lists and sketches in RAM, texts in the log.
+//! WARM: supplied vectors in a mapped file, lists and sketches in RAM, texts in the log.
 //!
 //! The file is derived data. It is made anew when the engine opens, so a crash
 //! at any moment leaves nothing to repair.
 
 mod vectors;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -15,20 +16,23 @@ use self::vectors::{Extents, VectorFile};
 use super::{Admission, Done, Search, Staged, Tier, TierBytes, TierView, Upkeep, local};
 use crate::encoder::{Encoder, Term};
 use crate::error::Error;
-use crate::hdv::{Dimension, kernels};
-use crate::index::{Segment, Shard, TopK, Vectors};
+use crate::hdv::Dimension;
+use crate::index::{QueryTerm, Segment, Shard, TopK};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, Log};
 
 /// A place in the vector file.
 type Slot = u32;
 
+/// The slot of each row with a supplied vector.
+type Rows = Vec<Option<Slot>>;
+
 /// The WARM tier.
 pub struct WarmTier {
     encoder: Arc<Encoder>,
     log: Arc<dyn Log>,
     file: VectorFile,
-    shards: HashMap<NamespaceId, Shard<Vec<Slot>>>,
+    shards: HashMap<NamespaceId, Shard<Rows>>,
     /// What readers of each namespace see now.
     views: HashMap<NamespaceId, Weak<WarmView>>,
     /// Slots of removed memories, which their namespace's current view still
@@ -64,14 +68,15 @@ impl WarmTier {
         })
     }
 
-    /// Writes the vectors of all `memories`, or none.
-    fn write(&mut self, memories: &[Admission]) -> Result<Vec<Slot>, Error> {
+    /// Writes the supplied vectors of all `memories`, or none.
+    fn write(&mut self, memories: &[Admission]) -> Result<Rows, Error> {
         let mut slots = Vec::with_capacity(memories.len());
         for memory in memories {
-            match self.file.write(bytemuck::cast_slice(&memory.vector)) {
+            let vector = memory.vector.as_deref();
+            match vector.map(|vector| self.file.write(bytemuck::cast_slice(vector))).transpose() {
                 Ok(slot) => slots.push(slot),
                 Err(error) => {
-                    slots.into_iter().for_each(|slot| self.file.free(slot));
+                    slots.into_iter().flatten().for_each(|slot| self.file.free(slot));
                     return Err(error);
                 }
             }
@@ -117,7 +122,8 @@ impl Tier for WarmTier {
 
     fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool {
         let Some(shard) = self.shards.get_mut(&namespace) else { return false };
-        let slot = shard.find(id).and_then(|(part, row)| part.segment.rows.get(row as usize).copied());
+        let slot =
+            shard.find(id).and_then(|(part, row)| part.segment.rows.get(row as usize).copied().flatten());
         let removed = shard.remove(id);
         self.freed.entry(namespace).or_default().extend(slot);
         self.len -= usize::from(removed);
@@ -150,7 +156,7 @@ impl Tier for WarmTier {
 }
 
 struct WarmView {
-    shard: Shard<Vec<Slot>>,
+    shard: Shard<Rows>,
     extents: Extents,
     encoder: Arc<Encoder>,
     log: Arc<dyn Log>,
@@ -166,13 +172,15 @@ impl TierView for WarmView {
     }
 
     fn search(&self, search: &Search<'_>, top: &mut TopK) -> Result<(), Error> {
-        let mut vectors =
-            WarmVectors { view: self, text: local::wants_text(search.target), derived: Vec::new() };
-        local::search(self.shard.parts(), TierKind::Warm, search, &mut vectors, top)
+        local::search(self.shard.parts(), TierKind::Warm, search, &self.encoder, WarmSource(self), top)
     }
 
     fn contains(&self, id: MemoryId) -> bool {
         self.shard.find(id).is_some()
+    }
+
+    fn held_terms(&self, id: MemoryId, terms: &[QueryTerm]) -> Option<Vec<Term>> {
+        self.shard.held_terms(id, terms)
     }
 
     fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
@@ -180,38 +188,28 @@ impl TierView for WarmView {
     }
 
     fn bytes(&self) -> TierBytes {
-        let slots: usize =
-            self.shard.parts().iter().map(|part| size_of_val(part.segment.rows.as_slice())).sum();
-        let mapped = self.len() * self.extents.row_bytes();
+        let rows = || self.shard.parts().iter().map(|part| part.segment.rows.as_slice());
+        let slots: usize = rows().map(size_of_val).sum();
+        let vectors = rows().flatten().flatten().count();
+        let mapped = vectors * self.extents.row_bytes();
         TierBytes { ram: (self.shard.heap_bytes() + slots) as u64, mapped: mapped as u64 }
     }
 }
 
-struct WarmVectors<'v> {
-    view: &'v WarmView,
-    /// Whether the vector of the text is wanted, not the memory's own.
-    text: bool,
-    derived: Vec<u64>,
-}
+struct WarmSource<'v>(&'v WarmView);
 
-impl Vectors<Vec<Slot>> for WarmVectors<'_> {
-    fn vector<'a>(&'a mut self, segment: &'a Segment<Vec<Slot>>, row: u32) -> Result<&'a [u64], Error> {
-        if self.text && segment.is_supplied(row) {
-            let id = segment.id(row).unwrap_or_default();
-            let Some(record) = self.view.log.record(id)? else {
-                // Forgotten since the view was taken: left out of the hits, whatever its score.
-                return self.view.extents.words(segment.rows[row as usize]);
-            };
-            local::encode_record(&self.view.encoder, &record, &mut self.derived)?;
-            return Ok(&self.derived);
-        }
-        self.view.extents.words(segment.rows[row as usize])
+impl local::Source<Rows> for WarmSource<'_> {
+    fn record<'a>(
+        &'a mut self,
+        segment: &'a Segment<Rows>,
+        row: u32,
+    ) -> Result<Option<Cow<'a, [u8]>>, Error> {
+        let record = self.0.log.record(segment.id(row).unwrap_or_default())?;
+        Ok(record.map(Cow::Owned))
     }
 
-    fn prefetch(&self, segment: &Segment<Vec<Slot>>, row: u32) {
-        let slot = segment.rows.get(row as usize);
-        if let Some(Ok(vector)) = slot.map(|&slot| self.view.extents.words(slot)) {
-            kernels::prefetch(vector);
-        }
+    fn supplied<'a>(&'a self, segment: &'a Segment<Rows>, row: u32) -> Result<&'a [u64], Error> {
+        let slot = segment.rows.get(row as usize).copied().flatten();
+        slot.map_or(Ok(&[]), |slot| self.0.extents.words(slot))
     }
 }

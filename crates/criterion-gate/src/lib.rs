@@ -45,6 +45,7 @@
 // No panic that input could reach: what cannot fail is written so that it shows.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod baseline_name;
 pub mod machine;
 pub mod measure;
 pub mod pairs;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 
+use crate::baseline_name::{BaselineNameError, check_baseline_name};
+
 /// The thoroughness of a run: `MNEMO_PROFILE=quick`, `default` or `full`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +79,8 @@ pub struct Arguments {
     /// The name to save the results under: `--save-baseline NAME`, `-s NAME` and
     /// their joined spellings.
     pub save: Option<String>,
+    /// All names of baselines, also those of `--baseline-lenient` and `--load-baseline`.
+    pub names: Vec<String>,
     /// Each benchmark runs once, to see that it works: `--test`, or without the
     /// `--bench` that `cargo bench` adds.
     pub test: bool,
@@ -89,10 +93,8 @@ pub struct Arguments {
 }
 
 /// Criterion's long options that are followed by a value.
-const WITH_VALUE: [&str; 14] = [
+const WITH_VALUE: [&str; 12] = [
     "color",
-    "baseline-lenient",
-    "load-baseline",
     "format",
     "profile-time",
     "sample-size",
@@ -125,15 +127,20 @@ impl Arguments {
                 "--test" => test = true,
                 "--list" => parsed.list = true,
                 "--quick" => parsed.quick = true,
-                "--baseline" => parsed.baseline = arguments.next(),
-                "--save-baseline" => parsed.save = arguments.next(),
+                "--baseline" => parsed.baseline = parsed.named(arguments.next()),
+                "--save-baseline" => parsed.save = parsed.named(arguments.next()),
+                "--baseline-lenient" | "--load-baseline" => drop(parsed.named(arguments.next())),
                 "-c" => drop(arguments.next()),
                 other => match other.strip_prefix("--") {
                     Some(long) => {
                         if let Some(name) = long.strip_prefix("baseline=") {
-                            parsed.baseline = Some(name.to_owned());
+                            parsed.baseline = parsed.named(Some(name.to_owned()));
                         } else if let Some(name) = long.strip_prefix("save-baseline=") {
-                            parsed.save = Some(name.to_owned());
+                            parsed.save = parsed.named(Some(name.to_owned()));
+                        } else if let Some(name) = (long.strip_prefix("baseline-lenient="))
+                            .or_else(|| long.strip_prefix("load-baseline="))
+                        {
+                            parsed.named(Some(name.to_owned()));
                         } else if WITH_VALUE.contains(&long) {
                             // It may look like a filter, or a short option of ours.
                             arguments.next();
@@ -146,6 +153,21 @@ impl Arguments {
         }
         parsed.test = test || !bench;
         parsed
+    }
+
+    /// Checks all names of baselines. A bench has to do so before it measures, because Criterion
+    /// writes to whatever folder a name leads to.
+    ///
+    /// # Errors
+    /// The first name that [`check_baseline_name`] refuses.
+    pub fn check_names(&self) -> Result<(), BaselineNameError> {
+        self.names.iter().try_for_each(|name| check_baseline_name(name))
+    }
+
+    /// Notes the name of a baseline.
+    fn named(&mut self, name: Option<String>) -> Option<String> {
+        self.names.extend(name.clone());
+        name
     }
 
     /// Whether the filter admits `name`. The filter is a regular expression, as Criterion's is. If
@@ -161,14 +183,12 @@ impl Arguments {
     fn short_options(&mut self, cluster: &str, rest: &mut impl Iterator<Item = String>) {
         // The short flags without a value may come before it.
         let option = cluster.trim_start_matches('-').trim_start_matches(['v', 'n']);
-        let to = match option.chars().next() {
-            Some('b') => &mut self.baseline,
-            Some('s') => &mut self.save,
-            _ => return,
-        };
-        let name = &option[1..];
+        let Some(name) = option.strip_prefix(['b', 's']) else { return };
+        let is_equal = name.starts_with('=');
         let name = name.strip_prefix('=').unwrap_or(name);
-        *to = if name.is_empty() { rest.next() } else { Some(name.to_owned()) };
+        let name = if name.is_empty() && !is_equal { rest.next() } else { Some(name.to_owned()) };
+        let name = self.named(name);
+        *(if option.starts_with('b') { &mut self.baseline } else { &mut self.save }) = name;
     }
 }
 
@@ -214,6 +234,27 @@ mod tests {
             assert_eq!(parse(line).filter, None, "{line}");
         }
         assert_eq!(parse("--bench --baseline save-baseline").save, None);
+    }
+
+    #[test]
+    fn every_spelling_of_a_name_that_leads_elsewhere_is_refused() {
+        for line in [
+            "--save-baseline /abs",
+            "--save-baseline=../evil",
+            "-s new",
+            "-snew",
+            "-s=",
+            "--baseline new",
+            "-b=../evil",
+            "--baseline-lenient ../evil",
+            "--load-baseline=/abs",
+            "-s main -b new",
+        ] {
+            assert!(parse(line).check_names().is_err(), "{line}");
+        }
+        for line in ["", "-s main -b feature/login", "--baseline-lenient old --load-baseline=old new"] {
+            assert_eq!(parse(line).check_names(), Ok(()), "{line}");
+        }
     }
 
     #[test]

@@ -106,6 +106,9 @@ impl<'a> Case<'a> {
         let (old, new) = match (self.old, self.new) {
             (Some(old), Some(new)) => (old, new),
             (None, Some(new)) if leftover(new, last).is_some() => return Some(None),
+            (None, Some(new)) if is_older(new, last_before) => {
+                return if is_removed { Some(None) } else { say(Verdict::Stale, LEFT_BEFORE.into()) };
+            }
             (None, Some(_)) => return say(Verdict::New, "the baseline does not have it yet".into()),
             (Some(_), None) if is_removed => return say(Verdict::Missing, REMOVED.into()),
             _ => return say(Verdict::Missing, MISSING.into()),
@@ -117,8 +120,9 @@ impl<'a> Case<'a> {
         let (Some(before), Some(after)) = (&old.origin, &new.origin) else {
             return say(Verdict::Unreadable, NO_ORIGIN.into());
         };
-        let is_older = after.taken.unix_seconds <= before.taken.unix_seconds;
-        if let Some(reason) = is_older.then(|| OLDER.into()).or_else(|| leftover(new, last)) {
+        if let Some(reason) =
+            is_older(new, Some(before)).then(|| OLDER.into()).or_else(|| leftover(new, last))
+        {
             // The run that saved the baseline has left it behind.
             let (verdict, reason) =
                 if is_removed { (Verdict::Missing, REMOVED.into()) } else { (Verdict::Stale, reason) };
@@ -236,9 +240,17 @@ impl<'a> Case<'a> {
 const MISSING: &str = "the baseline has it and the candidate does not; run its bench, or list it as removed in \
                        the thresholds";
 const REMOVED: &str = "removed on purpose, as the thresholds say";
+const LEFT_BEFORE: &str = "it was taken before the baseline was, which does not have it; run its bench, name the \
+                           benches that were run with --bench, or list it as removed in the thresholds";
 const OLDER: &str = "it was taken before the baseline was, or with it; run its bench";
 const NO_ORIGIN: &str = "nothing says when, where and how it was taken; run its bench again, and let it note \
                          its results";
+
+/// Whether a result was taken before another one, or with it.
+fn is_older(observation: &Observation, than: Option<&Origin>) -> bool {
+    let origins = observation.origin.as_ref().zip(than);
+    origins.is_some_and(|(origin, than)| origin.taken.unix_seconds <= than.taken.unix_seconds)
+}
 
 /// Returns the origin of the last result of a side.
 fn last_run(side: &Side) -> Option<&Origin> {

@@ -7,17 +7,19 @@
 //! - `queries.jsonl`: `text`, and optionally `id`, `relevant` (memory ids),
 //!   `category`, `answer`, `scope`.
 
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use mnemocore::internals::check_text;
-use mnemocore::{Error, MAX_CHARS};
+use mnemocore::{Error, MAX_CHARS, MAX_NAMESPACE_BYTES};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -111,9 +113,20 @@ pub enum Unusable {
     /// The engine takes at most [`MAX_CHARS`] characters.
     #[error("its text has {0} characters, and the engine takes at most {MAX_CHARS}")]
     TooLong(usize),
+    /// The engine takes at most [`MAX_NAMESPACE_BYTES`] bytes as the name of a namespace.
+    #[error("its scope has {0} bytes, and the engine takes at most {MAX_NAMESPACE_BYTES}")]
+    LongScope(usize),
     /// The scope has no usable memory.
     #[error("no memory has its scope {0:?}")]
     Scope(String),
+    /// The memory that answers the question is in another scope, where the question cannot find it.
+    #[error("the memory {memory:?}, which answers it, is not in its scope {scope:?}")]
+    Elsewhere {
+        /// The id of the memory.
+        memory: String,
+        /// The scope of the question.
+        scope: String,
+    },
     /// The memory that answers the question is not usable.
     #[error("the memory {0:?}, which answers it, was left out")]
     Relevant(String),
@@ -126,6 +139,11 @@ impl Unusable {
             Error::TextTooLong { received, .. } => Some(Self::TooLong(received)),
             _ => Some(Self::Empty),
         }
+    }
+
+    /// Returns why the engine refuses `scope` as the name of a namespace, if it does.
+    fn scope(scope: &str) -> Option<Self> {
+        (scope.len() > MAX_NAMESPACE_BYTES).then_some(Self::LongScope(scope.len()))
     }
 }
 
@@ -142,25 +160,50 @@ pub enum CorpusError {
     },
     /// A line is not the JSON object it should be.
     #[error(
-        "{path}, line {line}: {source}; expected one JSON object a line with at least `text` (and `id` for a memory)"
+        "{path}, line {line}, column {column}: {reason}; \
+         expected one JSON object a line with at least `text` (and `id` for a memory)"
     )]
     Json {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// The error of the JSON parser.
-        source: serde_json::Error,
+        /// The byte of the line, counted from 1.
+        column: usize,
+        /// The reason that the JSON parser gives, without a place.
+        reason: String,
     },
-    /// Two memories share an id, so a question could not say which it means.
-    #[error("{path}, line {line}: the memory id {id:?} was used before; give each memory its own id")]
+    /// A line is not UTF-8.
+    #[error("{path}, line {line}, column {column}: expected UTF-8, found another encoding")]
+    Utf8 {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The byte of the line, counted from 1.
+        column: usize,
+    },
+    /// Two memories or two questions share an id, so the id does not say which is meant.
+    #[error(
+        "{path}, line {line}: the id {id:?} was used before, in {path}, line {first}; give each row its own"
+    )]
     DuplicateId {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
+        /// The line that used the id first.
+        first: usize,
         /// The id.
         id: String,
+    },
+    /// A file has no row that can be used.
+    #[error("there is nothing to measure: {path} has no usable row{}", first_of(.left_out))]
+    Nothing {
+        /// The file.
+        path: PathBuf,
+        /// The rows of both files that cannot be used.
+        left_out: Vec<LeftOut>,
     },
     /// A question names a memory that does not exist.
     #[error(
@@ -174,6 +217,10 @@ pub enum CorpusError {
         /// The id.
         id: String,
     },
+}
+
+fn first_of(left_out: &[LeftOut]) -> String {
+    left_out.first().map_or_else(String::new, |first| format!("; {} left out, first {first}", left_out.len()))
 }
 
 #[derive(Deserialize)]
@@ -213,9 +260,15 @@ impl Corpus {
         let scopes: BTreeSet<&str> = queries.iter().filter_map(|row| row.value.scope.as_deref()).collect();
 
         let mut corpus = Self::default();
-        let index = corpus.add_memories(&dir.join("memories.jsonl"), &scopes)?;
-        corpus.add_questions(&dir.join("queries.jsonl"), queries, &index)?;
-        Ok(corpus)
+        let [memories, questions] = ["memories.jsonl", "queries.jsonl"].map(|file| dir.join(file));
+        let index = corpus.add_memories(&memories, &scopes)?;
+        corpus.add_questions(&questions, queries, &index)?;
+        let path = match (corpus.memories.is_empty(), corpus.questions.is_empty()) {
+            (true, _) => memories,
+            (false, true) => questions,
+            (false, false) => return Ok(corpus),
+        };
+        Err(CorpusError::Nothing { path, left_out: corpus.left_out })
     }
 
     /// Returns the position of each id, `None` if that memory cannot be used.
@@ -225,9 +278,10 @@ impl Corpus {
         scopes: &BTreeSet<&str>,
     ) -> Result<HashMap<String, Option<u32>>, CorpusError> {
         let mut index = HashMap::new();
-        let mut now = 0;
+        let mut ids = Ids::new(path);
+        let mut now: i64 = 0;
         for Row { line, value: row } in read_lines::<MemoryRow>(path)? {
-            now = row.timestamp.as_ref().and_then(time::parse).unwrap_or(now + 1000);
+            now = row.timestamp.as_ref().and_then(time::parse).unwrap_or(now.saturating_add(1000));
             let scope = row.scope.unwrap_or_else(|| scope_of(&row.id, scopes).to_owned());
             let item = Item {
                 scope,
@@ -237,11 +291,12 @@ impl Corpus {
                 session: row.session.unwrap_or_default(),
                 timestamp_ms: now,
             };
-            let unusable = Unusable::text(&item.text).or_else(|| Unusable::text(&item.content()));
+            let unusable = Unusable::text(&item.text)
+                .or_else(|| Unusable::text(&item.content()))
+                .or_else(|| Unusable::scope(&item.scope));
             let position = unusable.is_none().then_some(self.memories.len() as u32);
-            if index.insert(item.id.clone(), position).is_some() {
-                return Err(CorpusError::DuplicateId { path: path.into(), line, id: item.id });
-            }
+            ids.add(&item.id, line)?;
+            index.insert(item.id.clone(), position);
             match unusable {
                 None => self.memories.push(item),
                 Some(reason) => self.left_out.push(LeftOut { path: path.into(), line, reason }),
@@ -257,24 +312,40 @@ impl Corpus {
         index: &HashMap<String, Option<u32>>,
     ) -> Result<(), CorpusError> {
         let scopes: HashSet<&str> = self.memories.iter().map(|item| item.scope.as_str()).collect();
+        let mut ids = Ids::new(path);
         for Row { line, value: row } in rows {
-            let (mut relevant, mut unusable) = (Vec::new(), Unusable::text(&row.text));
+            let id = row.id.unwrap_or_else(|| format!("line-{line}"));
+            ids.add(&id, line)?;
+            // An empty scope is none, as it is for a memory.
+            let scope = row.scope.filter(|scope| !scope.is_empty());
+            let mut unusable =
+                Unusable::text(&row.text).or_else(|| scope.as_deref().and_then(Unusable::scope));
+            if let Some(unknown) = scope.as_ref().filter(|scope| !scopes.contains(scope.as_str())) {
+                unusable = unusable.or_else(|| Some(Unusable::Scope(unknown.clone())));
+            }
+            let mut relevant = Vec::new();
             for id in row.relevant {
                 match index.get(&id) {
-                    Some(Some(memory)) => relevant.push(*memory),
+                    Some(Some(memory)) => {
+                        let own = self.memories.get(*memory as usize).map(|item| item.scope.as_str());
+                        if let Some(scope) = scope.as_ref().filter(|scope| own != Some(scope.as_str())) {
+                            let scope = scope.clone();
+                            unusable = unusable.or(Some(Unusable::Elsewhere { memory: id, scope }));
+                        }
+                        relevant.push(*memory);
+                    }
                     Some(None) => unusable = unusable.or(Some(Unusable::Relevant(id))),
                     None => return Err(CorpusError::UnknownMemory { path: path.into(), line, id }),
                 }
             }
-            let unknown = row.scope.as_ref().filter(|scope| !scopes.contains(scope.as_str()));
-            if let Some(reason) = unusable.or_else(|| unknown.cloned().map(Unusable::Scope)) {
+            if let Some(reason) = unusable {
                 self.left_out.push(LeftOut { path: path.into(), line, reason });
                 continue;
             }
             relevant.sort_unstable();
             relevant.dedup();
             self.questions.push(Question {
-                id: row.id.unwrap_or_else(|| format!("line-{line}")),
+                id,
                 text: row.text,
                 relevant,
                 category: row.category.unwrap_or_default(),
@@ -282,7 +353,7 @@ impl Corpus {
                     serde_json::Value::String(text) => text,
                     other => other.to_string(),
                 }),
-                scope: row.scope,
+                scope,
             });
         }
         Ok(())
@@ -319,127 +390,56 @@ struct Row<T> {
     value: T,
 }
 
+/// The ids of a file, with their lines.
+struct Ids<'p> {
+    path: &'p Path,
+    lines: HashMap<String, usize>,
+}
+
+impl<'p> Ids<'p> {
+    fn new(path: &'p Path) -> Self {
+        Self { path, lines: HashMap::new() }
+    }
+
+    /// Fails if another line has this id.
+    fn add(&mut self, id: &str, line: usize) -> Result<(), CorpusError> {
+        match self.lines.entry(id.to_owned()) {
+            hash_map::Entry::Vacant(entry) => {
+                entry.insert(line);
+                Ok(())
+            }
+            hash_map::Entry::Occupied(entry) => {
+                let (path, first) = (self.path.into(), *entry.get());
+                Err(CorpusError::DuplicateId { path, line, first, id: id.to_owned() })
+            }
+        }
+    }
+}
+
 fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<Row<T>>, CorpusError> {
     let io_error = |source| CorpusError::Io { path: path.into(), source };
     let reader = BufReader::new(File::open(path).map_err(io_error)?);
     let mut rows = Vec::new();
-    for (line, text) in (1..).zip(reader.lines()) {
-        let text = text.map_err(io_error)?;
+    for (line, bytes) in (1..).zip(reader.split(b'\n')) {
+        let bytes = bytes.map_err(io_error)?;
+        let text = str::from_utf8(&bytes).map_err(|error| CorpusError::Utf8 {
+            path: path.into(),
+            line,
+            column: error.valid_up_to() + 1,
+        })?;
         // Some editors write a byte-order mark before the first line.
-        let text = if line == 1 { text.trim_start_matches('\u{feff}') } else { text.as_str() };
+        let text = if line == 1 { text.trim_start_matches('\u{feff}') } else { text };
         if text.trim().is_empty() {
             continue;
         }
-        let value = serde_json::from_str(text).map_err(|source| CorpusError::Json {
-            path: path.into(),
-            line,
-            source,
+        let value = serde_json::from_str(text).map_err(|error| {
+            // The parser counts the lines of this text, which is one.
+            let (reason, column) = (error.to_string(), error.column());
+            let place = format!(" at line {} column {column}", error.line());
+            let reason = reason.strip_suffix(&place).unwrap_or(&reason).to_owned();
+            CorpusError::Json { path: path.into(), line, column, reason }
         })?;
         rows.push(Row { line, value });
     }
     Ok(rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    fn corpus(memories: &str, queries: &str) -> Result<Corpus, CorpusError> {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("memories.jsonl"), memories).unwrap();
-        fs::write(dir.path().join("queries.jsonl"), queries).unwrap();
-        Corpus::read(dir.path())
-    }
-
-    const MEMORIES: &str = concat!(
-        r#"{"id":"c-2/1","text":"Hello","session":"c-2/s","timestamp":"1:56 pm on 8 May, 2023","speaker":"Ann"}"#,
-        "\n\n",
-        r#"{"id":"c-26/1","text":"Bye","timestamp":"soon","speaker":""}"#,
-        "\n",
-    );
-
-    #[test]
-    fn reads_memories_and_resolves_relevant_ids() {
-        let queries =
-            r#"{"id":"q","text":"Who?","relevant":["c-26/1","c-2/1","c-2/1"],"answer":7,"scope":"c-2"}"#;
-        let corpus = corpus(MEMORIES, queries).unwrap();
-        let [first, second] = &corpus.memories[..] else { panic!("two memories") };
-        assert_eq!(first.content(), "Ann: Hello");
-        assert_eq!(first.timestamp_ms, 1_683_554_160_000);
-        assert_eq!((first.scope.as_str(), second.scope.as_str()), ("c-2", "c-26"));
-        assert_eq!(second.content(), "Bye");
-        assert_eq!(second.timestamp_ms, first.timestamp_ms + 1000);
-        let question = &corpus.questions[0];
-        assert_eq!(question.relevant, [0, 1]);
-        assert_eq!(question.answer.as_deref(), Some("7"));
-        assert_eq!(corpus.candidates(question), [0]);
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_row() {
-        let corpus = corpus(&format!("\u{feff}{MEMORIES}"), "\u{feff}").unwrap();
-        assert_eq!((corpus.memories.len(), corpus.left_out.len()), (2, 0));
-    }
-
-    #[test]
-    fn the_scope_of_a_memory_is_read_from_its_row() {
-        let memory = r#"{"id":"c-2/1","text":"Hello","scope":"Ann's"}"#;
-        let corpus = corpus(memory, r#"{"text":"Who?","scope":"Ann's"}"#).unwrap();
-        assert_eq!(corpus.memories[0].scope, "Ann's");
-        assert_eq!(corpus.candidates(&corpus.questions[0]), [0]);
-    }
-
-    #[test]
-    fn rows_that_cannot_be_used_are_named_and_the_rest_is_read() {
-        let long = "a ".repeat(MAX_CHARS);
-        let memories = [
-            r#"{"id":"c/1","text":"Hello"}"#,
-            r#"{"id":"c/2","text":" "}"#,
-            &format!(r#"{{"id":"c/3","text":"{long}"}}"#),
-        ];
-        let queries = [
-            r#"{"text":"","relevant":["c/1"]}"#,
-            r#"{"text":"Who?","relevant":["c/1"],"scope":"d"}"#,
-            r#"{"text":"Who?","relevant":["c/1","c/2"]}"#,
-            r#"{"text":"Who?","relevant":["c/1"],"scope":"c"}"#,
-        ];
-        let corpus = corpus(&memories.join("\n"), &queries.join("\n")).unwrap();
-        assert_eq!((corpus.memories.len(), corpus.questions.len()), (1, 1));
-        let name = |left_out: &LeftOut| left_out.path.file_name().unwrap().to_str().unwrap().to_owned();
-        let reasons: Vec<_> =
-            corpus.left_out.iter().map(|row| (name(row), row.line, row.reason.clone())).collect();
-        let (memories, queries) = ("memories.jsonl", "queries.jsonl");
-        let expected = [
-            (memories, 2, Unusable::Empty),
-            (memories, 3, Unusable::TooLong(2 * MAX_CHARS)),
-            (queries, 1, Unusable::Empty),
-            (queries, 2, Unusable::Scope("d".into())),
-            (queries, 3, Unusable::Relevant("c/2".into())),
-        ];
-        assert_eq!(reasons, expected.map(|(file, line, reason)| (file.into(), line, reason)));
-    }
-
-    #[test]
-    fn one_scope_does_not_claim_the_ids_of_another_that_it_begins() {
-        let scopes = BTreeSet::from(["conv-2", "conv-26", "user:a", "user:a/work"]);
-        assert_eq!(scope_of("conv-26/D1:3", &scopes), "conv-26");
-        assert_eq!(scope_of("conv-2/D1:3", &scopes), "conv-2");
-        assert_eq!(scope_of("user:a/work/1", &scopes), "user:a/work");
-        assert_eq!(scope_of("conv-3/D1:3", &scopes), "conv-3");
-        assert_eq!(scope_of("31715818", &scopes), "");
-    }
-
-    #[test]
-    fn errors_name_the_file_and_the_line() {
-        let at_line = |memories: &str, queries: &str| corpus(memories, queries).unwrap_err().to_string();
-        let broken = at_line(&format!("{MEMORIES}{{\"id\":1}}"), "");
-        assert!(broken.contains("memories.jsonl, line 4"), "{broken}");
-        let twice = at_line(&format!("{MEMORIES}{MEMORIES}"), "");
-        assert!(twice.contains("line 4") && twice.contains("c-2/1"), "{twice}");
-        let unknown = at_line(MEMORIES, r#"{"text":"x","relevant":["gone"]}"#);
-        assert!(unknown.contains("queries.jsonl, line 1") && unknown.contains("gone"), "{unknown}");
-        let missing = Corpus::read("no/such/directory").unwrap_err().to_string();
-        assert!(missing.contains("no/such/directory"), "{missing}");
-    }
 }

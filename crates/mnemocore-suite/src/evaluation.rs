@@ -8,9 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::bm25::{Bm25, Terms};
 use crate::corpus::{Corpus, Question};
 use crate::quality::{self, Difference};
-use mnemocore::{
-    Config, Engine, Error, MemoryId, Method, Namespace, NewMemory, Query, Recall, Timestamp, encoder,
-};
+use mnemocore::{Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, Recall, Timestamp, encoder};
 
 /// The number of memories that a system returns for a question.
 pub const DEPTH: usize = 10;
@@ -158,21 +156,6 @@ impl Evaluation {
         let (resamples, confidence, seed) = BOOTSTRAP;
         quality::paired_bootstrap(&self.recall_at_5, &other.recall_at_5, resamples, confidence, seed)
     }
-
-    /// Returns the mean share of the first ten of `exact` that are here too: recall@10 against an
-    /// exact search by the same scores. Questions without hits in `exact` are left out.
-    pub fn overlap(&self, exact: &Self) -> Option<f64> {
-        let pairs = self.answers.iter().zip(&exact.answers);
-        let overlaps: Vec<f64> = pairs
-            .filter_map(|(found, exact)| {
-                let items: Vec<u32> = found.ranked.iter().map(|&(memory, _)| memory).collect();
-                let scores: HashMap<u32, f32> = found.ranked.iter().copied().collect();
-                let score_of = |memory| scores.get(&memory).copied().unwrap_or(f32::NEG_INFINITY);
-                quality::overlap(&items, &exact.ranked, DEPTH, score_of)
-            })
-            .collect();
-        quality::mean(&overlaps)
-    }
 }
 
 /// Confidences for questions with an answer, and for questions without.
@@ -218,9 +201,11 @@ impl Separation {
 }
 
 /// A corpus in an engine: every memory once in the namespace of its scope, and
-/// once in the default namespace, which holds them all.
+/// once in a namespace that holds them all.
 pub struct StoredCorpus {
     engine: Engine,
+    /// The namespace of all memories.
+    all: Namespace,
     positions: HashMap<MemoryId, u32>,
 }
 
@@ -230,6 +215,8 @@ impl StoredCorpus {
     /// # Errors
     /// Any error of the engine.
     pub fn new(corpus: &Corpus, config: Config) -> Result<Self, Error> {
+        let scopes: BTreeSet<&str> = corpus.memories.iter().map(|item| item.scope.as_str()).collect();
+        let all = Namespace::new(unused_name(&scopes))?;
         let hot_capacity = 2 * corpus.memories.len();
         let engine = Engine::in_memory(config.hot_capacity(hot_capacity).background(false))?;
         let mut memories = Vec::with_capacity(hot_capacity);
@@ -237,39 +224,30 @@ impl StoredCorpus {
         for (position, item) in (0u32..).zip(&corpus.memories) {
             let memory = NewMemory::new(item.content()).created(Timestamp(item.timestamp_ms));
             if !item.scope.is_empty() {
-                memories.push(memory.clone().namespace(scope_namespace(&item.scope)?));
+                memories.push(memory.clone().namespace(Namespace::new(item.scope.as_str())?));
                 stored.push(position);
             }
-            memories.push(memory);
+            memories.push(memory.namespace(all.clone()));
             stored.push(position);
         }
         let positions = engine.store_batch(memories)?.iter().map(MemoryId::from).zip(stored).collect();
-        Ok(Self { engine, positions })
-    }
-
-    /// The engine as a system that searches by `method`.
-    pub fn by(&self, method: Method) -> impl System + '_ {
-        Searched { corpus: self, method }
+        Ok(Self { engine, all, positions })
     }
 }
 
-/// The namespace of a scope; never the default one, whatever its name.
-fn scope_namespace(scope: &str) -> Result<Namespace, Error> {
-    Namespace::new(format!("scope {scope}"))
+/// Returns a short name that no scope has.
+fn unused_name(scopes: &BTreeSet<&str>) -> String {
+    let names = (0u64..).map(|number| format!("all {number}"));
+    names.into_iter().find(|name| !scopes.contains(name.as_str())).unwrap_or_default()
 }
 
-struct Searched<'c> {
-    corpus: &'c StoredCorpus,
-    method: Method,
-}
-
-impl System for Searched<'_> {
+impl System for StoredCorpus {
     fn answer(&self, question: &str, scope: Option<&str>) -> Result<Answer, SystemError> {
-        let namespace = scope.map_or_else(|| Ok(Namespace::default()), scope_namespace)?;
-        let query = Query::text(question).namespace(namespace).method(self.method).limit(DEPTH).touch(false);
-        let Recall { hits, confidence, .. } = self.corpus.engine.recall(&query)?;
+        let namespace = scope.map_or_else(|| Ok(self.all.clone()), Namespace::new)?;
+        let query = Query::text(question).namespace(namespace).limit(DEPTH).touch(false);
+        let Recall { hits, confidence, .. } = self.engine.recall(&query)?;
         let position =
-            |id: MemoryId| self.corpus.positions.get(&id).copied().ok_or("a memory that was never stored");
+            |id: MemoryId| self.positions.get(&id).copied().ok_or("a memory that was never stored");
         let ranked = hits.iter().map(|hit| Ok((position(hit.memory.id)?, hit.score)));
         Ok(Answer { ranked: ranked.collect::<Result<_, SystemError>>()?, confidence: confidence.into() })
     }
@@ -320,7 +298,9 @@ impl Terms for EngineTerms {
 mod tests {
     use super::*;
     use crate::bm25::EnglishTerms;
+    use crate::corpus::Item;
     use crate::workload::Workload;
+    use mnemocore::MAX_NAMESPACE_BYTES;
 
     /// Answers every question with the same ranking.
     struct Parrot(Vec<(u32, f32)>);
@@ -356,16 +336,6 @@ mod tests {
         let nothing = Evaluation::of(&Parrot(Vec::new()), &questions, Reach::Global).unwrap();
         let above = evaluation.recall_at_5_above(&nothing).unwrap();
         assert!((above.mean - 1.0 / 3.0).abs() < 1e-12);
-        assert_eq!((evaluation.overlap(&evaluation), nothing.overlap(&evaluation)), (Some(1.0), Some(0.0)));
-    }
-
-    #[test]
-    fn another_memory_with_the_last_score_is_no_error_of_the_search() {
-        let system = |ranked: &[(u32, f32)]| {
-            Evaluation::of(&Parrot(ranked.into()), &[&question("a", &[1], "", None)], Reach::Global).unwrap()
-        };
-        assert_eq!(system(&[(1, 2.0), (3, 1.0)]).overlap(&system(&[(1, 2.0), (2, 1.0)])), Some(1.0));
-        assert_eq!(system(&[(1, 2.0), (3, 0.5)]).overlap(&system(&[(1, 2.0), (2, 1.0)])), Some(0.5));
     }
 
     #[test]
@@ -398,6 +368,29 @@ mod tests {
     }
 
     #[test]
+    fn scopes_of_any_name_are_apart_from_each_other_and_from_all() {
+        let scopes = ["default".to_owned(), "all 0".to_owned(), "s".repeat(MAX_NAMESPACE_BYTES)];
+        let items = scopes.iter().map(|scope| Item {
+            id: scope.clone(),
+            text: "The same words".into(),
+            speaker: None,
+            session: String::new(),
+            timestamp_ms: 0,
+            scope: scope.clone(),
+        });
+        let corpus = Corpus { memories: items.collect(), ..Corpus::default() };
+        let stored = StoredCorpus::new(&corpus, Config::default()).unwrap();
+        let found = |scope| -> Vec<u32> {
+            let answer = stored.answer("the same words", scope).unwrap();
+            answer.ranked.iter().map(|&(memory, _)| memory).collect()
+        };
+        for (own, scope) in (0..).zip(&scopes) {
+            assert_eq!(found(Some(scope)), [own], "{scope}");
+        }
+        assert_eq!(found(None).len(), 3);
+    }
+
+    #[test]
     fn a_threshold_keeps_and_refuses() {
         let separation = Separation { answerable: vec![0.9, 0.4, 0.3], unanswerable: vec![0.39, 0.1] };
         let (kept, refused) = separation.kept_and_refused(0.4);
@@ -421,8 +414,7 @@ mod tests {
         let stored = StoredCorpus::new(&corpus, Config::default()).unwrap();
         let (english, own) =
             (Bm25::of_corpus(EnglishTerms::default(), &corpus), Bm25::of_corpus(EngineTerms, &corpus));
-        let (indexed, exact) = (stored.by(Method::Indexed), stored.by(Method::Exact));
-        for system in [&indexed as &dyn System, &exact, &english, &own, &Normalised(&english)] {
+        for system in [&stored as &dyn System, &english, &own, &Normalised(&english)] {
             for reach in [Reach::Scoped, Reach::Global] {
                 let evaluation = Evaluation::of(system, &questions.answerable, reach).unwrap();
                 assert!(evaluation.means()[1] > 0.3, "{:?} {reach:?}", evaluation.means());

@@ -25,7 +25,7 @@ use mnemocore::{Config, Engine, Error, Query, TierKind};
 /// The variable that gives a process of this program its task.
 const TASK: &str = "MNEMO_FOOTPRINT_TASK";
 /// The token cache of a measured process: next to none, so that its memory is the memories' and not
-/// that of the words in queries.
+/// that of words whose vectors a recall derives.
 const FEW_TOKENS: usize = 64 << 10;
 /// A lower bound of growth: a page, the unit in which the system counts. A small store may even
 /// seem to take less than an empty one, and a ratio to 0 is undefined.

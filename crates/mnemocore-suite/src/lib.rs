@@ -3,7 +3,7 @@
 //! | topic | modules |
 //! |---|---|
 //! | texts and questions to measure with | [`workload`], [`corpus`], [`fixture`] |
-//! | how well a recall finds | [`evaluation`], [`quality`], [`bm25`] |
+//! | how well a recall finds | [`evaluation`], [`quality`], [`bm25`], [`hypervectors`] |
 //! | load from many clients | [`load`] |
 //! | RAM and disk | [`footprint`], [`footprint_process`] |
 //! | benchmarks of your own, with or without Criterion | [`benchmark`], [`run`] |
@@ -21,6 +21,7 @@ pub mod evaluation;
 pub mod fixture;
 pub mod footprint;
 pub mod footprint_process;
+pub mod hypervectors;
 pub mod load;
 pub mod quality;
 pub mod run;

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::encoder::TermVector;
+use crate::encoder::{Count, Term, TermCounts};
 use crate::error::Error;
 use crate::index::{Column, Part, Postings, Row, Segment};
 
@@ -44,8 +44,8 @@ pub(super) struct ArchiveColumns {
     pub term_ends: Column<u32>,
     /// The terms of every row, by their place in the inverted lists.
     pub term_places: Column<u32>,
-    /// Their weights, the heaviest of a row being 16; metadata is left out.
-    pub term_weights: Column<u8>,
+    /// The byte of the [`Count`] of each; metadata is left out.
+    pub term_counts: Column<u8>,
     /// Words of the supplied vectors, in the order of their rows.
     pub vectors: Column<u64>,
     /// Words of one vector; one number.
@@ -53,18 +53,18 @@ pub(super) struct ArchiveColumns {
 }
 
 impl Archive {
-    /// Makes a segment of `rows`, which ascend by id, and of a record and a
-    /// vector each; only the vectors that were supplied are kept.
+    /// Makes a segment of `rows`, which ascend by id, and of a record and perhaps a supplied
+    /// vector each.
     pub(super) fn segment<'a>(
         number: u64,
         rows: &[Row],
-        contents: impl IntoIterator<Item = (&'a [u8], &'a [u64])>,
+        contents: impl IntoIterator<Item = (&'a [u8], Option<&'a [u64]>)>,
     ) -> Result<Segment<Self>, Error> {
         let index = Segment::build(rows, ());
         let (mut blocks, mut vectors, mut vector_words) = (Blocks::default(), Vec::new(), 0);
-        for (row, (record, vector)) in rows.iter().zip(contents) {
+        for (record, vector) in contents {
             blocks.push(record)?;
-            if row.supplied {
+            if let Some(vector) = vector {
                 vectors.extend_from_slice(vector);
                 vector_words = vector.len() as u64;
             }
@@ -78,7 +78,7 @@ impl Archive {
             blocks: blocks.compressed.into(),
             term_ends: terms.ends.into(),
             term_places: terms.places.into(),
-            term_weights: terms.weights.into(),
+            term_counts: terms.counts.into(),
             vectors: vectors.into(),
             vector_words: vec![vector_words].into(),
         };
@@ -103,13 +103,12 @@ impl Archive {
             && columns.block_ends.len() == columns.block_starts.len()
             && columns.block_ends.is_sorted()
             && ends_at(&columns.block_ends, columns.blocks.len());
-        let weights = 1..=TermVector::MAX_WEIGHT;
         let texts = columns.term_ends.len() == rows
             && columns.term_ends.is_sorted()
             && columns.term_ends.last().is_some_and(|&end| end as usize == columns.term_places.len())
-            && columns.term_places.len() == columns.term_weights.len()
+            && columns.term_places.len() == columns.term_counts.len()
             && columns.term_places.iter().all(|&place| (place as usize) < terms)
-            && columns.term_weights.iter().all(|weight| weights.contains(weight));
+            && columns.term_counts.iter().all(|&count| count != Count::NONE.to_byte());
         let vectors = match &*columns.vector_words {
             [words] => words.checked_mul(supplied as u64) == Some(columns.vectors.len() as u64),
             _ => false,
@@ -166,17 +165,20 @@ impl Archive {
         vectors.nth((before + within) as usize).ok_or_else(|| self.damaged("a vector"))
     }
 
-    /// The terms of the text in `row`; `None` if the columns contradict one
-    /// another.
-    pub(super) fn terms(&self, postings: &Postings, row: u32) -> Option<TermVector> {
+    /// The terms of the text in `row` of `segment`, whose archive this is; `None` if the columns
+    /// contradict one another.
+    pub(super) fn terms(&self, segment: &Segment<Self>, row: u32) -> Option<TermCounts> {
         let columns = &self.columns;
         let start =
             row.checked_sub(1).map_or(Some(0), |before| columns.term_ends.get(before as usize).copied())?;
         let range = start as usize..*columns.term_ends.get(row as usize)? as usize;
         let places = columns.term_places.get(range.clone())?.iter();
-        let weights = columns.term_weights.get(range)?.iter();
-        let pair = |(&place, &weight)| Some((postings.term_at(place as usize)?, f32::from(weight)));
-        places.zip(weights).map(pair).collect::<Option<_>>().map(TermVector::new)
+        let counts = columns.term_counts.get(range)?.iter();
+        let pair =
+            |(&place, &count)| Some((segment.postings.term_at(place as usize)?, Count::from_byte(count)));
+        let mut terms: Vec<(Term, Count)> = places.zip(counts).map(pair).collect::<Option<_>>()?;
+        terms.sort_unstable();
+        Some(TermCounts::from_parts(terms, segment.length(row)))
     }
 
     pub(super) fn damaged(&self, what: &str) -> Error {
@@ -236,7 +238,7 @@ pub(super) fn merge(number: u64, parts: &[Part<Archive>]) -> Result<Option<Segme
     let mut blocks: Vec<Block> = parts.iter().map(|_| Block::default()).collect();
     for (entry, at, row) in &sources {
         let segment = &parts[*at].segment;
-        let vector: &[u64] = if entry.supplied { segment.rows.vector(&segment.supplied, *row)? } else { &[] };
+        let vector = entry.supplied.then(|| segment.rows.vector(&segment.supplied, *row)).transpose()?;
         contents.push((segment.rows.record(*row, &mut blocks[*at])?.to_vec(), vector));
     }
     let contents = contents.iter().map(|(record, vector)| (record.as_slice(), *vector));
@@ -248,24 +250,20 @@ pub(super) fn merge(number: u64, parts: &[Part<Archive>]) -> Result<Option<Segme
 struct RowTerms {
     ends: Vec<u32>,
     places: Vec<u32>,
-    weights: Vec<u8>,
+    counts: Vec<u8>,
 }
 
 impl RowTerms {
     fn of(rows: &[Row], postings: &Postings) -> Self {
-        let (mut ends, mut places, mut weights) = (Vec::with_capacity(rows.len()), Vec::new(), Vec::new());
+        let (mut ends, mut places, mut counts) = (Vec::with_capacity(rows.len()), Vec::new(), Vec::new());
         for row in rows {
-            // Metadata has no weight.
-            let text = row.terms.iter().filter(|&&(_, weight)| weight > 0);
-            let heaviest = text.clone().map(|&(_, weight)| weight).max().unwrap_or(1);
-            for &(term, weight) in text {
-                let units = f32::from(weight) / f32::from(heaviest) * f32::from(TermVector::MAX_WEIGHT);
+            for &(term, count) in row.terms.iter().filter(|&&(_, count)| count != Count::NONE) {
                 places.extend(postings.place(term).map(|place| place as u32));
-                weights.push(units.round().max(1.0) as u8);
+                counts.push(count.to_byte());
             }
             ends.push(places.len() as u32);
         }
-        Self { ends, places, weights }
+        Self { ends, places, counts }
     }
 }
 
@@ -311,13 +309,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::encoder::{Document, Encoder, Term};
-    use crate::index::postings::MAX_WEIGHT;
+    use crate::encoder::{Document, Encoder, Length, TermVector};
     use crate::key::MemoryId;
 
     fn row(id: u64) -> Row {
         let terms = Vec::new();
-        Row { id: MemoryId(id), created: 0, norm: 1.0, supplied: false, terms, sketch: [].into() }
+        Row {
+            id: MemoryId(id),
+            created: 0,
+            length: Length::new(1),
+            supplied: false,
+            terms,
+            sketch: [].into(),
+        }
     }
 
     #[test]
@@ -325,22 +329,23 @@ mod tests {
         let long: String = (0..3_000).map(|word| format!("word{} ", word % 700)).collect();
         let texts =
             ["a lighthouse keeper paints lighthouse after lighthouse", "pizza", "pizza napoli", &long];
-        let documents = texts.map(|text| Document::new(text).analyze().unwrap());
+        let documents = texts.map(|text| Document::new(text).counts().unwrap());
         let rows: Vec<Row> = documents
             .iter()
             .zip(0..)
             .map(|(document, id)| {
-                let mut terms = document.shares(MAX_WEIGHT);
-                terms.push((Term::metadata("kind", "test"), 0));
-                Row { terms, ..row(id) }
+                let mut terms = document.terms().to_vec();
+                terms.push((Term::metadata("kind", "test"), Count::NONE));
+                Row { terms, length: document.length(), ..row(id) }
             })
             .collect();
-        let contents = texts.iter().map(|text| (text.as_bytes(), [].as_slice()));
+        let contents = texts.iter().map(|text| (text.as_bytes(), None));
         let segment = Archive::segment(0, &rows, contents).unwrap();
         let encoder = Encoder::default();
         for (document, row) in documents.iter().zip(0..) {
-            let terms = segment.rows.terms(&segment.postings, row).unwrap();
-            assert_eq!(encoder.encode(&terms).unwrap(), encoder.encode(document).unwrap());
+            let terms = segment.rows.terms(&segment, row).unwrap();
+            assert_eq!(&terms, document);
+            assert!(encoder.encode(&TermVector::from(&terms)).is_ok());
         }
     }
 
@@ -350,7 +355,7 @@ mod tests {
             records in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..3000), 1..40),
         ) {
             let rows: Vec<Row> = (0..records.len() as u64).map(row).collect();
-            let contents = records.iter().map(|record| (record.as_slice(), [].as_slice()));
+            let contents = records.iter().map(|record| (record.as_slice(), None));
             let archive = Archive::segment(0, &rows, contents).unwrap().rows;
             let mut block = Block::default();
             for (row, record) in records.iter().enumerate() {

@@ -4,7 +4,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `MNEMOSEG` |
-//! | 8 | version of this layout, 2 |
+//! | 8 | version of this layout, 3 |
 //! | 16 each | start and length in bytes of every column, in the order of [`columns`] |
 #![allow(unsafe_code, reason = "mapping a file is unsafe; the argument stands at the call")]
 
@@ -32,7 +32,7 @@ compile_error!("segments are mapped as they are, little-endian");
 
 const MAGIC: &[u8; 8] = b"MNEMOSEG";
 /// Files of another version are made anew from the log, as damaged ones are.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 pub(super) const COLUMNS: usize = 22;
 const HEADER_BYTES: usize = 16 + COLUMNS * 16;
 const ALIGNMENT: usize = 64;
@@ -56,7 +56,7 @@ pub(super) fn is_ours(path: &Path) -> bool {
 pub(super) fn columns(segment: &Segment<Archive>) -> [&[u8]; COLUMNS] {
     let (first_id, ids, far_ids) = segment.ids.columns();
     let (first_time, times, far_times) = segment.created.columns();
-    let (terms, offsets, rows, weights) = segment.postings.columns();
+    let (terms, offsets, rows, counts) = segment.postings.columns();
     let archive = segment.rows.columns();
     [
         bytemuck::cast_slice(first_id),
@@ -65,20 +65,20 @@ pub(super) fn columns(segment: &Segment<Archive>) -> [&[u8]; COLUMNS] {
         bytemuck::cast_slice(first_time),
         times.as_bytes(),
         far_times.as_bytes(),
-        segment.norms.as_bytes(),
+        segment.lengths.as_bytes(),
         segment.supplied.as_bytes(),
         segment.sketches.as_bytes(),
         terms.as_bytes(),
         offsets.as_bytes(),
         rows.as_bytes(),
-        weights.as_bytes(),
+        counts.as_bytes(),
         archive.ends.as_bytes(),
         archive.block_starts.as_bytes(),
         archive.block_ends.as_bytes(),
         archive.blocks.as_bytes(),
         archive.term_ends.as_bytes(),
         archive.term_places.as_bytes(),
-        archive.term_weights.as_bytes(),
+        archive.term_counts.as_bytes(),
         archive.vectors.as_bytes(),
         archive.vector_words.as_bytes(),
     ]
@@ -168,7 +168,7 @@ pub(super) fn read(bytes: SharedBytes, number: u64) -> Option<Segment<Archive>> 
     let ids = lend_numbers(&bytes, columns)?;
     let rows = ids.len();
     let created = lend_numbers(&bytes, columns)?;
-    let norms: Column<f32> = lend(&bytes, columns)?;
+    let lengths: Column<u16> = lend(&bytes, columns)?;
     let supplied: Column<u64> = lend(&bytes, columns)?;
     let sketches: Column<u64> = lend(&bytes, columns)?;
     let (terms, offsets) = (lend(&bytes, columns)?, lend(&bytes, columns)?);
@@ -181,12 +181,13 @@ pub(super) fn read(bytes: SharedBytes, number: u64) -> Option<Segment<Archive>> 
         blocks: lend(&bytes, columns)?,
         term_ends: lend(&bytes, columns)?,
         term_places: lend(&bytes, columns)?,
-        term_weights: lend(&bytes, columns)?,
+        term_counts: lend(&bytes, columns)?,
         vectors: lend(&bytes, columns)?,
         vector_words: lend(&bytes, columns)?,
     };
     let rows = Archive::lent(number, file_bytes, archive);
-    let segment = Segment { ids, created, norms, supplied, sketches, postings, rows };
+    let shortest = lengths.iter().min().copied().unwrap_or_default().into();
+    let segment = Segment { ids, created, lengths, shortest, supplied, sketches, postings, rows };
     is_consistent(&segment).then_some(segment)
 }
 
@@ -197,7 +198,7 @@ fn is_consistent(segment: &Segment<Archive>) -> bool {
     let supplied = segment.supplied.iter().map(|bits| bits.count_ones() as usize).sum();
     (1..=MAX_ROWS).contains(&rows)
         && segment.created.len() == rows
-        && segment.norms.len() == rows
+        && segment.lengths.len() == rows
         && segment.supplied.len() == rows.div_ceil(64)
         && segment.has_ascending_ids()
         && segment.has_whole_sketches()
@@ -221,7 +222,7 @@ fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::Term;
+    use crate::encoder::{Count, Length, Term};
     use crate::index::Row;
     use crate::key::MemoryId;
 
@@ -230,13 +231,13 @@ mod tests {
             id: MemoryId(id),
             // Too far from one another for offsets.
             created: id as i64 * i64::from(u32::MAX),
-            norm: 1.5,
+            length: Length::new(1),
             supplied: false,
-            terms: vec![(Term(id), 7)],
+            terms: vec![(Term(id), Count::ONE)],
             sketch: [id].into(),
         };
         let rows: Vec<Row> = (3..9).map(row).collect();
-        Archive::segment(0, &rows, rows.iter().map(|_| (b"text".as_slice(), [].as_slice()))).unwrap()
+        Archive::segment(0, &rows, rows.iter().map(|_| (b"text".as_slice(), None))).unwrap()
     }
 
     #[test]

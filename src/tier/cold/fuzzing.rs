@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use super::archive::{self, Archive, Block};
 use super::{ColdView, format};
-use crate::encoder::{Document, Encoder, Term, TermStatistics};
+use crate::encoder::{Count, Document, Encoder, Term, TermStatistics, TermVector};
 use crate::error::Error;
 use crate::hdv::Hypervector;
 use crate::index::column::SharedBytes;
-use crate::index::postings::MAX_WEIGHT;
-use crate::index::{Part, Row, RowFilter, Segment, Shard, TextQuery, TopK, cascade, terms};
+use crate::index::{Part, Row, RowFilter, SKETCH_BITS, Segment, Shard, TextQuery, TopK, cascade};
 use crate::key::{MemoryId, NamespaceId, Timestamp};
 use crate::log::Record;
 use crate::memory::Metadata;
@@ -18,9 +17,6 @@ use crate::tier::{Method, Search, Target, TierView};
 
 /// The columns of a segment's file.
 pub const COLUMNS: usize = format::COLUMNS;
-
-/// Words of a sketch, as the engine has them.
-const SKETCH_WORDS: usize = 8;
 
 /// Hits that are asked for: fewer than there are rows, so that thresholds count.
 const HITS: usize = 2;
@@ -33,12 +29,12 @@ const HITS: usize = 2;
 pub fn columns(texts: &[&str], encoder: &Encoder) -> Result<Vec<Vec<u8>>, Error> {
     let (mut rows, mut contents) = (Vec::new(), Vec::new());
     for (text, at) in texts.iter().zip(1u64..) {
-        let Ok(document) = Document::new(text).analyze() else { continue };
+        let Ok(document) = Document::new(text).counts() else { continue };
         let supplied = at.is_multiple_of(3);
         let vector = if supplied {
             Hypervector::random(encoder.dimension(), at)
         } else {
-            encoder.encode(&document)?
+            encoder.encode(&TermVector::from(&document))?
         };
         let record = Record {
             namespace: NamespaceId(1),
@@ -48,19 +44,20 @@ pub fn columns(texts: &[&str], encoder: &Encoder) -> Result<Vec<Vec<u8>>, Error>
             text: (*text).to_owned(),
             metadata: Metadata::from([("kind".to_owned(), "seed".to_owned())]),
         };
-        let mut terms = document.shares(MAX_WEIGHT);
-        terms.push((Term::metadata("kind", "seed"), 0));
+        let mut terms = document.terms().to_vec();
+        terms.push((Term::metadata("kind", "seed"), Count::NONE));
         rows.push(Row {
             id: MemoryId(at * 2),
             created: record.created.0,
-            norm: document.norm(),
+            length: document.length(),
             supplied,
             terms,
-            sketch: vector.words().iter().take(SKETCH_WORDS).copied().collect(),
+            sketch: vector.words().iter().take(SKETCH_BITS / 64).copied().collect(),
         });
-        contents.push((record.encode(), vector));
+        contents.push((record.encode(), supplied.then_some(vector)));
     }
-    let contents = contents.iter().map(|(record, vector)| (record.as_slice(), vector.words()));
+    let contents =
+        contents.iter().map(|(record, vector)| (record.as_slice(), vector.as_ref().map(Hypervector::words)));
     let segment = Archive::segment(0, &rows, contents)?;
     Ok(format::columns(&segment).map(<[u8]>::to_vec).into())
 }
@@ -133,7 +130,7 @@ fn use_all(parts: &[Part<Archive>], encoder: &Arc<Encoder>) {
         use_rows(&view, &part.segment, encoder);
     }
     let random = Hypervector::random(encoder.dimension(), 7);
-    let text = TextQuery::new(encoder, "the lighthouse keeper's blue boat", &view).ok();
+    let text = TextQuery::new("the lighthouse keeper's blue boat", &view).ok();
     let texts = text.iter().map(Target::Text);
     let vectors = [true, false].map(|supplied| Target::Vector { vector: &random, supplied });
     let filters = [
@@ -141,18 +138,9 @@ fn use_all(parts: &[Part<Archive>], encoder: &Arc<Encoder>) {
         RowFilter { holding: vec![Term::metadata("kind", "seed")], created: Some(0..3_000) },
     ];
     for target in texts.chain(vectors) {
-        for method in [Method::Indexed, Method::Exact, Method::Terms] {
+        for method in [Method::Indexed, Method::Exact] {
             for filter in &filters {
-                search(
-                    &view,
-                    Search {
-                        target,
-                        method,
-                        filter,
-                        term_limits: terms::Limits::default(),
-                        cascade_limits: cascade::Limits::default(),
-                    },
-                );
+                search(&view, Search { target, method, filter, cascade_limits: cascade::Limits::default() });
             }
         }
     }
@@ -175,12 +163,12 @@ fn use_rows(view: &ColdView, segment: &Segment<Archive>, encoder: &Encoder) {
         if let Ok(record) = segment.rows.record(row, &mut block) {
             let _ = Record::decode(record);
         }
-        if let Some(terms) = segment.rows.terms(&segment.postings, row) {
-            let _ = encoder.encode(&terms);
+        if let Some(terms) = segment.rows.terms(segment, row) {
+            let _ = encoder.encode(&TermVector::from(&terms));
         }
         let _ = segment.rows.vector(&segment.supplied, row);
         if let Some(id) = segment.id(row) {
-            let _ = (segment.find(id), view.contains(id), view.record(id).is_ok());
+            let _ = (segment.find(id), view.contains(id), view.held_terms(id, &[]), view.record(id).is_ok());
         }
     }
     let _ = (view.bytes(), TierView::document_frequency(view, Term(0)));
@@ -192,6 +180,7 @@ mod tests {
 
     use super::*;
     use crate::hdv::Dimension;
+    use crate::tier::local;
 
     const TEXTS: [&str; 4] =
         ["the keeper paints the boat blue", "Ada: a boat, a boat", "a vector of its own", "lighthouse"];
@@ -208,7 +197,7 @@ mod tests {
     const ENDS: usize = 13;
     const BLOCK_STARTS: usize = 14;
     const TERM_PLACES: usize = 18;
-    const TERM_WEIGHTS: usize = 19;
+    const TERM_COUNTS: usize = 19;
     const VECTOR_WORDS: usize = 21;
 
     /// The checksum hid these: each was taken, and panicked when it was used, or gave
@@ -231,7 +220,7 @@ mod tests {
             (ENDS, words(&[30, 30, 60, 99]), "a record of nothing between others"),
             (BLOCK_STARTS, words(&[30]), "a first block behind the first record"),
             (TERM_PLACES, vec![0xff; valid[TERM_PLACES].len()], "terms that are not there"),
-            (TERM_WEIGHTS, vec![0; valid[TERM_WEIGHTS].len()], "terms without a weight"),
+            (TERM_COUNTS, vec![0; valid[TERM_COUNTS].len()], "terms that do not occur"),
             (VECTOR_WORDS, words(&[u64::MAX]), "vectors too long to be counted"),
             (VECTOR_WORDS, words(&[8, 8]), "two lengths of vectors"),
         ] {
@@ -249,8 +238,8 @@ mod tests {
         let of_long = file(&columns(&TEXTS, &long).unwrap());
         assert_eq!(read_and_use(&of_long, &short, &[]), Some(4));
         let segment = format::read(aligned(&of_long), 0).unwrap();
-        let mut vectors = super::super::ColdVectors { encoder: &short, text: false, derived: None };
-        let read = crate::index::Vectors::vector(&mut vectors, &segment, 2).map(<[u64]>::len);
+        let source = super::super::ColdSource { encoder: &short, block: Block::default() };
+        let read = local::Source::supplied(&source, &segment, 2).map(<[u64]>::len);
         assert!(matches!(read, Err(Error::Corrupt { .. })), "{read:?}");
     }
 

@@ -50,12 +50,13 @@ pub(super) struct Present {
     live: HashMap<MemoryId, Row>,
     /// Memories of each namespace, those with vectors that were supplied and the others.
     sizes: HashMap<(NamespaceId, bool), usize>,
-    /// How far a search has to go for the nearest vectors, those that were supplied or those
-    /// that were not, where others have most of the table; and how many there were then.
-    reaches: HashMap<(NamespaceId, bool), (Reach, usize)>,
+    /// How far a search has to go for the nearest supplied vectors, where others have most of the
+    /// table; and how many memories there were then.
+    reaches: HashMap<NamespaceId, (Reach, usize)>,
     dead: HashMap<NamespaceId, Vec<Dead>>,
-    /// In how many rows of the database each term is.
-    frequencies: FxHashMap<i64, u32>,
+    /// In how many rows of the database each term is, and its greatest share of them, also of
+    /// those that were deleted.
+    frequencies: FxHashMap<i64, (u32, f32)>,
 }
 
 /// How a term is listed in the database: it differs between stores and
@@ -88,15 +89,15 @@ impl Present {
         self.sizes.get(&(namespace, supplied)).copied().unwrap_or_default()
     }
 
-    /// How far a search for vectors of a kind has to go, if that was found; no longer once
-    /// there are twice as many memories.
-    pub(super) fn reach(&self, namespace: NamespaceId, supplied: bool) -> Option<Reach> {
-        let &(reach, size) = self.reaches.get(&(namespace, supplied))?;
+    /// How far a search for vectors has to go, if that was found; no longer once there are twice
+    /// as many memories.
+    pub(super) fn reach(&self, namespace: NamespaceId) -> Option<Reach> {
+        let &(reach, size) = self.reaches.get(&namespace)?;
         (self.size(namespace) < 2 * size).then_some(reach)
     }
 
-    pub(super) fn note_reach(&mut self, namespace: NamespaceId, supplied: bool, reach: Reach) {
-        self.reaches.insert((namespace, supplied), (reach, self.size(namespace)));
+    pub(super) fn note_reach(&mut self, namespace: NamespaceId, reach: Reach) {
+        self.reaches.insert(namespace, (reach, self.size(namespace)));
     }
 
     pub(super) fn holds(&self, namespace: NamespaceId, id: MemoryId) -> bool {
@@ -187,12 +188,18 @@ impl Present {
     }
 
     pub(super) fn frequency(&self, key: i64) -> u32 {
-        self.frequencies.get(&key).copied().unwrap_or_default()
+        self.frequencies.get(&key).map_or(0, |&(frequency, _)| frequency)
     }
 
-    /// Counts rows with a term, more of them or fewer.
-    pub(super) fn count(&mut self, key: i64, more: i64) {
-        let frequency = self.frequencies.entry(key).or_default();
+    /// No row has a greater share of this term.
+    pub(super) fn greatest_share(&self, key: i64) -> f32 {
+        self.frequencies.get(&key).map_or(0.0, |&(_, share)| share)
+    }
+
+    /// Counts rows with a term, more of them or fewer, of which none has a greater share.
+    pub(super) fn count(&mut self, key: i64, more: i64, greatest: f32) {
+        let (frequency, share) = self.frequencies.entry(key).or_default();
+        *share = share.max(greatest);
         *frequency = u32::try_from((i64::from(*frequency) + more).max(0)).unwrap_or(u32::MAX);
         if *frequency == 0 {
             self.frequencies.remove(&key);
@@ -203,7 +210,7 @@ impl Present {
     /// the number of memories.
     pub(super) fn bytes(&self, namespace: NamespaceId) -> usize {
         let row = size_of::<(MemoryId, Row)>();
-        let terms = self.frequencies.capacity() * size_of::<(i64, u32)>();
+        let terms = self.frequencies.capacity() * size_of::<(i64, (u32, f32))>();
         let share = (terms * self.size(namespace)).checked_div(self.len()).unwrap_or_default();
         self.size(namespace) * row * 8 / 7 + share
     }
@@ -263,11 +270,11 @@ mod tests {
         present.insert(MemoryId(1), row(1));
         present.insert(MemoryId(2), row(2));
         assert_eq!((present.size_of(SPACE, true), present.size_of(SPACE, false)), (1, 1));
-        present.note_reach(SPACE, true, Reach::All);
+        present.note_reach(SPACE, Reach::All);
         present.insert(MemoryId(3), row(3));
-        assert_eq!((present.reach(SPACE, true), present.reach(SPACE, false)), (Some(Reach::All), None));
+        assert_eq!(present.reach(SPACE), Some(Reach::All));
         present.insert(MemoryId(4), row(4));
-        assert_eq!(present.reach(SPACE, true), None);
+        assert_eq!(present.reach(SPACE), None);
     }
 
     #[test]
@@ -281,10 +288,10 @@ mod tests {
     #[test]
     fn a_term_without_rows_is_not_kept() {
         let mut present = Present::default();
-        present.count(5, 2);
-        present.count(5, -1);
-        assert_eq!(present.frequency(5), 1);
-        present.count(5, -3);
+        present.count(5, 2, 0.5);
+        present.count(5, -1, 0.0);
+        assert_eq!((present.frequency(5), present.greatest_share(5)), (1, 0.5));
+        present.count(5, -3, 0.0);
         assert!(present.frequencies.is_empty());
     }
 }

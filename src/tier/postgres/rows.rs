@@ -1,15 +1,21 @@
 //! Rows of the table: how memories are put in, found again when the engine
 //! opens, and deleted.
 
+use std::sync::Arc;
+
 use super::present::{Dead, Seq, key};
 use super::statement::{Bits, Statement};
-use crate::encoder::{Encoder, Term};
+use crate::encoder::Term;
 use crate::error::Error;
-use crate::index::postings::kept;
 use crate::key::NamespaceId;
 use crate::log::Record;
 use crate::memory::Metadata;
-use crate::tier::{Admission, local};
+use crate::tier::Admission;
+
+/// A term's share of a row, as [`Count::share`](crate::encoder::Count::share) computes it. It
+/// names the count once.
+pub(super) const SHARE: &str =
+    "(1 - (0.3::float8 + 0.009::float8 * length) / (count + 0.3::float8 + 0.009::float8 * length))";
 
 /// One store's rows in the table for its dimension.
 #[derive(Clone, Debug)]
@@ -24,18 +30,18 @@ pub(super) struct Table {
 struct Columns {
     ids: Vec<i64>,
     created: Vec<i64>,
-    norms: Vec<f32>,
+    lengths: Vec<i32>,
     supplied: Vec<bool>,
     /// Of all memories, one after another.
     terms: Vec<i64>,
-    weights: Vec<i16>,
+    counts: Vec<i16>,
     /// The places of each memory's first and last term among them, counted from 1.
     first: Vec<i32>,
     last: Vec<i32>,
     metadata: Vec<String>,
     records: Vec<Vec<u8>>,
-    vectors: Vec<Bits>,
-    text_vectors: Vec<Option<Bits>>,
+    sketches: Vec<Bits>,
+    vectors: Vec<Option<Bits>>,
 }
 
 impl Table {
@@ -57,53 +63,52 @@ impl Table {
         namespace: NamespaceId,
         seq: Seq,
         memories: &[Admission],
-        encoder: &Encoder,
     ) -> Result<Statement, Error> {
         let mut columns = Columns::default();
-        memories.iter().try_for_each(|memory| self.add(&mut columns, namespace, memory, encoder))?;
+        memories.iter().try_for_each(|memory| self.add(&mut columns, namespace, memory))?;
         let mut made = Statement::default();
         let (store, epoch) = (made.bind(self.store), made.bind(epoch));
         let (namespace, seq) = (made.bind(i64::from(namespace.0)), made.bind(seq));
         let Columns {
             ids,
             created,
-            norms,
+            lengths,
             supplied,
             terms,
-            weights,
+            counts,
             first,
             last,
             metadata,
             records,
+            sketches,
             vectors,
-            text_vectors,
         } = columns;
-        let (ids, created, norms) = (made.bind_list(ids), made.bind_list(created), made.bind_list(norms));
-        let supplied = made.bind_list(supplied);
-        let (terms, weights) = (made.bind_list(terms), made.bind_list(weights));
+        let (ids, created) = (made.bind_list(ids), made.bind_list(created));
+        let (lengths, supplied) = (made.bind_list(lengths), made.bind_list(supplied));
+        let (terms, counts) = (made.bind_list(terms), made.bind_list(counts));
         let (first, last) = (made.bind_list(first), made.bind_list(last));
         let bytes = metadata.iter().map(String::len).sum();
         let metadata = made.bind_sized(metadata, bytes);
         let bytes = records.iter().map(Vec::len).sum();
         let records = made.bind_sized(records, bytes);
         let vector_bytes = |vector: &Bits| size_of_val(&*vector.0);
-        let bytes = vectors.iter().map(vector_bytes).sum();
+        let bytes = sketches.iter().map(vector_bytes).sum();
+        let sketches = made.bind_sized(sketches, bytes);
+        let bytes = vectors.iter().flatten().map(vector_bytes).sum();
         let vectors = made.bind_sized(vectors, bytes);
-        let bytes = text_vectors.iter().flatten().map(vector_bytes).sum();
-        let text_vectors = made.bind_sized(text_vectors, bytes);
         let table = &self.name;
         let text = |conflict| {
             format!(
                 "WITH owner AS (SELECT FROM mnemo_stores WHERE store = {store} AND epoch = {epoch} FOR SHARE), \
                  stored AS ( \
-                   INSERT INTO {table} (store, namespace, seq, id, created, norm, supplied, terms, weights, metadata, record, vector, text_vector) \
-                   SELECT {store}, {namespace}, {seq}, id, created, norm, supplied, \
-                          ({terms}::bigint[])[first:last], ({weights}::smallint[])[first:last], \
-                          metadata::jsonb, record, vector, text_vector \
-                   FROM owner, unnest({ids}::bigint[], {created}::bigint[], {norms}::real[], {supplied}::boolean[], \
+                   INSERT INTO {table} (store, namespace, seq, id, created, length, supplied, terms, counts, metadata, record, sketch, vector) \
+                   SELECT {store}, {namespace}, {seq}, id, created, length, supplied, \
+                          ({terms}::bigint[])[first:last], ({counts}::smallint[])[first:last], \
+                          metadata::jsonb, record, sketch, vector \
+                   FROM owner, unnest({ids}::bigint[], {created}::bigint[], {lengths}::integer[], {supplied}::boolean[], \
                                       {first}::integer[], {last}::integer[], {metadata}::text[], {records}::bytea[], \
-                                      {vectors}::varbit[], {text_vectors}::varbit[]) \
-                     AS given (id, created, norm, supplied, first, last, metadata, record, vector, text_vector) \
+                                      {sketches}::varbit[], {vectors}::varbit[]) \
+                     AS given (id, created, length, supplied, first, last, metadata, record, sketch, vector) \
                    {conflict}) \
                  SELECT count(*) FROM owner"
             )
@@ -112,33 +117,20 @@ impl Table {
         Ok(made.text(text("")).again(text("ON CONFLICT DO NOTHING")))
     }
 
-    fn add(
-        &self,
-        columns: &mut Columns,
-        namespace: NamespaceId,
-        memory: &Admission,
-        encoder: &Encoder,
-    ) -> Result<(), Error> {
+    fn add(&self, columns: &mut Columns, namespace: NamespaceId, memory: &Admission) -> Result<(), Error> {
         let row = &memory.row;
-        let text_vector = if row.supplied {
-            let mut words = Vec::new();
-            local::encode_record(encoder, &memory.record, &mut words)?;
-            Some(Bits(words.into()))
-        } else {
-            None
-        };
         columns.ids.push(row.id.0.cast_signed());
         columns.created.push(row.created);
-        columns.norms.push(row.norm);
+        columns.lengths.push(row.length.get().into());
         columns.supplied.push(row.supplied);
         columns.first.push(place(columns.terms.len() + 1));
         columns.terms.extend(row.terms.iter().map(|&(term, _)| self.key(namespace, term)));
-        columns.weights.extend(row.terms.iter().map(|&(_, weight)| kept(weight).cast_signed()));
+        columns.counts.extend(row.terms.iter().map(|&(_, count)| count.get().cast_signed()));
         columns.last.push(place(columns.terms.len()));
         columns.metadata.push(json(&Record::decode(&memory.record)?.metadata));
         columns.records.push(memory.record.to_vec());
-        columns.vectors.push(Bits(memory.vector.clone()));
-        columns.text_vectors.push(text_vector);
+        columns.sketches.push(Bits(Arc::from(&*row.sketch)));
+        columns.vectors.push(memory.vector.clone().map(Bits));
         Ok(())
     }
 

@@ -3,10 +3,11 @@
 use deadpool_postgres::{Object, Transaction};
 
 use super::client::CallError;
+use crate::index::SKETCH_BITS;
 
-/// What has to be done to a database that has seen none of it, in order; what is
+/// What has to be done to a database that has seen none of it, in order of versions; what is
 /// in a release stays as it is.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+const MIGRATIONS: [(i32, &str); 1] = [(2, include_str!("migrations/2.sql"))];
 
 /// Where it is noted which of them were made, for which dimension, and who owns
 /// which store: an engine writes only as long as its epoch is the store's.
@@ -30,6 +31,11 @@ const LOCK: i64 = 0x6d_6e_65_6d_6f;
 /// filter.
 pub(super) const PGVECTOR: (u32, u32) = (0, 8);
 
+/// Bits of a sketch, for vectors of `bits` bits.
+fn sketch_bits(bits: usize) -> usize {
+    bits.min(SKETCH_BITS)
+}
+
 /// Brings the database up to date for vectors of `bits` bits; returns the
 /// version of pgvector.
 pub(super) async fn migrate(client: &mut Object, bits: usize) -> Result<String, CallError> {
@@ -41,10 +47,12 @@ pub(super) async fn migrate(client: &mut Object, bits: usize) -> Result<String, 
     let dimension = i32::try_from(bits).unwrap_or(i32::MAX);
     let made = "SELECT coalesce(max(version), 0) FROM mnemo_migrations WHERE dimension = $1";
     let made: i32 = transaction.query_one(made, &[&dimension]).await?.try_get(0)?;
-    for (sql, version) in MIGRATIONS.iter().zip(1i32..).filter(|&(_, version)| version > made) {
-        transaction.batch_execute(&sql.replace("{bits}", &bits.to_string())).await?;
+    for (version, sql) in MIGRATIONS.iter().filter(|&&(version, _)| version > made) {
+        let sql =
+            sql.replace("{bits}", &bits.to_string()).replace("{sketch}", &sketch_bits(bits).to_string());
+        transaction.batch_execute(&sql).await?;
         let note = "INSERT INTO mnemo_migrations (dimension, version) VALUES ($1, $2)";
-        transaction.execute(note, &[&dimension, &version]).await?;
+        transaction.execute(note, &[&dimension, version]).await?;
     }
     transaction.commit().await?;
     Ok(version)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::adapter::digest;
 use super::protocol::{Embedder, Hello};
 use super::work::{Faults, Refusals, Work};
 use criterion_gate::machine::Machine;
@@ -16,6 +17,10 @@ use criterion_gate::results::write_whole;
 
 /// Incremented when a field changes its meaning or is removed.
 pub const FORMAT: u32 = 1;
+
+/// The most bytes of a row's or conversation's name that are in a file's name. File systems allow 255
+/// in all.
+const LONGEST_NAME: usize = 200;
 
 /// The identity of a cell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,12 +43,22 @@ impl CellKey {
             let name: String =
                 name.chars().map(|letter| if is_safe(letter) { letter } else { '_' }).collect();
             // A name such as `..` would escape the folder.
-            if name.starts_with('.') { format!("_{name}") } else { name }
+            let name = if name.starts_with('.') { format!("_{name}") } else { name };
+            if name.len() <= LONGEST_NAME { name } else { shortened(&name) }
         };
         let embedder = self.embedder.map_or("none", Embedder::as_str);
         let file = format!("{}.{}.json", safe(&self.conversation), self.round);
         [safe(&self.row).as_str(), embedder, file.as_str()].iter().collect()
     }
+}
+
+/// Shortens a name, and keeps it apart from others that begin alike.
+fn shortened(name: &str) -> String {
+    let digest = format!("-{:016x}", digest([name.as_bytes()]));
+    let most = LONGEST_NAME - digest.len();
+    let begins = name.char_indices().map(|(at, _)| at).take_while(|&at| at <= most);
+    let begin = name.get(..begins.last().unwrap_or_default()).unwrap_or_default();
+    format!("{begin}{digest}")
 }
 
 /// The conditions of a measurement. Cells with different ones are not compared.
@@ -351,6 +366,15 @@ pub(super) mod tests {
             let key = cell(row, "c", 1, 100, 0.5).key;
             assert_eq!(key.path(), Path::new(file));
         }
+    }
+
+    #[test]
+    fn a_long_name_gives_a_file_that_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = "é".repeat(128);
+        let cells = ["", "x"].map(|end| cell("a", &format!("{long}{end}"), 1, 100, 0.5));
+        cells.iter().for_each(|cell| cell.write(folder.path()).unwrap());
+        assert_eq!(Cell::read_all(folder.path()).len(), 2);
     }
 
     #[test]

@@ -13,8 +13,8 @@ const CLIENTS: usize = 16;
 const KEY: &str = "key";
 
 /// The engine on disk, with its default settings.
+#[derive(Default)]
 pub struct EngineSystem {
-    method: Method,
     open: Option<Open>,
 }
 
@@ -25,30 +25,22 @@ struct Open {
 }
 
 impl EngineSystem {
-    /// Creates a system that searches by `method`.
-    pub fn new(method: Method) -> Self {
-        Self { method, open: None }
+    /// Creates a system without a store.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     fn open(&self) -> Result<&Open, Refusal> {
         self.open.as_ref().ok_or_else(|| Refusal::invalid("expected `open` first"))
-    }
-
-    fn query(&self, query: &str, k: usize) -> Query {
-        Query::text(query).limit(k).method(self.method)
     }
 }
 
 impl MemorySystem for EngineSystem {
     fn hello(&self) -> Hello {
         let Config { dimension, durability, .. } = Config::default();
-        let (system, search) = match self.method {
-            Method::Exact => ("Exact scan of MnemoCore's vectors", "every memory is scored"),
-            _ => ("MnemoCore", "inverted lists"),
-        };
         let settings = [
             ("dimension", format!("{} bits", dimension.bits())),
-            ("search", search.to_owned()),
+            ("search", "inverted lists".to_owned()),
             ("durability", format!("{durability:?}")),
             ("created", "when stored".to_owned()),
             ("build", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
@@ -57,7 +49,7 @@ impl MemorySystem for EngineSystem {
             ["store", "recall", capability::FORGET, capability::SYNTHESIZE, capability::RESTART];
         Hello {
             protocol: PROTOCOL,
-            system: system.to_owned(),
+            system: "MnemoCore".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             path: "Engine::store, Engine::recall and Engine::synthesize with Config::default(), on disk; the key \
                    is metadata"
@@ -87,12 +79,12 @@ impl MemorySystem for EngineSystem {
     }
 
     fn recall(&self, query: &str, k: usize) -> Result<Vec<Hit>, Refusal> {
-        let recall = self.open()?.engine.recall(self.query(query, k))?;
+        let recall = self.open()?.engine.recall(Query::text(query).limit(k))?;
         Ok(recall.hits.into_iter().map(|found| hit(&found.memory, Some(found.score))).collect())
     }
 
     fn synthesize(&self, query: &str, k: usize) -> Result<(String, Vec<Hit>), Refusal> {
-        let synthesis = self.open()?.engine.synthesize(self.query(query, k))?;
+        let synthesis = self.open()?.engine.synthesize(Query::text(query).limit(k))?;
         let hits = synthesis.fragments.iter().map(|fragment| hit(&fragment.memory, Some(fragment.share)));
         Ok((synthesis.text.clone(), hits.collect()))
     }

@@ -172,7 +172,6 @@ mod tests {
     use super::*;
     use crate::compare::bm25::Bm25System;
     use crate::compare::engine::EngineSystem;
-    use mnemocore::Method;
     use serde_json::json;
 
     fn talk(system: Box<dyn MemorySystem>, lines: &[String]) -> Vec<Value> {
@@ -246,8 +245,7 @@ mod tests {
 
     #[test]
     fn our_own_systems_keep_and_forget_over_a_restart() {
-        one_by_one(|| Box::new(EngineSystem::new(Method::Indexed)));
-        one_by_one(|| Box::new(EngineSystem::new(Method::Exact)));
+        one_by_one(|| Box::new(EngineSystem::new()));
         one_by_one(|| Box::new(Bm25System::default()));
     }
 }

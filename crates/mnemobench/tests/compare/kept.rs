@@ -82,6 +82,7 @@ fn the_chapter_stands_in_the_report_and_is_spliced_into_a_readme() {
     assert_eq!(bench.compare(&["--systems", "mnemocore,bm25", "--rounds", "1"]).code, Some(0));
     let readme = bench.path("README.md");
     fs::write(&readme, "before\n<!-- results:compare -->\n<!-- /results -->\nafter\n").unwrap();
+    fs::create_dir(bench.path("nothing")).unwrap();
     let report = std::process::Command::new(env!("CARGO_BIN_EXE_mnemobench"))
         .args(["report", "--home", "nothing", "--comparison", "out/compare.json", "--readme", "README.md"])
         .current_dir(bench.folder.path())

@@ -5,5 +5,6 @@ mod bench;
 mod ended;
 mod example;
 mod kept;
+mod options;
 mod rows;
 mod stub;

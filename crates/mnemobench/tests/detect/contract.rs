@@ -73,6 +73,38 @@ fn a_baseline_with_a_slash_in_its_name_is_found_and_is_no_other() {
         let judged = home.detect(&["--baseline", name]);
         assert!(judged.code == Some(2) && judged.text.contains("leads elsewhere"), "{name}: {}", judged.text);
     }
+    for arguments in [["detect", "--baseline"], ["init-baselines", "--baseline"], ["report", "--baseline"]] {
+        for name in ["new", "../main"] {
+            let said = home.run(&[&arguments[..], &[name]].concat());
+            assert_eq!(said.code, Some(2), "{arguments:?} {name}");
+            assert!(said.errors.contains(&format!("the name `{name}`")), "{}", said.errors);
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_was_named_and_does_not_exist_is_an_error() {
+    let home = home(100.0);
+    let file = home.folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    for folder in ["/no/such/folder", file.to_str().unwrap()] {
+        for option in ["--baselines", "--home"] {
+            for command in [&["detect", "--no-confirm"][..], &["slo"], &["report"], &["selftest", "--real"]] {
+                let said = home.run(&[command, &[option, folder]].concat());
+                assert_eq!(said.code, Some(2), "{command:?} {option}: {}{}", said.text, said.errors);
+                let error = format!("error: {option} {folder}: there is no such folder\n");
+                assert_eq!((said.errors, said.text), (error, String::new()), "{command:?}");
+            }
+            let judged = home.detect(&["--no-confirm", option, folder]);
+            assert!(judged.json()["error"].as_str().unwrap().contains(folder), "{}", judged.text);
+        }
+    }
+    assert!(!home.folder.path().join("benchmark_results").exists());
+    // The usual folder may be missing, and baselines can be recorded in a new one.
+    home.detect(&["--no-confirm"]).assert(ID, "passed", 0);
+    let said = home.run(&["init-baselines", "--baselines", "recorded"]);
+    assert_eq!(said.code, Some(0), "{}", said.errors);
+    home.detect(&["--no-confirm", "--baselines", "recorded"]).assert(ID, "passed", 0);
 }
 
 #[test]

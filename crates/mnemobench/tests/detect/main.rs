@@ -9,6 +9,7 @@ mod evidence;
 mod home;
 mod recorded;
 mod screened;
+mod selftest;
 
 #[test]
 fn the_simulated_selftest_is_the_same_for_the_same_seed() {

@@ -191,6 +191,22 @@ fn a_leftover_that_the_baseline_never_had_is_no_matter() {
 }
 
 #[test]
+fn what_is_older_than_a_baseline_that_lacks_it_is_stale_and_not_new() {
+    let left = "left/wall/1";
+    for (taken, verdict, code) in
+        [(BASELINE - 5, "stale", 2), (BASELINE, "stale", 2), (BASELINE + 1, "new", 0)]
+    {
+        let home = unchanged();
+        home.write_samples("new", left, &[1.0; 10]);
+        home.note("new", CANDIDATE, left, Kind::Wall, None);
+        home.change("new", left, |entry| entry.taken.unix_seconds = taken);
+        home.detect(&[]).assert(left, verdict, code);
+        fs::write(home.folder.path().join("t.toml"), "[[override]]\nid = 'left/*'\nremoved = true").unwrap();
+        home.detect(&["--thresholds", "t.toml"]).assert(ID, "passed", 0);
+    }
+}
+
+#[test]
 fn times_of_another_machine_are_not_compared_but_bytes_and_qualities_are() {
     let home = unchanged();
     for (id, kind) in [("footprint/ram/1", Kind::Ram), ("found/quality/1", Kind::Quality)] {

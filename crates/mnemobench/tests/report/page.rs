@@ -31,7 +31,7 @@ fn a_whole_run_has_every_section_with_its_plot_and_table() {
         ("throughput", "9,000"),
         ("footprint", "3.00 MB"),
         ("quality", "0.600"),
-        ("frontier", "c512_z2"),
+        ("frontier", "c4096_z2.25"),
         ("kernels", "MISSED"),
     ] {
         let from =

@@ -37,6 +37,20 @@ fn tables_stand_between_the_markers_with_their_command_and_the_rest_stays() {
 }
 
 #[test]
+fn a_file_with_other_line_ends_keeps_them() {
+    let home = Home::new();
+    whole(&home);
+    let text = "# Mine\r\n<!-- results:latency -->\r\nold\r\n<!-- /results -->\r\n";
+    let (said, once) = splice(&home, text);
+    assert_eq!(said.code, Some(0), "{}", said.errors);
+    assert!(once.contains("| recall | HOT | 5,000 |"), "{once}");
+    assert_eq!(once.matches('\n').count(), once.matches("\r\n").count(), "{once:?}");
+    let (said, twice) = splice(&home, &once);
+    assert_eq!(twice, once);
+    assert!(said.text.contains("unchanged"), "{}", said.text);
+}
+
+#[test]
 fn what_was_not_measured_keeps_its_old_figures() {
     let home = Home::new();
     let text = "<!-- results:kernels -->\nolder figures\n<!-- /results -->\n";

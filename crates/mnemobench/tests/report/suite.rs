@@ -62,7 +62,7 @@ pub fn whole(home: &Home) {
     throughput(home);
     footprint(home, 3e6);
     let mut quality = Bench::new(home, "quality");
-    for system in ["mnemocore", "mnemocore_exact", "bm25"] {
+    for system in ["mnemocore", "mnemocore_hypervectors", "bm25"] {
         for (measure, value) in [("recall5", 0.5), ("recall10", 0.6), ("ndcg10", 0.4)] {
             quality.value(&format!("quality_talks/quality/scoped_{system}_{measure}"), value);
         }
@@ -94,10 +94,10 @@ pub fn throughput(home: &Home) {
         bench.sampled(&format!("recall/throughput/{workers}"), 1.5 * rate);
     }
     for (limits, recall, rate) in
-        [("c16_z2", 0.9, 16_000.0), ("c512_z2", 0.99, 9_000.0), ("c16_z3", 0.8, 8_000.0)]
+        [("c64_z2.25", 0.9, 16_000.0), ("c4096_z2.25", 0.99, 9_000.0), ("c4096_z3", 0.99, 8_000.0)]
     {
-        bench.value(&format!("frontier_text/quality/{limits}"), recall);
-        bench.value(&format!("frontier_text/throughput/{limits}"), rate);
+        bench.value(&format!("frontier_vector/quality/{limits}"), recall);
+        bench.value(&format!("frontier_vector/throughput/{limits}"), rate);
     }
     bench.save();
 }

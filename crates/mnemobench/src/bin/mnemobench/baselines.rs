@@ -9,6 +9,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use criterion_gate::baseline_name::check_baseline_name;
 use criterion_gate::machine::Machine;
 use criterion_gate::results::Results;
 use criterion_gate::{Data, Observation, Side};
@@ -43,8 +44,9 @@ struct Format {
 
 /// Runs `init-baselines`: writes the files and prints their paths.
 pub(crate) fn init(arguments: &InitArgs) -> Result<u8, Box<dyn Error>> {
-    let home = arguments.home.criterion();
+    let home = arguments.home.criterion()?;
     let name = &arguments.baseline;
+    check_baseline_name(name)?;
     let sheets: Vec<Results> = Results::of_run(&home, name).into_iter().collect::<Result<_, _>>()?;
     let Some(first) = sheets.first() else {
         return Err(format!(
@@ -63,7 +65,7 @@ pub(crate) fn init(arguments: &InitArgs) -> Result<u8, Box<dyn Error>> {
     if machine.is_empty() || Path::new(&machine).components().count() != 1 || machine.starts_with('.') {
         return Err(format!("--machine is {machine:?}; expected the name of a folder").into());
     }
-    let folder = arguments.home.baselines.join(machine);
+    let folder = arguments.home.new_baselines().join(machine);
     let side = load_runs::of_run(&home, name);
     refuse_unusable(&side)?;
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;

@@ -1,11 +1,16 @@
 //! The command line.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use criterion_gate::results;
-use criterion_gate::thresholds::{Thresholds, ThresholdsError};
+use criterion_gate::thresholds::Thresholds;
 use mnemobench::compare::protocol::Embedder;
+
+/// The largest number of busy threads per core.
+pub(crate) const MOST_THREADS: f64 = 16.0;
 
 /// Judges, records and reports the results of MnemoCore's benches.
 #[derive(Debug, Parser)]
@@ -61,26 +66,50 @@ pub(crate) struct HomeArgs {
     /// Criterion's folder [default: CRITERION_HOME, or `criterion` in Cargo's target folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
-    /// The folder of recorded baselines and of `thresholds.toml`
-    #[arg(long, value_name = "DIR", default_value = "baselines")]
-    pub(crate) baselines: PathBuf,
+    /// The folder of recorded baselines and of `thresholds.toml` [default: baselines]
+    #[arg(long, value_name = "DIR")]
+    baselines: Option<PathBuf>,
 }
 
 impl HomeArgs {
-    /// Returns Criterion's folder.
-    pub(crate) fn criterion(&self) -> PathBuf {
-        self.home.clone().unwrap_or_else(results::home)
+    /// Returns Criterion's folder. It may be missing unless it was named.
+    pub(crate) fn criterion(&self) -> Result<PathBuf, String> {
+        folder("--home", self.home.as_deref(), results::home)
+    }
+
+    /// Returns the folder of recorded baselines. It may be missing unless it was named.
+    pub(crate) fn baselines(&self) -> Result<PathBuf, String> {
+        folder("--baselines", self.baselines.as_deref(), usual_baselines)
+    }
+
+    /// Returns the folder to record baselines in, which may be missing.
+    pub(crate) fn new_baselines(&self) -> PathBuf {
+        self.baselines.clone().unwrap_or_else(usual_baselines)
     }
 
     /// Returns the thresholds of the named file, otherwise those of the usual file if it
     /// exists, otherwise the built-in ones.
-    pub(crate) fn thresholds(&self, named: Option<&Path>) -> Result<Thresholds, ThresholdsError> {
-        let usual = self.baselines.join("thresholds.toml");
+    pub(crate) fn thresholds(&self, named: Option<&Path>) -> Result<Thresholds, Box<dyn Error>> {
+        let usual = self.baselines()?.join("thresholds.toml");
         match named {
-            Some(path) => Thresholds::read(path),
-            None if usual.exists() => Thresholds::read(&usual),
+            Some(path) => Ok(Thresholds::read(path)?),
+            None if usual.exists() => Ok(Thresholds::read(&usual)?),
             None => Ok(Thresholds::default()),
         }
+    }
+}
+
+fn usual_baselines() -> PathBuf {
+    PathBuf::from("baselines")
+}
+
+/// Returns the folder that was named as `option`, otherwise the usual one. A named folder must
+/// exist, because a typing error would silently leave out what is in it.
+fn folder(option: &str, named: Option<&Path>, usual: impl FnOnce() -> PathBuf) -> Result<PathBuf, String> {
+    match named {
+        Some(path) if !path.is_dir() => Err(format!("{option} {}: there is no such folder", path.display())),
+        Some(path) => Ok(path.into()),
+        None => Ok(usual()),
     }
 }
 
@@ -146,7 +175,7 @@ pub(crate) struct InitArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SelftestArgs {
     /// Number of simulated runs in each cell of the table
-    #[arg(long, value_name = "N", default_value_t = 60)]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = number_from_1())]
     pub(crate) families: usize,
     /// The seed of the simulation
     #[arg(long, value_name = "N", default_value_t = 42)]
@@ -158,13 +187,13 @@ pub(crate) struct SelftestArgs {
     #[arg(long, conflicts_with = "disturbed")]
     pub(crate) real: bool,
     /// Number of comparisons
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "real")]
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "real", value_parser = number_from_1())]
     pub(crate) runs: usize,
     /// Run only this bench (may be repeated) [default: all whose executables are kept with the last run]
     #[arg(long, value_name = "NAME", requires = "real")]
     pub(crate) bench: Vec<String>,
     /// Run only benchmarks that match this regular expression
-    #[arg(long, value_name = "REGEX", requires = "real")]
+    #[arg(long, value_name = "REGEX", requires = "real", value_parser = regex)]
     pub(crate) filter: Option<String>,
     /// Slow the candidate, for example by `recall=0.20`; the executables need the feature
     /// `inject` (may be repeated, one row each; an empty value slows nothing)
@@ -174,7 +203,7 @@ pub(crate) struct SelftestArgs {
     #[arg(long, value_name = "SIDE", requires = "real")]
     pub(crate) busy: Option<BusySide>,
     /// Number of busy threads per core; 0.2 is one thread that works a fifth of the time
-    #[arg(long, value_name = "N", default_value_t = 1.0, requires = "busy")]
+    #[arg(long, value_name = "N", default_value_t = 1.0, requires = "busy", value_parser = threads)]
     pub(crate) threads: f64,
     /// Keep the cores busy only beside every second benchmark
     #[arg(long, requires = "busy")]
@@ -235,14 +264,14 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_1())]
     pub(crate) rounds: u32,
     /// Numbers of clients that recall concurrently
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [1, 10], value_parser = at_least_1())]
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_value = "1,10", value_parser = at_least_1())]
     pub(crate) clients: Vec<u32>,
     /// Embedders, for the systems that need one
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [EmbedderArg::Hash, EmbedderArg::Minilm])]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "hash,minilm")]
     pub(crate) embedder: Vec<EmbedderArg>,
-    /// The folder of the adapters
-    #[arg(long, value_name = "DIR", default_value = "adapters")]
-    pub(crate) adapters: PathBuf,
+    /// The folder of the adapters [default: adapters]
+    #[arg(long, value_name = "DIR")]
+    adapters: Option<PathBuf>,
     /// The folder for the measurements, compare.json and compare.md
     #[arg(long, value_name = "DIR", default_value = "benchmark_results/compare")]
     pub(crate) output: PathBuf,
@@ -253,11 +282,18 @@ pub(crate) struct CompareArgs {
     #[arg(long)]
     pub(crate) retry: bool,
     /// Seconds for which each number of clients recalls
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
     pub(crate) load: f64,
     /// Time limit of a request in seconds; starting, opening and closing may take ten times as long
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
     pub(crate) timeout: f64,
+}
+
+impl CompareArgs {
+    /// Returns the folder of the adapters. It may be missing unless it was named.
+    pub(crate) fn adapters(&self) -> Result<PathBuf, String> {
+        folder("--adapters", self.adapters.as_deref(), || PathBuf::from("adapters"))
+    }
 }
 
 /// An embedder.
@@ -278,6 +314,33 @@ impl From<EmbedderArg> for Embedder {
     }
 }
 
+fn number_from_1() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+/// Reads seconds: a number above 0.
+fn seconds(text: &str) -> Result<f64, String> {
+    above_0_to(1e6, text)
+}
+
+/// Reads a number of busy threads per core.
+fn threads(text: &str) -> Result<f64, String> {
+    above_0_to(MOST_THREADS, text)
+}
+
+fn above_0_to(most: f64, text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0.0 && *number <= most);
+    number.ok_or_else(|| format!("expected a number above 0, at most {most}"))
+}
+
+/// Checks a regular expression. The benches read it too, and Criterion panics if it is invalid.
+fn regex(text: &str) -> Result<String, String> {
+    match regex_lite::Regex::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("expected a regular expression: {error}")),
+    }
+}
+
 fn at_least_1() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
 }
@@ -295,8 +358,6 @@ pub(crate) struct AdapterArgs {
 pub(crate) enum OwnSystem {
     /// The engine with its default settings, on disk
     Mnemocore,
-    /// The same engine, scoring every memory
-    Exact,
     /// BM25 over a file of texts
     Bm25,
 }

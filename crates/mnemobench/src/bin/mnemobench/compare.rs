@@ -21,7 +21,6 @@ use mnemobench::compare::engine::EngineSystem;
 use mnemobench::compare::protocol::Embedder;
 use mnemobench::compare::summary::{Absent, Settings};
 use mnemobench::compare::{CellKey, Comparison, MemorySystem, Work, serve};
-use mnemocore::Method;
 use mnemocore_suite::corpus::Corpus;
 use mnemocore_suite::workload::Workload;
 
@@ -48,8 +47,7 @@ const INTERRUPTED: u8 = 130;
 /// Serves a built-in system until standard input ends.
 pub(crate) fn adapter(system: OwnSystem) -> Result<u8, Box<dyn Error>> {
     let system: Box<dyn MemorySystem> = match system {
-        OwnSystem::Mnemocore => Box::new(EngineSystem::new(Method::Indexed)),
-        OwnSystem::Exact => Box::new(EngineSystem::new(Method::Exact)),
+        OwnSystem::Mnemocore => Box::new(EngineSystem::new()),
         OwnSystem::Bm25 => Box::<Bm25System>::default(),
     };
     serve::serve(system, io::stdin().lock(), io::stdout())?;
@@ -125,7 +123,7 @@ fn prepare(arguments: &CompareArgs) -> Result<Result<Prepared, Interrupted>, Box
         Duration::try_from_secs_f64(value).map_err(|error| format!("{option}: {error}"))
     };
     let (limit, load) = (seconds("--timeout", arguments.timeout)?, seconds("--load", arguments.load)?);
-    let candidates = subject::find(&arguments.adapters, &arguments.systems)?;
+    let candidates = subject::find(&arguments.adapters()?, &arguments.systems)?;
     let (subjects, absent) = match greet(candidates, limit) {
         Ok(greeted) => greeted,
         Err(Interrupted) => return Ok(Err(Interrupted)),

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::{fs, io};
 
+use criterion_gate::baseline_name::check_baseline_name;
+use criterion_gate::results::NEW;
 use criterion_gate::thresholds::{FEWEST_PAIRS, Override, Thresholds};
 use criterion_gate::{Side, screen};
 
@@ -16,7 +18,8 @@ use super::{baselines, load_runs, output, streams, verdicts};
 /// Judges the candidate, prints the report and returns the exit code.
 pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
     let home = arguments.home.criterion();
-    let report = match judge(arguments, &home) {
+    let judged = home.as_deref().map_err(|error| error.as_str().into());
+    let report = match judged.and_then(|home| judge(arguments, home)) {
         Ok(report) => report,
         // Text readers expect errors on standard error. Programs expect them in the format that
         // they asked for.
@@ -31,8 +34,8 @@ pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
         }
     };
     let json = output::json(&report)?;
-    if report.error.is_none() {
-        let kept = verdicts::save(&home, &arguments.candidate, &arguments.baseline, &json);
+    if let (None, Ok(home)) = (&report.error, &home) {
+        let kept = verdicts::save(home, &arguments.candidate, &arguments.baseline, &json);
         kept.unwrap_or_else(|error| {
             streams::note(format!("warning: report will lack these verdicts: {error}"))
         });
@@ -52,7 +55,10 @@ pub(crate) fn detect(arguments: &DetectArgs) -> Result<u8, Box<dyn Error>> {
 
 fn judge(arguments: &DetectArgs, home: &Path) -> Result<Report, Box<dyn Error>> {
     let DetectArgs { baseline, candidate, .. } = arguments;
-    [baseline, candidate].into_iter().try_for_each(|run| check_name(run))?;
+    check_baseline_name(baseline)?;
+    if candidate != NEW {
+        check_baseline_name(candidate)?;
+    }
     // An older verdict must not survive if this judgement fails.
     let forgotten = verdicts::forget(home, candidate, baseline);
     forgotten
@@ -102,29 +108,18 @@ fn baseline_side(
     if !saved.observations.is_empty() {
         return Ok((saved, Source::Criterion));
     }
-    if let Some((side, folder)) = baselines::find(&arguments.home.baselines, name, candidate)?
+    let folder = arguments.home.baselines()?;
+    if let Some((side, folder)) = baselines::find(&folder, name, candidate)?
         && !side.observations.is_empty()
     {
         return Ok((side, Source::Recorded(folder)));
     }
-    let (home, folder) = (home.display(), arguments.home.baselines.display());
+    let (home, folder) = (home.display(), folder.display());
     Err(format!(
         "no baseline `{name}` in {home} or recorded in {folder}; \
          on the revision to compare with, run cargo bench -- --save-baseline {name}"
     )
     .into())
-}
-
-/// Refuses a name that leads out of its folder. Names with a slash, such as `feature/login`, are
-/// allowed, because Criterion creates subfolders for them.
-fn check_name(run: &str) -> Result<(), String> {
-    let plain = |part: &str| Path::new(part).components().all(|part| matches!(part, Component::Normal(_)));
-    if run.split('/').any(|part| part.is_empty() || !plain(part)) {
-        return Err(format!(
-            "the name `{run}` leads elsewhere; expected one such as `main` or `feature/login`"
-        ));
-    }
-    Ok(())
 }
 
 /// Refuses benches and overrides that match nothing, because a typing error would let everything

@@ -13,6 +13,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use criterion_gate::baseline_name::check_baseline_name;
 use criterion_gate::results::NEW;
 use mnemobench::compare::{Comparison, summary};
 
@@ -26,10 +27,11 @@ use crate::verdicts;
 /// Writes all files and returns the exit code.
 pub(crate) fn report(arguments: &ReportArgs) -> Result<u8, Error> {
     let ReportArgs { output, home: places, .. } = arguments;
-    let home = places.criterion();
+    let home = places.criterion()?;
     let levels = places.thresholds(arguments.thresholds.as_deref())?.slo;
     let measured = RunResults::read(&home, NEW);
     let baseline = arguments.baseline.as_deref();
+    baseline.map(check_baseline_name).transpose()?;
     let verdicts = baseline.map(|name| verdicts::read(&home, NEW, name)).transpose()?;
     let comparison = read_comparison(output, arguments.comparison.as_deref())?;
     let report = Report::new(&measured, verdicts.as_ref(), &levels, comparison.as_ref())?;

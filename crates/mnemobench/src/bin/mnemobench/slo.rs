@@ -22,7 +22,7 @@ const BROKEN: u8 = 1;
 /// Prints both tables and returns the exit code.
 pub(crate) fn slo(arguments: &SloArgs) -> Result<u8, Box<dyn Error>> {
     let own = arguments.home.thresholds(arguments.thresholds.as_deref())?.slo;
-    let home = arguments.home.criterion();
+    let home = arguments.home.criterion()?;
     let measured = RunResults::read(&home, NEW);
     measured.unreadable.iter().for_each(|(what, reason)| streams::note(format!("warning: {what}: {reason}")));
     let levels = Levels::judge(&measured, &own);

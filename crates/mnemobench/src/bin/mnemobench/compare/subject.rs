@@ -11,7 +11,6 @@ use mnemobench::compare::cell;
 use mnemobench::compare::engine::EngineSystem;
 use mnemobench::compare::protocol::Hello;
 use mnemobench::compare::summary::{Absent, IN_PROCESS, OURS};
-use mnemocore::Method;
 
 use super::client::{Failure, Program};
 use super::measure;
@@ -117,11 +116,10 @@ fn own() -> Result<Vec<Candidate>, Box<dyn Error>> {
         arguments: vec!["adapter".to_owned(), name.to_owned()],
         folder: folder.clone(),
     };
-    let in_process = Program::Own(|| Box::new(EngineSystem::new(Method::Indexed)));
+    let in_process = Program::Own(|| Box::new(EngineSystem::new()));
     let rows = [
         (OURS, "MnemoCore", adapter("mnemocore")),
         (IN_PROCESS, "MnemoCore, in-process", in_process),
-        ("exact", "exact scan of MnemoCore's vectors", adapter("exact")),
         ("bm25", "BM25", adapter("bm25")),
     ];
     let candidate = |(row, title, program): (&str, &str, Program)| Candidate {

@@ -6,7 +6,8 @@
 //! <!-- /results -->
 //! ```
 //!
-//! Each marker must be on a line of its own. All other text stays the same, byte for byte.
+//! Each marker must be on a line of its own. All other text stays the same, byte for byte. The new
+//! lines end as the line of the start marker does.
 
 use super::markdown::{Details, block};
 use super::section::{KEYS, Section};
@@ -59,13 +60,16 @@ pub(crate) fn splice(text: &str, sections: &[Section]) -> Result<(String, Vec<St
                     return Err(SpliceError::Unknown { line, name: name.to_owned() });
                 }
                 spliced += raw;
-                open = Some(Open { line, name, inner: String::new() });
+                open = Some(Open { line, name, is_crlf: raw.ends_with("\r\n"), inner: String::new() });
                 any = true;
             }
             (Marker::End, None) => return Err(SpliceError::Unopened { line }),
-            (Marker::End, Some(Open { name, inner, .. })) => {
+            (Marker::End, Some(Open { name, is_crlf, inner, .. })) => {
                 match sections.iter().find(|section| section.key == name && section.is_measured()) {
-                    Some(section) => spliced += &block(section, Details::Omitted),
+                    Some(section) => {
+                        let block = block(section, Details::Omitted);
+                        spliced += &if is_crlf { block.replace('\n', "\r\n") } else { block };
+                    }
                     None => {
                         notes.push(note(name, sections));
                         spliced += &inner;
@@ -90,6 +94,7 @@ pub(crate) fn splice(text: &str, sections: &[Section]) -> Result<(String, Vec<St
 struct Open<'t> {
     line: usize,
     name: &'t str,
+    is_crlf: bool,
     inner: String,
 }
 

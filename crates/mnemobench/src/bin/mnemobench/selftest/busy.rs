@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::cli::MOST_THREADS;
+
 /// The period in which each thread works once and rests once.
 const PERIOD: Duration = Duration::from_millis(4);
-/// The maximum number of threads per core.
-const MOST: f64 = 16.0;
 
 /// Keeps every core busy until it is dropped.
 pub(super) struct Busy {
@@ -22,7 +22,7 @@ impl Busy {
     pub(super) fn start(per_core: f64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let whole = per_core.clamp(0.0, MOST).ceil();
+        let whole = per_core.clamp(0.0, MOST_THREADS).ceil();
         let work = PERIOD.mul_f64(if whole > 0.0 { (per_core / whole).min(1.0) } else { 0.0 });
         let threads = (0..cores * whole as usize).map(|number| {
             let stop = stop.clone();

@@ -67,6 +67,7 @@ fn repeat(arguments: &SelftestArgs, injection: &str) -> Result<Vec<String>, Box<
         let threads = |side| (arguments.busy == Some(side)).then_some(arguments.threads);
         if run == 1 || !injection.is_empty() || arguments.busy.is_some() {
             trial.measure(baseline, "", threads(BusySide::Baseline))?;
+            trial.refuse_nothing(baseline)?;
         }
         // A candidate taken in the same second as the baseline would count as stale.
         std::thread::sleep(Duration::from_millis(1100));
@@ -145,7 +146,8 @@ struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     fn new(arguments: &'a SelftestArgs, injection: &'a str) -> Result<Self, Box<dyn Error>> {
-        let kept = arguments.home.criterion();
+        let kept = arguments.home.criterion()?;
+        let thresholds = arguments.home.thresholds(None)?;
         let programs = programs(&kept, &arguments.bench)?;
         Ok(Self {
             programs,
@@ -153,7 +155,7 @@ impl<'a> Trial<'a> {
             half: arguments.half,
             injection,
             profile: Profile::from_env()?,
-            thresholds: arguments.home.thresholds(None)?,
+            thresholds,
             // Created beside the executables, so that these can be linked.
             home: tempfile::Builder::new().prefix("selftest-").tempdir_in(kept)?,
         })
@@ -182,6 +184,19 @@ impl<'a> Trial<'a> {
             assert_injectable(self.home.path(), run)?;
         }
         Ok(())
+    }
+
+    /// Fails if nothing was measured, because a run without benchmarks cannot be judged.
+    fn refuse_nothing(&self, run: &str) -> Result<(), String> {
+        if !load_runs::of_run(self.home.path(), run).observations.is_empty() {
+            return Ok(());
+        }
+        let benches: Vec<String> = self.programs.iter().filter_map(|program| name_of(program)).collect();
+        let benches = benches.join(", ");
+        Err(match self.filter {
+            Some(filter) => format!("--filter {filter}: no benchmark of {benches} has such a name"),
+            None => format!("the executables of {benches} measured nothing"),
+        })
     }
 
     fn command(&self, program: &Path, filter: Option<&str>) -> Command {
@@ -221,6 +236,10 @@ impl<'a> Trial<'a> {
         let pairs = confirmation.run(&screening)?;
         Ok((screening.conclude(&pairs), apparent))
     }
+}
+
+fn name_of(program: &Path) -> Option<String> {
+    Some(program.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Returns the executables kept with the last run, of `benches` or, if it is empty, of all benches.

@@ -1,4 +1,4 @@
-//! Recall against queries per second of a search, for different limits.
+//! Recall against queries per second of a search by vector, for different limits.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(super) fn section(measured: &RunResults) -> Result<Section, Error> {
         "frontier",
         "Recall against queries per second",
         "cargo bench --bench throughput -- frontier",
-        "One point for each setting of a search's own limits, with the exact scan as oracle, on one thread. Up and \
+        "One point for each setting of the limits of a search by vector, with the exact scan as oracle, on one thread. Up and \
          to the right is better. A star marks the settings that no other setting beats in both. A line connects them.",
     );
     let mut searches: BTreeMap<&str, BTreeMap<&str, [f64; 2]>> = BTreeMap::new();
