@@ -526,11 +526,10 @@ impl Run {
             );
         }
         assert!(recall.hits.iter().all(|hit| hit.score.is_finite()));
-        // The best first; of equal texts the one with more phrases, then the shorter, then the newest.
+        // The best first; of equal texts the one with the phrase, then the newest.
         let place = |hit: &Hit| {
             let text = &hit.memory.text;
-            let phrases =
-                asked.phrase.as_ref().map(|phrase| (Reverse(phrase.pairs_in(text)), text.chars().count()));
+            let phrases = asked.phrase.as_ref().map(|phrase| Reverse(phrase.in_text(text)));
             (phrases, Reverse(hit.memory.id))
         };
         let in_order = |a: &Hit, b: &Hit| a.score > b.score || a.score == b.score && place(a) < place(b);

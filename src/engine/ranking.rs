@@ -19,9 +19,8 @@ const CONFIDENCE_HITS: usize = 5;
 impl Probe {
     /// Fetches the best `limit` of `found`, which is in descending order.
     ///
-    /// Of texts with equal scores, the first is the one with more of the question's phrases, then
-    /// the shorter one, then the newer one. A memory that was forgotten after the view was taken is
-    /// left out.
+    /// Of texts with equal scores, the first is the one that has the question as a phrase, then the
+    /// newer one. A memory that was forgotten after the view was taken is left out.
     pub(super) fn hits(
         &self,
         found: Vec<Scored>,
@@ -40,8 +39,7 @@ impl Probe {
             }
             if let (Probe::Text(query), Some(tied @ [_, _, ..])) = (self, hits.get_mut(first..)) {
                 tied.sort_by_cached_key(|hit| {
-                    let text = &hit.memory.text;
-                    (Reverse(query.phrases_in(text)), text.chars().count(), Reverse(hit.memory.id))
+                    (Reverse(query.phrase_in(&hit.memory.text)), Reverse(hit.memory.id))
                 });
             }
         }

@@ -165,9 +165,9 @@ pub struct Hit {
 /// The result of a recall.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recall {
-    /// The hits, best first. Among texts with equal scores, the first is the one with more of the
-    /// question's pairs of neighboring words, then the shorter one, then the newer one. Among equal
-    /// vectors, the newest memory is first.
+    /// The hits, best first. Among texts with equal scores, the first is the one that has the
+    /// question as a phrase (at least half of its pairs of neighboring words), then the newer one.
+    /// Among equal vectors, the newest memory is first.
     pub hits: Vec<Hit>,
     /// The part of the query that the best of the first five hits covers, from 0 to 1.
     ///

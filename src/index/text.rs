@@ -43,9 +43,9 @@ impl TextQuery {
         self.terms.iter().fold(0.0, |sum, term| sum + term.weight * text.share(term.term))
     }
 
-    /// How many phrases of the question a text has; see [`Phrase::pairs_in`].
-    pub fn phrases_in(&self, text: &str) -> u32 {
-        self.phrase.pairs_in(text)
+    /// How much of the question's wording a text has; see [`Phrase::in_text`].
+    pub fn phrase_in(&self, text: &str) -> u32 {
+        self.phrase.in_text(text)
     }
 
     /// How far a memory that holds the terms for which `covers` is true covers
