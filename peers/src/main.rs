@@ -69,9 +69,12 @@ fn main() -> Outcome<()> {
     };
     let questions: Vec<(u64, String)> = (0..asked).map(question).collect();
     println!("{memories} memories, {asked} questions, one thread");
-    println!("| system | recall P50 | P95 | P99 | P99 / P50 | source in ten | store P50 | P99 | bulk, a memory | RAM | disk |");
+    println!(
+        "| system | recall P50 | P95 | P99 | P99 / P50 | source in ten | store P50 | P99 | bulk, a memory | RAM | disk |"
+    );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-    for (name, open) in SYSTEMS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
+    for (name, open) in SYSTEMS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name))
+    {
         let folder = tempfile::tempdir()?;
         let before = anonymous_bytes();
         let mut system = open(folder.path())?;

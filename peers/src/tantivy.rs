@@ -80,15 +80,20 @@ impl System for TantivyIndex {
     fn recall(&mut self, question: &str) -> Outcome<Vec<u64>> {
         let parser = QueryParser::for_index(&self.index, vec![self.body]);
         // The parser's own signs are no words of the question.
-        let words: String =
-            question.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect::<String>().to_lowercase();
+        let words: String = question
+            .chars()
+            .map(|c| if c.is_alphanumeric() { c } else { ' ' })
+            .collect::<String>()
+            .to_lowercase();
         let (query, _) = parser.parse_query_lenient(&words);
         let searcher = self.reader.searcher();
         let hits = searcher.search(&query, &TopDocs::with_limit(TOP).order_by_score())?;
         let mut numbers = Vec::with_capacity(hits.len());
         for (_, address) in hits {
             let document: TantivyDocument = searcher.doc(address)?;
-            std::hint::black_box(document.get_first(self.body).and_then(|text| text.as_str()).map(str::to_owned));
+            std::hint::black_box(
+                document.get_first(self.body).and_then(|text| text.as_str()).map(str::to_owned),
+            );
             numbers.extend(document.get_first(self.number).and_then(|number| number.as_u64()));
         }
         Ok(numbers)
