@@ -16,11 +16,13 @@ const TOGETHER: u64 = 4;
 /// A term with so many times as many rows as are to be scored is not looked for by itself.
 const TOO_MANY: u64 = 2;
 
-/// The most sets of terms that one statement looks for.
+/// The most sets of terms that one statement looks for, and the most terms that sets are made of:
+/// that many calls may wait for one another on the stack.
 const MOST_SETS: usize = 64;
 
-/// A part of the least score that a bound may fall short of it by rounding.
-const ROUNDING: f32 = 1e-4;
+/// The part of a score by which bounds and the server's sums may differ from ours, which are rounded
+/// otherwise.
+pub(super) const ROUNDING: f32 = 1e-4;
 
 /// A term of a question.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,8 +88,8 @@ impl Candidates {
         let mut terms = self.terms.get(self.singly..).unwrap_or_default().to_vec();
         terms.sort_by(|a, b| b.bound.total_cmp(&a.bound).then(a.key.cmp(&b.key)));
         let least = least * (1.0 - ROUNDING);
-        let mut sets = reaching(&terms, least);
-        if sets.len() > MOST_SETS {
+        let mut sets = if terms.len() <= MOST_SETS { reaching(&terms, least) } else { Vec::new() };
+        if terms.len().max(sets.len()) > MOST_SETS {
             let singly = needed(&terms, least);
             return Some(Self { terms, singly, sets: Vec::new(), complete_for });
         }
@@ -224,6 +226,17 @@ mod tests {
     fn nothing_is_left_once_every_term_was_looked_for() {
         assert_eq!(Candidates::all(terms(&[5, 6])).rest(f32::NEG_INFINITY), None);
         assert_eq!(Candidates::likely(terms(&[5, 6]), 10, 20, None).rest(0.1), None);
+    }
+
+    /// Before, the sets of its terms were searched to a depth that overflows a thread's stack.
+    #[test]
+    fn a_question_of_many_terms_is_answered_on_a_small_stack() {
+        let many = terms(&vec![100_000; 20_000]);
+        let search = move || Candidates::likely(many, 10, 1_000_000, None).rest(19_000.0);
+        let small = std::thread::Builder::new().stack_size(256 << 10).spawn(search).unwrap();
+        let rest = small.join().unwrap().unwrap();
+        assert!((1_000..1_010).contains(&rest.singly), "{}", rest.singly);
+        assert_eq!(rest.rest(19_000.0), None);
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use super::candidates::{Asked, Candidates};
+use super::candidates::{Asked, Candidates, ROUNDING};
 use super::client::Client;
 use super::present::{Present, Seq};
 use super::rows::{SHARE, Table};
@@ -18,9 +18,6 @@ use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Log, Record};
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, lock, read};
 use crate::tier::{Method, Search, Target, TierBytes, TierView};
-
-/// How much the server's sums may differ from ours, which are rounded otherwise.
-const ROUNDING: f32 = 1e-4;
 
 /// Terms of a question that a statement adds up one by one. It takes a quarter of the time of joining
 /// them with those of each row, but a sum of thousands would be too deep for the server.
