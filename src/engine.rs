@@ -15,7 +15,7 @@
 //! | `forget`, `forget_batch` | `forget`, then `queue` and `writer` |
 //! | `consolidate`, `compact`, `close`, and the thread in the background | `upkeep`, with `movement` between tiers and `weakest` for what leaves first |
 //! | `scope` | `scope` |
-//! | `get`, `stats`, `traffic`, `config`, `encoder` | this module |
+//! | `get`, `vector`, `stats`, `traffic`, `config`, `encoder` | this module |
 
 #[cfg(feature = "object-store")]
 mod bucket;
@@ -217,11 +217,7 @@ impl Engine {
         let (shared, id) = (self.shared()?, id.into());
         let Some(record) = shared.log.record(id)? else { return Ok(None) };
         let record = Record::decode(&record)?;
-        let vector = if record.supplied { shared.log.supplied_vector(id)? } else { None };
-        Ok(Some(match vector {
-            Some(words) => Hypervector::from_words(words)?,
-            None => shared.encoder.encode(&Document::new(&record.text).analyze()?)?,
-        }))
+        shared.vector_of(id, &record.text, record.supplied).map(Some)
     }
 
     /// Returns the number and the size of the memories in each tier. Do not call it in a forked
@@ -281,6 +277,16 @@ impl Shared {
 
     fn spaces(&self) -> RwLockReadGuard<'_, Spaces> {
         read(&self.spaces)
+    }
+
+    /// Returns the supplied vector of a memory, if it is `supplied` and there is one, or else that of
+    /// its text.
+    fn vector_of(&self, id: MemoryId, text: &str, supplied: bool) -> Result<Hypervector, Error> {
+        let vector = if supplied { self.log.supplied_vector(id)? } else { None };
+        Ok(match vector {
+            Some(words) => Hypervector::from_words(words)?,
+            None => self.encoder.encode(&Document::new(text).analyze()?)?,
+        })
     }
 
     /// Records that memories were recalled.

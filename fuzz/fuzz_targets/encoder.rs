@@ -90,7 +90,7 @@ fn encode(kept: &Kept, text: &str) -> bool {
     let query = TextQuery::new(text, &Alone(&counts)).expect("a query");
     let score = query.score(&counts);
     assert!(score.is_finite() && score > 0.0, "score {score}");
-    assert!(query.phrase_in(text) <= Phrase::MAX_PAIRS as u32);
+    assert!(query.phrase().in_text(text) <= Phrase::MAX_PAIRS as u32);
     let coverage = query.coverage(|term| counts.contains(term));
     // All of its terms, but up to a third of their weight is rounded away.
     assert!((0.8..=1.0).contains(&coverage), "a text covers {coverage} of itself");

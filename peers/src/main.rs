@@ -33,7 +33,7 @@ trait System {
     /// Stores all texts, durably. Their numbers are their places.
     fn load(&mut self, texts: &[String]) -> Outcome<()>;
 
-    /// Merges what was stored.
+    /// Merges the stored texts.
     fn merge(&mut self) -> Outcome<()>;
 
     /// Stores one text, so that the next question can find it.

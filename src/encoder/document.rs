@@ -1,6 +1,6 @@
 //! The stored form of a text: its weighted terms.
 
-use super::counts::{Count, TermCounts};
+use super::counts::TermCounts;
 use super::token::Term;
 use super::{EncodeError, normalise};
 
@@ -87,10 +87,9 @@ fn shares(counts: &TermCounts) -> impl Iterator<Item = (Term, f32)> + '_ {
 }
 
 impl From<&TermCounts> for TermVector {
-    /// The terms that have a part in the ranking, by their shares.
+    /// The terms by their shares.
     fn from(counts: &TermCounts) -> Self {
-        let ranked = counts.terms().iter().filter(|&&(_, count)| count != Count::NONE);
-        Self::new(ranked.map(|&(term, count)| (term, count.share(counts.length()))).collect())
+        Self::new(shares(counts).collect())
     }
 }
 

@@ -38,8 +38,9 @@ impl Probe {
                 hits.extend(fetch(*scored, space, view)?);
             }
             if let (Probe::Text(query), Some(tied @ [_, _, ..])) = (self, hits.get_mut(first..)) {
+                let phrase = query.phrase();
                 tied.sort_by_cached_key(|hit| {
-                    (Reverse(query.phrase_in(&hit.memory.text)), Reverse(hit.memory.id))
+                    (Reverse(phrase.in_text(&hit.memory.text)), Reverse(hit.memory.id))
                 });
             }
         }

@@ -159,10 +159,8 @@ impl Shared {
     fn vectors(&self, probe: &Probe, fragments: &[Fragment]) -> Result<Vec<Hypervector>, Error> {
         let supplied = matches!(probe, Probe::Vector { supplied: true, .. });
         let vector = |fragment: &Fragment| {
-            if supplied && let Some(words) = self.log.supplied_vector(fragment.memory.id)? {
-                return Ok(Hypervector::from_words(words)?);
-            }
-            Ok(self.encoder.encode(&Document::new(&fragment.memory.text).analyze()?)?)
+            let Memory { id, text, .. } = &fragment.memory;
+            self.vector_of(*id, text, supplied)
         };
         fragments.iter().map(vector).collect()
     }

@@ -77,7 +77,6 @@ fn lists<'a, R>(part: &'a Part<R>, terms: &[QueryTerm]) -> Vec<Listed<'a>> {
 /// The lists of the rows of one block.
 struct Block<'a, R> {
     part: &'a Part<R>,
-    start: usize,
     lengths: &'a [u16],
     /// In the order of the question's terms.
     lists: Vec<Listed<'a>>,
@@ -101,7 +100,7 @@ impl<'a, R> Block<'a, R> {
             })
             .collect();
         let essential = essential(&lists, top.threshold());
-        Self { part, start, lengths, lists, essential }
+        Self { part, lengths, lists, essential }
     }
 
     fn search(self, scores: &mut [f32], admits: impl Fn(u32) -> bool, tier: TierKind, top: &mut TopK) {
@@ -153,7 +152,7 @@ impl<'a, R> Block<'a, R> {
         mut left: f32,
         least: f32,
     ) -> Option<f32> {
-        let length = Length::from(*self.lengths.get(usize::from(row) - self.start)?);
+        let length = Length::from(*self.lengths.get(usize::from(row) % BLOCK_ROWS)?);
         for Listed { list, weight, bound } in others {
             if (score + left) * (1.0 + ROUNDING) < least {
                 return None;

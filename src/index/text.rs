@@ -16,7 +16,7 @@ pub struct QueryTerm {
 pub struct TextQuery {
     question: Question,
     terms: Vec<QueryTerm>,
-    phrase: Phrase,
+    text: Box<str>,
 }
 
 impl TextQuery {
@@ -29,7 +29,7 @@ impl TextQuery {
         let mut terms: Vec<QueryTerm> =
             question.weights().iter().map(|&(term, weight)| QueryTerm { term, weight }).collect();
         terms.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.term.cmp(&b.term)));
-        Ok(Self { question, terms, phrase: Phrase::new(text) })
+        Ok(Self { question, terms, text: text.into() })
     }
 
     /// The terms that some memory holds, the heaviest first.
@@ -43,9 +43,9 @@ impl TextQuery {
         self.terms.iter().fold(0.0, |sum, term| sum + term.weight * text.share(term.term))
     }
 
-    /// How much of the question's wording a text has; see [`Phrase::in_text`].
-    pub fn phrase_in(&self, text: &str) -> u32 {
-        self.phrase.in_text(text)
+    /// The wording of the question, by which ties are put in order. Few recalls ask for it.
+    pub fn phrase(&self) -> Phrase {
+        Phrase::new(&self.text)
     }
 
     /// How far a memory that holds the terms for which `covers` is true covers

@@ -5,8 +5,7 @@ use deadpool_postgres::{Object, Transaction};
 use super::client::CallError;
 use crate::index::SKETCH_BITS;
 
-/// What has to be done to a database that has seen none of it, in order of versions; what is
-/// in a release stays as it is.
+/// The migrations, in order of versions. One that is in a release never changes.
 const MIGRATIONS: [(i32, &str); 1] = [(2, include_str!("migrations/2.sql"))];
 
 /// Where it is noted which of them were made, for which dimension, and who owns

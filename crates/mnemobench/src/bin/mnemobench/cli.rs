@@ -104,7 +104,7 @@ fn usual_baselines() -> PathBuf {
 }
 
 /// Returns the folder that was named as `option`, otherwise the usual one. A named folder must
-/// exist, because a typing error would silently leave out what is in it.
+/// exist. Otherwise a typing error would silently leave out its files.
 fn folder(option: &str, named: Option<&Path>, usual: impl FnOnce() -> PathBuf) -> Result<PathBuf, String> {
     match named {
         Some(path) if !path.is_dir() => Err(format!("{option} {}: there is no such folder", path.display())),
