@@ -22,8 +22,8 @@ use mnemocore::encoder::{
     Document, Encoder, Projection, Question, Term, TermCounts, TermStatistics, TermVector,
 };
 use mnemocore::hdv::{Dimension, Hypervector, SignedPlanes, SketchBlocks};
-use mnemocore::internals::index::SKETCH_BITS;
 use mnemocore::internals::kernels::{self, Kernels};
+use mnemocore::internals::segment::SKETCH_BITS;
 
 /// Fits the L1 data cache of every current CPU, beside the query.
 const L1_BYTES: usize = 16 << 10;

@@ -12,13 +12,18 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use criterion_gate::measure::Latencies;
 use criterion_gate::random::Random;
 use mnemocore::encoder::{Document, EncodeError, Encoder, TermCounts, TermVector};
 use mnemocore::hdv::Hypervector;
-use mnemocore::internals::index::{Row, SKETCH_BITS, Shard, shard};
+use mnemocore::internals::NamespaceId;
+use mnemocore::internals::log::Batch;
+use mnemocore::internals::segment::{PreparedMemory, Row, SKETCH_BITS};
+use mnemocore::internals::tier::local::{LocalTier, Residency};
+use mnemocore::internals::tier::{Effort, Tier};
 use mnemocore::{Config, Engine, Hit, MemoryId, Method, NewMemory, Query};
 use mnemocore_suite::workload::{Workload, partial_query};
 
@@ -46,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let vectors = counts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
     let (sources, queries) = queries(&encoder, &texts)?;
 
-    let adding = Adding::measure(&counts, &vectors, &times);
+    let adding = Adding::measure(&counts, &vectors, &times)?;
     println!("adding: {:.2} us a memory, {:.1} KB a thousand", adding.micros, adding.bytes / 1024.0 * 1e3);
 
     let stored = store(&texts, &vectors)?;
@@ -100,37 +105,45 @@ struct Adding {
 }
 
 impl Adding {
-    fn measure(counts: &[TermCounts], vectors: &[Hypervector], times: &[i64]) -> Self {
-        let rows = counts.iter().zip(vectors).zip(times).zip(1..);
-        let rows: Vec<Row> =
-            rows.map(|(((counts, vector), &time), id)| row(counts, vector, time, id)).collect();
-        let mut shard = Shard::<Vec<usize>>::default();
+    fn measure(
+        counts: &[TermCounts],
+        vectors: &[Hypervector],
+        times: &[i64],
+    ) -> Result<Self, mnemocore::Error> {
+        let memories = counts.iter().zip(vectors).zip(times).zip(1..);
+        let memories: Vec<Arc<PreparedMemory>> = memories
+            .map(|(((counts, vector), &time), id)| Arc::new(memory(counts, vector, time, id)))
+            .collect();
+        let namespace = NamespaceId::default();
+        let mut tier = LocalTier::new(Residency::HOT, None, Arc::default(), 0.0, []);
+        let mut batch = Batch::default();
         let started = Instant::now();
-        for (at, row) in rows.chunks(1).enumerate() {
-            shard.add(row, vec![at]);
-            while let Some(plan) = shard.merge_plan(0.5) {
-                let merged = shard::merge(&plan);
-                shard.replace(&plan, Some(merged));
+        for memory in &memories {
+            let done = tier.stage(namespace, vec![memory.clone()])()?;
+            tier.apply(done, &mut batch)?;
+            while let Some(work) = tier.upkeep(Effort::Due) {
+                tier.apply(work()?, &mut batch)?;
             }
         }
-        let count = rows.len().max(1) as f64;
+        let count = memories.len().max(1) as f64;
         let micros = started.elapsed().as_secs_f64() * 1e6 / count;
-        // The reference from a row to its vector and text is part of the index.
-        let bytes = (shard.heap_bytes() + rows.len() * size_of::<usize>()) as f64 / count;
-        Self { micros, bytes }
+        Ok(Self { micros, bytes: tier.view(namespace).bytes().ram as f64 / count })
     }
 }
 
-/// The row of a text, as the engine makes it.
-fn row(counts: &TermCounts, vector: &Hypervector, created: i64, id: u64) -> Row {
-    Row {
+/// A text without its record, as the engine prepares it.
+fn memory(counts: &TermCounts, vector: &Hypervector, created: i64, id: u64) -> PreparedMemory {
+    let row = Row {
         id: MemoryId(id),
         created,
+        importance: 1.0,
+        accesses: 1,
         length: counts.length(),
         supplied: false,
         terms: counts.terms().to_vec(),
         sketch: vector.words().iter().take(SKETCH_BITS / 64).copied().collect(),
-    }
+    };
+    PreparedMemory { row, vector: None, record: [0].into() }
 }
 
 /// An engine that holds everything in HOT, each memory with its vector supplied.

@@ -13,7 +13,7 @@
 //! | `recall` | `recall` |
 //! | `synthesize` | `synthesize` |
 //! | `forget`, `forget_batch` | `forget`, then `queue` and `writer` |
-//! | `consolidate`, `compact`, `close`, and the thread in the background | `upkeep`, with `movement` between tiers and `weakest` for what leaves first |
+//! | `consolidate`, `compact`, `close`, and the thread in the background | `upkeep`, with `movement` between tiers |
 //! | `scope` | `scope` |
 //! | `get`, `vector`, `stats`, `traffic`, `config`, `encoder` | this module |
 
@@ -35,7 +35,6 @@ mod synthesize;
 #[cfg(test)]
 mod tests;
 mod upkeep;
-mod weakest;
 mod writer;
 
 use std::collections::HashMap;
@@ -53,7 +52,7 @@ pub use upkeep::Consolidation;
 use self::location::Location;
 use self::queue::Queue;
 use self::upkeep::Background;
-use self::writer::Writer;
+use self::writer::{Placed, Writer};
 use crate::config::Config;
 use crate::encoder::{Document, Encoder, Projection, Term, TermStatistics};
 use crate::error::Error;
@@ -109,7 +108,7 @@ struct Shared {
     /// Held while memories move or segments are merged.
     upkeep: Mutex<()>,
     /// Accesses by recalls that are not yet counted.
-    touched: Mutex<HashMap<MemoryId, u32>>,
+    touched: Mutex<HashMap<Placed, u32>>,
 }
 
 /// All namespaces.
@@ -289,10 +288,10 @@ impl Shared {
         })
     }
 
-    /// Records that memories were recalled.
-    fn touch(&self, ids: impl Iterator<Item = MemoryId>) {
+    /// Records that memories of a namespace were recalled.
+    fn touch(&self, namespace: NamespaceId, ids: impl Iterator<Item = MemoryId>) {
         let mut touched = lock(&self.touched);
-        ids.for_each(|id| *touched.entry(id).or_default() += 1);
+        ids.for_each(|id| *touched.entry(Placed { id, namespace }).or_default() += 1);
     }
 
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {

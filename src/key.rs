@@ -34,7 +34,7 @@ pub struct NamespaceId(pub u32);
 pub enum TierKind {
     /// Everything in RAM: recent and strong memories.
     Hot,
-    /// Vectors in a mapped file: up to millions on one machine.
+    /// In mapped files: up to millions on one machine.
     Warm,
     /// A compressed archive: everything else.
     Cold,

@@ -61,6 +61,7 @@ mod memory;
 mod process;
 #[cfg(feature = "remote")]
 mod remote;
+mod segment;
 mod sync;
 mod tier;
 
@@ -105,6 +106,10 @@ pub mod internals {
 
     pub mod log {
         pub use crate::log::*;
+    }
+
+    pub mod segment {
+        pub use crate::segment::*;
     }
 
     pub mod tier {

@@ -25,7 +25,7 @@ mod salvage;
 mod tables;
 mod volatile;
 
-pub use codec::{Record, SegmentEntry, Standing};
+pub use codec::{Placement, Record, SegmentEntry};
 pub use disk::DiskLog;
 pub(crate) use lock::{LOCK, StoreLock, absolute, check_process};
 pub(crate) use mark::sync_folder;
@@ -37,7 +37,7 @@ pub use volatile::VolatileLog;
 use std::path::PathBuf;
 
 use crate::error::Error;
-use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::key::{MemoryId, NamespaceId};
 
 /// The moment at which a commit is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,14 +175,17 @@ impl Batch {
         if supplied {
             self.change(Table::Vectors, id.0.to_be_bytes().into(), None);
         }
-        self.change(Table::Catalogue, standing_key(id), None);
+        self.change(Table::Catalogue, placement_key(id), None);
     }
 
-    /// Notes where a memory is and how often it was recalled. Of a memory that
-    /// went to COLD and was never recalled nothing is kept: it is the default.
-    pub fn put_standing(&mut self, id: MemoryId, standing: Standing) {
-        let plain = standing.tier == TierKind::Cold && standing.accesses <= 1;
-        self.change(Table::Catalogue, standing_key(id), (!plain).then(|| standing.encode()));
+    /// Notes where a memory is and how often it was accessed.
+    pub fn put_placement(&mut self, id: MemoryId, placement: Placement) {
+        self.change(Table::Catalogue, placement_key(id), Some(placement.encode()));
+    }
+
+    /// Removes the placement of a memory: a segment's file says the same.
+    pub fn remove_placement(&mut self, id: MemoryId) {
+        self.change(Table::Catalogue, placement_key(id), None);
     }
 
     /// Names a namespace.
@@ -195,12 +198,12 @@ impl Batch {
         self.change(Table::Catalogue, key(NAMESPACE, &id.0.to_be_bytes()), None);
     }
 
-    /// Lists a COLD segment.
+    /// Lists a segment.
     pub fn put_segment(&mut self, number: u64, entry: SegmentEntry) {
         self.change(Table::Catalogue, key(SEGMENT, &number.to_be_bytes()), Some(entry.encode()));
     }
 
-    /// Takes a COLD segment off the list, with its dead rows.
+    /// Takes a segment off the list, with its dead rows.
     pub fn remove_segment(&mut self, number: u64, dead: impl IntoIterator<Item = u32>) {
         self.change(Table::Catalogue, key(SEGMENT, &number.to_be_bytes()), None);
         for row in dead {
@@ -208,7 +211,7 @@ impl Batch {
         }
     }
 
-    /// Notes that a row of a COLD segment no longer counts.
+    /// Notes that a row of a segment no longer counts.
     pub fn put_dead(&mut self, segment: u64, row: u32) {
         self.change(Table::Catalogue, dead_key(segment, row), Some(Vec::new()));
     }
@@ -224,9 +227,9 @@ impl Batch {
 pub(crate) enum CatalogueKey<'a> {
     Setting(&'a str),
     Namespace(NamespaceId),
-    Standing(MemoryId),
+    Placement(MemoryId),
     Segment(u64),
-    /// A row of a COLD segment that no longer counts.
+    /// A row of a segment that no longer counts.
     Dead(u64, u32),
 }
 
@@ -237,7 +240,7 @@ impl<'a> CatalogueKey<'a> {
         match letter {
             SETTING => std::str::from_utf8(rest).ok().map(Self::Setting),
             NAMESPACE => Some(Self::Namespace(NamespaceId(short(bytes, 1).ok()?))),
-            STANDING => Some(Self::Standing(MemoryId(number(bytes, 1).ok()?))),
+            PLACEMENT => Some(Self::Placement(MemoryId(number(bytes, 1).ok()?))),
             SEGMENT => Some(Self::Segment(number(bytes, 1).ok()?)),
             DEAD => Some(Self::Dead(number(bytes, 1).ok()?, short(bytes, 9).ok()?)),
             _ => None,
@@ -249,7 +252,7 @@ const DEAD: u8 = b'd';
 const NAMESPACE: u8 = b'n';
 const SEGMENT: u8 = b's';
 const SETTING: u8 = b'x';
-const STANDING: u8 = b'm';
+const PLACEMENT: u8 = b'm';
 
 fn key(letter: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
@@ -262,8 +265,8 @@ fn setting_key(name: &str) -> Vec<u8> {
     key(SETTING, name.as_bytes())
 }
 
-fn standing_key(id: MemoryId) -> Vec<u8> {
-    key(STANDING, &id.0.to_be_bytes())
+fn placement_key(id: MemoryId) -> Vec<u8> {
+    key(PLACEMENT, &id.0.to_be_bytes())
 }
 
 fn dead_key(segment: u64, row: u32) -> Vec<u8> {
@@ -282,17 +285,10 @@ impl dyn Log + '_ {
             .transpose()
     }
 
-    /// Where a memory is and how often it was recalled, if that is not the
-    /// default of COLD.
-    pub(crate) fn standing(&self, id: MemoryId) -> Result<Option<Standing>, Error> {
-        let value = self.get(Table::Catalogue, &standing_key(id))?;
-        value.map(|bytes| Standing::decode(&bytes)).transpose()
-    }
-
-    /// All standings, in ascending order of ids.
-    pub(crate) fn standings(&self, visit: &mut dyn FnMut(MemoryId, Standing)) -> Result<(), Error> {
-        self.scan(Table::Catalogue, &[STANDING], &mut |key, value| {
-            visit(MemoryId(number(key, 1)?), Standing::decode(value)?);
+    /// All placements, in ascending order of ids.
+    pub(crate) fn placements(&self, visit: &mut dyn FnMut(MemoryId, Placement)) -> Result<(), Error> {
+        self.scan(Table::Catalogue, &[PLACEMENT], &mut |key, value| {
+            visit(MemoryId(number(key, 1)?), Placement::decode(value)?);
             Ok(())
         })
     }
@@ -309,7 +305,7 @@ impl dyn Log + '_ {
         Ok(found)
     }
 
-    /// All COLD segments.
+    /// All segments.
     pub(crate) fn segments(&self) -> Result<Vec<(u64, SegmentEntry)>, Error> {
         let mut found = Vec::new();
         self.scan(Table::Catalogue, &[SEGMENT], &mut |key, value| {
@@ -319,7 +315,7 @@ impl dyn Log + '_ {
         Ok(found)
     }
 
-    /// The dead rows of a COLD segment.
+    /// The dead rows of a segment.
     pub(crate) fn dead_rows(&self, segment: u64) -> Result<Vec<u32>, Error> {
         let mut found = Vec::new();
         self.scan(Table::Catalogue, &key(DEAD, &segment.to_be_bytes()), &mut |key, _| {

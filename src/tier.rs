@@ -1,13 +1,16 @@
-//! Tiers: what of a memory is at hand, and what moves it from one to another.
+//! Tiers: where memories are, and what moves them from one to another.
 //!
 //! The truth about every memory is in the [log](crate::log); a tier holds what
 //! a recall needs, so a move between tiers never risks a memory.
 //!
-//! | tier | supplied vector | sketch and lists | text |
-//! |---|---|---|---|
-//! | [`Hot`](TierKind::Hot) | RAM | RAM | RAM |
-//! | [`Warm`](TierKind::Warm) | mapped file | RAM | log |
-//! | [`Cold`](TierKind::Cold) | mapped file | mapped file | compressed, mapped file |
+//! All tiers on this machine are one implementation, [`local::LocalTier`]: segments that differ in
+//! where they are.
+//!
+//! | tier | segments |
+//! |---|---|
+//! | [`Hot`](TierKind::Hot) | in RAM; in files, from which they are read when the engine opens |
+//! | [`Warm`](TierKind::Warm) | in mapped files; the newest memories in RAM |
+//! | [`Cold`](TierKind::Cold) | in mapped files, with compressed records |
 //!
 //! No tier holds the vector of a text: it is derived when a search asks for it.
 //!
@@ -16,21 +19,31 @@
 //! object store, a vector database) needs only them, and a line where the engine
 //! opens its tiers.
 
-pub mod cold;
-pub mod hot;
-mod local;
+mod depot;
+pub mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod local;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-pub mod warm;
+mod shard;
+mod view;
+mod weakest;
 
 use std::sync::Arc;
 
 use crate::encoder::Term;
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::index::{QueryTerm, Row, RowFilter, TextQuery, TopK, cascade};
+use crate::index::{QueryTerm, RowFilter, TextQuery, TopK, cascade};
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::Batch;
+use crate::segment::PreparedMemory;
+
+pub use self::depot::Depot;
+pub use self::shard::{Effort, PACKED_ROWS};
+pub use self::weakest::Facts;
 
 /// Strengths between which a memory stays where it is: the hysteresis that
 /// keeps one from moving to and fro.
@@ -46,17 +59,6 @@ pub struct Band {
 /// age in days. Storing counts as the first access.
 pub fn strength(importance: f32, accesses: u32, age_days: f64, decay_per_day: f64) -> f64 {
     f64::from(importance) * f64::from(accesses).ln_1p() * (-decay_per_day * age_days).exp()
-}
-
-/// A memory on its way into a tier.
-#[derive(Clone, Debug)]
-pub struct Admission {
-    /// What the index has to know.
-    pub row: Row,
-    /// The words of its vector, if the caller supplied one.
-    pub vector: Option<Arc<[u64]>>,
-    /// The record, as the log holds it.
-    pub record: Arc<[u8]>,
 }
 
 /// What a memory is compared with.
@@ -121,7 +123,7 @@ pub trait Tier: Send {
 
     /// Work that prepares memories, in ascending order of ids, for being taken
     /// in. It needs no lock; what it returns goes to [`Tier::apply`].
-    fn stage(&mut self, namespace: NamespaceId, memories: Vec<Admission>) -> Upkeep {
+    fn stage(&mut self, namespace: NamespaceId, memories: Vec<Arc<PreparedMemory>>) -> Upkeep {
         Box::new(move || Ok(Box::new(Staged { namespace, memories }) as Done))
     }
 
@@ -136,34 +138,54 @@ pub trait Tier: Send {
 
     /// Adds to `batch` what has to become durable when memory `id` is removed,
     /// and says whether it is here.
-    fn removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool;
+    fn stage_removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool;
 
     /// Takes a memory out and says whether it was there.
     fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool;
 
-    /// Memory `id`, if it is here and all of it in RAM, so that it moves on
-    /// without being read or encoded again. Its row comes without the terms, of
-    /// which a tier keeps lists only. HOT must give every memory: one may have to
-    /// leave with the very commit that brings it to the log.
-    fn held(&self, namespace: NamespaceId, id: MemoryId) -> Option<Admission>;
+    /// What the strength of memory `id` depends on, if it is here.
+    fn facts(&self, namespace: NamespaceId, id: MemoryId) -> Option<Facts>;
+
+    /// Adds to `batch` what has to become durable when memory `id`, which is here, was accessed so
+    /// often.
+    fn stage_accesses(&self, namespace: NamespaceId, id: MemoryId, accesses: u32, batch: &mut Batch);
+
+    /// Notes how often memory `id` was accessed, and says whether it is here.
+    fn set_accesses(&mut self, namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool;
+
+    /// The weakest memory, which stays. COLD, from which none sinks, gives none.
+    fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)>;
+
+    /// The weakest memory, which is no longer listed as such: it has to leave the tier, or be
+    /// [put back](Tier::put_back).
+    fn take_weakest(&mut self) -> Option<(NamespaceId, MemoryId)>;
+
+    /// Lists a memory again that was to leave, and stays.
+    fn put_back(&mut self, namespace: NamespaceId, id: MemoryId);
+
+    /// All of memory `id`, if it is here and need not be fetched from another machine. HOT gives
+    /// every memory: one may have to leave with the very commit that brings it to the log.
+    ///
+    /// # Errors
+    /// Whatever reading it reports.
+    fn memory(&self, namespace: NamespaceId, id: MemoryId) -> Result<Option<Arc<PreparedMemory>>, Error>;
 
     /// What readers of `namespace` see from now on.
     fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView>;
 
-    /// The next piece of upkeep that is worth doing, if any: work without the
-    /// lock, whose result goes to [`Tier::apply`]. `thorough` asks for all that
-    /// could be done, and for the removal of every trace of what was forgotten.
-    fn upkeep(&mut self, thorough: bool) -> Option<Upkeep>;
+    /// The next piece of upkeep that `effort` asks for, if any: work without the
+    /// lock, whose result goes to [`Tier::apply`].
+    fn upkeep(&mut self, effort: Effort) -> Option<Upkeep>;
 
     /// How many memories are best taken in together, where each time costs a round
     /// trip; `None` where it does not matter.
-    fn together(&self) -> Option<usize> {
+    fn preferred_batch(&self) -> Option<usize> {
         None
     }
 
     /// Work that finds out, without a lock, whether the tier can be reached again, if it
     /// could not be of late: until then nobody should wait for it with a lock.
-    fn probe(&self) -> Option<Upkeep> {
+    fn check_health(&self) -> Option<Upkeep> {
         None
     }
 
@@ -172,6 +194,10 @@ pub trait Tier: Send {
     fn keeps(&self, _id: MemoryId) -> bool {
         false
     }
+
+    /// Called while the engine opens: what the strength of a memory depends on that the tier has
+    /// [kept](Tier::keeps).
+    fn note_kept(&mut self, _namespace: NamespaceId, _id: MemoryId, _facts: Facts) {}
 
     /// Called once while the engine opens: of what the tier has [kept](Tier::keeps),
     /// only those memories stay that the log says are in it.
@@ -194,7 +220,7 @@ pub struct Staged {
     /// Whose they are.
     pub namespace: NamespaceId,
     /// In ascending order of ids.
-    pub memories: Vec<Admission>,
+    pub memories: Vec<Arc<PreparedMemory>>,
 }
 
 /// Work on immutable parts of a tier that needs no lock.
@@ -234,6 +260,15 @@ pub trait TierView: Send + Sync {
     /// # Errors
     /// Whatever reading it reports.
     fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error>;
+
+    /// All of memory `id`, which was accessed so often, if it is here and need not be fetched from
+    /// another machine.
+    ///
+    /// # Errors
+    /// Whatever reading it reports.
+    fn memory(&self, _id: MemoryId, _accesses: u32) -> Result<Option<Arc<PreparedMemory>>, Error> {
+        Ok(None)
+    }
 
     /// Bytes that this namespace takes in the tier.
     fn bytes(&self) -> TierBytes;

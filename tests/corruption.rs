@@ -160,8 +160,7 @@ enum Kind {
     RecordsTable,
     VectorsTable,
     CatalogueTable,
-    ColdSegment,
-    WarmVectors,
+    Segment,
 }
 
 fn kind(file: &Path) -> Kind {
@@ -172,9 +171,8 @@ fn kind(file: &Path) -> Kind {
         "version" => Kind::Version,
         "mark" => Kind::Mark,
         "current" => Kind::Current,
-        "warm.vectors" => Kind::WarmVectors,
         _ if name.ends_with(".jnl") => Kind::Journal,
-        _ if name.ends_with(".seg") => Kind::ColdSegment,
+        _ if name.ends_with(".seg") => Kind::Segment,
         _ if name.starts_with('v') => Kind::Manifest,
         _ if path.contains("keyspaces/0/tables") => Kind::MetaTable,
         _ if path.contains("keyspaces/1/tables") => Kind::RecordsTable,
@@ -312,7 +310,7 @@ impl Sweep<'_> {
         }
         tally.lost = tally.lost.max(lost.len());
         tally.back = tally.back.max(back.len());
-        if kind == Kind::ColdSegment {
+        if kind == Kind::Segment {
             assert!(
                 engine.repaired_files().iter().any(|file| file.ends_with(relative)),
                 "{case}: {:?}",

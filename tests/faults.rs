@@ -113,7 +113,7 @@ fn without_permission() {
     drop(spread(&whole, STORED));
     let folder = whole.with_file_name("copy");
     let mut places: Vec<PathBuf> = files(&whole);
-    places.extend([whole.clone(), whole.join("log"), whole.join("cold")]);
+    places.extend([whole.clone(), whole.join("log"), whole.join("segments")]);
     let (mut refused, mut opened) = (0, 0);
     for place in &places {
         copy(&whole, &folder);
@@ -146,13 +146,13 @@ fn without_permission() {
 /// Reading goes on while moves to COLD are refused, and moves once they are not.
 fn segments_cannot_be_written(folder: &Path) {
     let engine = Engine::open(folder, tiny()).unwrap();
-    let cold = folder.join("cold");
-    fs::set_permissions(&cold, Permissions::from_mode(0o555)).unwrap();
+    let segments = folder.join("segments");
+    fs::set_permissions(&segments, Permissions::from_mode(0o555)).unwrap();
     let year = Timestamp(Timestamp::now().0 + 365 * DAY);
     let moved = engine.consolidate_at(year);
-    assert!(matches!(moved, Err(Error::Io { ref path, .. }) if path.starts_with(&cold)), "{moved:?}");
+    assert!(matches!(moved, Err(Error::Io { ref path, .. }) if path.starts_with(&segments)), "{moved:?}");
     assert_complete(&engine, STORED);
-    fs::set_permissions(&cold, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&segments, Permissions::from_mode(0o755)).unwrap();
     assert!(engine.consolidate_at(year).unwrap().demoted > 0);
     assert_complete(&engine, STORED);
 }

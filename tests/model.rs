@@ -18,7 +18,8 @@ use mnemocore::encoder::Encoder;
 use mnemocore::hdv::Dimension;
 use mnemocore::internals::Parts;
 use mnemocore::internals::log::{Batch, Log, Table, Visit, VolatileLog};
-use mnemocore::internals::tier::{cold::ColdTier, hot::HotTier, warm::WarmTier};
+use mnemocore::internals::tier::files::{OpenedFiles, SegmentFiles};
+use mnemocore::internals::tier::local::tiers;
 use mnemocore::{Config, Durability, Engine, Error, MemoryId, Namespace, NewMemory, Query, Timestamp};
 use shuttle::Runner;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
@@ -240,12 +241,9 @@ fn refusing_engine() -> (Arc<Engine>, tempfile::TempDir) {
     let (config, folder) = (config(), tempfile::tempdir().unwrap());
     let log: Arc<dyn Log> = Arc::new(Refusing::default());
     let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
-    let warm = WarmTier::create(&folder.path().join("warm"), config.dimension, encoder.clone(), log.clone())
-        .unwrap();
-    let (cold, _) =
-        ColdTier::open(&folder.path().join("cold"), None, encoder.clone(), &log, &mut Batch::default())
-            .unwrap();
-    let hot = HotTier::new(encoder.clone());
+    let opened = SegmentFiles::open(folder.path(), None, &log, &mut Batch::default()).unwrap();
+    let OpenedFiles { files, segments, .. } = opened;
+    let [hot, warm, cold] = tiers(&files, segments, true, &encoder, config.decay_per_day);
     let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
     (Arc::new(Engine::from_parts(config, parts).unwrap()), folder)
 }

@@ -179,8 +179,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("stores")
 }
 
-/// Copies the durable files of a store that no engine has open. The engine rebuilds the file of
-/// WARM's vectors when it opens the store, so that file is not copied.
+/// Copies the files of a store that no engine has open.
 pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -188,7 +187,7 @@ pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
             copy_folder(&source, &target)?;
-        } else if entry.file_name() != "warm.vectors" {
+        } else {
             fs::copy(source, target)?;
         }
     }

@@ -1,5 +1,4 @@
-//! The readers of what lies on disk: COLD segments below their checksum, and the
-//! values of the log.
+//! The readers of what lies on disk: segments below their checksum, and the values of the log.
 #![no_main]
 
 use std::sync::{Arc, OnceLock};
@@ -7,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use mnemocore::encoder::Encoder;
-use mnemocore::internals::log::{Record, SegmentEntry, Standing};
-use mnemocore::internals::tier::cold::fuzzing::{COLUMNS, columns, file, read_and_use};
+use mnemocore::internals::log::{Placement, Record, SegmentEntry};
+use mnemocore::internals::segment::Codec;
+use mnemocore::internals::tier::fuzzing::{COLUMNS, columns, file, read_and_use};
 use mnemocore_fuzz::tiny;
 
 const TEXTS: [&str; 7] = [
@@ -60,16 +60,20 @@ impl Edit {
 
 struct Kept {
     encoder: Arc<Encoder>,
-    columns: Vec<Vec<u8>>,
+    /// With plain records, and with compressed ones.
+    columns: [Vec<Vec<u8>>; 2],
 }
 
 fn kept() -> &'static Kept {
     static KEPT: OnceLock<Kept> = OnceLock::new();
     KEPT.get_or_init(|| {
         let encoder = Arc::new(Encoder::new(tiny().dimension, tiny().token_cache_bytes));
-        let columns = columns(&TEXTS, &encoder).expect("a segment");
-        let taken = read_and_use(&file(&columns), &encoder, &[]);
-        assert_eq!(taken, Some(TEXTS.len()), "a segment as it is written is not taken");
+        let columns = [Codec::Plain, Codec::Zstd].map(|codec| {
+            let columns = columns(&TEXTS, &encoder, codec).expect("a segment");
+            let taken = read_and_use(&file(&columns), &encoder, &[]);
+            assert_eq!(taken, Some(TEXTS.len()), "a segment as it is written is not taken");
+            columns
+        });
         Kept { encoder, columns }
     })
 }
@@ -82,7 +86,8 @@ fuzz_target!(|bytes: &[u8]| {
         }
         1 => values(bytes),
         _ => {
-            let (mut input, mut columns) = (Unstructured::new(bytes), kept().columns.clone());
+            let columns = &kept().columns[usize::from(kind / 4 % 2)];
+            let (mut input, mut columns) = (Unstructured::new(bytes), columns.clone());
             let dead = <[u32; 2]>::arbitrary(&mut input).map(|dead| dead.map(|row| row % 16));
             while !input.is_empty()
                 && let Ok(edit) = Edit::arbitrary(&mut input)
@@ -102,8 +107,8 @@ fn values(bytes: &[u8]) {
         // NaN differs from itself.
         assert_eq!(format!("{again:?}"), format!("{record:?}"));
     }
-    if let Ok(standing) = Standing::decode(bytes) {
-        assert_eq!(Standing::decode(&standing.encode()).expect("a standing"), standing);
+    if let Ok(placement) = Placement::decode(bytes) {
+        assert_eq!(Placement::decode(&placement.encode()).expect("a placement"), placement);
     }
     if let Ok(entry) = SegmentEntry::decode(bytes) {
         assert_eq!(entry.encode(), bytes);

@@ -7,17 +7,13 @@ use std::time::Duration;
 
 use super::Engine;
 use super::cache::LocalCopy;
-use super::location::{Location, check_threads};
+use super::location::{Location, SEGMENTS, check_threads};
 use super::open::check_settings;
 use crate::bucket::Bucket;
 use crate::config::Config;
-#[cfg(feature = "postgres")]
-use crate::config::WarmBackend;
 use crate::error::Error;
-use crate::key::TierKind;
 use crate::log::{Batch, Log, ObjectLog};
-use crate::tier::cold::depot_name;
-use crate::tier::warm;
+use crate::tier::files::depot_name;
 
 /// Age from which an unlisted segment or an incomplete object counts as abandoned.
 const LEFT: Duration = Duration::from_secs(3600);
@@ -80,7 +76,7 @@ impl Engine {
             // Checked before another writer is fenced.
             let fits = |log: &dyn Log| {
                 check_settings(&name, &config, log, &mut Batch::default())?;
-                copy.check_room(derived(log, &config)?, config.cache_bytes)
+                copy.check_room(segment_bytes(log)?, config.cache_bytes)
             };
             ObjectLog::open_if(bucket, lock.clone(), cache, &fits)?
         } else {
@@ -101,27 +97,19 @@ impl Engine {
     }
 }
 
-/// Returns the bytes of an engine's files on this machine's disk besides the log: segments, and the
-/// vectors of WARM.
-fn derived(log: &dyn Log, config: &Config) -> Result<u64, Error> {
-    let bytes: u64 = log.segments()?.iter().map(|(_, entry)| entry.bytes).sum();
-    #[cfg(feature = "postgres")]
-    if config.warm == WarmBackend::Postgres {
-        return Ok(bytes);
-    }
-    let mut rows = 0;
-    log.standings(&mut |_, standing| rows += usize::from(standing.tier == TierKind::Warm))?;
-    Ok(bytes + warm::file_bytes(rows, config.dimension))
+/// Returns the bytes of the segments' files.
+fn segment_bytes(log: &dyn Log) -> Result<u64, Error> {
+    Ok(log.segments()?.iter().map(|(_, entry)| entry.bytes).sum())
 }
 
 /// Deletes what an interrupted write, move or compaction has left: incomplete objects, and segments
 /// that the log does not list. These may hold texts that were forgotten since. Young objects stay,
 /// because another engine may be about to list them.
 fn sweep(bucket: &Bucket, log: &dyn Log) -> Result<(), Error> {
-    ["log", "cold"].into_iter().try_for_each(|folder| bucket.delete_unfinished(folder, LEFT))?;
+    ["log", SEGMENTS].into_iter().try_for_each(|folder| bucket.delete_unfinished(folder, LEFT))?;
     let listed = log.segments()?;
     let listed: HashSet<String> = listed.iter().map(|(number, entry)| depot_name(*number, entry)).collect();
-    let old = bucket.list("cold")?.into_iter().filter(|object| object.age > LEFT);
-    let names = old.map(|object| format!("cold/{}", object.name));
+    let old = bucket.list(SEGMENTS)?.into_iter().filter(|object| object.age > LEFT);
+    let names = old.map(|object| format!("{SEGMENTS}/{}", object.name));
     bucket.delete(names.filter(|name| !listed.contains(name)).collect())
 }

@@ -13,14 +13,13 @@ use crate::error::Error;
 use crate::identity::shown;
 use crate::log::{DiskLog, LOCK, LOG_FOLDER, StoreLock, absolute, check_process, sync_folder};
 use crate::process;
-use crate::tier::cold::Depot;
+use crate::tier::Depot;
 
 /// Version of the store's layout as a whole.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// The names in a store's folder.
-pub(super) const WARM: &str = "warm.vectors";
-pub(super) const COLD: &str = "cold";
+pub(super) const SEGMENTS: &str = "segments";
 
 /// The folder that a repair writes the new log to.
 pub(super) const REPAIRED: &str = "log.repaired";
@@ -62,7 +61,12 @@ impl Location {
         Self { folder, name, _lock: Some(lock), ..Self::folder(PathBuf::new()) }
     }
 
-    /// Returns the storage of COLD's files besides the folder.
+    /// Returns whether the files end with the engine.
+    pub(super) fn is_temporary(&self) -> bool {
+        self._temporary.is_some()
+    }
+
+    /// Returns the storage of the segments besides the folder.
     pub(super) fn depot(&self) -> Option<Arc<dyn Depot>> {
         #[cfg(feature = "object-store")]
         if let Some(copy) = &self.copy {

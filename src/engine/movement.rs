@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use super::writer::{Entry, Writer};
+use super::writer::{Placed, Writer};
 use super::{Shared, lock};
 use crate::error::Error;
-use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
-use crate::log::{Batch, Durability, Record, Standing};
-use crate::tier::{Admission, Band, Done, strength};
+use crate::key::{NamespaceId, TierKind, Timestamp};
+use crate::log::{Batch, Durability};
+use crate::tier::{Band, Done, Facts, strength};
 
 /// Memories that are moved in one batch. For COLD it is the size of a new segment: large enough
 /// that few segments are merged, and small enough that a move takes little memory (40 MB).
@@ -40,8 +40,7 @@ impl Shared {
     /// enough. Those that they displace move down before the next ones rise, so that no tier
     /// exceeds its capacity by much. Returns the numbers of moves up and down.
     pub(super) fn promote(&self, now: Timestamp) -> Result<(usize, usize), Error> {
-        let mut counts: Vec<(MemoryId, u32)> =
-            std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
+        let mut counts: Vec<(Placed, u32)> = std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
         counts.sort_unstable();
         let (mut risen, mut displaced, mut away) = (0, 0, None);
         let mut rest = counts.as_slice();
@@ -63,62 +62,55 @@ impl Shared {
     }
 
     /// Puts accesses back for the next pass.
-    fn recount(&self, counts: &[(MemoryId, u32)]) {
+    fn recount(&self, counts: &[(Placed, u32)]) {
         let mut touched = lock(&self.touched);
-        for &(id, count) in counts {
-            let sum = touched.entry(id).or_default();
+        for &(memory, count) in counts {
+            let sum = touched.entry(memory).or_default();
             *sum = sum.saturating_add(count);
         }
     }
 
     /// Adds accesses to memories. Returns the memories that should rise, by their tiers.
-    fn count(&self, counts: &[(MemoryId, u32)], now: Timestamp) -> Result<Rising, Error> {
+    fn count(&self, counts: &[(Placed, u32)], now: Timestamp) -> Result<Rising, Error> {
         let mut writer = self.lock_writer();
-        let (mut batch, mut rising, mut raised) = (Batch::default(), Rising::new(), Vec::new());
-        for &(id, count) in counts {
-            let Some(mut entry) = self.entry(&writer, id)? else { continue };
-            entry.accesses = entry.accesses.saturating_add(count);
-            batch.put_standing(id, entry.standing());
-            raised.push((id, entry));
-            if let Some(to) = self.rises_to(&mut writer, &entry, now) {
-                rising.entry((entry.tier, to)).or_default().push((id, entry));
+        let (mut batch, mut rising, mut counted) = (Batch::default(), Rising::new(), Vec::new());
+        for &(memory, count) in counts {
+            // It may have been forgotten.
+            let Some((tier, mut facts)) = writer.find(memory) else { continue };
+            facts.accesses = facts.accesses.saturating_add(count);
+            let Placed { id, namespace } = memory;
+            writer.tiers[tier.index()].stage_accesses(namespace, id, facts.accesses, &mut batch);
+            counted.push((memory, tier, facts.accesses));
+            if let Some(to) = self.rises_to(&mut writer, tier, &facts, now) {
+                rising.entry((tier, to)).or_default().push(memory);
             }
         }
         if !batch.is_empty() {
             self.log.note(&batch)?;
         }
-        // The catalogue follows the log: if the log fails, the accesses are counted again.
-        writer.catalogue.extend(raised.into_iter().filter(|(_, entry)| entry.tier != TierKind::Cold));
-        Ok(rising)
-    }
-
-    /// Returns the entry of a memory in any tier; `None` if it was forgotten.
-    fn entry(&self, writer: &Writer, id: MemoryId) -> Result<Option<Entry>, Error> {
-        if let Some(&entry) = writer.catalogue.get(&id) {
-            return Ok(Some(entry));
+        // The tiers follow the log: if the log fails, the accesses are counted again.
+        for (Placed { id, namespace }, tier, accesses) in counted {
+            writer.tiers[tier.index()].set_accesses(namespace, id, accesses);
         }
-        let Some(record) = self.log.record(id)? else { return Ok(None) };
-        let record = Record::decode(&record)?;
-        let standing = self.log.standing(id)?.unwrap_or(Standing { tier: TierKind::Cold, accesses: 1 });
-        Ok(Some(Entry {
-            namespace: record.namespace,
-            tier: TierKind::Cold,
-            accesses: standing.accesses,
-            importance: record.importance,
-            created: record.created,
-        }))
+        Ok(rising)
     }
 
     /// Returns the higher tier that a memory is strong enough for, if that tier has room or holds a
     /// weaker memory.
-    fn rises_to(&self, writer: &mut Writer, entry: &Entry, now: Timestamp) -> Option<TierKind> {
-        let strength = self.strength(entry, now);
+    fn rises_to(
+        &self,
+        writer: &mut Writer,
+        from: TierKind,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Option<TierKind> {
+        let strength = self.strength(facts, now);
         let above = [
             (TierKind::Hot, self.config.hot_band, self.config.hot_capacity),
             (TierKind::Warm, self.config.warm_band, self.config.warm_capacity),
         ];
         let fits = above.into_iter().find(|&(tier, Band { enter, .. }, capacity)| {
-            tier < entry.tier
+            tier < from
                 && strength >= enter
                 && capacity > 0
                 && (writer.tiers[tier.index()].len() < capacity
@@ -129,9 +121,9 @@ impl Shared {
         fits.map(|(tier, ..)| tier)
     }
 
-    fn strength(&self, entry: &Entry, now: Timestamp) -> f64 {
-        let age = now.days_since(entry.created);
-        strength(entry.importance, entry.accesses, age, self.config.decay_per_day)
+    fn strength(&self, facts: &Facts, now: Timestamp) -> f64 {
+        let age = now.days_since(facts.created);
+        strength(facts.importance, facts.accesses, age, self.config.decay_per_day)
     }
 
     /// Moves down the memories that are too weak for their tier, or exceed its capacity. Returns
@@ -163,12 +155,12 @@ impl Shared {
         band: Band,
         slack: usize,
         now: Timestamp,
-    ) -> Vec<(MemoryId, Entry)> {
+    ) -> Vec<Placed> {
         let mut writer = self.lock_writer();
         let over = writer.tiers[from.index()].len().saturating_sub(capacity);
         // If the target tier asks for small batches, because a move takes a round trip under the
         // lock, the lock is released between batches.
-        let most = writer.tiers[to.index()].together().unwrap_or(MOVED_AT_ONCE);
+        let most = writer.tiers[to.index()].preferred_batch().unwrap_or(MOVED_AT_ONCE);
         let over = if over > slack { over.min(most) } else { 0 };
         let mut sinking = writer.take_weakest(from, over);
         while sinking.len() < most
@@ -179,28 +171,24 @@ impl Shared {
         sinking
     }
 
-    /// Moves memories from one tier to another. It reads and encodes them, and writes a segment,
-    /// without the writer's lock. Memories that are forgotten meanwhile stay forgotten.
-    fn move_all(
-        &self,
-        memories: Vec<(MemoryId, Entry)>,
-        from: TierKind,
-        to: TierKind,
-    ) -> Result<usize, Error> {
-        let mut by_namespace: HashMap<NamespaceId, Vec<(MemoryId, Entry)>> = HashMap::new();
+    /// Moves memories from one tier to another. It reads them, and writes a segment, without the
+    /// writer's lock. Memories that are forgotten meanwhile stay forgotten.
+    fn move_all(&self, memories: Vec<Placed>, from: TierKind, to: TierKind) -> Result<usize, Error> {
+        let mut by_namespace: HashMap<NamespaceId, Vec<Placed>> = HashMap::new();
         for memory in memories {
-            by_namespace.entry(memory.1.namespace).or_default().push(memory);
+            by_namespace.entry(memory.namespace).or_default().push(memory);
         }
         let (mut moved, mut failed) = (0, None);
         for (namespace, mut memories) in by_namespace {
-            memories.sort_by_key(|&(id, _)| id);
+            memories.sort_unstable();
             let result =
                 if failed.is_none() { self.move_some(namespace, &memories, from, to) } else { Ok(0) };
             match result {
                 Ok(count) if failed.is_none() => moved += count,
-                Ok(_) => self.put_back(&memories, from),
+                // Those that could not leave the tier are listed again.
+                Ok(_) => self.lock_writer().put_back(from, memories),
                 Err(error) => {
-                    self.put_back(&memories, from);
+                    self.lock_writer().put_back(from, memories);
                     failed = Some(error);
                 }
             }
@@ -208,37 +196,32 @@ impl Shared {
         failed.map_or(Ok(moved), Err)
     }
 
-    /// Returns memories that could not leave `tier` to its list.
-    fn put_back(&self, memories: &[(MemoryId, Entry)], tier: TierKind) {
-        let mut writer = self.lock_writer();
-        for (id, entry) in memories {
-            if tier != TierKind::Cold && writer.catalogue.contains_key(id) {
-                writer.note(*id, *entry);
-            }
-        }
-    }
-
     fn move_some(
         &self,
         namespace: NamespaceId,
-        memories: &[(MemoryId, Entry)],
+        memories: &[Placed],
         from: TierKind,
         to: TierKind,
     ) -> Result<usize, Error> {
-        let probe = self.lock_writer().tiers[to.index()].probe();
-        if let Some(probe) = probe {
-            probe()?;
+        let check = self.lock_writer().tiers[to.index()].check_health();
+        if let Some(check) = check {
+            check()?;
         }
-        let mut admissions: Vec<Admission> = Vec::with_capacity(memories.len());
-        for (id, _) in memories {
-            if let Some(record) = self.log.record(*id)? {
-                admissions.push(self.admission(*id, record.into())?);
+        let Some(space) = self.space_by_id(namespace) else { return Ok(0) };
+        let view = space.view.load_full();
+        let mut prepared = Vec::with_capacity(memories.len());
+        for memory in memories {
+            let facts = self.lock_writer().tiers[from.index()].facts(namespace, memory.id);
+            let Some(Facts { accesses, .. }) = facts else { continue };
+            match view.tiers[from.index()].memory(memory.id, accesses)? {
+                Some(memory) => prepared.push(memory),
+                None => prepared.extend(self.prepared_from_log(memory.id, accesses)?),
             }
         }
-        if admissions.is_empty() {
+        if prepared.is_empty() {
             return Ok(0);
         }
-        let work = self.lock_writer().tiers[to.index()].stage(namespace, admissions);
+        let work = self.lock_writer().tiers[to.index()].stage(namespace, prepared);
         self.finish_move(namespace, memories, from, to, work()?)
     }
 
@@ -246,7 +229,7 @@ impl Shared {
     pub(super) fn finish_move(
         &self,
         namespace: NamespaceId,
-        memories: &[(MemoryId, Entry)],
+        memories: &[Placed],
         from: TierKind,
         to: TierKind,
         done: Done,
@@ -255,30 +238,28 @@ impl Shared {
         let mut batch = Batch::default();
         writer.tiers[to.index()].apply(done, &mut batch)?;
         let mut moved = Vec::with_capacity(memories.len());
-        for &(id, entry) in memories {
-            if writer.tiers[from.index()].removal(namespace, id, &mut batch) {
-                // Accesses may have been counted since the memory was chosen.
-                let accesses = writer.catalogue.get(&id).map_or(entry.accesses, |now| now.accesses);
-                let entry = Entry { tier: to, accesses, ..entry };
-                batch.put_standing(id, entry.standing());
-                moved.push((id, entry));
-            } else if writer.tiers[to.index()].removal(namespace, id, &mut batch) {
+        for &memory in memories {
+            let id = memory.id;
+            if writer.tiers[from.index()].stage_removal(namespace, id, &mut batch) {
+                // Accesses may have been counted since the memory was read.
+                let facts = writer.tiers[from.index()].facts(namespace, id);
+                let accesses = facts.map_or(1, |facts| facts.accesses);
+                let target = &mut writer.tiers[to.index()];
+                target.stage_accesses(namespace, id, accesses, &mut batch);
+                target.set_accesses(namespace, id, accesses);
+                moved.push(id);
+            } else if writer.tiers[to.index()].stage_removal(namespace, id, &mut batch) {
                 writer.tiers[to.index()].remove(namespace, id);
             }
         }
         if let Err(error) = self.log.commit(&batch, Durability::Buffered) {
-            for (id, _) in moved {
+            for id in moved {
                 writer.tiers[to.index()].remove(namespace, id);
             }
             return Err(error);
         }
-        for &(id, entry) in &moved {
+        for &id in &moved {
             writer.tiers[from.index()].remove(namespace, id);
-            if to == TierKind::Cold {
-                writer.catalogue.remove(&id);
-            } else {
-                writer.note(id, entry);
-            }
         }
         self.publish(&mut writer, [namespace]);
         Ok(moved.len())
@@ -286,4 +267,4 @@ impl Shared {
 }
 
 /// Memories that rise, by where from and where to.
-type Rising = HashMap<(TierKind, TierKind), Vec<(MemoryId, Entry)>>;
+type Rising = HashMap<(TierKind, TierKind), Vec<Placed>>;

@@ -1,14 +1,14 @@
 //! Opening an engine: finds the store, restores the tiers from the log.
 
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::location::{COLD, Location, WARM, check_threads, lock_or_make, settings};
+use super::location::{Location, SEGMENTS, check_threads, lock_or_make, settings};
 use super::upkeep::Background;
-use super::writer::{EMBEDDING, Entry, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
+use super::writer::{EMBEDDING, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
 use super::{Engine, Shared, Spaces};
 use crate::config::Config;
 #[cfg(feature = "postgres")]
@@ -17,18 +17,17 @@ use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
 use crate::hdv::Dimension;
 use crate::identity::shown;
-use crate::index::SKETCH_BITS;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, DiskLog, Durability, LOG_FOLDER, Log, Record, Standing, Table, VolatileLog};
+use crate::log::{Batch, DiskLog, Durability, LOG_FOLDER, Log, Placement, Record, Table, VolatileLog};
 use crate::memory::Namespace;
 use crate::process;
+use crate::segment::{PreparedMemory, SKETCH_BITS};
 use crate::sync::{Mutex, RwLock};
-use crate::tier::cold::ColdTier;
-use crate::tier::hot::HotTier;
+use crate::tier::files::{Opened, OpenedFiles, SegmentFiles};
+use crate::tier::local::tiers;
 #[cfg(feature = "postgres")]
 use crate::tier::postgres::{Database, PostgresTier};
-use crate::tier::warm::WarmTier;
-use crate::tier::{Admission, Tier};
+use crate::tier::{Effort, Facts, Tier};
 
 /// Memories that are restored at a time: enough to keep all cores busy, and few enough that their
 /// vectors take little room on the way (1 MB). That room is scattered among data that stays, and
@@ -50,7 +49,7 @@ const GROUP_BITS: u32 = 8;
 const SCANNED: usize = 16;
 
 /// A memory to be restored: its id, where it was, its record.
-type Found = (MemoryId, Standing, Vec<u8>);
+type Found = (MemoryId, Placement, Vec<u8>);
 
 impl Engine {
     /// Opens the store in the folder `path`, or makes one if there is none. A relative
@@ -143,23 +142,38 @@ impl Engine {
         let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
         // Checked before anything is written: a refused engine leaves the folder as it was.
         check_settings(&location.name, &config, &*log, &mut batch)?;
-        let (cold, depot) = (location.folder.join(COLD), location.depot());
-        let (cold, damaged) = ColdTier::open(&cold, depot, encoder.clone(), &log, &mut batch)?;
-        let lost = if damaged.is_empty() { Vec::new() } else { lost_memories(&*log, &cold)? };
-        let warm = open_warm(&location, &config, &encoder, &log)?;
-        let hot = HotTier::new(encoder.clone());
+        let folder = location.folder.join(SEGMENTS);
+        let OpenedFiles { files, mut segments, damaged } =
+            SegmentFiles::open(&folder, location.depot(), &log, &mut batch)?;
+        let mut lost = match lost_to(&damaged) {
+            Some(tier) => lost_memories(&*log, &segments, tier)?,
+            None => Vec::new(),
+        };
+        let elsewhere = open_warm_elsewhere(&location, &config, &encoder, &log)?;
+        if elsewhere.is_some() {
+            // What was in files here before moves there.
+            for opened in segments.extract_if(.., |opened| opened.entry.tier == TierKind::Warm) {
+                lost.extend(placements_in(&opened));
+                batch.remove_segment(opened.number, opened.dead);
+            }
+        }
+        // What HOT holds of an engine in memory needs no files.
+        let hot_files = !location.is_temporary();
+        let [hot, warm, cold] = tiers(&files, segments, hot_files, &encoder, config.decay_per_day);
+        let warm = elsewhere.unwrap_or_else(|| Box::new(warm));
         let parts = Parts { encoder, log, tiers: [Box::new(hot), warm, Box::new(cold)] };
         let mut engine = Self::assemble(config, parts, location, lost, batch)?;
-        engine.repaired_files = damaged.iter().map(|path| shown(path)).collect();
+        engine.repaired_files = damaged.iter().map(|(path, _)| shown(path)).collect();
         Ok(engine)
     }
 
-    /// `batch` holds the changes of opening COLD, and `lost` the memories that COLD has lost.
+    /// `batch` holds the changes of opening the segments, and `lost` the memories that were in files
+    /// and are no longer.
     fn assemble(
         config: Config,
         parts: Parts,
         location: Location,
-        lost: Vec<MemoryId>,
+        lost: Vec<(MemoryId, Placement)>,
         batch: Batch,
     ) -> Result<Self, Error> {
         let Parts { encoder, log, tiers } = parts;
@@ -169,15 +183,7 @@ impl Engine {
             let _ = projection.set(Arc::new(Projection::new(length, config.dimension)?));
         }
         let reserved = log.setting(NEXT_ID)?.unwrap_or_default();
-        let writer = Writer {
-            tiers,
-            catalogue: HashMap::new(),
-            weakest: [BinaryHeap::new(), BinaryHeap::new()],
-            next_id: reserved,
-            reserved,
-            next_namespace: 0,
-            decay_per_day: config.decay_per_day,
-        };
+        let writer = Writer { tiers, next_id: reserved, reserved, next_namespace: 0 };
         let background = config.background && location.writable;
         let sketcher = sketcher(config.dimension)?;
         let shared = Arc::new(Shared {
@@ -208,21 +214,21 @@ fn sketcher(dimension: Dimension) -> Result<Encoder, Error> {
     Ok(Encoder::new(Dimension::new(dimension.bits().min(SKETCH_BITS))?, 0))
 }
 
-/// Opens WARM where the settings place it. A read-only engine has its own local WARM.
-fn open_warm(
+/// Opens WARM on another machine, if the settings place it there. A read-only engine has its own.
+fn open_warm_elsewhere(
     location: &Location,
     config: &Config,
     encoder: &Arc<Encoder>,
     log: &Arc<dyn Log>,
-) -> Result<Box<dyn Tier>, Error> {
+) -> Result<Option<Box<dyn Tier>>, Error> {
     #[cfg(feature = "postgres")]
     if location.writable && config.warm == WarmBackend::Postgres {
-        let database = Database::from_environment()?;
-        let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote)?;
-        return Ok(Box::new(warm));
+        let (encoder, log, decay) = (encoder.clone(), log.clone(), config.decay_per_day);
+        let warm = PostgresTier::open(Database::from_environment()?, encoder, log, config.remote, decay)?;
+        return Ok(Some(Box::new(warm)));
     }
-    let warm = WarmTier::create(&location.folder.join(WARM), config.dimension, encoder.clone(), log.clone())?;
-    Ok(Box::new(warm))
+    let _ = (location, config, encoder, log);
+    Ok(None)
 }
 
 /// The parts of an engine; see [`Engine::from_parts`].
@@ -254,29 +260,50 @@ pub(super) fn check_settings(
     Ok(())
 }
 
-/// Returns memories of the log that are in no tier because a segment was damaged.
-fn lost_memories(log: &dyn Log, cold: &ColdTier) -> Result<Vec<MemoryId>, Error> {
-    let mut known: HashSet<MemoryId> = cold.ids().collect();
-    log.standings(&mut |id, standing| {
-        if standing.tier != TierKind::Cold {
-            known.insert(id);
-        }
-    })?;
+/// The tier for the memories of damaged files, if there are any: HOT if all of these are HOT's. Those
+/// of COLD go to WARM, and later to COLD again.
+fn lost_to(damaged: &[(PathBuf, TierKind)]) -> Option<TierKind> {
+    damaged.iter().map(|&(_, tier)| tier.min(TierKind::Warm)).max()
+}
+
+/// Returns memories of the log that are in no file, which go to `tier` unless the log places them
+/// elsewhere.
+fn lost_memories(
+    log: &dyn Log,
+    segments: &[Opened],
+    tier: TierKind,
+) -> Result<Vec<(MemoryId, Placement)>, Error> {
+    let known: HashSet<MemoryId> = segments.iter().flat_map(placements_in).map(|(id, _)| id).collect();
     let mut lost = Vec::new();
-    log.scan(Table::Records, &[], &mut |key, _| {
-        let id = key.try_into().map(u64::from_be_bytes).map(MemoryId);
-        lost.extend(id.ok().filter(|id| !known.contains(id)));
+    log.scan(Table::Records, &[], &mut |key, record| {
+        let id = key.try_into().map_or(MemoryId::default(), |key| MemoryId(u64::from_be_bytes(key)));
+        if !known.contains(&id) {
+            let namespace = Record::decode(record)?.namespace;
+            lost.push((id, Placement { tier, namespace, accesses: 1 }));
+        }
         Ok(())
     })?;
     Ok(lost)
+}
+
+/// The live memories of a segment, and where they are.
+fn placements_in(opened: &Opened) -> Vec<(MemoryId, Placement)> {
+    let Opened { entry, segment, dead, .. } = opened;
+    let dead: HashSet<u32> = dead.iter().copied().collect();
+    let live = (0..segment.len() as u32).filter(|row| !dead.contains(row));
+    let placement = |row| {
+        let accesses = segment.accesses(row);
+        Some((segment.id(row)?, Placement { tier: entry.tier, namespace: entry.namespace, accesses }))
+    };
+    live.filter_map(placement).collect()
 }
 
 /// Merges restored segments as upkeep would. Skips a tier on another machine, whose upkeep may be
 /// deletions that need not delay the opening.
 fn merge_restored(writer: &mut Writer, batch: &mut Batch) -> Result<(), Error> {
     let [hot, warm, _] = &mut writer.tiers;
-    for tier in [hot, warm].into_iter().filter(|tier| tier.together().is_none()) {
-        while let Some(work) = tier.upkeep(false) {
+    for tier in [hot, warm].into_iter().filter(|tier| tier.preferred_batch().is_none()) {
+        while let Some(work) = tier.upkeep(Effort::Due) {
             if tier.apply(work()?, batch)?.is_none() {
                 break;
             }
@@ -286,36 +313,36 @@ fn merge_restored(writer: &mut Writer, batch: &mut Batch) -> Result<(), Error> {
 }
 
 impl Shared {
-    /// Fills HOT and WARM from the log. Memories that a damaged segment has lost go to WARM, and
-    /// later to COLD again.
-    fn restore(&self, lost: &[MemoryId], mut batch: Batch) -> Result<(), Error> {
+    /// Fills HOT and WARM with the memories of the log that are in no file, among them those that
+    /// are `lost` from files.
+    fn restore(&self, lost: &[(MemoryId, Placement)], mut batch: Batch) -> Result<(), Error> {
         let mut writer = self.lock_writer();
         let writer = &mut *writer;
         let namespaces = self.log.namespaces()?;
         let noted = self.log.setting(NEXT_NAMESPACE)?.and_then(|next| u32::try_from(next).ok());
         writer.next_namespace =
             namespaces.iter().map(|(id, _)| id.0 + 1).chain(noted).max().unwrap_or_default();
-        let mut standings: Vec<(MemoryId, Standing)> = Vec::new();
-        self.log.standings(&mut |id, standing| {
-            if standing.tier != TierKind::Cold {
-                standings.push((id, standing));
+        let mut placements: Vec<(MemoryId, Placement)> = Vec::new();
+        self.log.placements(&mut |id, placement| {
+            let Placement { tier, namespace, accesses } = placement;
+            if !writer.tiers[tier.index()].set_accesses(namespace, id, accesses) {
+                placements.push((id, placement));
             }
         })?;
-        for &id in lost {
-            let accesses = self.log.standing(id)?.map_or(1, |standing| standing.accesses);
-            let standing = Standing { tier: TierKind::Warm, accesses };
-            batch.put_standing(id, standing);
-            standings.push((id, standing));
+        let known: HashSet<MemoryId> = placements.iter().map(|&(id, _)| id).collect();
+        for &(id, placement) in lost.iter().filter(|(id, _)| !known.contains(id)) {
+            batch.put_placement(id, placement);
+            placements.push((id, placement));
         }
-        standings.sort_unstable_by_key(|&(id, _)| id);
+        placements.sort_unstable_by_key(|&(id, _)| id);
         for kind in [TierKind::Hot, TierKind::Warm] {
             writer.tiers[kind.index()].retain(&|id| {
-                let found = standings.binary_search_by_key(&id, |&(id, _)| id);
-                found.is_ok_and(|at| standings.get(at).is_some_and(|(_, standing)| standing.tier == kind))
+                let found = placements.binary_search_by_key(&id, |&(id, _)| id);
+                found.is_ok_and(|at| placements.get(at).is_some_and(|(_, placement)| placement.tier == kind))
             });
         }
         let (mut records, mut batches) = (Vec::new(), 0);
-        for group in standings.chunk_by(|(a, _), (b, _)| a.0 >> GROUP_BITS == b.0 >> GROUP_BITS) {
+        for group in placements.chunk_by(|(a, _), (b, _)| a.0 >> GROUP_BITS == b.0 >> GROUP_BITS) {
             self.read_records(group, &mut records)?;
             if records.len() >= RESTORED_AT_ONCE {
                 self.restore_some(writer, &std::mem::take(&mut records), &mut batch)?;
@@ -335,10 +362,10 @@ impl Shared {
 
     /// Adds the records of memories whose ids differ only in the lowest [`GROUP_BITS`], in
     /// ascending order.
-    fn read_records(&self, group: &[(MemoryId, Standing)], records: &mut Vec<Found>) -> Result<(), Error> {
+    fn read_records(&self, group: &[(MemoryId, Placement)], records: &mut Vec<Found>) -> Result<(), Error> {
         if group.len() < SCANNED {
-            for &(id, standing) in group {
-                records.extend(self.log.record(id)?.map(|record| (id, standing, record)));
+            for &(id, placement) in group {
+                records.extend(self.log.record(id)?.map(|record| (id, placement, record)));
             }
             return Ok(());
         }
@@ -350,8 +377,8 @@ impl Shared {
             &mut |key, record| {
                 let id = key.try_into().map_or(MemoryId::default(), |key| MemoryId(u64::from_be_bytes(key)));
                 while wanted.next_if(|(next, _)| *next < id).is_some() {}
-                if let Some(&(id, standing)) = wanted.next_if(|(next, _)| *next == id) {
-                    records.push((id, standing, record.to_vec()));
+                if let Some(&(id, placement)) = wanted.next_if(|(next, _)| *next == id) {
+                    records.push((id, placement, record.to_vec()));
                 }
                 Ok(())
             },
@@ -359,28 +386,26 @@ impl Shared {
     }
 
     fn restore_some(&self, writer: &mut Writer, records: &[Found], batch: &mut Batch) -> Result<(), Error> {
-        let kept: Vec<bool> =
-            records.iter().map(|(id, standing, _)| writer.tiers[standing.tier.index()].keeps(*id)).collect();
-        let restore = |((id, standing, bytes), kept): (&Found, bool)| {
+        let kept: Vec<bool> = records
+            .iter()
+            .map(|(id, placement, _)| writer.tiers[placement.tier.index()].keeps(*id))
+            .collect();
+        let restore = |((id, placement, bytes), kept): (&Found, bool)| {
             let record = Record::decode(bytes)?;
-            let entry = Entry {
-                namespace: record.namespace,
-                tier: standing.tier,
-                accesses: standing.accesses,
-                importance: record.importance,
-                created: record.created,
-            };
-            let admission = || self.admission(*id, bytes.as_slice().into());
-            Ok((*id, entry, (!kept).then(admission).transpose()?))
+            let accesses = placement.accesses;
+            let facts = Facts { created: record.created, importance: record.importance, accesses };
+            let prepared = || self.prepared(*id, bytes.as_slice().into(), accesses);
+            Ok((*id, *placement, facts, (!kept).then(prepared).transpose()?))
         };
-        let restored: Result<Vec<(MemoryId, Entry, Option<Admission>)>, Error> =
-            records.par_iter().zip(kept).map(restore).collect();
-        let mut by_place: HashMap<(TierKind, NamespaceId), Vec<Admission>> = HashMap::new();
-        for (id, entry, admission) in restored? {
-            writer.note(id, entry);
-            by_place.entry((entry.tier, entry.namespace)).or_default().extend(admission);
+        type Restored = (MemoryId, Placement, Facts, Option<Arc<PreparedMemory>>);
+        let restored: Result<Vec<Restored>, Error> = records.par_iter().zip(kept).map(restore).collect();
+        let mut by_place: HashMap<(TierKind, NamespaceId), Vec<Arc<PreparedMemory>>> = HashMap::new();
+        for (id, Placement { tier, namespace, .. }, facts, prepared) in restored? {
+            match prepared {
+                Some(prepared) => by_place.entry((tier, namespace)).or_default().push(prepared),
+                None => writer.tiers[tier.index()].note_kept(namespace, id, facts),
+            }
         }
-        by_place.retain(|_, memories| !memories.is_empty());
         for ((tier, namespace), memories) in by_place {
             apply(writer, tier, namespace, memories, batch)?;
         }

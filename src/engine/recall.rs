@@ -234,7 +234,7 @@ impl Engine {
             slowed.also(&best.memory.tier.to_string().to_lowercase());
         }
         if query.touch {
-            shared.touch(hits.iter().map(|hit| hit.memory.id));
+            shared.touch(space.id, hits.iter().map(|hit| hit.memory.id));
         }
         let confidence = probe.confidence(&view, &hits)?;
         Ok(Recall { hits, confidence, unreachable })

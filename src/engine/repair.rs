@@ -10,18 +10,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Engine;
-use super::location::{COLD, REPAIRED, finish_repair, is_lock, is_repaired, settings};
+use super::location::{REPAIRED, SEGMENTS, finish_repair, is_lock, is_repaired, settings};
 use super::writer::NEXT_ID;
 use crate::config::Config;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{
-    Batch, CatalogueKey, DiskLog, Durability, LOCK, LOG_FOLDER, Log, Record, Salvage, SegmentEntry, Standing,
-    StoreLock, absolute, sync_folder,
+    Batch, CatalogueKey, DiskLog, Durability, LOCK, LOG_FOLDER, Log, Placement, Record, Salvage,
+    SegmentEntry, StoreLock, absolute, sync_folder,
 };
 use crate::memory::Namespace;
-use crate::tier::cold::ColdFile;
+use crate::segment::{Block, Segment};
+use crate::tier::files::SegmentFiles;
 
 /// Prefix of the name of a damaged log; a number follows.
 const DAMAGED: &str = "log.damaged";
@@ -59,9 +60,10 @@ impl Engine {
     /// Writes a new log of everything that can be read, and sets the damaged one aside as
     /// `log.damaged-1` in the store's folder.
     ///
-    /// A memory whose text can be read is kept. If its standing is lost, it is in WARM with one
-    /// access. If the name of its namespace is lost, the new name is `recovered-` and a number. If
-    /// the log has lost memories that are in COLD, they are taken from there. Settings in the log
+    /// A memory whose text can be read is kept. If its place is lost, it is in WARM with one
+    /// access, unless a segment's file says where it is. If the name of its namespace is lost, the new
+    /// name is `recovered-` and a number. If the log has lost memories that are in segments' files,
+    /// they are taken from there. Settings in the log
     /// take precedence; for those that are lost, above all the dimension, `config` applies.
     ///
     /// A repair may be interrupted at any moment and started again, and does not harm a sound
@@ -161,12 +163,14 @@ fn free_name(folder: &Path) -> String {
 struct Found {
     settings: BTreeMap<String, Vec<u8>>,
     names: BTreeMap<NamespaceId, String>,
-    standings: HashMap<MemoryId, Standing>,
-    segments: BTreeMap<u64, (SegmentEntry, ColdFile)>,
+    placements: HashMap<MemoryId, Placement>,
+    segments: BTreeMap<u64, (SegmentEntry, Segment)>,
     dead: BTreeSet<(u64, u32)>,
-    /// The segment and row of each memory in COLD.
-    cold: HashMap<MemoryId, (u64, u32)>,
-    /// Whether the catalogue and COLD are complete. If so, a memory that is in neither was
+    /// The segment and row of each memory in a file.
+    in_files: HashMap<MemoryId, (u64, u32)>,
+    /// Dead rows of memories that are somewhere else now: their text is the same.
+    copies: HashMap<MemoryId, (u64, u32)>,
+    /// Whether the catalogue and all files are complete. If so, a memory that is in neither was
     /// forgotten.
     all_known: bool,
     next_id: u64,
@@ -179,27 +183,28 @@ impl Found {
         let mut greatest = ids.max();
         for (key, value) in &salvage.catalogue.values {
             let Some(key) = CatalogueKey::decode(key) else { continue };
-            if let CatalogueKey::Standing(id) = key {
+            if let CatalogueKey::Placement(id) = key {
                 greatest = greatest.max(Some(id));
             }
             if let Some(value) = value {
                 found.take(path, key, value);
             }
         }
-        let Self { segments, dead, cold, standings, .. } = &mut found;
-        for (&number, (_, file)) in &*segments {
-            for (row, id) in file.ids() {
+        let Self { segments, dead, in_files, copies, placements, .. } = &mut found;
+        // A memory that has left a file has a dead row there. If that mark is lost, or if the memory
+        // is in two files, the mark is added now: the newest file says where it is.
+        for (&number, (entry, segment)) in segments.iter().rev() {
+            for (row, id) in (0..segment.len() as u32).filter_map(|row| Some((row, segment.id(row)?))) {
                 greatest = greatest.max(Some(id));
-                if dead.contains(&(number, row)) {
-                    continue;
-                }
-                // A memory that has left COLD has a dead row there. If that mark is lost, or if the
-                // memory is in COLD twice, the mark is added now.
-                let elsewhere = standings.get(&id).is_some_and(|at: &Standing| at.tier != TierKind::Cold);
-                if elsewhere || cold.contains_key(&id) {
+                let placed = placements.get(&id);
+                let elsewhere = placed.is_some_and(|at| at.tier != entry.tier) || in_files.contains_key(&id);
+                if elsewhere {
                     dead.insert((number, row));
-                } else {
-                    cold.insert(id, (number, row));
+                }
+                if !dead.contains(&(number, row)) {
+                    in_files.insert(id, (number, row));
+                } else if placed.is_some() {
+                    copies.insert(id, (number, row));
                 }
             }
         }
@@ -219,13 +224,13 @@ impl Found {
                 self.names
                     .extend(name.filter(|name| Namespace::new(name.as_str()).is_ok()).map(|name| (id, name)));
             }
-            CatalogueKey::Standing(id) => {
-                self.standings.extend(Standing::decode(value).ok().map(|standing| (id, standing)));
+            CatalogueKey::Placement(id) => {
+                self.placements.extend(Placement::decode(value).ok().map(|placement| (id, placement)));
             }
             CatalogueKey::Segment(number) => {
                 let entry = SegmentEntry::decode(value).ok();
-                let file =
-                    entry.and_then(|entry| Some((entry, ColdFile::read(&path.join(COLD), number, entry)?)));
+                let read = |entry| SegmentFiles::read(&path.join(SEGMENTS), number, entry);
+                let file = entry.and_then(|entry| Some((entry, read(entry).ok()?)));
                 self.all_known &= file.is_some();
                 self.segments.extend(file.map(|file| (number, file)));
             }
@@ -246,23 +251,25 @@ impl Found {
         Ok(())
     }
 
-    /// Returns the record of a memory, from the log or from COLD.
+    /// Returns the record of a memory, from the log or from a segment's file.
     fn record(&self, id: MemoryId, salvage: &Salvage) -> Option<Vec<u8>> {
         match salvage.records.of(id) {
             Some(record) => record.filter(|record| Record::decode(record).is_ok()).map(<[u8]>::to_vec),
-            // COLD may have the record. But if parts of the catalogue are lost, the mark that it
+            // A file may have the record. But if parts of the catalogue are lost, the mark that it
             // was forgotten may be lost too.
             None if salvage.catalogue.whole => {
-                let (file, row) = self.in_cold(id)?;
-                file.record(row).filter(|record| Record::decode(record).is_ok())
+                let (segment, row) = self.in_file(id)?;
+                let mut block = Block::default();
+                let record = segment.record(row, &mut block).ok()?;
+                Record::decode(record).is_ok().then(|| record.to_vec())
             }
             None => None,
         }
     }
 
-    fn in_cold(&self, id: MemoryId) -> Option<(&ColdFile, u32)> {
-        let (number, row) = self.cold.get(&id)?;
-        self.segments.get(number).map(|(_, file)| (file, *row))
+    fn in_file(&self, id: MemoryId) -> Option<(&Segment, u32)> {
+        let (number, row) = self.in_files.get(&id).or_else(|| self.copies.get(&id))?;
+        self.segments.get(number).map(|(_, segment)| (segment, *row))
     }
 
     /// The vector that was supplied with a memory.
@@ -272,8 +279,8 @@ impl Found {
             words.map(u64::from_le_bytes).collect::<Vec<u64>>()
         });
         let vector = logged.or_else(|| {
-            let (file, row) = self.in_cold(id)?;
-            file.vector(row).map(<[u64]>::to_vec)
+            let (segment, row) = self.in_file(id)?;
+            segment.vector(row).ok().map(<[u64]>::to_vec)
         });
         vector.filter(|vector| vector.len() == words)
     }
@@ -306,7 +313,7 @@ fn write(
         batch.put_segment(number, *entry);
     }
     let dead = found.dead.iter().filter(|(number, _)| found.segments.contains_key(number)).copied();
-    let gone = found.cold.iter().filter(|(id, _)| !kept.contains(id)).map(|(_, &place)| place);
+    let gone = found.in_files.iter().filter(|(id, _)| !kept.contains(id)).map(|(_, &place)| place);
     dead.chain(gone).for_each(|(number, row)| batch.put_dead(number, row));
     let mut names = found.names.clone();
     for id in used {
@@ -330,11 +337,11 @@ fn write_memories(
     repair: &mut Repair,
     batch: &mut Batch,
 ) -> Result<(HashSet<MemoryId>, BTreeSet<NamespaceId>), Error> {
-    let known = || found.standings.keys().chain(found.cold.keys()).copied();
+    let known = || found.placements.keys().chain(found.in_files.keys()).copied();
     let ids: BTreeSet<MemoryId> = salvage.records.ids().chain(known()).collect();
     let (mut kept, mut used) = (HashSet::new(), BTreeSet::new());
     for id in ids {
-        let alive = found.standings.contains_key(&id) || found.cold.contains_key(&id);
+        let alive = found.placements.contains_key(&id) || found.in_files.contains_key(&id);
         let Some(bytes) = found.record(id, salvage) else {
             // A removed record does not belong to a live memory.
             if alive && salvage.records.of(id).is_none_or(|record| record.is_some()) {
@@ -354,13 +361,18 @@ fn write_memories(
         }
         batch.put_record(id, &record.encode(), vector.as_deref());
         used.insert(record.namespace);
-        let accesses = found.standings.get(&id).map_or(1, |standing| standing.accesses);
-        let standing = match found.standings.get(&id) {
-            Some(standing) if standing.tier != TierKind::Cold => *standing,
-            _ if found.cold.contains_key(&id) => Standing { tier: TierKind::Cold, accesses },
-            _ => Standing { tier: TierKind::Warm, accesses },
-        };
-        batch.put_standing(id, standing);
+        match found.placements.get(&id) {
+            // Nothing comes into COLD without a file.
+            Some(placement) if placement.tier != TierKind::Cold || found.in_files.contains_key(&id) => {
+                batch.put_placement(id, *placement);
+            }
+            None if found.in_files.contains_key(&id) => {}
+            lost => {
+                let accesses = lost.map_or(1, |placement| placement.accesses);
+                let namespace = record.namespace;
+                batch.put_placement(id, Placement { tier: TierKind::Warm, namespace, accesses });
+            }
+        }
         kept.insert(id);
         if batch.changes.len() >= CHANGES_AT_ONCE {
             log.commit(&std::mem::take(batch), Durability::Buffered)?;

@@ -9,11 +9,10 @@ use super::{Engine, Shared};
 use crate::encoder::{Count, Document, Projection, Term, TermCounts, TermVector};
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::index::{Row, SKETCH_BITS};
 use crate::key::{MemoryId, NamespaceId, Timestamp};
 use crate::log::{Durability, Record};
 use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, Metadata, NewMemory, Stored, Supplied};
-use crate::tier::Admission;
+use crate::segment::{PreparedMemory, Row, SKETCH_BITS};
 
 /// Batches of at least this size are encoded by several threads.
 const PARALLEL: usize = 64;
@@ -99,7 +98,7 @@ impl Shared {
             metadata,
         };
         let vector = supplied.as_ref().map(Hypervector::words);
-        let row = self.row(MemoryId::default(), &record, vector)?;
+        let row = self.row(MemoryId::default(), &record, vector, 1)?;
         Ok(Prepared { namespace, record, row, vector: vector.map(Arc::from), projection })
     }
 
@@ -129,7 +128,13 @@ impl Shared {
     }
 
     /// Returns the index row of a record.
-    fn row(&self, id: MemoryId, record: &Record, supplied: Option<&[u64]>) -> Result<Row, Error> {
+    fn row(
+        &self,
+        id: MemoryId,
+        record: &Record,
+        supplied: Option<&[u64]>,
+        accesses: u32,
+    ) -> Result<Row, Error> {
         let counts = Document::new(&record.text).counts()?;
         let sketch = match supplied {
             Some(vector) => vector.iter().take(SKETCH_BITS / 64).copied().collect(),
@@ -140,6 +145,8 @@ impl Shared {
         Ok(Row {
             id,
             created: record.created.0,
+            importance: record.importance,
+            accesses,
             length: counts.length(),
             supplied: record.supplied,
             terms: terms(&counts, &record.metadata),
@@ -147,20 +154,28 @@ impl Shared {
         })
     }
 
-    /// Prepares a record of the log for a tier.
-    pub(super) fn admission(&self, id: MemoryId, record: Arc<[u8]>) -> Result<Admission, Error> {
+    /// Prepares a memory of the log, which was accessed so often, for a tier.
+    pub(super) fn prepared(
+        &self,
+        id: MemoryId,
+        record: Arc<[u8]>,
+        accesses: u32,
+    ) -> Result<Arc<PreparedMemory>, Error> {
         let decoded = Record::decode(&record)?;
         let supplied = if decoded.supplied { self.log.supplied_vector(id)? } else { None };
-        let row = self.row(id, &decoded, supplied.as_deref())?;
-        Ok(Admission { row, vector: supplied.map(Arc::from), record })
+        let row = self.row(id, &decoded, supplied.as_deref(), accesses)?;
+        Ok(Arc::new(PreparedMemory { row, vector: supplied.map(Arc::from), record }))
     }
-}
 
-/// Adds the terms to what a tier has [held](crate::tier::Tier::held).
-pub(super) fn complete(held: &mut Admission) -> Result<(), Error> {
-    let record = Record::decode(&held.record)?;
-    held.row.terms = terms(&Document::new(&record.text).counts()?, &record.metadata);
-    Ok(())
+    /// As [`Shared::prepared`], with the record from the log; `None` if it was forgotten.
+    pub(super) fn prepared_from_log(
+        &self,
+        id: MemoryId,
+        accesses: u32,
+    ) -> Result<Option<Arc<PreparedMemory>>, Error> {
+        let record = self.log.record(id)?;
+        record.map(|record| self.prepared(id, record.into(), accesses)).transpose()
+    }
 }
 
 /// The terms under which a memory is listed.

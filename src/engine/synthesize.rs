@@ -98,7 +98,7 @@ impl Engine {
             Probe::Vector { .. } => nearest(hits),
         };
         if query.touches() {
-            shared.touch(chosen.iter().map(|chosen| chosen.memory.id));
+            shared.touch(space.id, chosen.iter().map(|chosen| chosen.memory.id));
         }
         Ok(Synthesis { unreachable, ..shared.combine(&probe, chosen)? })
     }

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::key::{TierKind, Timestamp};
 use crate::log::{Batch, Durability};
 use crate::sync::{Condvar, Mutex, PoisonError, write};
+use crate::tier::Effort;
 
 /// The interval of background passes. If the process dies, a store on this machine loses the access
 /// counts since the last pass. A store in a bucket may lose those since its last commit.
@@ -86,7 +87,10 @@ impl Engine {
         }
         drop(self.background.take());
         let promoted = if self.shared.location.writable {
-            self.shared.promote(Timestamp::now()).map(drop)
+            let promoted = self.shared.promote(Timestamp::now()).map(drop);
+            // What cannot be packed now is read from the log when the engine opens.
+            let _ = self.shared.pack();
+            promoted
         } else {
             Ok(())
         };
@@ -114,11 +118,11 @@ impl Shared {
         let mut away = None;
         let (promoted, displaced) = unless_away(self.promote(now), &mut away)?;
         let demoted = displaced + unless_away(self.demote(now, thorough), &mut away)?;
-        let mut merged = 0;
+        let (mut merged, effort) = (0, if thorough { Effort::All } else { Effort::Due });
         for tier in TierKind::ALL {
             let (mut attempts, most) = (0, self.merges(tier)?.saturating_add(merged));
             while attempts < MERGE_ATTEMPTS && merged < most {
-                match unless_away(self.merge(tier, thorough), &mut away)? {
+                match unless_away(self.merge(tier, effort), &mut away)? {
                     // The inputs of a merge are deleted before the next merge.
                     Some(true) => (merged, attempts) = (merged + 1, 0),
                     Some(false) => attempts += 1,
@@ -127,6 +131,15 @@ impl Shared {
             }
         }
         away.map_or(Ok(Consolidation { promoted, demoted, merged }), Err)
+    }
+
+    /// Packs the memories of each tier that are in no file, unless they are few.
+    fn pack(&self) -> Result<(), Error> {
+        let _alone = lock(&self.upkeep);
+        for tier in TierKind::ALL {
+            while self.merge(tier, Effort::Close)? == Some(true) {}
+        }
+        Ok(())
     }
 
     /// Returns the merges of a tier that one pass may do. In COLD a merge may take an upload, so
@@ -161,8 +174,8 @@ impl Shared {
 
     /// Does the next merge of a tier. Returns whether it was committed, or `None` if no merge is
     /// due.
-    fn merge(&self, tier: TierKind, thorough: bool) -> Result<Option<bool>, Error> {
-        let Some(work) = self.lock_writer().tiers[tier.index()].upkeep(thorough) else { return Ok(None) };
+    fn merge(&self, tier: TierKind, effort: Effort) -> Result<Option<bool>, Error> {
+        let Some(work) = self.lock_writer().tiers[tier.index()].upkeep(effort) else { return Ok(None) };
         let done = work()?;
         let mut writer = self.lock_writer();
         let mut batch = Batch::default();

@@ -1,21 +1,18 @@
 //! The writer: commits requests in groups and publishes what they changed.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::queue::Request;
-use super::store::complete;
-use super::weakest::Weakness;
 use super::{Shared, Space, View};
 use crate::encoder::{EncodeError, Projection};
 use crate::error::Error;
-use crate::index::Row;
-use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
-use crate::log::{Batch, Durability, Record, Standing};
+use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::log::{Batch, Durability, Placement, Record};
 use crate::memory::Namespace;
+use crate::segment::{PreparedMemory, Row};
 use crate::sync::{ArcSwap, write};
-use crate::tier::{Admission, Tier};
+use crate::tier::{Facts, Tier};
 
 /// Ids are reserved in the log so many at a time, so that none is given twice,
 /// also when the newest memories are forgotten.
@@ -56,45 +53,52 @@ pub(super) struct Prepared {
     pub projection: Option<Arc<Projection>>,
 }
 
-/// What the writer knows of a memory in HOT or WARM.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+/// A memory in a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Placed {
+    pub id: MemoryId,
     pub namespace: NamespaceId,
-    pub tier: TierKind,
-    pub accesses: u32,
-    pub importance: f32,
-    pub created: Timestamp,
 }
 
 /// The state behind the writer's lock.
 pub(super) struct Writer {
     pub tiers: [Box<dyn Tier>; 3],
-    pub catalogue: HashMap<MemoryId, Entry>,
-    /// Of HOT and WARM: all memories, the weakest on top. An entry may be older
-    /// than the memory's last access; then it is weaker than the truth, and is
-    /// put right when it comes up.
-    pub weakest: [BinaryHeap<Reverse<Weakness>>; 2],
     pub next_id: u64,
     pub reserved: u64,
     pub next_namespace: u32,
-    pub decay_per_day: f64,
-}
-
-impl Entry {
-    pub(super) fn key(&self, decay_per_day: f64) -> f64 {
-        let potential = f64::from(self.importance) * f64::from(self.accesses).ln_1p();
-        potential.ln() + decay_per_day * self.created.days_since(Timestamp(0))
-    }
-
-    pub(super) fn standing(&self) -> Standing {
-        Standing { tier: self.tier, accesses: self.accesses }
-    }
 }
 
 impl Writer {
     /// The tier that new memories enter.
     pub(super) fn entry_tier(hot_capacity: usize) -> TierKind {
         if hot_capacity == 0 { TierKind::Warm } else { TierKind::Hot }
+    }
+
+    /// The tier that a memory is in, and what its strength depends on.
+    pub(super) fn find(&self, memory: Placed) -> Option<(TierKind, Facts)> {
+        let facts = |kind: TierKind| self.tiers[kind.index()].facts(memory.namespace, memory.id);
+        TierKind::ALL.into_iter().find_map(|kind| Some((kind, facts(kind)?)))
+    }
+
+    /// The weakest memory of a tier, which stays there.
+    pub(super) fn weakest(&mut self, tier: TierKind) -> Option<(Placed, Facts)> {
+        let tier = &mut self.tiers[tier.index()];
+        let (namespace, id) = tier.weakest()?;
+        Some((Placed { id, namespace }, tier.facts(namespace, id)?))
+    }
+
+    /// The `count` weakest memories of a tier. Each has to leave it, or to be put back.
+    pub(super) fn take_weakest(&mut self, tier: TierKind, count: usize) -> Vec<Placed> {
+        let tier = &mut self.tiers[tier.index()];
+        let mut next = || tier.take_weakest().map(|(namespace, id)| Placed { id, namespace });
+        (0..count).map_while(|_| next()).collect()
+    }
+
+    /// Lists memories again that could not leave a tier.
+    pub(super) fn put_back(&mut self, tier: TierKind, memories: impl IntoIterator<Item = Placed>) {
+        for Placed { id, namespace } in memories {
+            self.tiers[tier.index()].put_back(namespace, id);
+        }
     }
 }
 
@@ -189,18 +193,10 @@ impl Shared {
             let namespace = self.namespace_id(writer, &memory.namespace, group);
             let record: Arc<[u8]> = Record { namespace, ..memory.record.clone() }.encode().into();
             group.batch.put_record(id, &record, memory.vector.as_deref());
-            let entry = Entry {
-                namespace,
-                tier,
-                accesses: 1,
-                importance: memory.record.importance,
-                created: memory.record.created,
-            };
-            group.batch.put_standing(id, entry.standing());
-            let admission =
-                Admission { row: Row { id, ..memory.row.clone() }, vector: memory.vector.clone(), record };
-            group.stores.entry(namespace).or_default().push(admission);
-            group.entries.push((id, entry));
+            group.batch.put_placement(id, Placement { tier, namespace, accesses: 1 });
+            let row = Row { id, ..memory.row.clone() };
+            let stored = PreparedMemory { row, vector: memory.vector.clone(), record };
+            group.stores.entry(namespace).or_default().push(Arc::new(stored));
             ids.push(id);
         }
         Ok(ids)
@@ -249,8 +245,9 @@ impl Shared {
             }
             let Some(record) = self.log.record(id)? else { continue };
             let record = Record::decode(&record)?;
-            let holds =
-                |kind: &TierKind| writer.tiers[kind.index()].removal(record.namespace, id, &mut group.batch);
+            let holds = |kind: &TierKind| {
+                writer.tiers[kind.index()].stage_removal(record.namespace, id, &mut group.batch)
+            };
             if let Some(tier) = TierKind::ALL.into_iter().find(holds) {
                 group.batch.remove_record(id, record.supplied);
                 group.removed.insert(id, (tier, record.namespace));
@@ -263,23 +260,21 @@ impl Shared {
     /// Takes the new memories in, and the weakest of HOT into WARM instead.
     fn admit(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Error> {
         let tier = Writer::entry_tier(self.config.hot_capacity);
+        let mut stored = 0;
         for (namespace, memories) in std::mem::take(&mut group.stores) {
+            stored += memories.len();
             let ids: Vec<MemoryId> = memories.iter().map(|memory| memory.row.id).collect();
             apply(writer, tier, namespace, memories, &mut group.batch)?;
             group.admitted.extend(ids.into_iter().map(|id| (tier, namespace, id)));
-        }
-        // Noted before the weakest are chosen: a new one may be among them.
-        for &(id, entry) in &group.entries {
-            writer.note(id, entry);
         }
         // What is being forgotten makes room by itself.
         let leaving = group.removed.values().filter(|(tier, _)| *tier == TierKind::Hot).count();
         let room = self.config.hot_capacity.saturating_add(leaving);
         let over = writer.tiers[TierKind::Hot.index()].len().saturating_sub(room);
         let warm = &writer.tiers[TierKind::Warm.index()];
-        if tier == TierKind::Hot && over > 0 && warm.probe().is_none() {
-            let together = warm.together().unwrap_or_default().min(self.config.hot_capacity / SPARED);
-            self.evict(writer, over.min(group.entries.len() + BACKLOG).max(together), group)?;
+        if tier == TierKind::Hot && over > 0 && warm.check_health().is_none() {
+            let together = warm.preferred_batch().unwrap_or_default().min(self.config.hot_capacity / SPARED);
+            self.evict(writer, over.min(stored + BACKLOG).max(together), group)?;
         }
         Ok(())
     }
@@ -288,18 +283,16 @@ impl Shared {
     /// be reached they stay, and HOT holds more than it should.
     fn evict(&self, writer: &mut Writer, count: usize, group: &mut Group) -> Result<(), Error> {
         while group.evicted.len() < count
-            && let Some((id, entry)) = writer.take_weakest(TierKind::Hot, 1).pop()
+            && let Some(memory) = writer.take_weakest(TierKind::Hot, 1).pop()
         {
-            let forgotten = group.removed.contains_key(&id);
+            let forgotten = group.removed.contains_key(&memory.id);
             let list = if forgotten { &mut group.passed_over } else { &mut group.evicted };
-            list.push((id, entry));
+            list.push(memory);
         }
-        let mut by_namespace: HashMap<NamespaceId, Vec<Admission>> = HashMap::new();
-        for (id, entry) in &group.evicted {
-            if let Some(mut memory) = writer.tiers[TierKind::Hot.index()].held(entry.namespace, *id) {
-                complete(&mut memory)?;
-                by_namespace.entry(entry.namespace).or_default().push(memory);
-            }
+        let hot = TierKind::Hot.index();
+        let mut by_namespace: HashMap<NamespaceId, Vec<Arc<PreparedMemory>>> = HashMap::new();
+        for &Placed { id, namespace } in &group.evicted {
+            by_namespace.entry(namespace).or_default().extend(writer.tiers[hot].memory(namespace, id)?);
         }
         let mut away = HashSet::new();
         for (namespace, mut memories) in by_namespace {
@@ -311,11 +304,14 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        let stays = |(_, entry): &mut (MemoryId, Entry)| away.contains(&entry.namespace);
-        group.evicted.extract_if(.., stays).for_each(|(id, entry)| writer.note(id, entry));
-        for (id, entry) in &group.evicted {
-            let standing = Standing { tier: TierKind::Warm, accesses: entry.accesses };
-            group.batch.put_standing(*id, standing);
+        let stays = |memory: &mut Placed| away.contains(&memory.namespace);
+        writer.put_back(TierKind::Hot, group.evicted.extract_if(.., stays));
+        for &Placed { id, namespace } in &group.evicted {
+            let Group { batch, .. } = group;
+            // A row in a file of HOT no longer counts.
+            writer.tiers[hot].stage_removal(namespace, id, batch);
+            let accesses = writer.tiers[hot].facts(namespace, id).map_or(1, |facts| facts.accesses);
+            writer.tiers[TierKind::Warm.index()].stage_accesses(namespace, id, accesses, batch);
         }
         Ok(())
     }
@@ -324,13 +320,11 @@ impl Shared {
     fn settle(&self, writer: &mut Writer, group: Group) {
         let mut changed: BTreeSet<NamespaceId> =
             group.admitted.iter().map(|&(_, namespace, _)| namespace).collect();
-        for (id, entry) in group.evicted {
-            writer.tiers[TierKind::Hot.index()].remove(entry.namespace, id);
-            writer.note(id, Entry { tier: TierKind::Warm, ..entry });
+        for Placed { id, namespace } in group.evicted {
+            writer.tiers[TierKind::Hot.index()].remove(namespace, id);
         }
         for (id, (tier, namespace)) in group.removed {
             writer.tiers[tier.index()].remove(namespace, id);
-            writer.catalogue.remove(&id);
             changed.insert(namespace);
         }
         if let Some(projection) = group.projection {
@@ -372,7 +366,7 @@ pub(super) fn apply(
     writer: &mut Writer,
     tier: TierKind,
     namespace: NamespaceId,
-    memories: Vec<Admission>,
+    memories: Vec<Arc<PreparedMemory>>,
     batch: &mut Batch,
 ) -> Result<(), Error> {
     let tier = &mut writer.tiers[tier.index()];
@@ -384,8 +378,7 @@ pub(super) fn apply(
 #[derive(Default)]
 struct Group {
     batch: Batch,
-    stores: HashMap<NamespaceId, Vec<Admission>>,
-    entries: Vec<(MemoryId, Entry)>,
+    stores: HashMap<NamespaceId, Vec<Arc<PreparedMemory>>>,
     namespaces: HashMap<Namespace, NamespaceId>,
     /// The engine's from the commit on: that of the first embedding of all.
     projection: Option<Arc<Projection>>,
@@ -393,9 +386,9 @@ struct Group {
     /// What is in a tier already, to be taken out again if the commit fails.
     admitted: Vec<(TierKind, NamespaceId, MemoryId)>,
     /// The weakest of HOT, as they were there.
-    evicted: Vec<(MemoryId, Entry)>,
+    evicted: Vec<Placed>,
     /// Weaker ones that need not move, because they are removed.
-    passed_over: Vec<(MemoryId, Entry)>,
+    passed_over: Vec<Placed>,
 }
 
 impl Group {
@@ -404,11 +397,6 @@ impl Group {
         for (tier, namespace, id) in self.admitted {
             writer.tiers[tier.index()].remove(namespace, id);
         }
-        for (id, entry) in self.evicted.into_iter().chain(self.passed_over) {
-            writer.note(id, entry);
-        }
-        for (id, _) in self.entries {
-            writer.catalogue.remove(&id);
-        }
+        writer.put_back(TierKind::Hot, self.evicted.into_iter().chain(self.passed_over));
     }
 }

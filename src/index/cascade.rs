@@ -10,11 +10,12 @@
 use std::cell::RefCell;
 
 use super::filter::Scope;
-use super::segment::{Contents, LANES, Segment};
 use super::top::{Scored, TopK};
+use super::vectors::RowVectors;
 use crate::error::Error;
 use crate::hdv::kernels;
 use crate::key::TierKind;
+use crate::segment::{LANES, Segment};
 
 /// Bits of the second stage.
 const MIDDLE_BITS: usize = 2_048;
@@ -53,12 +54,12 @@ pub fn similarity(distance: u32, bits: usize) -> f32 {
 ///
 /// # Errors
 /// Whatever fetching a vector reports.
-pub fn search<R>(
-    scope: &Scope<'_, R>,
+pub fn search(
+    scope: &Scope<'_>,
     query: &[u64],
     supplied: bool,
     limits: Limits,
-    contents: &mut impl Contents<R>,
+    vectors: &mut RowVectors<'_>,
     top: &mut TopK,
 ) -> Result<(), Error> {
     let mut stage = Stage { query, limits, tier: scope.tier, top };
@@ -71,9 +72,9 @@ pub fn search<R>(
             let bits = segment.sketch_words() * 64;
             // The k nearest sketches first: they set the threshold for the rest.
             let first = nearest(distances, None, stage.reach(bits), stage.top.k(), admits);
-            stage.refine_all(segment, &first, contents)?;
+            stage.refine_all(segment, &first, vectors)?;
             let rest = nearest(distances, first.last(), stage.reach(bits), limits.candidates, admits);
-            stage.refine_all(segment, &rest, contents)?;
+            stage.refine_all(segment, &rest, vectors)?;
         }
         Ok(())
     })
@@ -85,7 +86,7 @@ thread_local! {
 }
 
 /// The prefix distance of every row, padded rows included.
-fn sketch_distances<R>(segment: &Segment<R>, query: &[u64], distances: &mut Vec<u16>) {
+fn sketch_distances(segment: &Segment, query: &[u64], distances: &mut Vec<u16>) {
     let words = segment.sketch_words();
     distances.clear();
     distances.resize(segment.len().div_ceil(LANES) * LANES, 0);
@@ -160,27 +161,27 @@ impl Stage<'_> {
     }
 
     /// Offers the best of `rows`, of which the nearest come first, to `top`.
-    fn refine_all<R>(
+    fn refine_all(
         &mut self,
-        segment: &Segment<R>,
+        segment: &Segment,
         rows: &[Near],
-        contents: &mut impl Contents<R>,
+        vectors: &mut RowVectors<'_>,
     ) -> Result<(), Error> {
         let bits = segment.sketch_words() * 64;
-        rows.iter().take(AHEAD).for_each(|near| contents.prefetch(segment, near.row));
+        rows.iter().take(AHEAD).for_each(|near| vectors.prefetch(segment, near.row));
         for (at, near) in rows.iter().enumerate() {
             if near.distance > self.reach(bits) {
                 break;
             }
             if let Some(next) = rows.get(at + AHEAD) {
-                contents.prefetch(segment, next.row);
+                vectors.prefetch(segment, next.row);
             }
-            self.refine(segment, near.row, contents.vector(segment, near.row)?);
+            self.refine(segment, near.row, vectors.get(segment, near.row)?);
         }
         Ok(())
     }
 
-    fn refine<R>(&mut self, segment: &Segment<R>, row: u32, vector: &[u64]) {
+    fn refine(&mut self, segment: &Segment, row: u32, vector: &[u64]) {
         let middle = MIDDLE_BITS / 64;
         if let (Some(ours), Some(theirs)) = (self.query.get(..middle), vector.get(..middle))
             && kernels::best().hamming(ours, theirs) > self.reach(MIDDLE_BITS).into()

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use super::shard::Part;
 use crate::encoder::Term;
 use crate::key::TierKind;
+use crate::segment::Part;
 
 /// Where a search looks.
-pub struct Scope<'a, R> {
+pub struct Scope<'a> {
     /// The segments.
-    pub parts: &'a [Part<R>],
+    pub parts: &'a [Part],
     /// The tier that they belong to.
     pub tier: TierKind,
     /// What is left out.
@@ -33,7 +33,7 @@ impl RowFilter {
     }
 
     /// The rows of `part` that pass, as a test to be asked row by row.
-    pub fn admits<'a, R>(&'a self, part: &'a Part<R>) -> impl Fn(u32) -> bool + 'a {
+    pub fn admits<'a>(&'a self, part: &'a Part) -> impl Fn(u32) -> bool + 'a {
         let holding = (!self.holding.is_empty()).then(|| part.segment.holding(&self.holding));
         let created = self.created.clone().map(|range| (range, &part.segment.created));
         move |row| {

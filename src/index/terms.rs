@@ -11,12 +11,12 @@
 use std::cell::RefCell;
 
 use super::filter::Scope;
-use super::postings::List;
-use super::shard::Part;
 use super::text::{QueryTerm, TextQuery};
 use super::top::{Scored, TopK};
 use crate::encoder::{Count, Length};
 use crate::key::TierKind;
+use crate::segment::Part;
+use crate::segment::postings::List;
 
 /// Rows whose scores are added up at a time: 64 KB of scores stay in the L2 cache.
 const BLOCK_ROWS: usize = 1 << 14;
@@ -33,7 +33,7 @@ thread_local! {
 }
 
 /// Offers the best of `scope` for `query` to `top`.
-pub fn search<R>(scope: &Scope<'_, R>, query: &TextQuery, top: &mut TopK) {
+pub fn search(scope: &Scope<'_>, query: &TextQuery, top: &mut TopK) {
     if top.k() == 0 {
         return;
     }
@@ -61,7 +61,7 @@ struct Listed<'a> {
 }
 
 /// The lists of a segment, in the order of the question's terms.
-fn lists<'a, R>(part: &'a Part<R>, terms: &[QueryTerm]) -> Vec<Listed<'a>> {
+fn lists<'a>(part: &'a Part, terms: &[QueryTerm]) -> Vec<Listed<'a>> {
     let mut lists = Vec::with_capacity(terms.len());
     for &QueryTerm { term, weight } in terms {
         let list = part.segment.postings.columns_of(term);
@@ -75,8 +75,8 @@ fn lists<'a, R>(part: &'a Part<R>, terms: &[QueryTerm]) -> Vec<Listed<'a>> {
 }
 
 /// The lists of the rows of one block.
-struct Block<'a, R> {
-    part: &'a Part<R>,
+struct Block<'a> {
+    part: &'a Part,
     lengths: &'a [u16],
     /// In the order of the question's terms.
     lists: Vec<Listed<'a>>,
@@ -84,9 +84,9 @@ struct Block<'a, R> {
     essential: usize,
 }
 
-impl<'a, R> Block<'a, R> {
+impl<'a> Block<'a> {
     /// Takes the postings of the block that begins at row `start` off `lists`.
-    fn new(part: &'a Part<R>, start: usize, lists: &mut [Listed<'a>], top: &TopK) -> Self {
+    fn new(part: &'a Part, start: usize, lists: &mut [Listed<'a>], top: &TopK) -> Self {
         let lengths = part.segment.lengths.get(start..).unwrap_or_default();
         let lengths = lengths.get(..BLOCK_ROWS).unwrap_or(lengths);
         let end = start + lengths.len();
@@ -183,11 +183,13 @@ fn essential(lists: &[Listed<'_>], least: f32) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use super::*;
     use crate::encoder::{Term, TermCounts, TermStatistics};
-    use crate::index::{Row, RowFilter, Segment};
+    use crate::index::RowFilter;
     use crate::key::MemoryId;
+    use crate::segment::{PreparedMemory, Row, Segment};
 
     /// Words that are the rarer the higher their number.
     fn words(random: &mut fastrand::Rng, most: usize) -> Vec<Term> {
@@ -217,18 +219,23 @@ mod tests {
         for size in [2 * BLOCK_ROWS + 100, 700, BLOCK_ROWS] {
             let first = texts.len();
             texts.extend((0..size).map(|_| TermCounts::new(words(&mut random, 12), Vec::new())));
-            let row = |(text, id): (&TermCounts, usize)| Row {
-                id: MemoryId(id as u64),
-                created: id as i64 % 10,
-                length: text.length(),
-                supplied: false,
-                terms: text.terms().to_vec(),
-                sketch: [0].into(),
+            let memory = |(text, id): (&TermCounts, usize)| {
+                let row = Row {
+                    id: MemoryId(id as u64),
+                    created: id as i64 % 10,
+                    importance: 1.0,
+                    accesses: 1,
+                    length: text.length(),
+                    supplied: false,
+                    terms: text.terms().to_vec(),
+                    sketch: [0].into(),
+                };
+                Arc::new(PreparedMemory { row, vector: None, record: [0].into() })
             };
-            let rows: Vec<Row> = texts[first..].iter().zip(first..).map(row).collect();
-            let mut part = Part::new(Segment::build(&rows, ()));
+            let memories = texts[first..].iter().zip(first..).map(memory);
+            let mut part = Part::new(Segment::loose(memories.collect()));
             for row in (0..size as u32).step_by(7) {
-                std::sync::Arc::make_mut(&mut part.live).remove(row);
+                Arc::make_mut(&mut part.live).remove(row);
             }
             parts.push((first, part));
         }

@@ -63,42 +63,48 @@ impl Record {
     }
 }
 
-/// Where a memory is and how often it was recalled.
+/// Where a memory is and how often it was accessed, where no segment's file says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Placement {
     /// Its tier.
     pub tier: TierKind,
+    /// Whose it is.
+    pub namespace: NamespaceId,
     /// Accesses, storing it included.
     pub accesses: u32,
 }
 
-impl Standing {
-    /// The standing as bytes.
+impl Placement {
+    /// The placement as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION, self.tier as u8];
+        put_length(&mut bytes, self.namespace.0 as usize);
         put_length(&mut bytes, self.accesses as usize);
         bytes
     }
 
-    /// Reads a standing back.
+    /// Reads a placement back.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the bytes are none.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        Self::read(&mut Reader(bytes)).ok_or_else(|| damaged("a memory's standing".into()))
+        Self::read(&mut Reader(bytes)).ok_or_else(|| damaged("a memory's placement".into()))
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         (reader.byte()? == VERSION).then_some(())?;
-        let tier = *TierKind::ALL.get(reader.byte()? as usize)?;
+        let tier = reader.tier()?;
+        let namespace = NamespaceId(u32::try_from(reader.length()?).ok()?);
         let accesses = u32::try_from(reader.length()?).ok()?;
-        reader.0.is_empty().then_some(Self { tier, accesses })
+        reader.0.is_empty().then_some(Self { tier, namespace, accesses })
     }
 }
 
-/// What the log knows of a COLD segment's file.
+/// What the log knows of a segment's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentEntry {
+    /// The tier of its memories.
+    pub tier: TierKind,
     /// Whose memories it holds.
     pub namespace: NamespaceId,
     /// Its size in bytes.
@@ -110,7 +116,7 @@ pub struct SegmentEntry {
 impl SegmentEntry {
     /// The entry as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
+        let mut bytes = vec![VERSION, self.tier as u8];
         bytes.extend_from_slice(&self.namespace.0.to_le_bytes());
         bytes.extend_from_slice(&self.bytes.to_le_bytes());
         bytes.extend_from_slice(&self.checksum.to_le_bytes());
@@ -125,10 +131,11 @@ impl SegmentEntry {
         let mut reader = Reader(bytes);
         let mut read = || {
             (reader.byte()? == VERSION).then_some(())?;
+            let tier = reader.tier()?;
             let namespace = NamespaceId(u32::from_le_bytes(reader.array()?));
             let bytes = u64::from_le_bytes(reader.array()?);
             let checksum = u64::from_le_bytes(reader.array()?);
-            reader.0.is_empty().then_some(Self { namespace, bytes, checksum })
+            reader.0.is_empty().then_some(Self { tier, namespace, bytes, checksum })
         };
         read().ok_or_else(|| damaged("a segment's entry".into()))
     }
@@ -192,6 +199,10 @@ impl<'a> Reader<'a> {
         self.array().map(|[byte]| byte)
     }
 
+    fn tier(&mut self) -> Option<TierKind> {
+        TierKind::ALL.get(self.byte()? as usize).copied()
+    }
+
     pub(super) fn length(&mut self) -> Option<usize> {
         let mut length = 0u64;
         for shift in (0..64).step_by(7) {
@@ -252,13 +263,14 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (Record::decode(&bytes), Standing::decode(&bytes), SegmentEntry::decode(&bytes));
+            let _ = (Record::decode(&bytes), Placement::decode(&bytes), SegmentEntry::decode(&bytes));
         }
 
         #[test]
-        fn a_standing_reads_back_as_it_was(tier in 0usize..3, accesses in any::<u32>()) {
-            let standing = Standing { tier: TierKind::ALL[tier], accesses };
-            prop_assert_eq!(Standing::decode(&standing.encode()).unwrap(), standing);
+        fn a_placement_reads_back_as_it_was(tier in 0usize..3, namespace in any::<u32>(), accesses in any::<u32>()) {
+            let (tier, namespace) = (TierKind::ALL[tier], NamespaceId(namespace));
+            let placement = Placement { tier, namespace, accesses };
+            prop_assert_eq!(Placement::decode(&placement.encode()).unwrap(), placement);
         }
     }
 }

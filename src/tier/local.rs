@@ -1,132 +1,440 @@
-//! What the local tiers have in common: searching their segments, and merging
-//! those in RAM.
+//! A tier on this machine: HOT, WARM and COLD differ in their [`Residency`] alone.
+//!
+//! Memories come into loose segments in RAM, the head, and are packed into files as upkeep. COLD has
+//! no head. Files never change: what is forgotten or has moved is noted in the log, and gone from
+//! the disk when [`Tier::upkeep`] has rewritten the segment. A file that is missing or cut is fetched
+//! from the [`Depot`](super::Depot), if there is one; without one, and when its content is damaged,
+//! it is made anew from the log.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{Done, Method, Search, Target, Upkeep};
-use crate::encoder::{Document, Encoder, TermCounts, TermVector};
+use super::files::{Opened, SegmentFiles, depot_name};
+use super::shard::{Effort, Plan, Shard, Slot};
+use super::view::LocalView;
+use super::weakest::{Facts, Weakest, Weighed};
+use super::{Done, Staged, Tier, TierView, Upkeep};
+use crate::encoder::Encoder;
 use crate::error::Error;
-use crate::hdv::kernels;
-use crate::index::{Contents, Part, Scope, Segment, Shard, TopK, cascade, exact, shard, terms};
-use crate::key::{NamespaceId, TierKind};
-use crate::log::Record;
+use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
+use crate::log::{Batch, Placement, SegmentEntry};
+use crate::segment::{Accesses, Codec, Part, PreparedMemory, Segment, Source, merge};
 
-/// Where a tier keeps the records and supplied vectors of its rows.
-pub(super) trait Source<R> {
-    /// The record in `row`; `None` if it was forgotten in the meantime.
-    fn record<'a>(&'a mut self, segment: &'a Segment<R>, row: u32) -> Result<Option<Cow<'a, [u8]>>, Error>;
+/// Names that one call deletes from the depot at most.
+const DISCARDED_AT_ONCE: usize = 256;
 
-    /// The vector that was supplied with the memory in `row`.
-    fn supplied<'a>(&'a self, segment: &'a Segment<R>, row: u32) -> Result<&'a [u64], Error>;
-
-    /// The terms of the text in `row`, where there is a quicker way than to read the text.
-    fn terms(&self, _segment: &Segment<R>, _row: u32) -> Result<Option<TermCounts>, Error> {
-        Ok(None)
-    }
+/// Where a tier's memories are.
+#[derive(Clone, Copy, Debug)]
+pub struct Residency {
+    kind: TierKind,
+    codec: Codec,
+    /// Whether memories come into a head.
+    head: bool,
+    /// Segments with a greater share of dead rows are rewritten at the next upkeep. At a half, a
+    /// row is copied once for every row that is removed.
+    dead_share: f64,
 }
 
-/// Searches the segments of a tier as `search` asks.
-pub(super) fn search<R>(
-    parts: &[Part<R>],
-    tier: TierKind,
-    search: &Search<'_>,
-    encoder: &Encoder,
-    source: impl Source<R>,
-    top: &mut TopK,
-) -> Result<(), Error> {
-    let scope = Scope { parts, tier, filter: search.filter };
-    let mut reader = Reader { encoder, source, derived: Vec::new() };
-    match (search.target, search.method) {
-        (Target::Text(query), Method::Indexed) => {
-            terms::search(&scope, query, top);
-            Ok(())
-        }
-        (Target::Text(query), Method::Exact) => exact::search_texts(&scope, query, &mut reader, top),
-        (Target::Vector { vector, supplied }, Method::Indexed) => {
-            cascade::search(&scope, vector.words(), supplied, search.cascade_limits, &mut reader, top)
-        }
-        (Target::Vector { vector, supplied }, Method::Exact) => {
-            let (query, bits) = (vector.words(), vector.dimension().bits());
-            let score = |row: &[u64]| cascade::similarity(kernels::best().hamming(query, row), bits);
-            exact::search_vectors(&scope, supplied, score, &mut reader, top)
-        }
-    }
+impl Residency {
+    /// Everything in RAM.
+    pub const HOT: Self = Self { kind: TierKind::Hot, codec: Codec::Plain, head: true, dead_share: 0.5 };
+    /// Mapped files.
+    pub const WARM: Self = Self { kind: TierKind::Warm, codec: Codec::Plain, head: true, dead_share: 0.5 };
+    /// Mapped files with compressed records.
+    pub const COLD: Self = Self { kind: TierKind::Cold, codec: Codec::Zstd, head: false, dead_share: 0.25 };
 }
 
-/// Reads the contents of rows, and derives the vectors of texts.
-struct Reader<'e, S> {
-    encoder: &'e Encoder,
-    source: S,
-    derived: Vec<u64>,
+/// A tier in segments.
+pub struct LocalTier {
+    residency: Residency,
+    /// None if its memories need not outlive the process.
+    files: Option<Arc<SegmentFiles>>,
+    encoder: Arc<Encoder>,
+    decay_per_day: f64,
+    shards: HashMap<NamespaceId, Shard>,
+    weakest: Weakest,
+    /// What the log says of each segment.
+    entries: HashMap<u64, SegmentEntry>,
+    undo: Option<Undo>,
+    /// Segments whose commit failed. It may have been made all the same, by an
+    /// engine that has been replaced since: then they are another engine's, and
+    /// stay in the depot until a commit shows that this one is not replaced.
+    given_up: Vec<u64>,
+    /// Names in the depot that could not be deleted yet.
+    left: Vec<String>,
+    len: usize,
 }
 
-impl<R, S: Source<R>> Contents<R> for Reader<'_, S> {
-    fn vector<'a>(&'a mut self, segment: &'a Segment<R>, row: u32) -> Result<&'a [u64], Error> {
-        if segment.is_supplied(row) {
-            return self.source.supplied(segment, row);
-        }
-        let counts = match self.source.terms(segment, row)? {
-            Some(counts) => Some(counts),
-            None => self.counts(segment, row)?,
-        };
-        self.derived.clear();
-        match counts {
-            Some(counts) => {
-                self.derived.extend_from_slice(self.encoder.encode(&TermVector::from(&counts))?.words());
-            }
-            // Left out of the hits, whatever its score.
-            None => self.derived.resize(self.encoder.dimension().words(), 0),
-        }
-        Ok(&self.derived)
+/// HOT, WARM and COLD of the `segments` in `files`. If `hot_files` is false, HOT writes no files.
+pub fn tiers(
+    files: &Arc<SegmentFiles>,
+    segments: Vec<Opened>,
+    hot_files: bool,
+    encoder: &Arc<Encoder>,
+    decay_per_day: f64,
+) -> [LocalTier; 3] {
+    let mut by_tier: [Vec<Opened>; 3] = Default::default();
+    for segment in segments {
+        by_tier[segment.entry.tier.index()].push(segment);
     }
-
-    fn counts(&mut self, segment: &Segment<R>, row: u32) -> Result<Option<TermCounts>, Error> {
-        let Some(record) = self.source.record(segment, row)? else { return Ok(None) };
-        Ok(Some(Document::new(&Record::decode(&record)?.text).counts()?))
-    }
-
-    fn prefetch(&self, segment: &Segment<R>, row: u32) {
-        if segment.is_supplied(row)
-            && let Ok(vector) = self.source.supplied(segment, row)
-        {
-            kernels::prefetch(vector);
-        }
-    }
+    let tier = |residency: Residency, segments| {
+        let files = (residency.kind != TierKind::Hot || hot_files).then(|| files.clone());
+        LocalTier::new(residency, files, encoder.clone(), decay_per_day, segments)
+    };
+    let [hot, warm, cold] = by_tier;
+    [tier(Residency::HOT, hot), tier(Residency::WARM, warm), tier(Residency::COLD, cold)]
 }
 
-/// Segments with this share of dead rows are merged at the next upkeep. At a
-/// half, a row is copied once for every row that is removed.
-const DEAD_SHARE: f64 = 0.5;
+/// Names that were to be deleted from the depot, and whether they were.
+struct Discarded {
+    names: Vec<String>,
+    gone: Result<(), Error>,
+}
 
-/// A merge of some segments of one namespace.
-struct Merge<T> {
+/// A namespace as it was before its segments were last rewritten.
+struct Undo {
     namespace: NamespaceId,
-    plan: Vec<Part<Vec<T>>>,
-    merged: Part<Vec<T>>,
+    shard: Shard,
+    /// The segments that were rewritten, and the one that they became.
+    replaced: Vec<u64>,
+    number: Option<u64>,
 }
 
-/// The next merge that one of `shards` is due for.
-pub(super) fn merge_upkeep<T: Clone + Send + Sync + 'static>(
-    shards: &HashMap<NamespaceId, Shard<Vec<T>>>,
-    thorough: bool,
-) -> Option<Upkeep> {
-    let (namespace, plan) = shards.iter().find_map(|(&namespace, shard)| {
-        let plan = if thorough { shard.full_merge_plan() } else { shard.merge_plan(DEAD_SHARE) };
-        plan.map(|plan| (namespace, plan))
-    })?;
-    Some(Box::new(move || {
-        let merged = shard::merge(&plan);
-        Ok(Box::new(Merge { namespace, plan, merged }) as Done)
-    }))
+/// A segment that was made, and those that it replaces.
+struct Written {
+    namespace: NamespaceId,
+    made: Option<Segment>,
+    entry: Option<SegmentEntry>,
+    plan: Plan,
 }
 
-/// Puts a merge in place; the namespace that it was for.
-pub(super) fn apply_merge<T: Clone + 'static>(
-    shards: &mut HashMap<NamespaceId, Shard<Vec<T>>>,
-    done: Done,
-) -> Option<NamespaceId> {
-    let Merge { namespace, plan, merged } = *done.downcast::<Merge<T>>().ok()?;
-    let shard = shards.get_mut(&namespace)?;
-    shard.replace(&plan, Some(merged)).then_some(namespace)
+impl LocalTier {
+    /// A tier of the `segments` that the log lists for it. Without `files`, none is ever written.
+    pub fn new(
+        residency: Residency,
+        files: Option<Arc<SegmentFiles>>,
+        encoder: Arc<Encoder>,
+        decay_per_day: f64,
+        segments: impl IntoIterator<Item = Opened>,
+    ) -> Self {
+        let mut tier = Self {
+            residency,
+            files,
+            encoder,
+            decay_per_day,
+            shards: HashMap::new(),
+            weakest: Weakest::default(),
+            entries: HashMap::new(),
+            undo: None,
+            given_up: Vec::new(),
+            left: Vec::new(),
+            len: 0,
+        };
+        for Opened { number, entry, segment, dead } in segments {
+            let mut slot = Slot::new(segment);
+            let live = Arc::make_mut(&mut slot.part.live);
+            for &row in &dead {
+                live.remove(row);
+            }
+            tier.len += slot.part.live.len();
+            tier.shards.entry(entry.namespace).or_default().attach(slot);
+            tier.entries.insert(number, entry);
+        }
+        tier
+    }
+
+    fn find(&self, namespace: NamespaceId, id: MemoryId) -> Option<(&Slot, u32)> {
+        self.shards.get(&namespace)?.find(id)
+    }
+
+    /// The names of segments in the depot, which are not needed any more.
+    fn replaced(&mut self, numbers: &[u64]) -> Vec<String> {
+        let entries = numbers.iter().filter_map(|number| Some((*number, self.entries.remove(number)?)));
+        entries.map(|(number, entry)| depot_name(number, &entry)).collect()
+    }
+
+    /// Deletes segments from the depot, some at a time.
+    fn discard(&mut self, mut names: Vec<String>) -> Option<Upkeep> {
+        let depot = self.files.as_ref()?.depot().filter(|_| !names.is_empty())?.clone();
+        self.left.extend(names.drain(DISCARDED_AT_ONCE.min(names.len())..));
+        Some(Box::new(move || {
+            let gone = depot.discard(names.clone());
+            Ok(Box::new(Discarded { names, gone }) as Done)
+        }))
+    }
+
+    /// Takes memories into the head.
+    fn take_in(&mut self, staged: Staged) -> Result<Option<NamespaceId>, Error> {
+        let Staged { namespace, memories } = staged;
+        let weighed: Vec<Weighed> = memories.iter().map(|memory| self.weighed(namespace, memory)).collect();
+        self.len += memories.len();
+        self.shards.entry(namespace).or_default().add(memories)?;
+        weighed.into_iter().for_each(|memory| self.list(memory));
+        Ok(Some(namespace))
+    }
+
+    fn weighed(&self, namespace: NamespaceId, memory: &PreparedMemory) -> Weighed {
+        let weight = Facts::from(&memory.row).weight(self.decay_per_day);
+        Weighed { weight, id: memory.row.id, namespace }
+    }
+
+    /// Adds a memory to the list of the weakest.
+    fn list(&mut self, memory: Weighed) {
+        if self.residency.kind != TierKind::Cold {
+            let (shards, decay) = (&self.shards, self.decay_per_day);
+            self.weakest.add(memory, self.len, |memory| weight_now(shards, decay, memory));
+        }
+    }
+
+    /// Puts the segment in place that was made of others; the namespace whose view has changed.
+    fn put_in_place(&mut self, written: Written, batch: &mut Batch) -> Option<NamespaceId> {
+        let Written { namespace, made, entry, plan } = written;
+        let number = made.as_ref().and_then(Segment::number);
+        let shard = self.shards.entry(namespace).or_default();
+        let before = shard.clone();
+        // The dead rows as they are now, not as they were when the work began.
+        let planned = |slot: &&Slot| {
+            plan.slots.iter().any(|planned| Arc::ptr_eq(&planned.part.segment, &slot.part.segment))
+        };
+        let doomed = before.slots().iter().filter(planned).map(|slot| &slot.part);
+        let doomed: Vec<(u64, Vec<u32>)> =
+            doomed.filter_map(|part| Some((part.segment.number()?, part.dead_rows().collect()))).collect();
+        if !shard.replace(&plan, made.map(Slot::new)) {
+            return None;
+        }
+        self.len = self.len + shard.len() - before.len();
+        if let (Some(number), Some(entry)) = (number, entry)
+            && let Some(added) = shard.slots().iter().find(|slot| slot.part.segment.number() == Some(number))
+        {
+            batch.put_segment(number, entry);
+            self.entries.insert(number, entry);
+            added.part.dead_rows().for_each(|row| batch.put_dead(number, row));
+            settle(&plan, added, batch);
+        }
+        let replaced = doomed.iter().map(|&(number, _)| number).collect();
+        for (number, dead) in doomed {
+            batch.remove_segment(number, dead);
+            batch.obsolete.extend(self.files.as_ref().map(|files| files.path(number)));
+        }
+        self.undo = (!plan.slots.is_empty()).then_some(Undo { namespace, shard: before, replaced, number });
+        Some(namespace)
+    }
+}
+
+/// Removes the placements of memories that a file says by itself.
+fn settle(plan: &Plan, file: &Slot, batch: &mut Batch) {
+    for Slot { part, accesses } in &plan.slots {
+        let all = part.live.iter().filter(|_| part.segment.is_loose());
+        let noted = accesses.keys().copied().filter(|_| !part.segment.is_loose());
+        for id in all.chain(noted).filter_map(|row| part.segment.id(row)) {
+            if file.part.find(id).is_some_and(|row| !file.accesses.contains_key(&row)) {
+                batch.remove_placement(id);
+            }
+        }
+    }
+}
+
+fn facts_of(slot: &Slot, row: u32) -> Facts {
+    let segment = &slot.part.segment;
+    Facts {
+        created: Timestamp(segment.created.get(row as usize).unwrap_or_default()),
+        importance: segment.importance(row),
+        accesses: slot.accesses(row),
+    }
+}
+
+fn weight_now(shards: &HashMap<NamespaceId, Shard>, decay: f64, memory: &Weighed) -> Option<f64> {
+    let (slot, row) = shards.get(&memory.namespace)?.find(memory.id)?;
+    Some(facts_of(slot, row).weight(decay))
+}
+
+/// All memories by their weights.
+fn all_weighed(shards: &HashMap<NamespaceId, Shard>, decay: f64) -> impl Iterator<Item = Weighed> {
+    let slots =
+        shards.iter().flat_map(|(&namespace, shard)| shard.slots().iter().map(move |slot| (namespace, slot)));
+    slots.flat_map(move |(namespace, slot)| {
+        slot.part.live.iter().map(move |row| Weighed {
+            weight: facts_of(slot, row).weight(decay),
+            id: slot.part.segment.id(row).unwrap_or_default(),
+            namespace,
+        })
+    })
+}
+
+/// Makes a segment of `memories` alone.
+fn packed(memories: Vec<Arc<PreparedMemory>>, codec: Codec) -> Result<Option<Segment>, Error> {
+    let part = Part::new(Segment::loose(memories));
+    let accesses = Accesses::default();
+    merge(&[Source { segment: &part.segment, live: &part.live, accesses: &accesses }], Some(codec))
+}
+
+/// Writes a segment to its file, if it is to have one.
+fn write(
+    files: Option<&SegmentFiles>,
+    tier: TierKind,
+    namespace: NamespaceId,
+    made: Option<Segment>,
+    plan: Plan,
+) -> Result<Done, Error> {
+    let (made, entry) = match (files, made) {
+        (Some(files), Some(segment)) if !segment.is_loose() => {
+            let (segment, entry) = files.write(files.take_number(), tier, namespace, &segment)?;
+            (Some(segment), Some(entry))
+        }
+        (_, made) => (made, None),
+    };
+    Ok(Box::new(Written { namespace, made, entry, plan }))
+}
+
+impl Tier for LocalTier {
+    fn kind(&self) -> TierKind {
+        self.residency.kind
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn stage(&mut self, namespace: NamespaceId, memories: Vec<Arc<PreparedMemory>>) -> Upkeep {
+        let Residency { kind, codec, head, .. } = self.residency;
+        if head {
+            return Box::new(move || Ok(Box::new(Staged { namespace, memories }) as Done));
+        }
+        let files = self.files.clone();
+        Box::new(move || {
+            let made = packed(memories, codec)?;
+            write(files.as_deref(), kind, namespace, made, Plan { slots: Vec::new(), packs: true })
+        })
+    }
+
+    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
+        let done = match done.downcast::<Staged>() {
+            Ok(staged) => return self.take_in(*staged),
+            Err(done) => done,
+        };
+        let done = match done.downcast::<Written>() {
+            Ok(written) => return Ok(self.put_in_place(*written, batch)),
+            Err(done) => done,
+        };
+        let Ok(discarded) = done.downcast::<Discarded>() else { return Ok(None) };
+        let Discarded { names, gone } = *discarded;
+        if gone.is_err() {
+            self.left.extend(names);
+        }
+        gone.map(|()| None)
+    }
+
+    fn stage_removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool {
+        let found = self.find(namespace, id);
+        if let Some((slot, row)) = found
+            && let Some(number) = slot.part.segment.number()
+        {
+            batch.put_dead(number, row);
+        }
+        found.is_some()
+    }
+
+    fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool {
+        let removed = self.shards.get_mut(&namespace).is_some_and(|shard| shard.remove(id));
+        self.len -= usize::from(removed);
+        removed
+    }
+
+    fn facts(&self, namespace: NamespaceId, id: MemoryId) -> Option<Facts> {
+        self.find(namespace, id).map(|(slot, row)| facts_of(slot, row))
+    }
+
+    fn stage_accesses(&self, namespace: NamespaceId, id: MemoryId, accesses: u32, batch: &mut Batch) {
+        let says_so = self.find(namespace, id).is_some_and(|(slot, row)| {
+            let segment = &slot.part.segment;
+            segment.number().is_some() && segment.accesses(row) == accesses
+        });
+        if says_so {
+            batch.remove_placement(id);
+        } else {
+            batch.put_placement(id, Placement { tier: self.kind(), namespace, accesses });
+        }
+    }
+
+    fn set_accesses(&mut self, namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool {
+        let found = self.shards.get_mut(&namespace).and_then(|shard| shard.find_mut(id));
+        found.is_some_and(|(slot, row)| {
+            if slot.part.segment.accesses(row) == accesses {
+                slot.accesses.remove(&row);
+            } else {
+                slot.accesses.insert(row, accesses);
+            }
+            true
+        })
+    }
+
+    fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
+        if self.residency.kind == TierKind::Cold {
+            return None;
+        }
+        let Self { weakest, shards, decay_per_day, .. } = self;
+        let now = |memory: &Weighed| weight_now(shards, *decay_per_day, memory);
+        let weakest = weakest.peek(now, || all_weighed(shards, *decay_per_day))?;
+        Some((weakest.namespace, weakest.id))
+    }
+
+    fn take_weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
+        let (namespace, id) = self.weakest()?;
+        self.weakest.remove(&Weighed { weight: 0.0, id, namespace });
+        Some((namespace, id))
+    }
+
+    fn put_back(&mut self, namespace: NamespaceId, id: MemoryId) {
+        if let Some(facts) = self.facts(namespace, id) {
+            self.list(Weighed { weight: facts.weight(self.decay_per_day), id, namespace });
+        }
+    }
+
+    fn memory(&self, namespace: NamespaceId, id: MemoryId) -> Result<Option<Arc<PreparedMemory>>, Error> {
+        let found = self.find(namespace, id);
+        found.map(|(slot, row)| slot.part.segment.memory(row, slot.accesses(row))).transpose()
+    }
+
+    fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView> {
+        let parts = self.shards.get(&namespace).map(Shard::parts).unwrap_or_default();
+        Arc::new(LocalView { parts, tier: self.kind(), encoder: self.encoder.clone() })
+    }
+
+    fn upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
+        // The last one was committed; its old files take no more room.
+        let mut replaced = self.undo.take().map(|undo| undo.replaced).unwrap_or_default();
+        if !replaced.is_empty() {
+            replaced.append(&mut self.given_up);
+        }
+        let names = self.replaced(&replaced);
+        if let Some(discard) = self.discard(names) {
+            return Some(discard);
+        }
+        let Residency { kind, codec, dead_share, .. } = self.residency;
+        let mut shards = self.shards.iter();
+        let due = shards.find_map(|(&namespace, shard)| Some((namespace, shard.plan(effort, dead_share)?)));
+        let Some((namespace, plan)) = due else {
+            // What could not be deleted waits for all that can be done.
+            let left = std::mem::take(&mut self.left);
+            return self.discard(left);
+        };
+        let files = self.files.clone();
+        Some(Box::new(move || {
+            let made = plan.merge(codec)?;
+            write(files.as_deref(), kind, namespace, made, plan)
+        }))
+    }
+
+    fn revert(&mut self) {
+        if let Some(Undo { namespace, shard, number, .. }) = self.undo.take() {
+            self.len += shard.len();
+            let current = self.shards.insert(namespace, shard);
+            self.len -= current.map_or(0, |shard| shard.len());
+            // On a full disk every attempt would leave another file.
+            if let (Some(number), Some(files)) = (number, &self.files) {
+                files.delete(number);
+                self.given_up.push(number);
+            }
+        }
+    }
 }

@@ -41,12 +41,14 @@ use self::present::{Dead, Present, Seq};
 use self::rows::{SHARE, Table};
 use self::search::PostgresView;
 use self::statement::Statement;
-use super::{Admission, Done, Staged, Tier, TierView, Upkeep};
+use super::weakest::{Facts, Weakest, Weighed};
+use super::{Done, Effort, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, Durability, Log};
+use crate::log::{Batch, Durability, Log, Placement};
 use crate::remote::{Limits, Traffic};
+use crate::segment::PreparedMemory;
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, read, write};
 
 /// The name under which the log keeps the store's number in the database.
@@ -87,7 +89,11 @@ pub struct PostgresTier {
     unsure: bool,
     encoder: Arc<Encoder>,
     log: Arc<dyn Log>,
+    decay_per_day: f64,
     present: Arc<RwLock<Present>>,
+    /// What the strength of each memory depends on.
+    facts: HashMap<MemoryId, Facts>,
+    weakest: Weakest,
     /// The number of the last change.
     seq: Seq,
     /// Views of each namespace that may still be held, and as of when they are, the
@@ -124,6 +130,7 @@ impl PostgresTier {
         encoder: Arc<Encoder>,
         log: Arc<dyn Log>,
         limits: Limits,
+        decay_per_day: f64,
     ) -> Result<Self, Error> {
         let bits = encoder.dimension().bits();
         if bits > MAX_BITS {
@@ -163,8 +170,29 @@ impl PostgresTier {
             present.count(key, count, share);
         }
         let present = Arc::new(RwLock::new(present));
-        let (renewed, unsure, views) = (None, false, HashMap::new());
-        Ok(Self { client, table, epoch, renewed, unsure, encoder, log, present, seq, views })
+        Ok(Self {
+            client,
+            table,
+            epoch,
+            renewed: None,
+            unsure: false,
+            encoder,
+            log,
+            decay_per_day,
+            present,
+            facts: HashMap::new(),
+            weakest: Weakest::of_all(),
+            seq,
+            views: HashMap::new(),
+        })
+    }
+
+    /// Notes what the strength of a memory depends on, and lists it among the weakest.
+    fn note(&mut self, namespace: NamespaceId, id: MemoryId, facts: Facts) {
+        self.facts.insert(id, facts);
+        let (all, decay) = (&self.facts, self.decay_per_day);
+        let now = |memory: &Weighed| all.get(&memory.id).map(|facts| facts.weight(decay));
+        self.weakest.add(Weighed { weight: facts.weight(decay), id, namespace }, all.len(), now);
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Present> {
@@ -196,12 +224,18 @@ impl PostgresTier {
     }
 
     /// Puts memories in as of `seq`.
-    fn insert(&mut self, namespace: NamespaceId, seq: Seq, memories: &[Admission]) -> Result<(), Error> {
+    fn insert(
+        &mut self,
+        namespace: NamespaceId,
+        seq: Seq,
+        memories: &[Arc<PreparedMemory>],
+    ) -> Result<(), Error> {
         if self.renewed.is_some() {
             self.renew()?;
         }
-        let bytes =
-            |memory: &Admission| memory.record.len() + memory.vector.as_deref().map_or(0, size_of_val);
+        let bytes = |memory: &Arc<PreparedMemory>| {
+            memory.record.len() + memory.vector.as_deref().map_or(0, size_of_val)
+        };
         for some in inserted_together(memories, bytes) {
             let statement = self.table.insertion(self.epoch, namespace, seq, some)?;
             let Answer { rows, attempts } = self.client.write("store", statement)?;
@@ -324,35 +358,79 @@ impl Tier for PostgresTier {
             self.unsure = true;
             return Err(error);
         }
-        for memory in memories {
-            let crate::index::Row { id, supplied, terms, length, .. } = &memory.row;
+        for memory in &memories {
+            let crate::segment::Row { id, supplied, terms, length, .. } = &memory.row;
             present.insert(*id, present::Row { namespace, seq, supplied: *supplied });
             for (term, count) in terms {
                 present.count(self.table.key(namespace, *term), 1, count.share(*length));
             }
         }
+        drop(present);
+        for memory in &memories {
+            self.note(namespace, memory.row.id, Facts::from(&memory.row));
+        }
         Ok(Some(namespace))
     }
 
-    fn removal(&self, namespace: NamespaceId, id: MemoryId, _batch: &mut Batch) -> bool {
+    fn stage_removal(&self, namespace: NamespaceId, id: MemoryId, _batch: &mut Batch) -> bool {
         self.known().holds(namespace, id)
     }
 
     fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool {
         let gone = self.next_seq();
         let mut present = self.present();
-        present.holds(namespace, id) && present.remove(id, gone)
+        let removed = present.holds(namespace, id) && present.remove(id, gone);
+        drop(present);
+        if removed {
+            self.facts.remove(&id);
+        }
+        removed
     }
 
-    fn held(&self, _namespace: NamespaceId, _id: MemoryId) -> Option<Admission> {
-        None
+    fn facts(&self, namespace: NamespaceId, id: MemoryId) -> Option<Facts> {
+        self.facts.get(&id).copied().filter(|_| self.known().holds(namespace, id))
     }
 
-    fn together(&self) -> Option<usize> {
+    fn stage_accesses(&self, namespace: NamespaceId, id: MemoryId, accesses: u32, batch: &mut Batch) {
+        batch.put_placement(id, Placement { tier: TierKind::Warm, namespace, accesses });
+    }
+
+    fn set_accesses(&mut self, _namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool {
+        self.facts.get_mut(&id).map(|facts| facts.accesses = accesses).is_some()
+    }
+
+    fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
+        let Self { facts, decay_per_day, weakest, .. } = self;
+        let now = |memory: &Weighed| facts.get(&memory.id).map(|facts| facts.weight(*decay_per_day));
+        let weakest = weakest.peek(now, std::iter::empty)?;
+        Some((weakest.namespace, weakest.id))
+    }
+
+    fn take_weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
+        let (namespace, id) = self.weakest()?;
+        self.weakest.remove(&Weighed { weight: 0.0, id, namespace });
+        Some((namespace, id))
+    }
+
+    fn put_back(&mut self, namespace: NamespaceId, id: MemoryId) {
+        if let Some(&facts) = self.facts.get(&id) {
+            self.note(namespace, id, facts);
+        }
+    }
+
+    fn memory(&self, _namespace: NamespaceId, _id: MemoryId) -> Result<Option<Arc<PreparedMemory>>, Error> {
+        Ok(None)
+    }
+
+    fn note_kept(&mut self, namespace: NamespaceId, id: MemoryId, facts: Facts) {
+        self.note(namespace, id, facts);
+    }
+
+    fn preferred_batch(&self) -> Option<usize> {
         Some(TAKEN_TOGETHER)
     }
 
-    fn probe(&self) -> Option<Upkeep> {
+    fn check_health(&self) -> Option<Upkeep> {
         let client = self.client.clone();
         client.is_given_up().then(|| {
             Box::new(move || {
@@ -393,8 +471,12 @@ impl Tier for PostgresTier {
         view
     }
 
-    fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
-        let least = if thorough { 1 } else { DELETED_TOGETHER };
+    fn upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
+        let least = match effort {
+            Effort::Due => DELETED_TOGETHER,
+            Effort::Close => return None,
+            Effort::All => 1,
+        };
         let buried = self.known().buried(least);
         let (namespace, dead) = buried.into_iter().find_map(|namespace| {
             self.drop_views(namespace);

@@ -65,8 +65,12 @@ fn a_segment_that_is_gone_from_the_bucket_is_made_anew() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let engine = spread(&objects, here.path());
     drop(engine);
-    let segments: Vec<String> =
-        objects.contents().into_iter().map(|(name, _)| name).filter(|name| name.contains("/cold/")).collect();
+    let segments: Vec<String> = objects
+        .contents()
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| name.contains("/segments/"))
+        .collect();
     assert!(!segments.is_empty());
     segments.iter().for_each(|name| objects.overwrite(name, None));
     let engine = open(&objects, there.path());
@@ -84,7 +88,7 @@ fn segments_that_were_replaced_go_from_the_bucket() {
         engine.consolidate().unwrap();
     }
     engine.consolidate().unwrap();
-    let segments = objects.contents().iter().filter(|(name, _)| name.contains("/cold/")).count();
+    let segments = objects.contents().iter().filter(|(name, _)| name.contains("/segments/")).count();
     let files = super::common::files_ending(here.path(), "seg").len();
     assert_eq!(segments, files);
     drop(engine);
@@ -105,7 +109,7 @@ fn a_compaction_rewrites_the_segments_of_all_namespaces() {
     engine.consolidate().unwrap();
     let cold = || -> BTreeSet<String> {
         let names = objects.contents().into_iter().map(|(name, _)| name);
-        names.filter(|name| name.contains("/cold/")).collect()
+        names.filter(|name| name.contains("/segments/")).collect()
     };
     let before = cold();
     assert_eq!(before.len(), 20);
@@ -398,7 +402,7 @@ fn a_segment_that_a_dead_engine_has_left_goes_when_the_store_is_opened() {
     fill(&engine, 0..60);
     engine.consolidate().unwrap();
     drop(engine);
-    let cold = folder.path().join("agents/anna/cold");
+    let cold = folder.path().join("agents/anna/segments");
     let hours_ago = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600 + 60);
     let write = |name: &str, time| {
         let file = File::create(cold.join(name)).unwrap();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use mnemocore::encoder::Encoder;
 use mnemocore::internals::Parts;
 use mnemocore::internals::log::{Batch, DiskLog, Durability, Log};
-use mnemocore::internals::tier::cold::ColdTier;
-use mnemocore::internals::tier::hot::HotTier;
+use mnemocore::internals::tier::files::{OpenedFiles, SegmentFiles};
+use mnemocore::internals::tier::local::tiers;
 use mnemocore::internals::tier::postgres::{Database, PostgresTier};
 use mnemocore::{Config, Engine, Error};
 
@@ -17,10 +17,12 @@ pub(crate) fn open(folder: &Path, config: &Config, connection: &str) -> Result<E
     let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
     let mut batch = Batch::default();
     let database = Database::parse(connection)?;
-    let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote)?;
-    let (cold, _) = ColdTier::open(&folder.join("cold"), None, encoder.clone(), &log, &mut batch)?;
+    let decay = config.decay_per_day;
+    let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, decay)?;
+    let opened = SegmentFiles::open(&folder.join("segments"), None, &log, &mut batch)?;
     log.commit(&batch, Durability::Buffered)?;
-    let hot = HotTier::new(encoder.clone());
+    let OpenedFiles { files, segments, .. } = opened;
+    let [hot, _, cold] = tiers(&files, segments, true, &encoder, decay);
     let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
     Engine::from_parts(config.clone(), parts)
 }

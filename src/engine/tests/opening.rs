@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::engine::open::{MERGED_AFTER, Parts, RESTORED_AT_ONCE};
-use crate::tier::cold::ColdTier;
-use crate::tier::hot::HotTier;
-use crate::tier::warm::WarmTier;
-use crate::tier::{Admission, Done, Tier, TierView, Upkeep};
+use crate::segment::PreparedMemory;
+use crate::tier::files::{OpenedFiles, SegmentFiles};
+use crate::tier::local::{LocalTier, tiers};
+use crate::tier::{Done, Effort, Facts, Tier, TierView, Upkeep};
 
 /// A few more memories than are restored before the first merge.
 const COUNT: usize = MERGED_AFTER * RESTORED_AT_ONCE + 100;
@@ -13,7 +13,7 @@ const COUNT: usize = MERGED_AFTER * RESTORED_AT_ONCE + 100;
 /// A HOT tier that counts the calls for upkeep. It may act as a tier on another machine, or on a
 /// disk that refuses.
 struct Watched {
-    hot: HotTier,
+    hot: LocalTier,
     together: Option<usize>,
     asked: Arc<AtomicUsize>,
     refuses: bool,
@@ -32,28 +32,52 @@ impl Tier for Watched {
         self.hot.apply(done, batch)
     }
 
-    fn removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool {
-        self.hot.removal(namespace, id, batch)
+    fn stage_removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool {
+        self.hot.stage_removal(namespace, id, batch)
     }
 
     fn remove(&mut self, namespace: NamespaceId, id: MemoryId) -> bool {
         self.hot.remove(namespace, id)
     }
 
-    fn held(&self, namespace: NamespaceId, id: MemoryId) -> Option<Admission> {
-        self.hot.held(namespace, id)
+    fn facts(&self, namespace: NamespaceId, id: MemoryId) -> Option<Facts> {
+        self.hot.facts(namespace, id)
+    }
+
+    fn stage_accesses(&self, namespace: NamespaceId, id: MemoryId, accesses: u32, batch: &mut Batch) {
+        self.hot.stage_accesses(namespace, id, accesses, batch);
+    }
+
+    fn set_accesses(&mut self, namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool {
+        self.hot.set_accesses(namespace, id, accesses)
+    }
+
+    fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
+        self.hot.weakest()
+    }
+
+    fn take_weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
+        self.hot.take_weakest()
+    }
+
+    fn put_back(&mut self, namespace: NamespaceId, id: MemoryId) {
+        self.hot.put_back(namespace, id);
+    }
+
+    fn memory(&self, namespace: NamespaceId, id: MemoryId) -> Result<Option<Arc<PreparedMemory>>, Error> {
+        self.hot.memory(namespace, id)
     }
 
     fn view(&mut self, namespace: NamespaceId) -> Arc<dyn TierView> {
         self.hot.view(namespace)
     }
 
-    fn upkeep(&mut self, thorough: bool) -> Option<Upkeep> {
+    fn upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.refuses { Some(Box::new(|| Err(refusal()))) } else { self.hot.upkeep(thorough) }
+        if self.refuses { Some(Box::new(|| Err(refusal()))) } else { self.hot.upkeep(effort) }
     }
 
-    fn together(&self) -> Option<usize> {
+    fn preferred_batch(&self) -> Option<usize> {
         self.together
     }
 }
@@ -69,10 +93,10 @@ fn opened(
     let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
     let asked = Arc::new(AtomicUsize::new(0));
     let watched = |hot| Watched { hot, together, asked: asked.clone(), refuses };
-    let hot = watched(HotTier::new(encoder.clone()));
-    let warm = WarmTier::create(&folder.join("warm"), config.dimension, encoder.clone(), log.clone());
-    let cold = ColdTier::open(&folder.join("cold"), None, encoder.clone(), log, &mut Batch::default());
-    let tiers: [Box<dyn Tier>; 3] = [Box::new(hot), Box::new(warm.unwrap()), Box::new(cold.unwrap().0)];
+    let opened = SegmentFiles::open(&folder.join("segments"), None, log, &mut Batch::default()).unwrap();
+    let OpenedFiles { files, segments, .. } = opened;
+    let [hot, warm, cold] = tiers(&files, segments, true, &encoder, config.decay_per_day);
+    let tiers: [Box<dyn Tier>; 3] = [Box::new(watched(hot)), Box::new(warm), Box::new(cold)];
     let engine = Engine::from_parts(config, Parts { encoder, log: log.clone(), tiers });
     (engine, asked.load(Ordering::SeqCst))
 }
@@ -81,12 +105,13 @@ fn roomy() -> Config {
     Config { hot_capacity: COUNT, warm_capacity: COUNT, ..tiny() }
 }
 
-/// A log with [`COUNT`] memories in HOT.
+/// A log with [`COUNT`] memories in HOT, which are in no file: the engine was killed.
 fn full() -> Arc<dyn Log> {
     let log: Arc<dyn Log> = Arc::new(VolatileLog::default());
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::over(log.clone(), folder.path(), roomy()).unwrap();
     engine.store_batch((0..COUNT).map(|word| NewMemory::new(text(word))).collect()).unwrap();
+    std::mem::forget(engine);
     log
 }
 
@@ -99,7 +124,7 @@ fn a_large_store_is_merged_while_it_is_opened() {
         Engine::over(log.clone(), folder.path(), config.clone()).unwrap().consolidate().unwrap();
         let engine = Engine::over(log.clone(), folder.path(), config).unwrap();
         assert_eq!(engine.stats().memories[tier.index()], COUNT);
-        let due = engine.shared.lock_writer().tiers[tier.index()].upkeep(false);
+        let due = engine.shared.lock_writer().tiers[tier.index()].upkeep(Effort::Due);
         assert!(due.is_none(), "{tier} is unmerged");
     }
 }
@@ -109,7 +134,9 @@ fn a_large_store_is_merged_while_it_is_opened() {
 fn a_tier_elsewhere_is_left_alone_while_an_engine_opens() {
     let (log, folder) = (full(), tempfile::tempdir().unwrap());
     let (engine, asked) = opened(&log, folder.path(), Some(256), false);
-    assert_eq!((engine.unwrap().stats().total(), asked), (COUNT, 0));
+    let engine = engine.unwrap();
+    assert_eq!((engine.stats().total(), asked), (COUNT, 0));
+    std::mem::forget(engine);
     let (engine, asked) = opened(&log, folder.path(), None, false);
     assert_eq!(engine.unwrap().stats().total(), COUNT);
     assert!(asked > 0, "here it is merged");
@@ -134,7 +161,7 @@ fn every_namespace_has_its_own_memories_again_after_an_opening_that_merges() {
         NewMemory::new(text(word)).namespace(namespace.clone())
     });
     let ids = engine.store_batch(memories.collect()).unwrap();
-    drop(engine);
+    std::mem::forget(engine);
     let engine = Engine::over(log, folder.path(), roomy()).unwrap();
     for (name, of) in [(&ada, &[1, 2][..]), (&bob, &[0])] {
         let query = Query::text("harbour").limit(usize::MAX).method(Method::Exact).touch(false);

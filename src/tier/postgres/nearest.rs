@@ -8,7 +8,8 @@ use super::search::{PostgresView, limit};
 use super::statement::{Bits, Statement};
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::index::{RowFilter, SKETCH_BITS, TopK};
+use crate::index::{RowFilter, TopK};
+use crate::segment::SKETCH_BITS;
 use crate::sync::write;
 use crate::tier::{Method, Search};
 

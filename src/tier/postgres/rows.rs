@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::key::NamespaceId;
 use crate::log::Record;
 use crate::memory::Metadata;
-use crate::tier::Admission;
+use crate::segment::PreparedMemory;
 
 /// A term's share of a row, as [`Count::share`](crate::encoder::Count::share) computes it. It
 /// names the count once.
@@ -62,7 +62,7 @@ impl Table {
         epoch: i64,
         namespace: NamespaceId,
         seq: Seq,
-        memories: &[Admission],
+        memories: &[Arc<PreparedMemory>],
     ) -> Result<Statement, Error> {
         let mut columns = Columns::default();
         memories.iter().try_for_each(|memory| self.add(&mut columns, namespace, memory))?;
@@ -117,7 +117,12 @@ impl Table {
         Ok(made.text(text("")).again(text("ON CONFLICT DO NOTHING")))
     }
 
-    fn add(&self, columns: &mut Columns, namespace: NamespaceId, memory: &Admission) -> Result<(), Error> {
+    fn add(
+        &self,
+        columns: &mut Columns,
+        namespace: NamespaceId,
+        memory: &PreparedMemory,
+    ) -> Result<(), Error> {
         let row = &memory.row;
         columns.ids.push(row.id.0.cast_signed());
         columns.created.push(row.created);

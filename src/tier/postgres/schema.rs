@@ -3,7 +3,7 @@
 use deadpool_postgres::{Object, Transaction};
 
 use super::client::CallError;
-use crate::index::SKETCH_BITS;
+use crate::segment::SKETCH_BITS;
 
 /// The migrations, in order of versions. One that is in a release never changes.
 const MIGRATIONS: [(i32, &str); 1] = [(2, include_str!("migrations/2.sql"))];

@@ -3,20 +3,22 @@
 
 use std::sync::Arc;
 
-use super::archive::{self, Archive, Block};
-use super::{ColdView, format};
+use super::view::LocalView;
+use super::{Method, Search, Target, TierView};
 use crate::encoder::{Count, Document, Encoder, Term, TermStatistics, TermVector};
 use crate::error::Error;
 use crate::hdv::Hypervector;
-use crate::index::column::SharedBytes;
-use crate::index::{Part, Row, RowFilter, SKETCH_BITS, Segment, Shard, TextQuery, TopK, cascade};
-use crate::key::{MemoryId, NamespaceId, Timestamp};
+use crate::index::{RowFilter, TextQuery, TopK, cascade};
+use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::Record;
 use crate::memory::Metadata;
-use crate::tier::{Method, Search, Target, TierView};
+use crate::segment::column::SharedBytes;
+use crate::segment::{
+    Accesses, Block, Codec, Part, PreparedMemory, Row, SKETCH_BITS, Segment, Source, file as format, merge,
+};
 
 /// The columns of a segment's file.
-pub const COLUMNS: usize = format::COLUMNS;
+pub const COLUMNS: usize = format::COLUMNS.len();
 
 /// Hits that are asked for: fewer than there are rows, so that thresholds count.
 const HITS: usize = 2;
@@ -26,8 +28,8 @@ const HITS: usize = 2;
 ///
 /// # Errors
 /// What compressing the records reports.
-pub fn columns(texts: &[&str], encoder: &Encoder) -> Result<Vec<Vec<u8>>, Error> {
-    let (mut rows, mut contents) = (Vec::new(), Vec::new());
+pub fn columns(texts: &[&str], encoder: &Encoder, codec: Codec) -> Result<Vec<Vec<u8>>, Error> {
+    let mut memories = Vec::new();
     for (text, at) in texts.iter().zip(1u64..) {
         let Ok(document) = Document::new(text).counts() else { continue };
         let supplied = at.is_multiple_of(3);
@@ -39,33 +41,45 @@ pub fn columns(texts: &[&str], encoder: &Encoder) -> Result<Vec<Vec<u8>>, Error>
         let record = Record {
             namespace: NamespaceId(1),
             created: Timestamp(at as i64 * 1_000),
-            importance: 1.0,
+            importance: at as f32,
             supplied,
             text: (*text).to_owned(),
             metadata: Metadata::from([("kind".to_owned(), "seed".to_owned())]),
         };
         let mut terms = document.terms().to_vec();
         terms.push((Term::metadata("kind", "seed"), Count::NONE));
-        rows.push(Row {
+        let row = Row {
             id: MemoryId(at * 2),
             created: record.created.0,
+            importance: record.importance,
+            accesses: at as u32,
             length: document.length(),
             supplied,
             terms,
             sketch: vector.words().iter().take(SKETCH_BITS / 64).copied().collect(),
-        });
-        contents.push((record.encode(), supplied.then_some(vector)));
+        };
+        let vector = supplied.then(|| vector.words().into());
+        memories.push(Arc::new(PreparedMemory { row, vector, record: record.encode().into() }));
     }
-    let contents =
-        contents.iter().map(|(record, vector)| (record.as_slice(), vector.as_ref().map(Hypervector::words)));
-    let segment = Archive::segment(0, &rows, contents)?;
-    Ok(format::columns(&segment).map(<[u8]>::to_vec).into())
+    let part = Part::new(Segment::loose(memories));
+    let packed = merged(std::slice::from_ref(&part), codec)?;
+    Ok(packed.as_ref().map_or(Vec::new(), |packed| format::columns(packed).map(<[u8]>::to_vec).into()))
+}
+
+fn merged(parts: &[Part], codec: Codec) -> Result<Option<Segment>, Error> {
+    let accesses = Accesses::default();
+    let source = |part: &'_ Part| (part.segment.clone(), part.live.clone());
+    let parts: Vec<_> = parts.iter().map(source).collect();
+    let sources: Vec<Source<'_>> =
+        parts.iter().map(|(segment, live)| Source { segment, live, accesses: &accesses }).collect();
+    merge(&sources, Some(codec))
 }
 
 /// The file of a segment with these columns, whatever they hold; columns that are
 /// missing are empty.
 pub fn file(columns: &[Vec<u8>]) -> Vec<u8> {
-    format::serialise(&std::array::from_fn(|at| columns.get(at).map_or(&[][..], Vec::as_slice)))
+    let columns = std::array::from_fn(|at| columns.get(at).map_or(&[][..], Vec::as_slice));
+    format::serialize_columns(&columns).as_ref().to_vec()
 }
 
 /// Reads `bytes` as a segment's file, and if they are taken, uses all of it: each
@@ -75,7 +89,7 @@ pub fn file(columns: &[Vec<u8>]) -> Vec<u8> {
 /// # Panics
 /// If what was read contradicts itself.
 pub fn read_and_use(bytes: &[u8], encoder: &Arc<Encoder>, dead: &[u32]) -> Option<usize> {
-    let segment = format::read(aligned(bytes), 0)?;
+    let segment = format::read(aligned(bytes), 0, false)?;
     let rows = segment.len();
     let mut part = Part::new(segment);
     let live = Arc::make_mut(&mut part.live);
@@ -88,12 +102,14 @@ pub fn read_and_use(bytes: &[u8], encoder: &Arc<Encoder>, dead: &[u32]) -> Optio
     for row in part.live.iter() {
         Arc::make_mut(&mut parts[row as usize % 2].live).remove(row);
     }
-    if let Ok(Some(merged)) = archive::merge(1, &parts) {
-        assert_eq!(merged.len(), part.live.len(), "a merge keeps every live row");
-        let bytes = format::serialise(&format::columns(&merged));
-        let merged = format::read(aligned(&bytes), 1);
-        assert!(merged.is_some(), "a merged segment is not taken");
-        use_all(&merged.map(Part::new).into_iter().collect::<Vec<_>>(), encoder);
+    for codec in [Codec::Plain, Codec::Zstd] {
+        if let Ok(Some(merged)) = merged(&parts, codec) {
+            assert_eq!(merged.len(), part.live.len(), "a merge keeps every live row");
+            let bytes = format::serialize(&merged);
+            let merged = format::read(aligned(bytes.as_ref()), 1, false);
+            assert!(merged.is_some(), "a merged segment is not taken");
+            use_all(&merged.map(Part::new).into_iter().collect::<Vec<_>>(), encoder);
+        }
     }
     Some(rows)
 }
@@ -112,7 +128,7 @@ fn aligned(bytes: &[u8]) -> SharedBytes {
     Arc::new(Words(words, bytes.len()))
 }
 
-impl TermStatistics for ColdView {
+impl TermStatistics for LocalView {
     fn documents(&self) -> u64 {
         TierView::len(self) as u64
     }
@@ -122,10 +138,8 @@ impl TermStatistics for ColdView {
     }
 }
 
-fn use_all(parts: &[Part<Archive>], encoder: &Arc<Encoder>) {
-    let mut shard = Shard::default();
-    parts.iter().for_each(|part| shard.attach(part.clone()));
-    let view = ColdView { shard, encoder: encoder.clone() };
+fn use_all(parts: &[Part], encoder: &Arc<Encoder>) {
+    let view = LocalView { parts: parts.to_vec(), tier: TierKind::Cold, encoder: encoder.clone() };
     for part in parts {
         use_rows(&view, &part.segment, encoder);
     }
@@ -146,7 +160,7 @@ fn use_all(parts: &[Part<Archive>], encoder: &Arc<Encoder>) {
     }
 }
 
-fn search(view: &ColdView, search: Search<'_>) {
+fn search(view: &LocalView, search: Search<'_>) {
     let mut top = TopK::new(HITS);
     // Damage that only shows at a row is a typed error there.
     if view.search(&search, &mut top).is_ok() {
@@ -157,16 +171,16 @@ fn search(view: &ColdView, search: Search<'_>) {
     }
 }
 
-fn use_rows(view: &ColdView, segment: &Segment<Archive>, encoder: &Encoder) {
+fn use_rows(view: &LocalView, segment: &Segment, encoder: &Encoder) {
     let mut block = Block::default();
     for row in 0..=segment.len() as u32 {
-        if let Ok(record) = segment.rows.record(row, &mut block) {
+        if let Ok(record) = segment.record(row, &mut block) {
             let _ = Record::decode(record);
         }
-        if let Some(terms) = segment.rows.terms(segment, row) {
+        if let Ok(terms) = segment.counts(row) {
             let _ = encoder.encode(&TermVector::from(&terms));
         }
-        let _ = segment.rows.vector(&segment.supplied, row);
+        let _ = (segment.vector(row).is_ok(), segment.memory(row, 2).is_ok());
         if let Some(id) = segment.id(row) {
             let _ = (segment.find(id), view.contains(id), view.held_terms(id, &[]), view.record(id).is_ok());
         }
@@ -180,7 +194,7 @@ mod tests {
 
     use super::*;
     use crate::hdv::Dimension;
-    use crate::tier::local;
+    use crate::index::RowVectors;
 
     const TEXTS: [&str; 4] =
         ["the keeper paints the boat blue", "Ada: a boat, a boat", "a vector of its own", "lighthouse"];
@@ -192,54 +206,61 @@ mod tests {
     /// With their places as in [`format::columns`].
     const FIRST_ID: usize = 0;
     const IDS: usize = 1;
-    const SUPPLIED: usize = 7;
-    const SKETCHES: usize = 8;
-    const ENDS: usize = 13;
-    const BLOCK_STARTS: usize = 14;
-    const TERM_PLACES: usize = 18;
-    const TERM_COUNTS: usize = 19;
-    const VECTOR_WORDS: usize = 21;
+    const IMPORTANCE: usize = 7;
+    const ACCESSES: usize = 8;
+    const SUPPLIED: usize = 9;
+    const SKETCHES: usize = 10;
+    const FIRST_END: usize = 15;
+    const ENDS: usize = 16;
+    const BLOCK_STARTS: usize = 18;
+    const TERM_PLACES: usize = 22;
+    const VECTORS: usize = 24;
 
     /// The checksum hid these: each was taken, and panicked when it was used, or gave
     /// an error that opening the store again did not mend.
     #[test]
     fn columns_that_contradict_one_another_are_refused() {
         let encoder = encoder();
-        let valid = columns(&TEXTS, &encoder).unwrap();
-        assert_eq!(read_and_use(&file(&valid), &encoder, &[]), Some(4));
         let words = |words: &[u64]| bytemuck::cast_slice::<u64, u8>(words).to_vec();
-        for (column, bytes, what) in [
-            (FIRST_ID, words(&[u64::MAX]), "an id that no memory has"),
-            (IDS, [0u32, 4, 4, 6].iter().flat_map(|id| id.to_le_bytes()).collect(), "an id twice"),
-            (SUPPLIED, words(&[u64::MAX]), "more vectors than there are"),
-            (SKETCHES, Vec::new(), "no sketches"),
-            (SKETCHES, vec![0; 8 * 17], "ragged sketches"),
-            (SKETCHES, vec![0; (8 * 16) << 10], "sketches too long to be counted"),
-            (ENDS, words(&[90, 30, 60, 99]), "records that end before they begin"),
-            (ENDS, words(&[0, 30, 60, 99]), "a record of nothing, which a merge drops"),
-            (ENDS, words(&[30, 30, 60, 99]), "a record of nothing between others"),
-            (BLOCK_STARTS, words(&[30]), "a first block behind the first record"),
-            (TERM_PLACES, vec![0xff; valid[TERM_PLACES].len()], "terms that are not there"),
-            (TERM_COUNTS, vec![0; valid[TERM_COUNTS].len()], "terms that do not occur"),
-            (VECTOR_WORDS, words(&[u64::MAX]), "vectors too long to be counted"),
-            (VECTOR_WORDS, words(&[8, 8]), "two lengths of vectors"),
-        ] {
-            let mut damaged = valid.clone();
-            damaged[column] = bytes;
-            assert_eq!(read_and_use(&file(&damaged), &encoder, &[]), None, "{what}");
+        let shorts = |words: &[u32]| bytemuck::cast_slice::<u32, u8>(words).to_vec();
+        for codec in [Codec::Plain, Codec::Zstd] {
+            let valid = columns(&TEXTS, &encoder, codec).unwrap();
+            assert_eq!(read_and_use(&file(&valid), &encoder, &[]), Some(4));
+            for (column, bytes, what) in [
+                (FIRST_ID, words(&[u64::MAX]), "an id that no memory has"),
+                (IDS, shorts(&[0, 4, 4, 6]), "an id twice"),
+                (IMPORTANCE, shorts(&[1]), "the importance of one memory alone"),
+                (IMPORTANCE, bytemuck::cast_slice(&[1.0f32, 2.0, f32::NAN, 1.0]).to_vec(), "no importance"),
+                (ACCESSES, shorts(&[1]), "the accesses of one memory alone"),
+                (SUPPLIED, words(&[u64::MAX]), "more vectors than there are"),
+                (SKETCHES, Vec::new(), "no sketches"),
+                (SKETCHES, vec![0; 8 * 17], "ragged sketches"),
+                (SKETCHES, vec![0; (8 * 16) << 10], "sketches too long to be counted"),
+                (FIRST_END, words(&[0]), "a record of nothing, which a merge drops"),
+                (ENDS, shorts(&[90, 30, 60, 99]), "records that end before they begin"),
+                (ENDS, shorts(&[30, 30, 60, 99]), "a record of nothing between others"),
+                (BLOCK_STARTS, words(&[30]), "a first block behind the first record"),
+                (TERM_PLACES, vec![0xff; valid[TERM_PLACES].len()], "terms that are not there"),
+                (VECTORS, words(&[8; 3]), "vectors of another length"),
+                (VECTORS, Vec::new(), "no vectors"),
+            ] {
+                let mut damaged = valid.clone();
+                damaged[column] = bytes;
+                let read = read_and_use(&file(&damaged), &encoder, &[]);
+                assert!(read.is_none() || column == VECTORS, "{what}: {codec:?}");
+            }
         }
-        let none = columns(&[], &encoder).unwrap();
-        assert_eq!(read_and_use(&file(&none), &encoder, &[]), None, "no rows");
+        assert_eq!(read_and_use(&file(&[]), &encoder, &[]), None, "no rows");
     }
 
     #[test]
     fn supplied_vectors_of_another_dimension_are_damage() {
         let (short, long) = (encoder(), Arc::new(Encoder::new(Dimension::new(1_024).unwrap(), 0)));
-        let of_long = file(&columns(&TEXTS, &long).unwrap());
+        let of_long = file(&columns(&TEXTS, &long, Codec::Plain).unwrap());
         assert_eq!(read_and_use(&of_long, &short, &[]), Some(4));
-        let segment = format::read(aligned(&of_long), 0).unwrap();
-        let source = super::super::ColdSource { encoder: &short, block: Block::default() };
-        let read = local::Source::supplied(&source, &segment, 2).map(<[u64]>::len);
+        let segment = format::read(aligned(&of_long), 0, false).unwrap();
+        let mut vectors = RowVectors::new(&short);
+        let read = vectors.get(&segment, 2).map(<[u64]>::len);
         assert!(matches!(read, Err(Error::Corrupt { .. })), "{read:?}");
     }
 
@@ -248,9 +269,11 @@ mod tests {
         fn a_changed_column_is_refused_or_used_without_a_panic(
             changes in prop::collection::vec((0..COLUMNS, any::<prop::sample::Index>(), any::<u8>()), 1..4),
             cut in prop::option::of((0..COLUMNS, any::<prop::sample::Index>())),
+            plain in any::<bool>(),
         ) {
             let encoder = encoder();
-            let mut columns = columns(&TEXTS, &encoder).unwrap();
+            let codec = if plain { Codec::Plain } else { Codec::Zstd };
+            let mut columns = columns(&TEXTS, &encoder, codec).unwrap();
             for (column, at, value) in changes {
                 if !columns[column].is_empty() {
                     let at = at.index(columns[column].len());

@@ -44,6 +44,11 @@ impl Numbers {
         near.or_else(|| self.whole.get(at).copied())
     }
 
+    /// The last number, if there is one.
+    pub fn last(&self) -> Option<i64> {
+        self.len().checked_sub(1).and_then(|last| self.get(last))
+    }
+
     /// The place of `number`, if they ascend and it is among them.
     pub fn find(&self, number: i64) -> Option<usize> {
         if self.offsets.is_empty() {
