@@ -203,10 +203,22 @@ impl Batch {
         self.change(Table::Catalogue, key(SEGMENT, &number.to_be_bytes()), Some(entry.encode()));
     }
 
-    /// Takes a segment off the list, with its dead rows.
-    pub fn remove_segment(&mut self, number: u64, dead: impl IntoIterator<Item = u32>) {
+    /// Takes a segment off the list, with the `marked` of its rows.
+    pub fn remove_segment(&mut self, number: u64, marked: impl IntoIterator<Item = u32>) {
         self.change(Table::Catalogue, key(SEGMENT, &number.to_be_bytes()), None);
-        for row in dead {
+        self.change(Table::Catalogue, key(LIVE, &number.to_be_bytes()), None);
+        self.unmark(number, marked);
+    }
+
+    /// Notes which rows of a segment count, a bit each, in place of the `marked` ones.
+    pub fn put_live(&mut self, number: u64, live: &[u64], marked: impl IntoIterator<Item = u32>) {
+        let bytes = live.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.change(Table::Catalogue, key(LIVE, &number.to_be_bytes()), Some(bytes));
+        self.unmark(number, marked);
+    }
+
+    fn unmark(&mut self, number: u64, marked: impl IntoIterator<Item = u32>) {
+        for row in marked {
             self.change(Table::Catalogue, dead_key(number, row), None);
         }
     }
@@ -231,6 +243,8 @@ pub(crate) enum CatalogueKey<'a> {
     Segment(u64),
     /// A row of a segment that no longer counts.
     Dead(u64, u32),
+    /// Which rows of a segment count, but for those that are marked.
+    Live(u64),
 }
 
 impl<'a> CatalogueKey<'a> {
@@ -243,12 +257,14 @@ impl<'a> CatalogueKey<'a> {
             PLACEMENT => Some(Self::Placement(MemoryId(number(bytes, 1).ok()?))),
             SEGMENT => Some(Self::Segment(number(bytes, 1).ok()?)),
             DEAD => Some(Self::Dead(number(bytes, 1).ok()?, short(bytes, 9).ok()?)),
+            LIVE => Some(Self::Live(number(bytes, 1).ok()?)),
             _ => None,
         }
     }
 }
 
 const DEAD: u8 = b'd';
+const LIVE: u8 = b'l';
 const NAMESPACE: u8 = b'n';
 const SEGMENT: u8 = b's';
 const SETTING: u8 = b'x';
@@ -315,8 +331,15 @@ impl dyn Log + '_ {
         Ok(found)
     }
 
-    /// The dead rows of a segment.
-    pub(crate) fn dead_rows(&self, segment: u64) -> Result<Vec<u32>, Error> {
+    /// Which rows of a segment count, a bit each, but for the [marked](Self::marked_rows) ones; `None`
+    /// if that is all of them.
+    pub(crate) fn live_rows(&self, segment: u64) -> Result<Option<Vec<u64>>, Error> {
+        let bytes = self.get(Table::Catalogue, &key(LIVE, &segment.to_be_bytes()))?;
+        Ok(bytes.map(|bytes| words(&bytes)))
+    }
+
+    /// The rows of a segment that are marked as dead.
+    pub(crate) fn marked_rows(&self, segment: u64) -> Result<Vec<u32>, Error> {
         let mut found = Vec::new();
         self.scan(Table::Catalogue, &key(DEAD, &segment.to_be_bytes()), &mut |key, _| {
             found.push(short(key, 9)?);
@@ -328,8 +351,13 @@ impl dyn Log + '_ {
     /// The vector that a caller supplied with memory `id`.
     pub(crate) fn supplied_vector(&self, id: MemoryId) -> Result<Option<Vec<u64>>, Error> {
         let bytes = self.get(Table::Vectors, &id.0.to_be_bytes())?;
-        Ok(bytes.map(|bytes| bytes.chunks_exact(8).filter_map(codec::u64_le).collect()))
+        Ok(bytes.map(|bytes| words(&bytes)))
     }
+}
+
+/// Little-endian words.
+pub(crate) fn words(bytes: &[u8]) -> Vec<u64> {
+    bytes.chunks_exact(8).filter_map(codec::u64_le).collect()
 }
 
 fn number(key: &[u8], at: usize) -> Result<u64, Error> {

@@ -143,11 +143,6 @@ impl Part {
         Self { segment: Arc::new(segment), live }
     }
 
-    /// The rows that no longer count.
-    pub fn dead_rows(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.segment.len() as u32).filter(|&row| !self.live.contains(row))
-    }
-
     /// The live row of memory `id`.
     pub fn find(&self, id: MemoryId) -> Option<u32> {
         self.segment.find(id).filter(|&row| self.live.contains(row))

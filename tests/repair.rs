@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{assert_complete, copy, everything, files, files_ending, find, flip, note, spread, tiny, word};
 use mnemocore::hdv::Dimension;
-use mnemocore::{Engine, Error, MemoryId, Namespace, NewMemory, Query, TierKind};
+use mnemocore::{Engine, Error, MemoryId, Namespace, NewMemory, Query};
 
 /// The folder of one of the log's tables, numbered as they are made.
 fn table(folder: &Path, number: usize) -> std::path::PathBuf {

@@ -154,7 +154,7 @@ impl Engine {
             // What was in files here before moves there.
             for opened in segments.extract_if(.., |opened| opened.entry.tier == TierKind::Warm) {
                 lost.extend(placements_in(&opened));
-                batch.remove_segment(opened.number, opened.dead);
+                batch.remove_segment(opened.number, opened.marked());
             }
         }
         // What HOT holds of an engine in memory needs no files.
@@ -288,14 +288,12 @@ fn lost_memories(
 
 /// The live memories of a segment, and where they are.
 fn placements_in(opened: &Opened) -> Vec<(MemoryId, Placement)> {
-    let Opened { entry, segment, dead, .. } = opened;
-    let dead: HashSet<u32> = dead.iter().copied().collect();
-    let live = (0..segment.len() as u32).filter(|row| !dead.contains(row));
+    let Opened { entry, segment, live, .. } = opened;
     let placement = |row| {
         let accesses = segment.accesses(row);
         Some((segment.id(row)?, Placement { tier: entry.tier, namespace: entry.namespace, accesses }))
     };
-    live.filter_map(placement).collect()
+    live.iter().filter_map(placement).collect()
 }
 
 /// Merges restored segments as upkeep would. Skips a tier on another machine, whose upkeep may be

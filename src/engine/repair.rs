@@ -18,10 +18,10 @@ use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{
     Batch, CatalogueKey, DiskLog, Durability, LOCK, LOG_FOLDER, Log, Placement, Record, Salvage,
-    SegmentEntry, StoreLock, absolute, sync_folder,
+    SegmentEntry, StoreLock, absolute, sync_folder, words,
 };
 use crate::memory::Namespace;
-use crate::segment::{Block, Segment};
+use crate::segment::{Block, Live, Segment};
 use crate::tier::files::SegmentFiles;
 
 /// Prefix of the name of a damaged log; a number follows.
@@ -166,6 +166,8 @@ struct Found {
     placements: HashMap<MemoryId, Placement>,
     segments: BTreeMap<u64, (SegmentEntry, Segment)>,
     dead: BTreeSet<(u64, u32)>,
+    /// Which rows of segments count, as noted for each as a whole.
+    live: Vec<(u64, Vec<u64>)>,
     /// The segment and row of each memory in a file.
     in_files: HashMap<MemoryId, (u64, u32)>,
     /// Dead rows of memories that are somewhere else now: their text is the same.
@@ -190,7 +192,11 @@ impl Found {
                 found.take(path, key, value);
             }
         }
-        let Self { segments, dead, in_files, copies, placements, .. } = &mut found;
+        let Self { segments, dead, live, in_files, copies, placements, .. } = &mut found;
+        for (number, words) in live {
+            let rows = segments.get(number).map_or(0, |(_, segment)| segment.len());
+            dead.extend(Live::from_words(words, rows).unset().map(|row| (*number, row)));
+        }
         // A memory that has left a file has a dead row there. If that mark is lost, or if the memory
         // is in two files, the mark is added now: the newest file says where it is.
         for (&number, (entry, segment)) in segments.iter().rev() {
@@ -235,6 +241,7 @@ impl Found {
                 self.segments.extend(file.map(|file| (number, file)));
             }
             CatalogueKey::Dead(segment, row) => drop(self.dead.insert((segment, row))),
+            CatalogueKey::Live(segment) => self.live.push((segment, words(value))),
         }
     }
 

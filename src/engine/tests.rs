@@ -438,3 +438,36 @@ fn memories_that_rise_displace_others_before_the_next_ones_rise() {
     drop(engine);
     assert_eq!(open(&log, folder.path()).stats().memories_in(TierKind::Hot), 4);
 }
+
+/// Each marked row is an entry of the log that an opening reads.
+#[test]
+fn many_marked_rows_of_a_segment_become_one_entry_and_stay_dead() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
+    let config = Config { hot_capacity: 0, warm_capacity: 20_000, ..tiny() };
+    let open = || Engine::over(log.clone(), folder.path(), config.clone()).unwrap();
+    let engine = open();
+    let ids = engine.store_batch((0..9_000).map(|word| NewMemory::new(text(word))).collect()).unwrap();
+    engine.consolidate().unwrap();
+    let (number, _) = (&*log as &dyn Log).segments().unwrap()[0];
+    let entries = || {
+        let log: &dyn Log = &*log;
+        (log.live_rows(number).unwrap().is_some(), log.marked_rows(number).unwrap().len())
+    };
+    engine.forget_batch(&ids[..4_200]).unwrap();
+    assert_eq!(entries(), (false, 4_200));
+    log.countdown.store(1, Ordering::SeqCst);
+    assert!(matches!(engine.shared.upkeep(Timestamp::now(), false), Err(Error::NoSpace { .. })));
+    assert_eq!(entries(), (false, 4_200));
+    engine.shared.upkeep(Timestamp::now(), false).unwrap();
+    assert_eq!(entries(), (true, 0));
+    engine.forget_batch(&ids[4_200..4_210]).unwrap();
+    assert_eq!(entries(), (true, 10));
+    drop(engine);
+    let engine = open();
+    let left: Vec<MemoryId> = everything(&engine).into_keys().collect();
+    assert_eq!(left, ids[4_210..].iter().map(MemoryId::from).collect::<Vec<_>>());
+    engine.consolidate().unwrap();
+    assert_eq!(entries(), (false, 0), "the segment is gone");
+    drop(engine);
+    assert_eq!(everything(&open()).len(), 4_790);
+}

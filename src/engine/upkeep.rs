@@ -110,7 +110,7 @@ impl Drop for Engine {
 
 impl Shared {
     /// One pass of upkeep. A `thorough` pass leaves nothing to do.
-    fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
+    pub(super) fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
         self.location.check_writable()?;
         let _alone = lock(&self.upkeep);
         // Checked first, because segments written to a moved store could not be committed.

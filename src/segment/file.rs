@@ -24,7 +24,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +32,7 @@ use bytemuck::Pod;
 use memmap2::Mmap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::column::{Column, SharedBytes};
+use super::column::{AlignedBytes, Bytes, Column, SharedBytes};
 use super::forward::Forward;
 use super::numbers::Numbers;
 use super::records::Records;
@@ -138,35 +137,6 @@ pub(crate) fn serialize_columns(columns: &[&[u8]; COLUMNS.len()]) -> AlignedByte
     bytes
 }
 
-/// Bytes in RAM that start as a mapped file does.
-pub struct AlignedBytes {
-    words: Vec<u64>,
-    length: usize,
-}
-
-impl AlignedBytes {
-    fn zeroed(length: usize) -> Self {
-        Self { words: vec![0; length.div_ceil(8)], length }
-    }
-
-    fn read(file: &mut File, length: usize) -> io::Result<Self> {
-        let mut bytes = Self::zeroed(length);
-        file.read_exact(bytes.as_mut())?;
-        Ok(bytes)
-    }
-
-    fn as_mut(&mut self) -> &mut [u8] {
-        let all: &mut [u8] = bytemuck::cast_slice_mut(&mut self.words);
-        all.get_mut(..self.length).unwrap_or_default()
-    }
-}
-
-impl AsRef<[u8]> for AlignedBytes {
-    fn as_ref(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.words).get(..self.length).unwrap_or_default()
-    }
-}
-
 /// A file's length, and its XXH3-64.
 pub fn fingerprint(bytes: &AlignedBytes) -> (u64, u64) {
     let bytes = bytes.as_ref();
@@ -187,12 +157,12 @@ pub fn open(path: &Path, number: u64, expected: (u64, u64), pinned: bool) -> Res
         return Err(damaged("its length"));
     };
     let bytes: SharedBytes = if pinned {
-        Arc::new(AlignedBytes::read(&mut file, length).map_err(failed)?)
+        Arc::new(Bytes::Held(AlignedBytes::read(&mut file, length).map_err(failed)?))
     } else {
         // SAFETY: a map is undefined behaviour when the file changes under it. A
         // segment's file is never written again after it got its name, and the
         // store's lock keeps other engines out.
-        Arc::new(unsafe { Mmap::map(&file) }.map_err(failed)?)
+        Arc::new(Bytes::Mapped(unsafe { Mmap::map(&file) }.map_err(failed)?))
     };
     if xxh3_64((*bytes).as_ref()) != expected.1 {
         return Err(damaged("its content"));

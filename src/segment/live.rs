@@ -5,6 +5,7 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
     words: Box<[u64]>,
+    rows: usize,
     count: usize,
 }
 
@@ -15,12 +16,24 @@ impl Live {
         if let (Some(last), tail @ 1..) = (words.last_mut(), rows % 64) {
             *last = (1 << tail) - 1;
         }
-        Self { words: words.into(), count: rows }
+        Self { words: words.into(), rows, count: rows }
+    }
+
+    /// The first `rows` bits of `words`; those that are missing are not set.
+    pub fn from_words(words: &[u64], rows: usize) -> Self {
+        let mut live = Self::all(rows);
+        live.intersect_words(words.iter().copied());
+        live
+    }
+
+    /// The bits.
+    pub fn words(&self) -> &[u64] {
+        &self.words
     }
 
     /// `rows` rows, none set.
     pub fn none(rows: usize) -> Self {
-        Self { words: vec![0; rows.div_ceil(64)].into(), count: 0 }
+        Self { words: vec![0; rows.div_ceil(64)].into(), rows, count: 0 }
     }
 
     /// Whether `row` is set; rows out of range are not.
@@ -50,10 +63,19 @@ impl Live {
 
     /// Keeps the rows that are also in `other`.
     pub fn intersect(&mut self, other: &Live) {
-        for (word, with) in self.words.iter_mut().zip(&other.words) {
+        self.intersect_words(other.words.iter().copied());
+    }
+
+    fn intersect_words(&mut self, others: impl Iterator<Item = u64>) {
+        for (word, with) in self.words.iter_mut().zip(others.chain(std::iter::repeat(0))) {
             *word &= with;
         }
         self.count = self.words.iter().map(|word| word.count_ones() as usize).sum();
+    }
+
+    /// The rows that are not set, in ascending order.
+    pub fn unset(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.rows as u32).filter(|&row| !self.contains(row))
     }
 
     /// Number of set rows.
@@ -106,8 +128,10 @@ mod tests {
                 live.insert(row);
                 model.insert(row);
             }
+            prop_assert_eq!(&Live::from_words(live.words(), rows), &live);
             prop_assert_eq!(live.len(), model.len());
             prop_assert_eq!(live.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
+            prop_assert!(live.unset().eq((0..rows as u32).filter(|row| !model.contains(row))));
             prop_assert!((0..300).all(|row| live.contains(row) == model.contains(&row)));
         }
     }

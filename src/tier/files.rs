@@ -13,7 +13,8 @@ use super::depot::Depot;
 use crate::error::Error;
 use crate::key::{NamespaceId, TierKind};
 use crate::log::{Batch, Log, SegmentEntry, sync_folder};
-use crate::segment::{Segment, file};
+use crate::segment::column::{AlignedBytes, Bytes};
+use crate::segment::{Live, Segment, file};
 
 /// Files that are fetched from the depot at a time: they are in memory until they are
 /// written.
@@ -36,8 +37,22 @@ pub struct Opened {
     pub entry: SegmentEntry,
     /// Its content.
     pub segment: Segment,
-    /// Its rows that no longer count.
-    pub dead: Vec<u32>,
+    /// Which of its rows count.
+    pub live: Live,
+    /// Which of them counted when that was noted for the segment as a whole.
+    pub noted: Option<Live>,
+}
+
+impl Opened {
+    /// The rows that were marked since as dead.
+    pub fn marked(&self) -> Vec<u32> {
+        marked_since(&self.live, self.noted.as_ref())
+    }
+}
+
+/// The rows of `live` that do not count, and did when that was `noted`.
+pub(super) fn marked_since(live: &Live, noted: Option<&Live>) -> Vec<u32> {
+    live.unset().filter(|&row| noted.is_none_or(|noted| noted.contains(row))).collect()
 }
 
 /// The folder of a store's segments as it was opened.
@@ -78,15 +93,21 @@ impl SegmentFiles {
         let read: Vec<_> = listed.par_iter().map(read).collect();
         let (mut segments, mut known, mut damaged) = (Vec::new(), HashSet::new(), Vec::new());
         for (number, entry, segment) in read {
-            let (path, dead) = (files.path(number), files.log.dead_rows(number)?);
+            let (path, marked) = (files.path(number), files.log.marked_rows(number)?);
             match segment {
                 Ok(segment) => {
                     known.insert(path);
-                    segments.push(Opened { number, entry, segment, dead });
+                    let noted = files.log.live_rows(number)?;
+                    let noted = noted.map(|words| Live::from_words(&words, segment.len()));
+                    let mut live = noted.clone().unwrap_or_else(|| Live::all(segment.len()));
+                    for row in marked {
+                        live.remove(row);
+                    }
+                    segments.push(Opened { number, entry, segment, live, noted });
                 }
                 Err(error) if is_damage(&error) => {
                     damaged.push((path, entry.tier));
-                    batch.remove_segment(number, dead);
+                    batch.remove_segment(number, marked);
                 }
                 Err(error) => return Err(error),
             }
@@ -182,7 +203,7 @@ impl SegmentFiles {
         }
         let kept = self.keep(number, &entry, &bytes).and_then(|()| {
             if tier == TierKind::Hot {
-                let read = file::read(Arc::new(bytes), number, true);
+                let read = file::read(Arc::new(Bytes::Held(bytes)), number, true);
                 return read.ok_or_else(|| segment.damaged("what was written"));
             }
             file::open(&path, number, (length, checksum), false)
@@ -193,7 +214,7 @@ impl SegmentFiles {
         Ok((kept?, entry))
     }
 
-    fn keep(&self, number: u64, entry: &SegmentEntry, bytes: &file::AlignedBytes) -> Result<(), Error> {
+    fn keep(&self, number: u64, entry: &SegmentEntry, bytes: &AlignedBytes) -> Result<(), Error> {
         let Some(depot) = &self.depot else { return Ok(()) };
         // What was written is this store's.
         self.log.check()?;

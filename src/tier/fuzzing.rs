@@ -12,7 +12,7 @@ use crate::index::{RowFilter, TextQuery, TopK, cascade};
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::Record;
 use crate::memory::Metadata;
-use crate::segment::column::SharedBytes;
+use crate::segment::column::{AlignedBytes, Bytes, SharedBytes};
 use crate::segment::{
     Accesses, Block, Codec, Part, PreparedMemory, Row, SKETCH_BITS, Segment, Source, file as format, merge,
 };
@@ -116,16 +116,7 @@ pub fn read_and_use(bytes: &[u8], encoder: &Arc<Encoder>, dead: &[u32]) -> Optio
 
 /// A copy of `bytes` that starts as a mapped file does.
 fn aligned(bytes: &[u8]) -> SharedBytes {
-    struct Words(Vec<u64>, usize);
-    impl AsRef<[u8]> for Words {
-        fn as_ref(&self) -> &[u8] {
-            bytemuck::cast_slice(&self.0).get(..self.1).unwrap_or_default()
-        }
-    }
-    let mut words = vec![0u64; bytes.len().div_ceil(8)];
-    let room: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
-    room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    Arc::new(Words(words, bytes.len()))
+    Arc::new(Bytes::Held(AlignedBytes::from(bytes)))
 }
 
 impl TermStatistics for LocalView {

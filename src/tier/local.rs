@@ -18,7 +18,10 @@ use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Placement, SegmentEntry};
-use crate::segment::{Accesses, Codec, Part, PreparedMemory, Segment, Source, merge};
+use crate::segment::{Accesses, Codec, Live, Part, PreparedMemory, Segment, Source, merge};
+
+/// So many rows of a segment are marked as dead one by one before they are noted together.
+const MARKED: usize = 4_096;
 
 /// Names that one call deletes from the depot at most.
 const DISCARDED_AT_ONCE: usize = 256;
@@ -91,13 +94,24 @@ struct Discarded {
     gone: Result<(), Error>,
 }
 
-/// A namespace as it was before its segments were last rewritten.
-struct Undo {
+/// What takes back the last upkeep.
+enum Undo {
+    /// A namespace as it was before its segments were rewritten.
+    Merge {
+        namespace: NamespaceId,
+        shard: Shard,
+        /// The segments that were rewritten, and the one that they became.
+        replaced: Vec<u64>,
+        number: Option<u64>,
+    },
+    /// What was noted before of a segment's rows.
+    Note { namespace: NamespaceId, number: u64, noted: Option<Live> },
+}
+
+/// A segment whose rows that count are to be noted together.
+struct Note {
     namespace: NamespaceId,
-    shard: Shard,
-    /// The segments that were rewritten, and the one that they became.
-    replaced: Vec<u64>,
-    number: Option<u64>,
+    number: u64,
 }
 
 /// A segment that was made, and those that it replaces.
@@ -130,12 +144,9 @@ impl LocalTier {
             left: Vec::new(),
             len: 0,
         };
-        for Opened { number, entry, segment, dead } in segments {
-            let mut slot = Slot::new(segment);
-            let live = Arc::make_mut(&mut slot.part.live);
-            for &row in &dead {
-                live.remove(row);
-            }
+        for Opened { number, entry, segment, live, noted } in segments {
+            let mut slot = Slot { noted, ..Slot::new(segment) };
+            slot.part.live = Arc::new(live);
             tier.len += slot.part.live.len();
             tier.shards.entry(entry.namespace).or_default().attach(slot);
             tier.entries.insert(number, entry);
@@ -186,19 +197,37 @@ impl LocalTier {
         }
     }
 
+    /// Notes which rows of a segment count in place of marking the others.
+    fn note(&mut self, note: &Note, batch: &mut Batch) -> Option<NamespaceId> {
+        let slots = self.shards.get_mut(&note.namespace)?.slots_mut();
+        let slot = slots.iter_mut().find(|slot| slot.part.segment.number() == Some(note.number))?;
+        batch.put_live(note.number, slot.part.live.words(), slot.marked());
+        let before = slot.noted.replace((*slot.part.live).clone());
+        self.undo = Some(Undo::Note { namespace: note.namespace, number: note.number, noted: before });
+        Some(note.namespace)
+    }
+
+    /// A segment of which many rows are marked.
+    fn much_marked(&self) -> Option<Note> {
+        self.shards.iter().find_map(|(&namespace, shard)| {
+            let slot = shard.slots().iter().find(|slot| slot.count_marked() >= MARKED)?;
+            Some(Note { namespace, number: slot.part.segment.number()? })
+        })
+    }
+
     /// Puts the segment in place that was made of others; the namespace whose view has changed.
     fn put_in_place(&mut self, written: Written, batch: &mut Batch) -> Option<NamespaceId> {
         let Written { namespace, made, entry, plan } = written;
         let number = made.as_ref().and_then(Segment::number);
         let shard = self.shards.entry(namespace).or_default();
         let before = shard.clone();
-        // The dead rows as they are now, not as they were when the work began.
+        // The rows that are marked now, not when the work began.
         let planned = |slot: &&Slot| {
             plan.slots.iter().any(|planned| Arc::ptr_eq(&planned.part.segment, &slot.part.segment))
         };
-        let doomed = before.slots().iter().filter(planned).map(|slot| &slot.part);
+        let doomed = before.slots().iter().filter(planned);
         let doomed: Vec<(u64, Vec<u32>)> =
-            doomed.filter_map(|part| Some((part.segment.number()?, part.dead_rows().collect()))).collect();
+            doomed.filter_map(|slot| Some((slot.part.segment.number()?, slot.marked()))).collect();
         if !shard.replace(&plan, made.map(Slot::new)) {
             return None;
         }
@@ -208,22 +237,23 @@ impl LocalTier {
         {
             batch.put_segment(number, entry);
             self.entries.insert(number, entry);
-            added.part.dead_rows().for_each(|row| batch.put_dead(number, row));
+            added.part.live.unset().for_each(|row| batch.put_dead(number, row));
             settle(&plan, added, batch);
         }
         let replaced = doomed.iter().map(|&(number, _)| number).collect();
-        for (number, dead) in doomed {
-            batch.remove_segment(number, dead);
+        for (number, marked) in doomed {
+            batch.remove_segment(number, marked);
             batch.obsolete.extend(self.files.as_ref().map(|files| files.path(number)));
         }
-        self.undo = (!plan.slots.is_empty()).then_some(Undo { namespace, shard: before, replaced, number });
+        let undo = Undo::Merge { namespace, shard: before, replaced, number };
+        self.undo = (!plan.slots.is_empty()).then_some(undo);
         Some(namespace)
     }
 }
 
 /// Removes the placements of memories that a file says by itself.
 fn settle(plan: &Plan, file: &Slot, batch: &mut Batch) {
-    for Slot { part, accesses } in &plan.slots {
+    for Slot { part, accesses, .. } in &plan.slots {
         let all = part.live.iter().filter(|_| part.segment.is_loose());
         let noted = accesses.keys().copied().filter(|_| !part.segment.is_loose());
         for id in all.chain(noted).filter_map(|row| part.segment.id(row)) {
@@ -316,6 +346,10 @@ impl Tier for LocalTier {
             Ok(written) => return Ok(self.put_in_place(*written, batch)),
             Err(done) => done,
         };
+        let done = match done.downcast::<Note>() {
+            Ok(note) => return Ok(self.note(&note, batch)),
+            Err(done) => done,
+        };
         let Ok(discarded) = done.downcast::<Discarded>() else { return Ok(None) };
         let Discarded { names, gone } = *discarded;
         if gone.is_err() {
@@ -402,7 +436,10 @@ impl Tier for LocalTier {
 
     fn upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
         // The last one was committed; its old files take no more room.
-        let mut replaced = self.undo.take().map(|undo| undo.replaced).unwrap_or_default();
+        let mut replaced = match self.undo.take() {
+            Some(Undo::Merge { replaced, .. }) => replaced,
+            _ => Vec::new(),
+        };
         if !replaced.is_empty() {
             replaced.append(&mut self.given_up);
         }
@@ -414,6 +451,9 @@ impl Tier for LocalTier {
         let mut shards = self.shards.iter();
         let due = shards.find_map(|(&namespace, shard)| Some((namespace, shard.plan(effort, dead_share)?)));
         let Some((namespace, plan)) = due else {
+            if let Some(note) = self.much_marked() {
+                return Some(Box::new(move || Ok(Box::new(note) as Done)));
+            }
             // What could not be deleted waits for all that can be done.
             let left = std::mem::take(&mut self.left);
             return self.discard(left);
@@ -426,15 +466,25 @@ impl Tier for LocalTier {
     }
 
     fn revert(&mut self) {
-        if let Some(Undo { namespace, shard, number, .. }) = self.undo.take() {
-            self.len += shard.len();
-            let current = self.shards.insert(namespace, shard);
-            self.len -= current.map_or(0, |shard| shard.len());
-            // On a full disk every attempt would leave another file.
-            if let (Some(number), Some(files)) = (number, &self.files) {
-                files.delete(number);
-                self.given_up.push(number);
+        match self.undo.take() {
+            Some(Undo::Merge { namespace, shard, number, .. }) => {
+                self.len += shard.len();
+                let current = self.shards.insert(namespace, shard);
+                self.len -= current.map_or(0, |shard| shard.len());
+                // On a full disk every attempt would leave another file.
+                if let (Some(number), Some(files)) = (number, &self.files) {
+                    files.delete(number);
+                    self.given_up.push(number);
+                }
             }
+            Some(Undo::Note { namespace, number, noted }) => {
+                let shard = self.shards.get_mut(&namespace);
+                let mut slots = shard.into_iter().flat_map(Shard::slots_mut);
+                if let Some(slot) = slots.find(|slot| slot.part.segment.number() == Some(number)) {
+                    slot.noted = noted;
+                }
+            }
+            None => {}
         }
     }
 }

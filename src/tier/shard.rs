@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use super::files::marked_since;
 use crate::error::Error;
 use crate::key::MemoryId;
-use crate::segment::{Accesses, Codec, MAX_ROWS, Part, PreparedMemory, Segment, Source, merge};
+use crate::segment::{Accesses, Codec, Live, MAX_ROWS, Part, PreparedMemory, Segment, Source, merge};
 
 /// Shorter loose segments are open: the writer merges them as soon as they hold so many rows
 /// together. Larger merges are left to upkeep, off the path of a store.
@@ -58,12 +59,24 @@ pub(super) struct Slot {
     pub part: Part,
     /// How often rows were accessed since they were put there.
     pub accesses: Accesses,
+    /// Which rows counted when that was noted in the log for the segment as a whole.
+    pub noted: Option<Live>,
 }
 
 impl Slot {
     /// A slot of a segment in which every row counts.
     pub(super) fn new(segment: Segment) -> Self {
-        Self { part: Part::new(segment), accesses: Accesses::default() }
+        Self { part: Part::new(segment), accesses: Accesses::default(), noted: None }
+    }
+
+    /// The rows that were marked as dead in the log, one by one.
+    pub(super) fn marked(&self) -> Vec<u32> {
+        marked_since(&self.part.live, self.noted.as_ref())
+    }
+
+    /// How many rows were marked so.
+    pub(super) fn count_marked(&self) -> usize {
+        self.noted.as_ref().map_or(self.rows(), Live::len) - self.live()
     }
 
     /// How often the memory in `row` was accessed.
@@ -117,6 +130,11 @@ impl Shard {
     /// The segments, oldest first.
     pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// The segments, to be changed.
+    pub(super) fn slots_mut(&mut self) -> &mut [Slot] {
+        &mut self.slots
     }
 
     /// The segments as readers see them.
