@@ -153,6 +153,12 @@ pub trait Tier: Send {
     /// Notes how often memory `id` was accessed, and says whether it is here.
     fn set_accesses(&mut self, namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool;
 
+    /// Called while the engine opens: takes over how often memory `id` was accessed from its
+    /// placement in the log, and says whether it is here.
+    fn take_placement(&mut self, namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool {
+        self.set_accesses(namespace, id, accesses)
+    }
+
     /// The weakest memory, which stays. COLD, from which none sinks, gives none.
     fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)>;
 

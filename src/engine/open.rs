@@ -323,7 +323,7 @@ impl Shared {
         let mut placements: Vec<(MemoryId, Placement)> = Vec::new();
         self.log.placements(&mut |id, placement| {
             let Placement { tier, namespace, accesses } = placement;
-            if !writer.tiers[tier.index()].set_accesses(namespace, id, accesses) {
+            if !writer.tiers[tier.index()].take_placement(namespace, id, accesses) {
                 placements.push((id, placement));
             }
         })?;

@@ -28,7 +28,7 @@ pub struct Consolidation {
     pub promoted: usize,
     /// Moves to a slower tier. A memory that moves by two tiers counts twice.
     pub demoted: usize,
-    /// Merges of segments.
+    /// Merges of segments, and steps that tidy up after them.
     pub merged: usize,
 }
 

@@ -6,7 +6,7 @@
 //! from the [`Depot`](super::Depot), if there is one; without one, and when its content is damaged,
 //! it is made anew from the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::files::{Opened, SegmentFiles, depot_name};
@@ -22,6 +22,9 @@ use crate::segment::{Accesses, Codec, Live, Part, PreparedMemory, Segment, Sourc
 
 /// So many rows of a segment are marked as dead one by one before they are noted together.
 const MARKED: usize = 4_096;
+
+/// Redundant placements that one commit removes at most: more would keep stores waiting.
+const SETTLED_AT_ONCE: usize = 512;
 
 /// Names that one call deletes from the depot at most.
 const DISCARDED_AT_ONCE: usize = 256;
@@ -58,6 +61,8 @@ pub struct LocalTier {
     weakest: Weakest,
     /// What the log says of each segment.
     entries: HashMap<u64, SegmentEntry>,
+    /// Memories whose placement in the log may say no more than a file does.
+    redundant: VecDeque<(NamespaceId, MemoryId)>,
     undo: Option<Undo>,
     /// Segments whose commit failed. It may have been made all the same, by an
     /// engine that has been replaced since: then they are another engine's, and
@@ -114,6 +119,9 @@ struct Note {
     number: u64,
 }
 
+/// Redundant placements are to be removed.
+struct Settle;
+
 /// A segment that was made, and those that it replaces.
 struct Written {
     namespace: NamespaceId,
@@ -139,6 +147,7 @@ impl LocalTier {
             shards: HashMap::new(),
             weakest: Weakest::default(),
             entries: HashMap::new(),
+            redundant: VecDeque::new(),
             undo: None,
             given_up: Vec::new(),
             left: Vec::new(),
@@ -207,6 +216,19 @@ impl LocalTier {
         Some(note.namespace)
     }
 
+    /// Removes placements that are redundant.
+    fn settle(&mut self, batch: &mut Batch) -> Option<NamespaceId> {
+        let mut last = None;
+        for (namespace, id) in self.redundant.drain(..SETTLED_AT_ONCE.min(self.redundant.len())) {
+            last = Some(namespace);
+            let found = self.shards.get(&namespace).and_then(|shard| shard.find(id));
+            if found.is_some_and(|(slot, row)| slot.is_told_by_file(row)) {
+                batch.remove_placement(id);
+            }
+        }
+        last
+    }
+
     /// A segment of which many rows are marked.
     fn much_marked(&self) -> Option<Note> {
         self.shards.iter().find_map(|(&namespace, shard)| {
@@ -238,7 +260,7 @@ impl LocalTier {
             batch.put_segment(number, entry);
             self.entries.insert(number, entry);
             added.part.live.unset().for_each(|row| batch.put_dead(number, row));
-            settle(&plan, added, batch);
+            self.redundant.extend(told_by_file(&plan, added).map(|id| (namespace, id)));
         }
         let replaced = doomed.iter().map(|&(number, _)| number).collect();
         for (number, marked) in doomed {
@@ -251,17 +273,14 @@ impl LocalTier {
     }
 }
 
-/// Removes the placements of memories that a file says by itself.
-fn settle(plan: &Plan, file: &Slot, batch: &mut Batch) {
-    for Slot { part, accesses, .. } in &plan.slots {
-        let all = part.live.iter().filter(|_| part.segment.is_loose());
-        let noted = accesses.keys().copied().filter(|_| !part.segment.is_loose());
-        for id in all.chain(noted).filter_map(|row| part.segment.id(row)) {
-            if file.part.find(id).is_some_and(|row| !file.accesses.contains_key(&row)) {
-                batch.remove_placement(id);
-            }
-        }
-    }
+/// The memories that have a placement in the log, of those that went into a file.
+fn told_by_file(plan: &Plan, file: &Slot) -> impl Iterator<Item = MemoryId> {
+    let all = plan.slots.iter().flat_map(|Slot { part, accesses, .. }| {
+        let loose = part.live.iter().filter(|_| part.segment.is_loose());
+        let counted = accesses.keys().copied().filter(|_| !part.segment.is_loose());
+        loose.chain(counted).filter_map(|row| part.segment.id(row))
+    });
+    all.filter(|&id| file.part.find(id).is_some())
 }
 
 fn facts_of(slot: &Slot, row: u32) -> Facts {
@@ -346,6 +365,10 @@ impl Tier for LocalTier {
             Ok(written) => return Ok(self.put_in_place(*written, batch)),
             Err(done) => done,
         };
+        let done = match done.downcast::<Settle>() {
+            Ok(_) => return Ok(self.settle(batch)),
+            Err(done) => done,
+        };
         let done = match done.downcast::<Note>() {
             Ok(note) => return Ok(self.note(&note, batch)),
             Err(done) => done,
@@ -379,11 +402,10 @@ impl Tier for LocalTier {
     }
 
     fn stage_accesses(&self, namespace: NamespaceId, id: MemoryId, accesses: u32, batch: &mut Batch) {
-        let says_so = self.find(namespace, id).is_some_and(|(slot, row)| {
-            let segment = &slot.part.segment;
-            segment.number().is_some() && segment.accesses(row) == accesses
+        let told = self.find(namespace, id).is_some_and(|(slot, row)| {
+            slot.part.segment.number().is_some() && slot.part.segment.accesses(row) == accesses
         });
-        if says_so {
+        if told {
             batch.remove_placement(id);
         } else {
             batch.put_placement(id, Placement { tier: self.kind(), namespace, accesses });
@@ -392,14 +414,22 @@ impl Tier for LocalTier {
 
     fn set_accesses(&mut self, namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool {
         let found = self.shards.get_mut(&namespace).and_then(|shard| shard.find_mut(id));
-        found.is_some_and(|(slot, row)| {
-            if slot.part.segment.accesses(row) == accesses {
-                slot.accesses.remove(&row);
-            } else {
-                slot.accesses.insert(row, accesses);
-            }
-            true
-        })
+        let Some((slot, row)) = found else { return false };
+        if slot.part.segment.accesses(row) == accesses {
+            slot.accesses.remove(&row);
+        } else {
+            slot.accesses.insert(row, accesses);
+        }
+        true
+    }
+
+    fn take_placement(&mut self, namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool {
+        let is_here = self.set_accesses(namespace, id, accesses);
+        if self.find(namespace, id).is_some_and(|(slot, row)| slot.is_told_by_file(row)) {
+            // A crash came between packing it and removing the placement.
+            self.redundant.push_back((namespace, id));
+        }
+        is_here
     }
 
     fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
@@ -446,6 +476,9 @@ impl Tier for LocalTier {
         let names = self.replaced(&replaced);
         if let Some(discard) = self.discard(names) {
             return Some(discard);
+        }
+        if !self.redundant.is_empty() {
+            return Some(Box::new(|| Ok(Box::new(Settle) as Done)));
         }
         let Residency { kind, codec, dead_share, .. } = self.residency;
         let mut shards = self.shards.iter();

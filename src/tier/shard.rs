@@ -69,6 +69,11 @@ impl Slot {
         Self { part: Part::new(segment), accesses: Accesses::default(), noted: None }
     }
 
+    /// Whether a file says all that is to be said of the memory in `row`.
+    pub(super) fn is_told_by_file(&self, row: u32) -> bool {
+        self.part.segment.number().is_some() && !self.accesses.contains_key(&row)
+    }
+
     /// The rows that were marked as dead in the log, one by one.
     pub(super) fn marked(&self) -> Vec<u32> {
         marked_since(&self.part.live, self.noted.as_ref())
