@@ -140,7 +140,7 @@ fn memory(counts: &TermCounts, vector: &Hypervector, created: i64, id: u64) -> P
         accesses: 1,
         length: counts.length(),
         supplied: false,
-        terms: counts.terms().to_vec(),
+        terms: counts.terms().into(),
         sketch: vector.words().iter().take(SKETCH_BITS / 64).copied().collect(),
     };
     PreparedMemory { row, vector: None, record: [0].into() }

@@ -39,11 +39,12 @@ pub struct Config {
     /// Bits of a hypervector. Of embeddings, 16,384 lose 0.001 of nDCG, and 4,096 lose 0.003 at a
     /// quarter of the size.
     pub dimension: Dimension,
-    /// Memories in HOT, at about 0.45 KB each, and 2 KB more with a vector; the default takes
-    /// 22 MB without vectors. At 0 new memories enter WARM.
+    /// Memories in HOT, at about 0.4 KB each, and 2 KB more with a vector; the default takes
+    /// 20 MB without vectors. At 0 new memories enter WARM. A HOT of 4,096 memories and more may
+    /// hold up to 256 fewer.
     pub hot_capacity: usize,
-    /// Memories in WARM, at about 0.25 KB of RAM each, and 2 KB of disk with a vector; the
-    /// default takes 250 MB of RAM.
+    /// Memories in WARM, at about 0.05 KB of RAM and 0.4 KB of disk each, and 4 KB more of disk
+    /// with a vector; the default takes 50 MB of RAM.
     pub warm_capacity: usize,
     /// The moment at which `store` returns.
     pub durability: Durability,
@@ -63,14 +64,13 @@ pub struct Config {
     /// 2,000 words.
     pub token_cache_bytes: usize,
     /// Bytes that the embedded store may use for its caches. Behind them is the
-    /// system's page cache: 8 MB would make a recall among 100,000 memories in WARM
-    /// 5 % faster, and take a quarter more RAM than all else that they need.
+    /// system's page cache. Recalls do not read the log.
     pub log_cache_bytes: u64,
     /// The place of WARM.
     #[cfg(feature = "postgres")]
     pub warm: WarmBackend,
     /// The folder of the local copies of stores in buckets. A copy has the log and the files of
-    /// WARM and COLD, which is all that a recall needs. By default `mnemocore` in the
+    /// segments, which is all that a recall needs. By default `mnemocore` in the
     /// user's folder for caches (`$XDG_CACHE_HOME`, or `~/.cache`).
     #[cfg(feature = "object-store")]
     pub cache_folder: std::path::PathBuf,

@@ -60,9 +60,9 @@ pub struct Row {
     /// its text: the two kinds are never compared.
     pub supplied: bool,
     /// Terms of its text, and of its metadata with [`Count::NONE`].
-    pub terms: Vec<(Term, Count)>,
+    pub terms: Arc<[(Term, Count)]>,
     /// The first words of its vector.
-    pub sketch: Box<[u64]>,
+    pub sketch: Arc<[u64]>,
 }
 
 /// A memory that is analyzed and ready to be put into a segment.
@@ -177,7 +177,7 @@ impl Segment {
             accesses: unless_all(rows().map(|row| row.accesses), 1),
             supplied: supplied.into(),
             sketches: sketches.into(),
-            postings: Postings::build(rows().map(|row| row.terms.as_slice())),
+            postings: Postings::build(rows().map(|row| &*row.terms)),
             contents: Contents::Loose(memories),
             origin: None,
         }
@@ -312,7 +312,7 @@ impl Segment {
     /// [`Error::Corrupt`].
     pub fn terms(&self, row: u32) -> Result<Vec<(Term, Count)>, Error> {
         let terms = match &self.contents {
-            Contents::Loose(memories) => memories.get(row as usize).map(|memory| memory.row.terms.clone()),
+            Contents::Loose(memories) => memories.get(row as usize).map(|memory| memory.row.terms.to_vec()),
             Contents::Packed(packed) => packed.forward.terms(row, &self.postings),
         };
         terms.ok_or_else(|| self.damaged("the terms of a row"))
@@ -351,7 +351,7 @@ impl Segment {
             accesses,
             length: self.length(row),
             supplied,
-            terms: self.terms(row)?,
+            terms: self.terms(row)?.into(),
             sketch: self.sketch(at).collect(),
         };
         Ok(Arc::new(PreparedMemory { row, vector, record }))

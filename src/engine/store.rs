@@ -99,7 +99,7 @@ impl Shared {
         };
         let vector = supplied.as_ref().map(Hypervector::words);
         let row = self.row(MemoryId::default(), &record, vector, 1)?;
-        Ok(Prepared { namespace, record, row, vector: vector.map(Arc::from), projection })
+        Ok(Prepared { namespace, record: record.encode(), row, vector: vector.map(Arc::from), projection })
     }
 
     /// Returns the projection for the embeddings of `memories`, if there are any. It is the
@@ -149,7 +149,7 @@ impl Shared {
             accesses,
             length: counts.length(),
             supplied: record.supplied,
-            terms: terms(&counts, &record.metadata),
+            terms: terms(&counts, &record.metadata).into(),
             sketch,
         })
     }

@@ -49,7 +49,8 @@ pub(super) enum Work {
 /// A memory that is encoded and only lacks its id.
 pub(super) struct Prepared {
     pub namespace: Namespace,
-    pub record: Record,
+    /// Its record, still without the number of the namespace.
+    pub record: Vec<u8>,
     pub row: Row,
     /// The supplied vector.
     pub vector: Option<Arc<[u64]>>,
@@ -184,6 +185,7 @@ impl Shared {
     ) -> Result<Vec<MemoryId>, Error> {
         let tier = Writer::entry_tier(self.config.hot_capacity);
         let mut ids = Vec::with_capacity(memories.len());
+        let mut last: Option<(&Namespace, NamespaceId)> = None;
         for memory in memories {
             let id = MemoryId(writer.next_id);
             writer.next_id += 1;
@@ -194,8 +196,12 @@ impl Shared {
             if let Some(projection) = &memory.projection {
                 self.plan_projection(projection, group)?;
             }
-            let namespace = self.namespace_id(writer, &memory.namespace, group);
-            let record: Arc<[u8]> = Record { namespace, ..memory.record.clone() }.encode().into();
+            let namespace = match &last {
+                Some((name, id)) if **name == memory.namespace => *id,
+                _ => self.namespace_id(writer, &memory.namespace, group),
+            };
+            last = Some((&memory.namespace, namespace));
+            let record = Record::placed(&memory.record, namespace);
             group.batch.put_record(id, &record, memory.vector.as_deref());
             group.batch.put_placement(id, Placement { tier, namespace, accesses: 1 });
             let row = Row { id, ..memory.row.clone() };

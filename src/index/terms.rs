@@ -227,7 +227,7 @@ mod tests {
                     accesses: 1,
                     length: text.length(),
                     supplied: false,
-                    terms: text.terms().to_vec(),
+                    terms: text.terms().into(),
                     sketch: [0].into(),
                 };
                 Arc::new(PreparedMemory { row, vector: None, record: [0].into() })

@@ -1,12 +1,18 @@
 //! How the values of the log are laid out: little-endian, each with a version
 //! in front.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use crate::error::Error;
 use crate::key::{NamespaceId, TierKind, Timestamp};
 use crate::memory::Metadata;
 
 /// Version of all layouts in this file.
 const VERSION: u8 = 1;
+
+/// Where the number of the namespace stands in a record.
+const NAMESPACE: Range<usize> = 2..6;
 
 /// All that is durable of a memory but its standing.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +47,16 @@ impl Record {
             put_bytes(&mut bytes, value.as_bytes());
         }
         bytes
+    }
+
+    /// The bytes of an encoded `record` with another namespace.
+    pub(crate) fn placed(record: &[u8], namespace: NamespaceId) -> Arc<[u8]> {
+        let mut placed: Arc<[u8]> = record.into();
+        let field = Arc::get_mut(&mut placed).and_then(|bytes| bytes.get_mut(NAMESPACE));
+        if let Some(field) = field {
+            field.copy_from_slice(&namespace.0.to_le_bytes());
+        }
+        placed
     }
 
     /// Reads a record back.
@@ -252,7 +268,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_record_reads_back_as_it_was(record in some_record()) {
-            prop_assert_eq!(Record::decode(&record.encode()).unwrap(), record);
+            prop_assert_eq!(Record::decode(&record.encode()).unwrap(), record.clone());
+            let elsewhere = Record { namespace: NamespaceId(7), ..record.clone() };
+            prop_assert_eq!(Record::decode(&Record::placed(&record.encode(), NamespaceId(7))).unwrap(), elsewhere);
         }
 
         #[test]

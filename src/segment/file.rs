@@ -258,7 +258,7 @@ mod tests {
                 accesses: id as u32,
                 length: Length::new(1),
                 supplied: false,
-                terms: vec![(Term(id), Count::ONE)],
+                terms: [(Term(id), Count::ONE)].into(),
                 sketch: [id].into(),
             };
             Arc::new(PreparedMemory { row, vector: None, record: [b't'; 4].into() })

@@ -55,7 +55,7 @@ pub fn columns(texts: &[&str], encoder: &Encoder, codec: Codec) -> Result<Vec<Ve
             accesses: at as u32,
             length: document.length(),
             supplied,
-            terms,
+            terms: terms.into(),
             sketch: vector.words().iter().take(SKETCH_BITS / 64).copied().collect(),
         };
         let vector = supplied.then(|| vector.words().into());

@@ -361,7 +361,7 @@ impl Tier for PostgresTier {
         for memory in &memories {
             let crate::segment::Row { id, supplied, terms, length, .. } = &memory.row;
             present.insert(*id, present::Row { namespace, seq, supplied: *supplied });
-            for (term, count) in terms {
+            for (term, count) in terms.iter() {
                 present.count(self.table.key(namespace, *term), 1, count.share(*length));
             }
         }

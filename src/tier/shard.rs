@@ -355,8 +355,8 @@ mod tests {
             accesses: 1,
             length: Length::new(id as usize),
             supplied: id.is_multiple_of(3),
-            terms: vec![(Term(7), Count::new(id as usize % 16 + 1)), (Term(id << 50), Count::ONE)],
-            sketch: vec![id, !id].into(),
+            terms: [(Term(7), Count::new(id as usize % 16 + 1)), (Term(id << 50), Count::ONE)].into(),
+            sketch: [id, !id].into(),
         };
         let vector = row.supplied.then(|| [id; 4].into());
         Arc::new(PreparedMemory { row, vector, record: id.to_le_bytes().into() })
