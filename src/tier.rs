@@ -24,10 +24,13 @@ pub mod files;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod listed;
 pub mod local;
+mod plan;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod shard;
+mod slot;
 mod view;
 mod weakest;
 
@@ -42,7 +45,7 @@ use crate::log::Batch;
 use crate::segment::PreparedMemory;
 
 pub use self::depot::Depot;
-pub use self::shard::{Effort, PACKED_ROWS};
+pub use self::plan::Effort;
 pub use self::weakest::Facts;
 
 /// Strengths between which a memory stays where it is: the hysteresis that

@@ -9,8 +9,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::files::{Opened, SegmentFiles, depot_name};
-use super::shard::{Effort, Plan, Shard, Slot};
+use super::files::{Opened, SegmentFiles};
+use super::listed::{Discarded, Listed};
+use super::plan::{Effort, Plan};
+use super::shard::Shard;
+use super::slot::Slot;
 use super::view::LocalView;
 use super::weakest::{Facts, Weakest, Weighed};
 use super::{Done, Staged, Tier, TierView, Upkeep};
@@ -25,9 +28,6 @@ const MARKED: usize = 4_096;
 
 /// Redundant placements that one commit removes at most: more would keep stores waiting.
 const SETTLED_AT_ONCE: usize = 512;
-
-/// Names that one call deletes from the depot at most.
-const DISCARDED_AT_ONCE: usize = 256;
 
 /// Where a tier's memories are.
 #[derive(Clone, Copy, Debug)]
@@ -59,17 +59,10 @@ pub struct LocalTier {
     decay_per_day: f64,
     shards: HashMap<NamespaceId, Shard>,
     weakest: Weakest,
-    /// What the log says of each segment.
-    entries: HashMap<u64, SegmentEntry>,
+    listed: Listed,
     /// Memories whose placement in the log may say no more than a file does.
     redundant: VecDeque<(NamespaceId, MemoryId)>,
     undo: Option<Undo>,
-    /// Segments whose commit failed. It may have been made all the same, by an
-    /// engine that has been replaced since: then they are another engine's, and
-    /// stay in the depot until a commit shows that this one is not replaced.
-    given_up: Vec<u64>,
-    /// Names in the depot that could not be deleted yet.
-    left: Vec<String>,
     len: usize,
 }
 
@@ -91,12 +84,6 @@ pub fn tiers(
     };
     let [hot, warm, cold] = by_tier;
     [tier(Residency::HOT, hot), tier(Residency::WARM, warm), tier(Residency::COLD, cold)]
-}
-
-/// Names that were to be deleted from the depot, and whether they were.
-struct Discarded {
-    names: Vec<String>,
-    gone: Result<(), Error>,
 }
 
 /// What takes back the last upkeep.
@@ -146,11 +133,9 @@ impl LocalTier {
             decay_per_day,
             shards: HashMap::new(),
             weakest: Weakest::default(),
-            entries: HashMap::new(),
+            listed: Listed::default(),
             redundant: VecDeque::new(),
             undo: None,
-            given_up: Vec::new(),
-            left: Vec::new(),
             len: 0,
         };
         for Opened { number, entry, segment, live, noted } in segments {
@@ -158,7 +143,7 @@ impl LocalTier {
             slot.part.live = Arc::new(live);
             tier.len += slot.part.live.len();
             tier.shards.entry(entry.namespace).or_default().attach(slot);
-            tier.entries.insert(number, entry);
+            tier.listed.insert(number, entry);
         }
         tier
     }
@@ -167,20 +152,19 @@ impl LocalTier {
         self.shards.get(&namespace)?.find(id)
     }
 
-    /// The names of segments in the depot, which are not needed any more.
-    fn replaced(&mut self, numbers: &[u64]) -> Vec<String> {
-        let entries = numbers.iter().filter_map(|number| Some((*number, self.entries.remove(number)?)));
-        entries.map(|(number, entry)| depot_name(number, &entry)).collect()
+    /// Deletes names from the depot, if there are any.
+    fn discard(&mut self, names: Vec<String>) -> Option<Upkeep> {
+        self.listed.discard(names, self.files.as_ref()?.depot()?)
     }
 
-    /// Deletes segments from the depot, some at a time.
-    fn discard(&mut self, mut names: Vec<String>) -> Option<Upkeep> {
-        let depot = self.files.as_ref()?.depot().filter(|_| !names.is_empty())?.clone();
-        self.left.extend(names.drain(DISCARDED_AT_ONCE.min(names.len())..));
-        Some(Box::new(move || {
-            let gone = depot.discard(names.clone());
-            Ok(Box::new(Discarded { names, gone }) as Done)
-        }))
+    /// Deletes the file of a segment that was never listed.
+    fn drop_file(&mut self, number: u64, entry: &SegmentEntry) {
+        if let Some(files) = &self.files {
+            files.delete(number);
+            if files.depot().is_some() {
+                self.listed.leave(number, entry);
+            }
+        }
     }
 
     /// Takes memories into the head.
@@ -251,6 +235,9 @@ impl LocalTier {
         let doomed: Vec<(u64, Vec<u32>)> =
             doomed.filter_map(|slot| Some((slot.part.segment.number()?, slot.marked()))).collect();
         if !shard.replace(&plan, made.map(Slot::new)) {
+            if let (Some(number), Some(entry)) = (number, entry) {
+                self.drop_file(number, &entry);
+            }
             return None;
         }
         self.len = self.len + shard.len() - before.len();
@@ -258,7 +245,7 @@ impl LocalTier {
             && let Some(added) = shard.slots().iter().find(|slot| slot.part.segment.number() == Some(number))
         {
             batch.put_segment(number, entry);
-            self.entries.insert(number, entry);
+            self.listed.insert(number, entry);
             added.part.live.unset().for_each(|row| batch.put_dead(number, row));
             self.redundant.extend(told_by_file(&plan, added).map(|id| (namespace, id)));
         }
@@ -374,11 +361,7 @@ impl Tier for LocalTier {
             Err(done) => done,
         };
         let Ok(discarded) = done.downcast::<Discarded>() else { return Ok(None) };
-        let Discarded { names, gone } = *discarded;
-        if gone.is_err() {
-            self.left.extend(names);
-        }
-        gone.map(|()| None)
+        self.listed.discarded(*discarded).map(|()| None)
     }
 
     fn stage_removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool {
@@ -466,14 +449,11 @@ impl Tier for LocalTier {
 
     fn upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
         // The last one was committed; its old files take no more room.
-        let mut replaced = match self.undo.take() {
+        let replaced = match self.undo.take() {
             Some(Undo::Merge { replaced, .. }) => replaced,
             _ => Vec::new(),
         };
-        if !replaced.is_empty() {
-            replaced.append(&mut self.given_up);
-        }
-        let names = self.replaced(&replaced);
+        let names = self.listed.replaced(replaced);
         if let Some(discard) = self.discard(names) {
             return Some(discard);
         }
@@ -488,7 +468,7 @@ impl Tier for LocalTier {
                 return Some(Box::new(move || Ok(Box::new(note) as Done)));
             }
             // What could not be deleted waits for all that can be done.
-            let left = std::mem::take(&mut self.left);
+            let left = self.listed.take_left();
             return self.discard(left);
         };
         let files = self.files.clone();
@@ -507,7 +487,7 @@ impl Tier for LocalTier {
                 // On a full disk every attempt would leave another file.
                 if let (Some(number), Some(files)) = (number, &self.files) {
                     files.delete(number);
-                    self.given_up.push(number);
+                    self.listed.give_up(number);
                 }
             }
             Some(Undo::Note { namespace, number, noted }) => {

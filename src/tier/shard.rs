@@ -7,123 +7,22 @@
 
 use std::sync::Arc;
 
-use super::files::marked_since;
+use super::plan::{Effort, Plan, SEGMENT_ROWS};
+use super::slot::Slot;
 use crate::error::Error;
 use crate::key::MemoryId;
-use crate::segment::{Accesses, Codec, Live, MAX_ROWS, Part, PreparedMemory, Segment, Source, merge};
+use crate::segment::{Codec, Part, PreparedMemory, Segment};
 
 /// Shorter loose segments are open: the writer merges them as soon as they hold so many rows
 /// together. Larger merges are left to upkeep, off the path of a store.
 ///
 /// Merging 512 rows takes 0.2 ms. As that happens in one store of 512, in HOT
 /// and in WARM, it is above the P99.
-pub(super) const INLINE_ROWS: usize = 512;
+const INLINE_ROWS: usize = 512;
 
 /// Up to so many rows, the newest segment is made again for each row that comes
 /// alone. That takes 5 us at most; eight such segments are merged into one.
 const TAIL_ROWS: usize = 64;
-
-/// Once so many rows are loose, they are packed: a few files a minute at most, and few enough rows
-/// to be read from the log when the engine opens after a crash.
-pub const PACKED_ROWS: usize = 4_096;
-
-/// Fewer loose rows are never packed: a namespace of a few memories takes no file in HOT and WARM.
-const LEAST_PACKED_ROWS: usize = 8;
-
-/// Segments are not merged beyond this many rows: it bounds the time and the
-/// memory that a merge takes, and what a removal copies (8 KB of live bits).
-const SEGMENT_ROWS: usize = MAX_ROWS;
-
-/// Merge fan-out: this many segments of one size class become one of the next.
-const FANOUT: usize = 4;
-
-/// Segments that are merged at once at most, so that no lock is held for long when one
-/// takes their place.
-const MERGED_AT_ONCE: usize = 256;
-
-/// How much upkeep is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
-    /// What is worth doing while the engine runs.
-    Due,
-    /// What makes the next opening quick.
-    Close,
-    /// All that can be done, and the removal of every trace of what was forgotten.
-    All,
-}
-
-/// A segment, and what the writer knows besides of its rows.
-#[derive(Clone)]
-pub(super) struct Slot {
-    /// The segment as readers see it.
-    pub part: Part,
-    /// How often rows were accessed since they were put there.
-    pub accesses: Accesses,
-    /// Which rows counted when that was noted in the log for the segment as a whole.
-    pub noted: Option<Live>,
-}
-
-impl Slot {
-    /// A slot of a segment in which every row counts.
-    pub(super) fn new(segment: Segment) -> Self {
-        Self { part: Part::new(segment), accesses: Accesses::default(), noted: None }
-    }
-
-    /// Whether a file says all that is to be said of the memory in `row`.
-    pub(super) fn is_told_by_file(&self, row: u32) -> bool {
-        self.part.segment.number().is_some() && !self.accesses.contains_key(&row)
-    }
-
-    /// The rows that were marked as dead in the log, one by one.
-    pub(super) fn marked(&self) -> Vec<u32> {
-        marked_since(&self.part.live, self.noted.as_ref())
-    }
-
-    /// How many rows were marked so.
-    pub(super) fn count_marked(&self) -> usize {
-        self.noted.as_ref().map_or(self.rows(), Live::len) - self.live()
-    }
-
-    /// How often the memory in `row` was accessed.
-    pub(super) fn accesses(&self, row: u32) -> u32 {
-        self.accesses.get(&row).copied().unwrap_or_else(|| self.part.segment.accesses(row))
-    }
-
-    fn rows(&self) -> usize {
-        self.part.segment.len()
-    }
-
-    fn live(&self) -> usize {
-        self.part.live.len()
-    }
-
-    fn is_loose(&self) -> bool {
-        self.part.segment.is_loose()
-    }
-
-    fn source(&self) -> Source<'_> {
-        Source { segment: &self.part.segment, live: &self.part.live, accesses: &self.accesses }
-    }
-}
-
-/// Segments to be merged, as they were when the merge was planned.
-pub(super) struct Plan {
-    /// The segments; none to add a new one.
-    pub slots: Vec<Slot>,
-    /// Whether the merged one is packed.
-    pub packs: bool,
-}
-
-impl Plan {
-    /// The merged segment, packed with `codec` if the plan says so; `None` if no row is live.
-    ///
-    /// # Errors
-    /// As [`merge`].
-    pub(super) fn merge(&self, codec: Codec) -> Result<Option<Segment>, Error> {
-        let sources: Vec<Source<'_>> = self.slots.iter().map(Slot::source).collect();
-        merge(&sources, self.packs.then_some(codec))
-    }
-}
 
 /// Segments of one namespace in one tier, the loose ones last.
 #[derive(Clone, Default)]
@@ -220,39 +119,9 @@ impl Shard {
         Ok(())
     }
 
-    /// The segments that are worth merging, if any: the loose ones if they are enough to be packed;
-    /// one of which more than `dead_share` is dead; or four neighbors or more of one size class.
-    /// The open ones are still in the hands of [`Shard::add`].
+    /// What is worth merging, if anything; see [`Plan::of`].
     pub(super) fn plan(&self, effort: Effort, dead_share: f64) -> Option<Plan> {
-        let (packed, loose) = self.slots.split_at(self.slots.partition_point(|slot| !slot.is_loose()));
-        let least = match effort {
-            Effort::Due => PACKED_ROWS,
-            Effort::Close => INLINE_ROWS,
-            Effort::All => LEAST_PACKED_ROWS,
-        };
-        if loose.iter().map(Slot::live).sum::<usize>() >= least {
-            return Some(Plan { slots: within_limit(loose).to_vec(), packs: true });
-        }
-        let of_one_kind = [(packed, true), (loose, false)];
-        let plan = |(slots, packs): (&[Slot], bool)| Plan { slots: slots.to_vec(), packs };
-        match effort {
-            Effort::Close => None,
-            Effort::All => {
-                of_one_kind.into_iter().find_map(|(slots, packs)| Some(plan((fewest(slots)?, packs))))
-            }
-            Effort::Due => {
-                let closed = &loose[..self.open().saturating_sub(packed.len())];
-                let of_one_kind = [(packed, true), (closed, false)];
-                let dead = |slot: &&Slot| 1.0 - slot.live() as f64 / slot.rows().max(1) as f64 > dead_share;
-                let dead = of_one_kind.iter().find_map(|&(slots, packs)| {
-                    let slot = slots.iter().find(dead)?;
-                    Some((std::slice::from_ref(slot), packs))
-                });
-                let due =
-                    || of_one_kind.into_iter().find_map(|(slots, packs)| Some((same_class(slots)?, packs)));
-                dead.or_else(due).map(plan)
-            }
-        }
+        Plan::of(&self.slots, self.open(), effort, dead_share)
     }
 
     /// Puts `merged` in the place of the segments of `plan`, which it was made
@@ -267,7 +136,7 @@ impl Shard {
         let Some(places) = plan.slots.iter().map(place).collect::<Option<Vec<_>>>() else { return false };
         let merged = merged.map(|mut merged| {
             for (planned, &at) in plan.slots.iter().zip(&places) {
-                follow(&mut merged, planned, &self.slots[at]);
+                merged.follow(planned, &self.slots[at]);
             }
             merged
         });
@@ -288,55 +157,6 @@ impl Shard {
     }
 }
 
-/// Four neighbors or more of one size class, the smallest class first.
-fn same_class(slots: &[Slot]) -> Option<&[Slot]> {
-    let class = |slot: &Slot| slot.live().max(1).ilog2() / FANOUT.ilog2();
-    let of_class = slots.chunk_by(|a, b| class(a) == class(b));
-    // A large one must not keep those behind it from being merged.
-    let due = of_class.filter_map(|run| {
-        let mut starts = (0..run.len()).map(|start| within_limit(&run[start..]));
-        starts.find(|run| run.len() >= FANOUT)
-    });
-    due.min_by_key(|run| run.first().map(class))
-}
-
-/// The next step towards as few segments as [`SEGMENT_ROWS`] allows, without
-/// dead rows; none when nothing is left to do.
-fn fewest(slots: &[Slot]) -> Option<&[Slot]> {
-    let starts = (0..slots.len()).map(|start| within_limit(&slots[start..]));
-    let mut due = starts.filter(|run| match run {
-        [only] => only.live() < only.rows(),
-        _ => true,
-    });
-    due.next()
-}
-
-/// The longest start of `run` that may become one segment at once; at least one slot.
-fn within_limit(run: &[Slot]) -> &[Slot] {
-    let mut rows = 0;
-    let fits = run.iter().take(MERGED_AT_ONCE).take_while(|slot| {
-        rows += slot.live();
-        rows <= SEGMENT_ROWS
-    });
-    &run[..fits.count().max(1).min(run.len())]
-}
-
-/// Does to `merged` what was done to `now` since it was `planned`.
-fn follow(merged: &mut Slot, planned: &Slot, now: &Slot) {
-    let moved = |row: u32| planned.part.segment.id(row).and_then(|id| merged.part.segment.find(id));
-    if !Arc::ptr_eq(&now.part.live, &planned.part.live) {
-        let gone = planned.part.live.iter().filter(|&row| !now.part.live.contains(row));
-        let gone: Vec<u32> = gone.filter_map(moved).collect();
-        let live = Arc::make_mut(&mut merged.part.live);
-        for row in gone {
-            live.remove(row);
-        }
-    }
-    let counted = now.accesses.iter().filter(|(row, count)| planned.accesses.get(row) != Some(count));
-    let counted: Vec<(u32, u32)> = counted.filter_map(|(&row, &count)| Some((moved(row)?, count))).collect();
-    merged.accesses.extend(counted.into_iter().filter(|(row, _)| merged.part.live.contains(*row)));
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -346,6 +166,7 @@ mod tests {
     use super::*;
     use crate::encoder::{Count, Length, Term};
     use crate::segment::{Block, Row};
+    use crate::tier::plan::PACKED_ROWS;
 
     fn memory(id: u64) -> Arc<PreparedMemory> {
         let row = Row {
@@ -523,5 +344,27 @@ mod tests {
         }
         let loose: usize = shard.slots().iter().filter(|slot| slot.is_loose()).map(Slot::live).sum();
         assert!(loose < PACKED_ROWS, "{loose} are loose");
+    }
+
+    /// Before, packing included the segment that the next store replaces, and never came to an end
+    /// under load.
+    #[test]
+    fn what_is_packed_is_put_in_place_although_memories_came_in_the_meantime() {
+        let mut shard = Shard::default();
+        let mut id = 0;
+        let plan = loop {
+            shard.add(memories([id])).unwrap();
+            id += 1;
+            match shard.plan(Effort::Due, 0.5) {
+                Some(plan) if plan.packs => break plan,
+                Some(plan) => assert!(shard.replace(&plan, plan.merge(Codec::Plain).unwrap().map(Slot::new))),
+                None => {}
+            }
+        };
+        let merged = plan.merge(Codec::Plain).unwrap().map(Slot::new);
+        shard.add(memories([id])).unwrap();
+        assert!(shard.replace(&plan, merged));
+        assert_eq!(shard.len() as u64, id + 1);
+        assert!(shard.slots()[0].live() >= PACKED_ROWS && !shard.slots()[0].is_loose());
     }
 }

@@ -1,0 +1,122 @@
+//! Which segments of a namespace are merged next.
+
+use super::slot::Slot;
+use crate::error::Error;
+use crate::segment::{Codec, MAX_ROWS, Segment, Source, merge};
+
+/// Once so many rows are loose, they are packed: a few files a minute at most, and few enough rows
+/// to be read from the log when the engine opens after a crash.
+pub(super) const PACKED_ROWS: usize = 4_096;
+
+/// Fewer loose rows are never packed: a namespace of a few memories takes no file in HOT and WARM.
+const LEAST_PACKED_ROWS: usize = 8;
+
+/// So many loose rows are packed when the engine closes. Fewer are quickly read from the log.
+const CLOSED_ROWS: usize = 512;
+
+/// Segments are not merged beyond this many rows: it bounds the time and the
+/// memory that a merge takes, and what a removal copies (8 KB of live bits).
+pub(super) const SEGMENT_ROWS: usize = MAX_ROWS;
+
+/// Merge fan-out: this many segments of one size class become one of the next.
+const FANOUT: usize = 4;
+
+/// Segments that are merged at once at most, so that no lock is held for long when one
+/// takes their place.
+const MERGED_AT_ONCE: usize = 256;
+
+/// How much upkeep is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// What is worth doing while the engine runs.
+    Due,
+    /// What makes the next opening quick.
+    Close,
+    /// All that can be done, and the removal of every trace of what was forgotten.
+    All,
+}
+
+/// Segments to be merged, as they were when the merge was planned.
+pub(super) struct Plan {
+    /// The segments; none to add a new one.
+    pub slots: Vec<Slot>,
+    /// Whether the merged one is packed.
+    pub packs: bool,
+}
+
+impl Plan {
+    /// What of `slots`, the loose ones last, is worth merging, if anything: the loose ones if they are
+    /// enough to be packed; one of which more than `dead_share` is dead; or four neighbors or more of
+    /// one size class. From place `open` on, slots are in the hands of those who add memories.
+    pub(super) fn of(slots: &[Slot], open: usize, effort: Effort, dead_share: f64) -> Option<Self> {
+        let (packed, loose) = slots.split_at(slots.partition_point(|slot| !slot.is_loose()));
+        let closed = loose.get(..open.saturating_sub(packed.len())).unwrap_or(loose);
+        let (loose, least) = match effort {
+            // An open one would be another by the time that the merge is made.
+            Effort::Due => (closed, PACKED_ROWS),
+            Effort::Close => (loose, CLOSED_ROWS),
+            Effort::All => (loose, LEAST_PACKED_ROWS),
+        };
+        if loose.iter().map(Slot::live).sum::<usize>() >= least {
+            return Some(Self { slots: within_limit(loose).to_vec(), packs: true });
+        }
+        let of_one_kind = [(packed, true), (loose, false)];
+        let first = |some: fn(&[Slot], f64) -> Option<&[Slot]>| {
+            of_one_kind.iter().find_map(|&(slots, packs)| Some((some(slots, dead_share)?, packs)))
+        };
+        let (slots, packs) = match effort {
+            Effort::Close => None,
+            Effort::All => first(|slots, _| fewest(slots)),
+            Effort::Due => first(mostly_dead).or_else(|| first(|slots, _| same_class(slots))),
+        }?;
+        Some(Self { slots: slots.to_vec(), packs })
+    }
+
+    /// The merged segment, packed with `codec` if the plan says so; `None` if no row is live.
+    ///
+    /// # Errors
+    /// As [`merge`].
+    pub(super) fn merge(&self, codec: Codec) -> Result<Option<Segment>, Error> {
+        let sources: Vec<Source<'_>> = self.slots.iter().map(Slot::source).collect();
+        merge(&sources, self.packs.then_some(codec))
+    }
+}
+
+/// One of which more than `dead_share` is dead.
+fn mostly_dead(slots: &[Slot], dead_share: f64) -> Option<&[Slot]> {
+    let dead = |slot: &&Slot| 1.0 - slot.live() as f64 / slot.rows().max(1) as f64 > dead_share;
+    slots.iter().find(dead).map(std::slice::from_ref)
+}
+
+/// Four neighbors or more of one size class, the smallest class first.
+fn same_class(slots: &[Slot]) -> Option<&[Slot]> {
+    let class = |slot: &Slot| slot.live().max(1).ilog2() / FANOUT.ilog2();
+    let of_class = slots.chunk_by(|a, b| class(a) == class(b));
+    // A large one must not keep those behind it from being merged.
+    let due = of_class.filter_map(|run| {
+        let mut starts = (0..run.len()).map(|start| within_limit(&run[start..]));
+        starts.find(|run| run.len() >= FANOUT)
+    });
+    due.min_by_key(|run| run.first().map(class))
+}
+
+/// The next step towards as few segments as [`SEGMENT_ROWS`] allows, without
+/// dead rows; none when nothing is left to do.
+fn fewest(slots: &[Slot]) -> Option<&[Slot]> {
+    let starts = (0..slots.len()).map(|start| within_limit(&slots[start..]));
+    let mut due = starts.filter(|run| match run {
+        [only] => only.live() < only.rows(),
+        _ => true,
+    });
+    due.next()
+}
+
+/// The longest start of `run` that may become one segment at once; at least one slot.
+fn within_limit(run: &[Slot]) -> &[Slot] {
+    let mut rows = 0;
+    let fits = run.iter().take(MERGED_AT_ONCE).take_while(|slot| {
+        rows += slot.live();
+        rows <= SEGMENT_ROWS
+    });
+    &run[..fits.count().max(1).min(run.len())]
+}

@@ -1,0 +1,81 @@
+//! A segment on the writer's side.
+
+use std::sync::Arc;
+
+use super::files::marked_since;
+use crate::segment::{Accesses, Live, Part, Segment, Source};
+
+/// A segment, and what the writer knows besides of its rows.
+#[derive(Clone)]
+pub(super) struct Slot {
+    /// The segment as readers see it.
+    pub part: Part,
+    /// How often rows were accessed since they were put there.
+    pub accesses: Accesses,
+    /// Which rows counted when that was noted in the log for the segment as a whole.
+    pub noted: Option<Live>,
+}
+
+impl Slot {
+    /// A slot of a segment in which every row counts.
+    pub(super) fn new(segment: Segment) -> Self {
+        Self { part: Part::new(segment), accesses: Accesses::default(), noted: None }
+    }
+
+    /// Whether a file says all that is to be said of the memory in `row`.
+    pub(super) fn is_told_by_file(&self, row: u32) -> bool {
+        self.part.segment.number().is_some() && !self.accesses.contains_key(&row)
+    }
+
+    /// The rows that were marked as dead in the log, one by one.
+    pub(super) fn marked(&self) -> Vec<u32> {
+        marked_since(&self.part.live, self.noted.as_ref())
+    }
+
+    /// How many rows were marked so.
+    pub(super) fn count_marked(&self) -> usize {
+        self.noted.as_ref().map_or(self.rows(), Live::len) - self.live()
+    }
+
+    /// How often the memory in `row` was accessed.
+    pub(super) fn accesses(&self, row: u32) -> u32 {
+        self.accesses.get(&row).copied().unwrap_or_else(|| self.part.segment.accesses(row))
+    }
+
+    /// Number of rows, live or not.
+    pub(super) fn rows(&self) -> usize {
+        self.part.segment.len()
+    }
+
+    /// Number of live rows.
+    pub(super) fn live(&self) -> usize {
+        self.part.live.len()
+    }
+
+    /// Whether its segment is loose.
+    pub(super) fn is_loose(&self) -> bool {
+        self.part.segment.is_loose()
+    }
+
+    /// The slot as a source of a merge.
+    pub(super) fn source(&self) -> Source<'_> {
+        Source { segment: &self.part.segment, live: &self.part.live, accesses: &self.accesses }
+    }
+
+    /// Does to a slot that is a merge of `planned` what was done to `now` since that was planned.
+    pub(super) fn follow(&mut self, planned: &Slot, now: &Slot) {
+        let moved = |row: u32| planned.part.segment.id(row).and_then(|id| self.part.segment.find(id));
+        if !Arc::ptr_eq(&now.part.live, &planned.part.live) {
+            let gone = planned.part.live.iter().filter(|&row| !now.part.live.contains(row));
+            let gone: Vec<u32> = gone.filter_map(moved).collect();
+            let live = Arc::make_mut(&mut self.part.live);
+            for row in gone {
+                live.remove(row);
+            }
+        }
+        let counted = now.accesses.iter().filter(|(row, count)| planned.accesses.get(row) != Some(count));
+        let counted: Vec<(u32, u32)> =
+            counted.filter_map(|(&row, &count)| Some((moved(row)?, count))).collect();
+        self.accesses.extend(counted.into_iter().filter(|(row, _)| self.part.live.contains(*row)));
+    }
+}
