@@ -113,7 +113,7 @@ pub enum Error {
     /// A file of the store is damaged. Opening the store rebuilds the files of WARM and COLD.
     /// For the log, call [`Engine::repair`](crate::Engine::repair).
     #[error(
-        "{path}: {what} is damaged; open the store again, which rebuilds COLD and WARM; if that fails too, call Engine::repair, which keeps everything that can still be read, or restore the folder from a backup"
+        "{path}: {what} is damaged; open the store again, which rebuilds segments; if that fails too, call Engine::repair, which keeps everything that can still be read, or restore the folder from a backup"
     )]
     Corrupt {
         /// The file or the store.

@@ -40,7 +40,7 @@ use crate::encoder::Term;
 use crate::error::Error;
 use crate::hdv::Hypervector;
 use crate::index::{QueryTerm, RowFilter, TextQuery, TopK, cascade};
-use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::Batch;
 use crate::segment::PreparedMemory;
 
@@ -162,12 +162,12 @@ pub trait Tier: Send {
         self.set_accesses(namespace, id, accesses)
     }
 
-    /// The weakest memory, which stays. COLD, from which none sinks, gives none.
-    fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)>;
+    /// The weakest memory as of `now`, which stays. COLD, from which none sinks, gives none.
+    fn weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)>;
 
     /// The weakest memory, which is no longer listed as such: it has to leave the tier, or be
     /// [put back](Tier::put_back).
-    fn take_weakest(&mut self) -> Option<(NamespaceId, MemoryId)>;
+    fn take_weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)>;
 
     /// Lists a memory again that was to leave, and stays.
     fn put_back(&mut self, namespace: NamespaceId, id: MemoryId);

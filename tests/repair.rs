@@ -232,3 +232,20 @@ fn a_record_that_is_damaged_under_an_open_engine_is_an_error_that_names_the_log(
     println!("{errors} errors");
     assert!(errors > 100, "{errors}");
 }
+
+/// Before, the next opening deleted them.
+#[test]
+fn segments_that_the_log_does_not_list_any_more_are_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(spread(folder.path(), 60));
+    let segments = files_ending(&folder.path().join("segments"), "seg");
+    assert!(!segments.is_empty());
+    for name in [RECORDS, CATALOGUE] {
+        fs::remove_dir_all(table(folder.path(), name)).unwrap();
+    }
+    let repair = Engine::repair(folder.path(), tiny()).unwrap();
+    assert!(!repair.complete);
+    let aside: Vec<_> = files_ending(&repair.set_aside.join("segments"), "seg");
+    assert_eq!(aside.len(), segments.len(), "{aside:?}");
+    assert_eq!(Engine::open(folder.path(), tiny()).unwrap().stats().total(), repair.kept);
+}

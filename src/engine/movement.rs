@@ -115,7 +115,7 @@ impl Shared {
                 && capacity > 0
                 && (writer.tiers[tier.index()].len() < capacity
                     || writer
-                        .weakest(tier)
+                        .weakest(tier, now)
                         .is_some_and(|(_, weakest)| self.strength(&weakest, now) < strength))
         });
         fits.map(|(tier, ..)| tier)
@@ -162,11 +162,11 @@ impl Shared {
         // lock, the lock is released between batches.
         let most = writer.tiers[to.index()].preferred_batch().unwrap_or(MOVED_AT_ONCE);
         let over = if over > slack { over.min(most) } else { 0 };
-        let mut sinking = writer.take_weakest(from, over);
+        let mut sinking = writer.take_weakest(from, over, now);
         while sinking.len() < most
-            && writer.weakest(from).is_some_and(|(_, weakest)| self.strength(&weakest, now) < band.leave)
+            && writer.weakest(from, now).is_some_and(|(_, weakest)| self.strength(&weakest, now) < band.leave)
         {
-            sinking.extend(writer.take_weakest(from, 1));
+            sinking.extend(writer.take_weakest(from, 1, now));
         }
         sinking
     }

@@ -352,6 +352,7 @@ impl Shared {
         }
         self.restore_some(writer, &records, &mut batch)?;
         self.log.commit(&batch, Durability::Buffered)?;
+        self.remove_obsolete(&batch);
         for (id, name) in namespaces {
             self.add_space(writer, id, Namespace::new(name)?);
         }

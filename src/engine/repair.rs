@@ -50,8 +50,8 @@ pub struct Repair {
     pub renamed: Vec<Namespace>,
     /// Files that were damaged, missing, or from another store.
     pub damaged: Vec<PathBuf>,
-    /// The folder of the damaged log, unchanged. The engine does not read it again, and you may
-    /// delete it. Until then it may contain texts of forgotten memories.
+    /// The folder of the damaged log, with the segments' files that it does not list. The engine does
+    /// not read it again, and you may delete it. Until then it may contain texts of forgotten memories.
     pub set_aside: PathBuf,
 }
 
@@ -63,7 +63,8 @@ impl Engine {
     /// A memory whose text can be read is kept. If its place is lost, it is in WARM with one
     /// access, unless a segment's file says where it is. If the name of its namespace is lost, the new
     /// name is `recovered-` and a number. If the log has lost memories that are in segments' files,
-    /// they are taken from there. Settings in the log
+    /// they are taken from there, provided that the list of these files is whole. Other files are set
+    /// aside with the log. Settings in the log
     /// take precedence; for those that are lost, above all the dimension, `config` applies.
     ///
     /// A repair may be interrupted at any moment and started again, and does not harm a sound
@@ -126,7 +127,8 @@ impl Engine {
             let _ = lock.check().map(|()| std::fs::remove_dir_all(&repaired));
             return Err(error);
         }
-        let renamed = sync_folder(path)
+        let renamed = set_unlisted_aside(path, &found)
+            .and_then(|()| sync_folder(path))
             .and_then(|()| std::fs::rename(&log, path.join(&set_aside)))
             .and_then(|()| std::fs::rename(&repaired, &log))
             .and_then(|()| sync_folder(path));
@@ -144,6 +146,26 @@ fn no_store(path: &Path) -> Error {
         Some(found) => Error::NotAStore { path: shown(path), found },
         None => Error::io(path, io::Error::new(io::ErrorKind::NotFound, "there is no store to repair")),
     }
+}
+
+/// Moves the files of segments that the new log does not list into the damaged log's folder: the next
+/// opening would delete them, and they may hold the last copy of a text.
+fn set_unlisted_aside(path: &Path, found: &Found) -> io::Result<()> {
+    let (segments, aside) = (path.join(SEGMENTS), path.join(LOG_FOLDER).join(SEGMENTS));
+    let files = match std::fs::read_dir(&segments) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    for file in files {
+        let file = file?;
+        let is_listed =
+            found.segments.keys().any(|&number| SegmentFiles::path_in(&segments, number) == file.path());
+        if !is_listed {
+            std::fs::create_dir_all(&aside)?;
+            std::fs::rename(file.path(), aside.join(file.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the first unused name for a damaged log in `folder`.

@@ -411,8 +411,11 @@ fn what_was_forgotten_is_not_among_the_weakest() {
         assert!(engine.forget(id).unwrap());
     }
     let mut writer = engine.shared.lock_writer();
-    let weakest: Vec<MemoryId> =
-        writer.take_weakest(TierKind::Hot, 10).into_iter().map(|memory| memory.id).collect();
+    let weakest: Vec<MemoryId> = writer
+        .take_weakest(TierKind::Hot, 10, Timestamp::now())
+        .into_iter()
+        .map(|memory| memory.id)
+        .collect();
     assert_eq!(weakest.len(), kept.len());
     assert!(kept.iter().all(|id| weakest.contains(id)));
 }
@@ -470,4 +473,35 @@ fn many_marked_rows_of_a_segment_become_one_entry_and_stay_dead() {
     assert_eq!(entries(), (false, 0), "the segment is gone");
     drop(engine);
     assert_eq!(everything(&open()).len(), 4_790);
+}
+
+/// Before, a file that nothing lists stayed until the next opening, with texts that were forgotten.
+#[test]
+fn a_file_that_is_of_no_use_any_more_when_it_is_written_is_deleted() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
+    let config = Config { hot_capacity: 100, ..tiny() };
+    let engine = Engine::over(log.clone(), folder.path(), config).unwrap();
+    let files = || std::fs::read_dir(folder.path().join("segments")).unwrap().count();
+    let written = || {
+        let work = engine.shared.lock_writer().tiers[0].upkeep(crate::tier::Effort::All).unwrap();
+        let done = work().unwrap();
+        assert_eq!(files(), 1);
+        done
+    };
+    let put_in_place = |done| {
+        let mut batch = Batch::default();
+        engine.shared.lock_writer().tiers[0].apply(done, &mut batch).unwrap();
+        log.commit(&batch, Durability::Buffered).unwrap();
+    };
+    let ids = engine.store_batch((0..40).map(|word| NewMemory::new(text(word))).collect()).unwrap();
+    // One of the segments that were packed is another one by now.
+    let done = written();
+    let more = engine.store(text(40)).unwrap();
+    put_in_place(done);
+    assert_eq!((files(), everything(&engine).len()), (0, 41));
+    // Nothing is left of them.
+    let done = written();
+    engine.forget_batch(ids.iter().chain([&more])).unwrap();
+    put_in_place(done);
+    assert_eq!((files(), everything(&engine).len()), (0, 0));
 }

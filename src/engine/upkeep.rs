@@ -172,6 +172,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Deletes the files that nothing refers to since `batch` was committed. A file that cannot be
+    /// deleted now is deleted when the engine opens.
+    pub(super) fn remove_obsolete(&self, batch: &Batch) {
+        if self.log.check().is_ok() {
+            batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        }
+    }
+
     /// Does the next merge of a tier. Returns whether it was committed, or `None` if no merge is
     /// due.
     fn merge(&self, tier: TierKind, effort: Effort) -> Result<Option<bool>, Error> {
@@ -184,10 +192,7 @@ impl Shared {
             writer.tiers[tier.index()].revert();
             return Err(error);
         }
-        // A file that cannot be deleted now is deleted when the engine opens.
-        if self.log.check().is_ok() {
-            batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
-        }
+        self.remove_obsolete(&batch);
         self.publish(&mut writer, changed);
         Ok(Some(changed.is_some()))
     }

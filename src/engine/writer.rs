@@ -7,7 +7,7 @@ use super::queue::Request;
 use super::{Shared, Space, View};
 use crate::encoder::{EncodeError, Projection};
 use crate::error::Error;
-use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability, Placement, Record};
 use crate::memory::Namespace;
 use crate::segment::{PreparedMemory, Row};
@@ -86,16 +86,16 @@ impl Writer {
     }
 
     /// The weakest memory of a tier, which stays there.
-    pub(super) fn weakest(&mut self, tier: TierKind) -> Option<(Placed, Facts)> {
+    pub(super) fn weakest(&mut self, tier: TierKind, now: Timestamp) -> Option<(Placed, Facts)> {
         let tier = &mut self.tiers[tier.index()];
-        let (namespace, id) = tier.weakest()?;
+        let (namespace, id) = tier.weakest(now)?;
         Some((Placed { id, namespace }, tier.facts(namespace, id)?))
     }
 
     /// The `count` weakest memories of a tier. Each has to leave it, or to be put back.
-    pub(super) fn take_weakest(&mut self, tier: TierKind, count: usize) -> Vec<Placed> {
+    pub(super) fn take_weakest(&mut self, tier: TierKind, count: usize, now: Timestamp) -> Vec<Placed> {
         let tier = &mut self.tiers[tier.index()];
-        let mut next = || tier.take_weakest().map(|(namespace, id)| Placed { id, namespace });
+        let mut next = || tier.take_weakest(now).map(|(namespace, id)| Placed { id, namespace });
         (0..count).map_while(|_| next()).collect()
     }
 
@@ -298,8 +298,9 @@ impl Shared {
     /// Moves the weakest of HOT to WARM. While WARM is on another machine that cannot
     /// be reached they stay, and HOT holds more than it should.
     fn evict(&self, writer: &mut Writer, count: usize, group: &mut Group) -> Result<(), Error> {
+        let now = Timestamp::now();
         while group.evicted.len() < count
-            && let Some(memory) = writer.take_weakest(TierKind::Hot, 1).pop()
+            && let Some(memory) = writer.take_weakest(TierKind::Hot, 1, now).pop()
         {
             let forgotten = group.removed.contains_key(&memory.id);
             let list = if forgotten { &mut group.passed_over } else { &mut group.evicted };

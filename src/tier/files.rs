@@ -121,12 +121,17 @@ impl SegmentFiles {
     /// # Errors
     /// [`Error::Io`] or [`Error::Corrupt`].
     pub(crate) fn read(folder: &Path, number: u64, entry: SegmentEntry) -> Result<Segment, Error> {
-        file::open(&path(folder, number), number, (entry.bytes, entry.checksum), false)
+        file::open(&Self::path_in(folder, number), number, (entry.bytes, entry.checksum), false)
     }
 
     /// Where segment `number` lies.
     pub fn path(&self, number: u64) -> PathBuf {
-        path(&self.folder, number)
+        Self::path_in(&self.folder, number)
+    }
+
+    /// Where segment `number` lies in `folder`.
+    pub(crate) fn path_in(folder: &Path, number: u64) -> PathBuf {
+        folder.join(format!("{number:010}.seg"))
     }
 
     /// A number that no other segment has.
@@ -226,10 +231,6 @@ impl SegmentFiles {
     pub fn delete(&self, number: u64) {
         let _ = self.log.check().map(|()| std::fs::remove_file(self.path(number)));
     }
-}
-
-fn path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:010}.seg"))
 }
 
 /// Its name in a depot, which no other content has.

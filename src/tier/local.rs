@@ -170,23 +170,25 @@ impl LocalTier {
     /// Takes memories into the head.
     fn take_in(&mut self, staged: Staged) -> Result<Option<NamespaceId>, Error> {
         let Staged { namespace, memories } = staged;
-        let weighed: Vec<Weighed> = memories.iter().map(|memory| self.weighed(namespace, memory)).collect();
+        let (now, decay) = (Timestamp::now(), self.decay_per_day);
+        let weighed = |memory: &Arc<PreparedMemory>| Weighed {
+            weight: Facts::from(&memory.row).weight(decay, now),
+            id: memory.row.id,
+            namespace,
+        };
+        let weighed: Vec<Weighed> = memories.iter().map(weighed).collect();
         self.len += memories.len();
         self.shards.entry(namespace).or_default().add(memories)?;
         weighed.into_iter().for_each(|memory| self.list(memory));
         Ok(Some(namespace))
     }
 
-    fn weighed(&self, namespace: NamespaceId, memory: &PreparedMemory) -> Weighed {
-        let weight = Facts::from(&memory.row).weight(self.decay_per_day);
-        Weighed { weight, id: memory.row.id, namespace }
-    }
-
     /// Adds a memory to the list of the weakest.
     fn list(&mut self, memory: Weighed) {
         if self.residency.kind != TierKind::Cold {
             let (shards, decay) = (&self.shards, self.decay_per_day);
-            self.weakest.add(memory, self.len, |memory| weight_now(shards, decay, memory));
+            let now = Timestamp::now();
+            self.weakest.add(memory, self.len, |memory| weight(shards, memory, decay, now));
         }
     }
 
@@ -241,13 +243,17 @@ impl LocalTier {
             return None;
         }
         self.len = self.len + shard.len() - before.len();
-        if let (Some(number), Some(entry)) = (number, entry)
-            && let Some(added) = shard.slots().iter().find(|slot| slot.part.segment.number() == Some(number))
-        {
-            batch.put_segment(number, entry);
-            self.listed.insert(number, entry);
-            added.part.live.unset().for_each(|row| batch.put_dead(number, row));
-            self.redundant.extend(told_by_file(&plan, added).map(|id| (namespace, id)));
+        if let (Some(number), Some(entry)) = (number, entry) {
+            match shard.slots().iter().find(|slot| slot.part.segment.number() == Some(number)) {
+                Some(added) => {
+                    batch.put_segment(number, entry);
+                    self.listed.insert(number, entry);
+                    added.part.live.unset().for_each(|row| batch.put_dead(number, row));
+                    self.redundant.extend(told_by_file(&plan, added).map(|id| (namespace, id)));
+                }
+                // All of it was forgotten or has moved in the meantime.
+                None => self.drop_file(number, &entry),
+            }
         }
         let replaced = doomed.iter().map(|&(number, _)| number).collect();
         for (number, marked) in doomed {
@@ -279,18 +285,23 @@ fn facts_of(slot: &Slot, row: u32) -> Facts {
     }
 }
 
-fn weight_now(shards: &HashMap<NamespaceId, Shard>, decay: f64, memory: &Weighed) -> Option<f64> {
+/// The weight of a memory, if it is here.
+fn weight(shards: &HashMap<NamespaceId, Shard>, memory: &Weighed, decay: f64, now: Timestamp) -> Option<f64> {
     let (slot, row) = shards.get(&memory.namespace)?.find(memory.id)?;
-    Some(facts_of(slot, row).weight(decay))
+    Some(facts_of(slot, row).weight(decay, now))
 }
 
 /// All memories by their weights.
-fn all_weighed(shards: &HashMap<NamespaceId, Shard>, decay: f64) -> impl Iterator<Item = Weighed> {
+fn all_weighed(
+    shards: &HashMap<NamespaceId, Shard>,
+    decay: f64,
+    now: Timestamp,
+) -> impl Iterator<Item = Weighed> {
     let slots =
         shards.iter().flat_map(|(&namespace, shard)| shard.slots().iter().map(move |slot| (namespace, slot)));
     slots.flat_map(move |(namespace, slot)| {
         slot.part.live.iter().map(move |row| Weighed {
-            weight: facts_of(slot, row).weight(decay),
+            weight: facts_of(slot, row).weight(decay, now),
             id: slot.part.segment.id(row).unwrap_or_default(),
             namespace,
         })
@@ -415,25 +426,26 @@ impl Tier for LocalTier {
         is_here
     }
 
-    fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
+    fn weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
         if self.residency.kind == TierKind::Cold {
             return None;
         }
         let Self { weakest, shards, decay_per_day, .. } = self;
-        let now = |memory: &Weighed| weight_now(shards, *decay_per_day, memory);
-        let weakest = weakest.peek(now, || all_weighed(shards, *decay_per_day))?;
+        let weight = |memory: &Weighed| weight(shards, memory, *decay_per_day, now);
+        let weakest = weakest.peek(weight, || all_weighed(shards, *decay_per_day, now))?;
         Some((weakest.namespace, weakest.id))
     }
 
-    fn take_weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
-        let (namespace, id) = self.weakest()?;
+    fn take_weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
+        let (namespace, id) = self.weakest(now)?;
         self.weakest.remove(&Weighed { weight: 0.0, id, namespace });
         Some((namespace, id))
     }
 
     fn put_back(&mut self, namespace: NamespaceId, id: MemoryId) {
         if let Some(facts) = self.facts(namespace, id) {
-            self.list(Weighed { weight: facts.weight(self.decay_per_day), id, namespace });
+            let weight = facts.weight(self.decay_per_day, Timestamp::now());
+            self.list(Weighed { weight, id, namespace });
         }
     }
 

@@ -45,7 +45,7 @@ use super::weakest::{Facts, Weakest, Weighed};
 use super::{Done, Effort, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
-use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability, Log, Placement};
 use crate::remote::{Limits, Traffic};
 use crate::segment::PreparedMemory;
@@ -191,8 +191,9 @@ impl PostgresTier {
     fn note(&mut self, namespace: NamespaceId, id: MemoryId, facts: Facts) {
         self.facts.insert(id, facts);
         let (all, decay) = (&self.facts, self.decay_per_day);
-        let now = |memory: &Weighed| all.get(&memory.id).map(|facts| facts.weight(decay));
-        self.weakest.add(Weighed { weight: facts.weight(decay), id, namespace }, all.len(), now);
+        let now = Timestamp::now();
+        let weight = |memory: &Weighed| all.get(&memory.id).map(|facts| facts.weight(decay, now));
+        self.weakest.add(Weighed { weight: facts.weight(decay, now), id, namespace }, all.len(), weight);
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Present> {
@@ -399,15 +400,15 @@ impl Tier for PostgresTier {
         self.facts.get_mut(&id).map(|facts| facts.accesses = accesses).is_some()
     }
 
-    fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
+    fn weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
         let Self { facts, decay_per_day, weakest, .. } = self;
-        let now = |memory: &Weighed| facts.get(&memory.id).map(|facts| facts.weight(*decay_per_day));
-        let weakest = weakest.peek(now, std::iter::empty)?;
+        let weight = |memory: &Weighed| facts.get(&memory.id).map(|facts| facts.weight(*decay_per_day, now));
+        let weakest = weakest.peek(weight, std::iter::empty)?;
         Some((weakest.namespace, weakest.id))
     }
 
-    fn take_weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
-        let (namespace, id) = self.weakest()?;
+    fn take_weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
+        let (namespace, id) = self.weakest(now)?;
         self.weakest.remove(&Weighed { weight: 0.0, id, namespace });
         Some((namespace, id))
     }

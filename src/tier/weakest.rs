@@ -14,6 +14,8 @@ use crate::segment::Row;
 /// One memory in so many is listed.
 const LISTED: usize = 16;
 
+const MILLIS_PER_DAY: f64 = 86_400_000.0;
+
 /// At least so many memories are listed.
 const LEAST: usize = 1_024;
 
@@ -35,12 +37,13 @@ impl From<&Row> for Facts {
 }
 
 impl Facts {
-    /// The logarithm of the strength, up to a summand that is the same for all:
+    /// The logarithm of the [`strength`](super::strength), up to a summand that is the same for all:
     /// ln(I ln(1 + accesses)) + lambda t, with the time t in days. As all decay alike, the order of
-    /// two memories changes by accesses only, not by time.
-    pub fn weight(&self, decay_per_day: f64) -> f64 {
+    /// two memories changes by accesses only, not by time. A memory of the future does not decay, so
+    /// it counts as one of `now`, and its weight grows until its time has come.
+    pub fn weight(&self, decay_per_day: f64, now: Timestamp) -> f64 {
         let potential = f64::from(self.importance) * f64::from(self.accesses).ln_1p();
-        potential.ln() + decay_per_day * self.created.days_since(Timestamp(0))
+        potential.ln() + decay_per_day * (self.created.min(now).0 as f64 / MILLIS_PER_DAY)
     }
 }
 
@@ -279,6 +282,28 @@ mod tests {
                     _ => prop_assert_eq!(peek(&mut weakest, &model), lightest),
                 }
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn of_two_memories_the_weaker_one_is_lighter(
+            a in any::<(i32, u8, u8)>(), b in any::<(i32, u8, u8)>(), now in any::<i32>(),
+        ) {
+            // Hours before and after 1970, and before and after now.
+            let hours = |hours: i32| Timestamp(i64::from(hours) * 3_600_000);
+            let facts = |(created, importance, accesses): (i32, u8, u8)| Facts {
+                created: hours(created % 100_000),
+                importance: f32::from(importance) + 0.5,
+                accesses: u32::from(accesses) + 1,
+            };
+            let (a, b, now, decay) = (facts(a), facts(b), hours(now % 100_000), 0.01);
+            let strength = |facts: &Facts| {
+                crate::tier::strength(facts.importance, facts.accesses, now.days_since(facts.created), decay)
+            };
+            let (lighter, weaker) = (a.weight(decay, now) < b.weight(decay, now), strength(&a) < strength(&b));
+            let near = (strength(&a) / strength(&b) - 1.0).abs() < 1e-9;
+            prop_assert!(lighter == weaker || near, "{:?} {:?}", a, b);
         }
     }
 

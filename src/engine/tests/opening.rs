@@ -52,12 +52,12 @@ impl Tier for Watched {
         self.hot.set_accesses(namespace, id, accesses)
     }
 
-    fn weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
-        self.hot.weakest()
+    fn weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
+        self.hot.weakest(now)
     }
 
-    fn take_weakest(&mut self) -> Option<(NamespaceId, MemoryId)> {
-        self.hot.take_weakest()
+    fn take_weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
+        self.hot.take_weakest(now)
     }
 
     fn put_back(&mut self, namespace: NamespaceId, id: MemoryId) {
@@ -171,4 +171,24 @@ fn every_namespace_has_its_own_memories_again_after_an_opening_that_merges() {
         let expected = ids.iter().enumerate().filter(|(word, _)| of.contains(&(word % 3)));
         assert_eq!(found, expected.map(|(_, stored)| stored.id).collect::<Vec<_>>());
     }
+}
+
+/// Before, they stayed until the next opening, with texts that were forgotten.
+#[test]
+fn files_that_are_replaced_while_an_engine_opens_are_deleted() {
+    let (log, folder): (Arc<dyn Log>, _) = (Arc::new(VolatileLog::default()), tempfile::tempdir().unwrap());
+    let config = Config { hot_capacity: 2 * COUNT, ..roomy() };
+    let open = || Engine::over(log.clone(), folder.path(), config.clone()).unwrap();
+    let some = |count| (0..count).map(|word| NewMemory::new(text(word))).collect();
+    for _ in 0..4 {
+        open().store_batch(some(600)).unwrap();
+    }
+    let files = || std::fs::read_dir(folder.path().join("segments")).unwrap().count();
+    assert_eq!(files(), 4);
+    let engine = open();
+    engine.store_batch(some(COUNT)).unwrap();
+    std::mem::forget(engine);
+    let engine = open();
+    assert_eq!(engine.stats().total(), 4 * 600 + COUNT);
+    assert_eq!(files(), log.segments().unwrap().len());
 }
