@@ -6,7 +6,7 @@
 //! stored memory. Stores go to disk, unsynced (`Durability::Buffered`), while the
 //! background thread does its work, as in a running agent:
 //!
-//! - `store_hot`: HOT is full, so that every store moves another memory to WARM;
+//! - `store_hot`: HOT is full, so that for every store another memory moves to WARM, 256 at a time;
 //! - `store_warm`: memories enter WARM, as there is no HOT;
 //! - `store_cold`: HOT and WARM have no room, so the background thread archives memories while the
 //!   bench stores more. The time of a store includes that load;
@@ -37,6 +37,8 @@ const QUERIES: usize = 500;
 const TEXTS: usize = 20_000;
 /// A step through all memories of any fixture, whose numbers it shares no factor with.
 const PRIME: usize = 7_919;
+/// A large HOT holds so many fewer at most, because memories leave it together.
+const LEAVING_TOGETHER: usize = 256;
 /// Memories that are archived together.
 const ARCHIVED: usize = 1_024;
 
@@ -159,7 +161,9 @@ fn assert_grown(store: &Store) {
     let (here, total) = (stats.memories_in(tier), stats.total());
     match tier {
         TierKind::Hot => {
-            assert_eq!((here, stats.memories_in(TierKind::Cold)), (memories, 0), "HOT stays full");
+            let full = memories.saturating_sub(LEAVING_TOGETHER)..=memories;
+            assert!(full.contains(&here), "HOT stays full: {here} of {memories}");
+            assert_eq!(stats.memories_in(TierKind::Cold), 0, "memories leave HOT for WARM");
             assert!(total > memories, "every store sends a memory to WARM");
             let newest = store.engine.store("the last of all").expect("a store").id;
             let newest = store.engine.get(newest).expect("a readable memory");
