@@ -35,7 +35,7 @@ pub(super) struct Location {
     /// The lock of the folder, which also keeps it open.
     pub _lock: Option<Arc<StoreLock>>,
     /// A temporary folder, deleted with the engine.
-    pub _temporary: Option<TempDir>,
+    pub temporary: Option<TempDir>,
     /// The local copy, for a store in a bucket.
     #[cfg(feature = "object-store")]
     pub copy: Option<LocalCopy>,
@@ -49,7 +49,7 @@ impl Location {
             folder: path,
             writable: true,
             _lock: None,
-            _temporary: None,
+            temporary: None,
             #[cfg(feature = "object-store")]
             copy: None,
         }
@@ -63,7 +63,7 @@ impl Location {
 
     /// Returns whether the files end with the engine.
     pub(super) fn is_temporary(&self) -> bool {
-        self._temporary.is_some()
+        self.temporary.is_some()
     }
 
     /// Returns the storage of the segments besides the folder.
@@ -85,7 +85,7 @@ impl Location {
         let temporary = TempDir::with_prefix("mnemocore-")
             .map_err(|error| Error::io(Path::new("temporary folder"), error))?;
         let path = temporary.path().to_path_buf();
-        Ok(Self { _temporary: Some(temporary), ..Self::folder(path) })
+        Ok(Self { temporary: Some(temporary), ..Self::folder(path) })
     }
 }
 

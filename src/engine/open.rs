@@ -296,12 +296,12 @@ fn placements_in(opened: &Opened) -> Vec<(MemoryId, Placement)> {
     live.iter().filter_map(placement).collect()
 }
 
-/// Merges restored segments as upkeep would. Skips a tier on another machine, whose upkeep may be
-/// deletions that need not delay the opening.
+/// Merges restored segments in RAM. Nothing is committed yet, and the engine may be a reader, so no
+/// file is written or deleted. Skips a tier on another machine.
 fn merge_restored(writer: &mut Writer, batch: &mut Batch) -> Result<(), Error> {
     let [hot, warm, _] = &mut writer.tiers;
     for tier in [hot, warm].into_iter().filter(|tier| tier.preferred_batch().is_none()) {
-        while let Some(work) = tier.upkeep(Effort::Due) {
+        while let Some(work) = tier.upkeep(Effort::Open) {
             if tier.apply(work()?, batch)?.is_none() {
                 break;
             }
@@ -352,7 +352,6 @@ impl Shared {
         }
         self.restore_some(writer, &records, &mut batch)?;
         self.log.commit(&batch, Durability::Buffered)?;
-        self.remove_obsolete(&batch);
         for (id, name) in namespaces {
             self.add_space(writer, id, Namespace::new(name)?);
         }

@@ -88,8 +88,11 @@ impl Engine {
         drop(self.background.take());
         let promoted = if self.shared.location.writable {
             let promoted = self.shared.promote(Timestamp::now()).map(drop);
-            // What cannot be packed now is read from the log when the engine opens.
-            let _ = self.shared.pack();
+            // What cannot be packed now is read from the log when the engine opens. Files that end
+            // with the engine are not worth it.
+            if !self.shared.location.is_temporary() {
+                let _ = self.shared.pack();
+            }
             promoted
         } else {
             Ok(())
@@ -172,14 +175,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Deletes the files that nothing refers to since `batch` was committed. A file that cannot be
-    /// deleted now is deleted when the engine opens.
-    pub(super) fn remove_obsolete(&self, batch: &Batch) {
-        if self.log.check().is_ok() {
-            batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
-        }
-    }
-
     /// Does the next merge of a tier. Returns whether it was committed, or `None` if no merge is
     /// due.
     fn merge(&self, tier: TierKind, effort: Effort) -> Result<Option<bool>, Error> {
@@ -192,7 +187,10 @@ impl Shared {
             writer.tiers[tier.index()].revert();
             return Err(error);
         }
-        self.remove_obsolete(&batch);
+        // A file that cannot be deleted now is deleted when the engine opens.
+        if self.log.check().is_ok() {
+            batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        }
         self.publish(&mut writer, changed);
         Ok(Some(changed.is_some()))
     }

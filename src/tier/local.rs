@@ -460,22 +460,27 @@ impl Tier for LocalTier {
     }
 
     fn upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
-        // The last one was committed; its old files take no more room.
-        let replaced = match self.undo.take() {
-            Some(Undo::Merge { replaced, .. }) => replaced,
-            _ => Vec::new(),
-        };
-        let names = self.listed.replaced(replaced);
-        if let Some(discard) = self.discard(names) {
-            return Some(discard);
-        }
-        if !self.redundant.is_empty() {
-            return Some(Box::new(|| Ok(Box::new(Settle) as Done)));
+        if effort != Effort::Open {
+            // The last one was committed; its old files take no more room.
+            let replaced = match self.undo.take() {
+                Some(Undo::Merge { replaced, .. }) => replaced,
+                _ => Vec::new(),
+            };
+            let names = self.listed.replaced(replaced);
+            if let Some(discard) = self.discard(names) {
+                return Some(discard);
+            }
+            if !self.redundant.is_empty() {
+                return Some(Box::new(|| Ok(Box::new(Settle) as Done)));
+            }
         }
         let Residency { kind, codec, dead_share, .. } = self.residency;
         let mut shards = self.shards.iter();
         let due = shards.find_map(|(&namespace, shard)| Some((namespace, shard.plan(effort, dead_share)?)));
         let Some((namespace, plan)) = due else {
+            if effort == Effort::Open {
+                return None;
+            }
             if let Some(note) = self.much_marked() {
                 return Some(Box::new(move || Ok(Box::new(note) as Done)));
             }

@@ -28,6 +28,8 @@ const MERGED_AT_ONCE: usize = 256;
 /// How much upkeep is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
+    /// What keeps the segments in RAM few while the engine opens. It writes no file and deletes none.
+    Open,
     /// What is worth doing while the engine runs.
     Due,
     /// What makes the next opening quick.
@@ -52,6 +54,9 @@ impl Plan {
         let (packed, loose) = slots.split_at(slots.partition_point(|slot| !slot.is_loose()));
         let closed = loose.get(..open.saturating_sub(packed.len())).unwrap_or(loose);
         let (loose, least) = match effort {
+            Effort::Open => {
+                return same_class(closed).map(|slots| Self { slots: slots.to_vec(), packs: false });
+            }
             // An open one would be another by the time that the merge is made.
             Effort::Due => (closed, PACKED_ROWS),
             Effort::Close => (loose, CLOSED_ROWS),
@@ -65,7 +70,7 @@ impl Plan {
             of_one_kind.iter().find_map(|&(slots, packs)| Some((some(slots, dead_share)?, packs)))
         };
         let (slots, packs) = match effort {
-            Effort::Close => None,
+            Effort::Open | Effort::Close => None,
             Effort::All => first(|slots, _| fewest(slots)),
             Effort::Due => first(mostly_dead).or_else(|| first(|slots, _| same_class(slots))),
         }?;

@@ -475,7 +475,7 @@ impl Tier for PostgresTier {
     fn upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
         let least = match effort {
             Effort::Due => DELETED_TOGETHER,
-            Effort::Close => return None,
+            Effort::Open | Effort::Close => return None,
             Effort::All => 1,
         };
         let buried = self.known().buried(least);
