@@ -149,8 +149,8 @@ pub trait Tier: Send {
     /// What the strength of memory `id` depends on, if it is here.
     fn facts(&self, namespace: NamespaceId, id: MemoryId) -> Option<Facts>;
 
-    /// Adds to `batch` what has to become durable when memory `id`, which is here, was accessed so
-    /// often.
+    /// Adds to `batch` the change of the log that says how often memory `id` was accessed. The memory
+    /// must be in this tier.
     fn stage_accesses(&self, namespace: NamespaceId, id: MemoryId, accesses: u32, batch: &mut Batch);
 
     /// Notes how often memory `id` was accessed, and says whether it is here.
@@ -167,7 +167,14 @@ pub trait Tier: Send {
 
     /// The weakest memory, which is no longer listed as such: it has to leave the tier, or be
     /// [put back](Tier::put_back).
-    fn take_weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)>;
+    fn take_weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
+        let (namespace, id) = self.weakest(now)?;
+        self.unlist(namespace, id);
+        Some((namespace, id))
+    }
+
+    /// Takes the weakest memory, which is `id`, off the list of the weakest.
+    fn unlist(&mut self, namespace: NamespaceId, id: MemoryId);
 
     /// Lists a memory again that was to leave, and stays.
     fn put_back(&mut self, namespace: NamespaceId, id: MemoryId);

@@ -19,7 +19,7 @@ use crate::tier::Depot;
 const FORMAT: u64 = 2;
 
 /// The names in a store's folder.
-pub(super) const SEGMENTS: &str = "segments";
+pub(super) use crate::tier::files::SEGMENTS;
 
 /// The folder that a repair writes the new log to.
 pub(super) const REPAIRED: &str = "log.repaired";

@@ -151,7 +151,7 @@ impl Engine {
         };
         let elsewhere = open_warm_elsewhere(&location, &config, &encoder, &log)?;
         if elsewhere.is_some() {
-            // What was in files here before moves there.
+            // Memories that are in local files of WARM move there.
             for opened in segments.extract_if(.., |opened| opened.entry.tier == TierKind::Warm) {
                 lost.extend(placements_in(&opened));
                 batch.remove_segment(opened.number, opened.marked());

@@ -22,7 +22,7 @@ use crate::log::{
 };
 use crate::memory::Namespace;
 use crate::segment::{Block, Live, Segment};
-use crate::tier::files::SegmentFiles;
+use crate::tier::files::{SegmentFiles, unlisted};
 
 /// Prefix of the name of a damaged log; a number follows.
 const DAMAGED: &str = "log.damaged";
@@ -152,18 +152,13 @@ fn no_store(path: &Path) -> Error {
 /// opening would delete them, and they may hold the last copy of a text.
 fn set_unlisted_aside(path: &Path, found: &Found) -> io::Result<()> {
     let (segments, aside) = (path.join(SEGMENTS), path.join(LOG_FOLDER).join(SEGMENTS));
-    let files = match std::fs::read_dir(&segments) {
+    let files = match unlisted(&segments, &found.segments.keys().copied().collect()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         files => files?,
     };
     for file in files {
-        let file = file?;
-        let is_listed =
-            found.segments.keys().any(|&number| SegmentFiles::path_in(&segments, number) == file.path());
-        if !is_listed {
-            std::fs::create_dir_all(&aside)?;
-            std::fs::rename(file.path(), aside.join(file.file_name()))?;
-        }
+        std::fs::create_dir_all(&aside)?;
+        std::fs::rename(&file, aside.join(file.file_name().unwrap_or_default()))?;
     }
     Ok(())
 }

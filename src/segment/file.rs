@@ -1,5 +1,5 @@
 //! The file of a packed segment: a header, then its columns, each aligned to 64 bytes, all
-//! little-endian. Whoever lists the file keeps its length and the checksum of the whole.
+//! little-endian. The log lists the file, with its length and the checksum of the whole.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -46,7 +46,7 @@ use crate::identity::shown;
 compile_error!("segments are mapped as they are, little-endian");
 
 const MAGIC: &[u8; 8] = b"MNEMOSEG";
-/// Files of another version are made anew from the log, as damaged ones are.
+/// The engine rebuilds files of another version from the log, as it does damaged ones.
 const VERSION: u64 = 4;
 const HEADER_BYTES: usize = 32;
 const ENTRY_BYTES: usize = 24;
@@ -147,7 +147,8 @@ pub fn fingerprint(bytes: &AlignedBytes) -> (u64, u64) {
 /// have the given [`fingerprint`].
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be opened, [`Error::Corrupt`] if it is not what was written.
+/// [`Error::Io`] if it cannot be opened, [`Error::Corrupt`] if its content differs from what was
+/// written.
 pub fn open(path: &Path, number: u64, expected: (u64, u64), pinned: bool) -> Result<Segment, Error> {
     let damaged = |what: &str| Error::Corrupt { path: shown(path), what: what.into() };
     let failed = |error| Error::io(path, error);

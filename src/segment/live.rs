@@ -78,6 +78,11 @@ impl Live {
         (0..self.rows as u32).filter(|&row| !self.contains(row))
     }
 
+    /// The rows that are not set, and are in `before`, or in all without it.
+    pub fn unset_since(&self, before: Option<&Live>) -> Vec<u32> {
+        self.unset().filter(|&row| before.is_none_or(|before| before.contains(row))).collect()
+    }
+
     /// Number of set rows.
     pub fn len(&self) -> usize {
         self.count

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::column::Column;
 use super::forward::Forward;
 use super::live::Live;
 use super::numbers::Numbers;
@@ -21,6 +20,13 @@ pub struct Source<'a> {
     pub live: &'a Live,
     /// How often they were accessed, where the segment does not say so.
     pub accesses: &'a Accesses,
+}
+
+impl Source<'_> {
+    /// How often the memory in `row` was accessed.
+    pub fn accesses_of(&self, row: u32) -> u32 {
+        self.accesses.get(&row).copied().unwrap_or_else(|| self.segment.accesses(row))
+    }
 }
 
 /// One segment of the live rows of `sources`; `None` if there are none. It is packed with `codec`,
@@ -86,8 +92,7 @@ impl<'a> Picked<'a> {
     }
 
     fn accesses(&self) -> u32 {
-        let noted = self.source.accesses.get(&self.row).copied();
-        noted.unwrap_or_else(|| self.segment().accesses(self.row))
+        self.source.accesses_of(self.row)
     }
 
     fn memory(&self) -> Result<Arc<PreparedMemory>, Error> {
@@ -131,15 +136,10 @@ fn pack(rows: &[Picked<'_>], codec: Codec, postings: &Postings, supplied: &[u64]
             length = vector.len();
         }
     }
-    let words: Column<u64> = words.into();
-    let ragged = || {
-        rows.first().map_or(Error::Corrupt { path: "a segment".into(), what: "vectors".into() }, |row| {
-            row.segment().damaged("vectors of several lengths")
-        })
-    };
+    let ragged = || Error::Corrupt { path: "a segment".into(), what: "vectors of several lengths".into() };
     Ok(Packed {
         records: records.finish()?,
         forward: Forward::invert(postings, rows.len()),
-        vectors: Vectors::new(words, length, supplied).ok_or_else(ragged)?,
+        vectors: Vectors::new(words.into(), length, supplied).ok_or_else(ragged)?,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,9 @@ use crate::key::{NamespaceId, TierKind};
 use crate::log::{Batch, Log, SegmentEntry, sync_folder};
 use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::{Live, Segment, file};
+
+/// The name of the segments' folder, in a store and in a depot.
+pub(crate) const SEGMENTS: &str = "segments";
 
 /// Files that are fetched from the depot at a time: they are in memory until they are
 /// written.
@@ -33,7 +36,7 @@ pub struct SegmentFiles {
 pub struct Opened {
     /// Its number.
     pub number: u64,
-    /// What is listed of it.
+    /// Its entry in the log.
     pub entry: SegmentEntry,
     /// Its content.
     pub segment: Segment,
@@ -46,13 +49,8 @@ pub struct Opened {
 impl Opened {
     /// The rows that were marked since as dead.
     pub fn marked(&self) -> Vec<u32> {
-        marked_since(&self.live, self.noted.as_ref())
+        self.live.unset_since(self.noted.as_ref())
     }
-}
-
-/// The rows of `live` that do not count, and did when that was `noted`.
-pub(super) fn marked_since(live: &Live, noted: Option<&Live>) -> Vec<u32> {
-    live.unset().filter(|&row| noted.is_none_or(|noted| noted.contains(row))).collect()
 }
 
 /// The folder of a store's segments as it was opened.
@@ -86,9 +84,7 @@ impl SegmentFiles {
         let files = Self { folder: folder.to_path_buf(), depot, log, next_number };
         files.fetch_missing(&listed)?;
         let read = |&(number, entry): &(u64, SegmentEntry)| {
-            let pinned = entry.tier == TierKind::Hot;
-            let segment = file::open(&files.path(number), number, (entry.bytes, entry.checksum), pinned);
-            (number, entry, segment)
+            (number, entry, Self::read(&files.folder, number, entry))
         };
         let read: Vec<_> = listed.par_iter().map(read).collect();
         let (mut segments, mut known, mut damaged) = (Vec::new(), HashSet::new(), Vec::new());
@@ -96,7 +92,7 @@ impl SegmentFiles {
             let (path, marked) = (files.path(number), files.log.marked_rows(number)?);
             match segment {
                 Ok(segment) => {
-                    known.insert(path);
+                    known.insert(number);
                     let noted = files.log.live_rows(number)?;
                     let noted = noted.map(|words| Live::from_words(&words, segment.len()));
                     let mut live = noted.clone().unwrap_or_else(|| Live::all(segment.len()));
@@ -112,16 +108,20 @@ impl SegmentFiles {
                 Err(error) => return Err(error),
             }
         }
-        files.delete_unknown(&known)?;
+        for stray in unlisted(folder, &known).map_err(|error| Error::io(folder, error))? {
+            std::fs::remove_file(&stray).map_err(|error| Error::io(&stray, error))?;
+        }
         Ok(OpenedFiles { files: Arc::new(files), segments, damaged })
     }
 
-    /// Opens the file of segment `number` in `folder` as what `entry` says.
+    /// Opens the file of segment `number` in `folder` as what `entry` says: in RAM for HOT, else
+    /// mapped.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Corrupt`].
     pub(crate) fn read(folder: &Path, number: u64, entry: SegmentEntry) -> Result<Segment, Error> {
-        file::open(&Self::path_in(folder, number), number, (entry.bytes, entry.checksum), false)
+        let (path, pinned) = (Self::path_in(folder, number), entry.tier == TierKind::Hot);
+        file::open(&path, number, (entry.bytes, entry.checksum), pinned)
     }
 
     /// Where segment `number` lies.
@@ -157,21 +157,10 @@ impl SegmentFiles {
             let contents = depot.fetch(names)?;
             for ((number, _), content) in some.iter().zip(contents) {
                 let path = self.path(*number);
-                // One that is not in the depot is made anew, as a damaged one is.
+                // If the depot lacks it too, the engine rebuilds it from the log.
                 if let Some(content) = content {
                     std::fs::write(&path, content).map_err(|error| Error::io(&path, error))?;
                 }
-            }
-        }
-        Ok(())
-    }
-
-    fn delete_unknown(&self, known: &HashSet<PathBuf>) -> Result<(), Error> {
-        let entries = std::fs::read_dir(&self.folder).map_err(|error| Error::io(&self.folder, error))?;
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if is_ours(&path) && !known.contains(&path) {
-                std::fs::remove_file(&path).map_err(|error| Error::io(&path, error))?;
             }
         }
         Ok(())
@@ -211,7 +200,7 @@ impl SegmentFiles {
                 let read = file::read(Arc::new(Bytes::Held(bytes)), number, true);
                 return read.ok_or_else(|| segment.damaged("what was written"));
             }
-            file::open(&path, number, (length, checksum), false)
+            Self::read(&self.folder, number, entry)
         });
         if kept.is_err() {
             self.delete(number);
@@ -221,7 +210,7 @@ impl SegmentFiles {
 
     fn keep(&self, number: u64, entry: &SegmentEntry, bytes: &AlignedBytes) -> Result<(), Error> {
         let Some(depot) = &self.depot else { return Ok(()) };
-        // What was written is this store's.
+        // The folder may have been exchanged since the file was written.
         self.log.check()?;
         depot.keep(&depot_name(number, entry), bytes.as_ref().to_vec())
     }
@@ -235,16 +224,23 @@ impl SegmentFiles {
 
 /// Its name in a depot, which no other content has.
 pub(crate) fn depot_name(number: u64, entry: &SegmentEntry) -> String {
-    format!("segments/{number:010}-{:016x}", entry.checksum)
+    format!("{SEGMENTS}/{number:010}-{:016x}", entry.checksum)
 }
 
-/// Whether this is a segment's file, or one that was not finished.
-fn is_ours(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "seg" || ending == "tmp")
+/// The files of segments in `folder`, finished or not, that are none of the `listed` ones'.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(crate) fn unlisted(folder: &Path, listed: &HashSet<u64>) -> io::Result<Vec<PathBuf>> {
+    let listed: HashSet<PathBuf> =
+        listed.iter().map(|&number| SegmentFiles::path_in(folder, number)).collect();
+    let is_segment =
+        |path: &PathBuf| path.extension().is_some_and(|ending| ending == "seg" || ending == "tmp");
+    let files = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    Ok(files.filter(is_segment).filter(|path| !listed.contains(path)).collect())
 }
 
-/// Whether an error says that a file cannot be read as it was written, so that
-/// making it anew from the log helps.
+/// Whether an error says that a file is missing or damaged, so that rebuilding it from the log helps.
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::Corrupt { .. } => true,

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use super::plan::Plan;
+use super::slot::Slot;
 use super::view::LocalView;
 use super::{Method, Search, Target, TierView};
 use crate::encoder::{Count, Document, Encoder, Term, TermStatistics, TermVector};
@@ -13,9 +15,7 @@ use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::Record;
 use crate::memory::Metadata;
 use crate::segment::column::{AlignedBytes, Bytes, SharedBytes};
-use crate::segment::{
-    Accesses, Block, Codec, Part, PreparedMemory, Row, SKETCH_BITS, Segment, Source, file as format, merge,
-};
+use crate::segment::{Block, Codec, Part, PreparedMemory, Row, SKETCH_BITS, Segment, file as format};
 
 /// The columns of a segment's file.
 pub const COLUMNS: usize = format::COLUMNS.len();
@@ -67,12 +67,7 @@ pub fn columns(texts: &[&str], encoder: &Encoder, codec: Codec) -> Result<Vec<Ve
 }
 
 fn merged(parts: &[Part], codec: Codec) -> Result<Option<Segment>, Error> {
-    let accesses = Accesses::default();
-    let source = |part: &'_ Part| (part.segment.clone(), part.live.clone());
-    let parts: Vec<_> = parts.iter().map(source).collect();
-    let sources: Vec<Source<'_>> =
-        parts.iter().map(|(segment, live)| Source { segment, live, accesses: &accesses }).collect();
-    merge(&sources, Some(codec))
+    Plan { slots: parts.iter().cloned().map(Slot::of).collect(), packs: true }.merge(codec)
 }
 
 /// The file of a segment with these columns, whatever they hold; columns that are

@@ -12,13 +12,13 @@ use crate::log::SegmentEntry;
 /// Names that one call deletes from the depot at most.
 const DISCARDED_AT_ONCE: usize = 256;
 
-/// What the log says of each segment, and what is to be deleted from the depot.
+/// The entry of each segment in the log, and the names that have to be deleted from the depot.
 #[derive(Default)]
 pub(super) struct Listed {
     entries: HashMap<u64, SegmentEntry>,
-    /// Segments whose commit failed. It may have been made all the same, by an
-    /// engine that has been replaced since: then they are another engine's, and
-    /// stay in the depot until a commit shows that this one is not replaced.
+    /// Segments whose commit reported an error. If another engine has taken the store over, the
+    /// commit may have succeeded, and the segments belong to that engine. So they stay in the depot
+    /// until a later commit succeeds.
     given_up: Vec<u64>,
     /// Names in the depot that could not be deleted yet.
     left: Vec<String>,

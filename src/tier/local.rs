@@ -2,9 +2,9 @@
 //!
 //! Memories come into loose segments in RAM, the head, and are packed into files as upkeep. COLD has
 //! no head. Files never change: what is forgotten or has moved is noted in the log, and gone from
-//! the disk when [`Tier::upkeep`] has rewritten the segment. A file that is missing or cut is fetched
-//! from the [`Depot`](super::Depot), if there is one; without one, and when its content is damaged,
-//! it is made anew from the log.
+//! the disk when [`Tier::upkeep`] has rewritten the segment. If a file is missing or cut, it is fetched
+//! from the [`Depot`](super::Depot). If there is none, or the content is damaged, the engine restores
+//! the memories from the log.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Placement, SegmentEntry};
-use crate::segment::{Accesses, Codec, Live, Part, PreparedMemory, Segment, Source, merge};
+use crate::segment::{Codec, Live, PreparedMemory, Segment};
 
 /// So many rows of a segment are marked as dead one by one before they are noted together.
 const MARKED: usize = 4_096;
@@ -170,24 +170,20 @@ impl LocalTier {
     /// Takes memories into the head.
     fn take_in(&mut self, staged: Staged) -> Result<Option<NamespaceId>, Error> {
         let Staged { namespace, memories } = staged;
-        let (now, decay) = (Timestamp::now(), self.decay_per_day);
-        let weighed = |memory: &Arc<PreparedMemory>| Weighed {
-            weight: Facts::from(&memory.row).weight(decay, now),
-            id: memory.row.id,
-            namespace,
-        };
-        let weighed: Vec<Weighed> = memories.iter().map(weighed).collect();
-        self.len += memories.len();
+        let taken: Vec<(MemoryId, Facts)> =
+            memories.iter().map(|memory| (memory.row.id, Facts::from(&memory.row))).collect();
         self.shards.entry(namespace).or_default().add(memories)?;
-        weighed.into_iter().for_each(|memory| self.list(memory));
+        self.len += taken.len();
+        let now = Timestamp::now();
+        taken.into_iter().for_each(|(id, facts)| self.list(namespace, id, facts, now));
         Ok(Some(namespace))
     }
 
     /// Adds a memory to the list of the weakest.
-    fn list(&mut self, memory: Weighed) {
+    fn list(&mut self, namespace: NamespaceId, id: MemoryId, facts: Facts, now: Timestamp) {
         if self.residency.kind != TierKind::Cold {
             let (shards, decay) = (&self.shards, self.decay_per_day);
-            let now = Timestamp::now();
+            let memory = Weighed { weight: facts.weight(decay, now), id, namespace };
             self.weakest.add(memory, self.len, |memory| weight(shards, memory, decay, now));
         }
     }
@@ -208,7 +204,7 @@ impl LocalTier {
         for (namespace, id) in self.redundant.drain(..SETTLED_AT_ONCE.min(self.redundant.len())) {
             last = Some(namespace);
             let found = self.shards.get(&namespace).and_then(|shard| shard.find(id));
-            if found.is_some_and(|(slot, row)| slot.is_told_by_file(row)) {
+            if found.is_some_and(|(slot, row)| slot.is_told_by_file(row, slot.accesses(row))) {
                 batch.remove_placement(id);
             }
         }
@@ -308,13 +304,6 @@ fn all_weighed(
     })
 }
 
-/// Makes a segment of `memories` alone.
-fn packed(memories: Vec<Arc<PreparedMemory>>, codec: Codec) -> Result<Option<Segment>, Error> {
-    let part = Part::new(Segment::loose(memories));
-    let accesses = Accesses::default();
-    merge(&[Source { segment: &part.segment, live: &part.live, accesses: &accesses }], Some(codec))
-}
-
 /// Writes a segment to its file, if it is to have one.
 fn write(
     files: Option<&SegmentFiles>,
@@ -349,7 +338,7 @@ impl Tier for LocalTier {
         }
         let files = self.files.clone();
         Box::new(move || {
-            let made = packed(memories, codec)?;
+            let made = Plan { slots: vec![Slot::new(Segment::loose(memories))], packs: true }.merge(codec)?;
             write(files.as_deref(), kind, namespace, made, Plan { slots: Vec::new(), packs: true })
         })
     }
@@ -396,10 +385,7 @@ impl Tier for LocalTier {
     }
 
     fn stage_accesses(&self, namespace: NamespaceId, id: MemoryId, accesses: u32, batch: &mut Batch) {
-        let told = self.find(namespace, id).is_some_and(|(slot, row)| {
-            slot.part.segment.number().is_some() && slot.part.segment.accesses(row) == accesses
-        });
-        if told {
+        if self.find(namespace, id).is_some_and(|(slot, row)| slot.is_told_by_file(row, accesses)) {
             batch.remove_placement(id);
         } else {
             batch.put_placement(id, Placement { tier: self.kind(), namespace, accesses });
@@ -408,22 +394,18 @@ impl Tier for LocalTier {
 
     fn set_accesses(&mut self, namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool {
         let found = self.shards.get_mut(&namespace).and_then(|shard| shard.find_mut(id));
-        let Some((slot, row)) = found else { return false };
-        if slot.part.segment.accesses(row) == accesses {
-            slot.accesses.remove(&row);
-        } else {
-            slot.accesses.insert(row, accesses);
-        }
-        true
+        found.map(|(slot, row)| slot.set_accesses(row, accesses)).is_some()
     }
 
     fn take_placement(&mut self, namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool {
-        let is_here = self.set_accesses(namespace, id, accesses);
-        if self.find(namespace, id).is_some_and(|(slot, row)| slot.is_told_by_file(row)) {
+        let found = self.shards.get_mut(&namespace).and_then(|shard| shard.find_mut(id));
+        let Some((slot, row)) = found else { return false };
+        slot.set_accesses(row, accesses);
+        if slot.is_told_by_file(row, accesses) {
             // A crash came between packing it and removing the placement.
             self.redundant.push_back((namespace, id));
         }
-        is_here
+        true
     }
 
     fn weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
@@ -436,16 +418,13 @@ impl Tier for LocalTier {
         Some((weakest.namespace, weakest.id))
     }
 
-    fn take_weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
-        let (namespace, id) = self.weakest(now)?;
-        self.weakest.remove(&Weighed { weight: 0.0, id, namespace });
-        Some((namespace, id))
+    fn unlist(&mut self, namespace: NamespaceId, id: MemoryId) {
+        self.weakest.remove(namespace, id);
     }
 
     fn put_back(&mut self, namespace: NamespaceId, id: MemoryId) {
         if let Some(facts) = self.facts(namespace, id) {
-            let weight = facts.weight(self.decay_per_day, Timestamp::now());
-            self.list(Weighed { weight, id, namespace });
+            self.list(namespace, id, facts, Timestamp::now());
         }
     }
 

@@ -51,7 +51,7 @@ impl Plan {
     /// enough to be packed; one of which more than `dead_share` is dead; or four neighbors or more of
     /// one size class. From place `open` on, slots are in the hands of those who add memories.
     pub(super) fn of(slots: &[Slot], open: usize, effort: Effort, dead_share: f64) -> Option<Self> {
-        let (packed, loose) = slots.split_at(slots.partition_point(|slot| !slot.is_loose()));
+        let (packed, loose) = slots.split_at(count_packed(slots));
         let closed = loose.get(..open.saturating_sub(packed.len())).unwrap_or(loose);
         let (loose, least) = match effort {
             Effort::Open => {
@@ -85,6 +85,11 @@ impl Plan {
         let sources: Vec<Source<'_>> = self.slots.iter().map(Slot::source).collect();
         merge(&sources, self.packs.then_some(codec))
     }
+}
+
+/// How many of `slots` are packed: the first ones.
+pub(super) fn count_packed(slots: &[Slot]) -> usize {
+    slots.partition_point(|slot| !slot.is_loose())
 }
 
 /// One of which more than `dead_share` is dead.

@@ -27,6 +27,7 @@ mod rows;
 mod schema;
 mod search;
 mod statement;
+mod strengths;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
@@ -41,7 +42,8 @@ use self::present::{Dead, Present, Seq};
 use self::rows::{SHARE, Table};
 use self::search::PostgresView;
 use self::statement::Statement;
-use super::weakest::{Facts, Weakest, Weighed};
+use self::strengths::Strengths;
+use super::weakest::Facts;
 use super::{Done, Effort, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
@@ -89,11 +91,8 @@ pub struct PostgresTier {
     unsure: bool,
     encoder: Arc<Encoder>,
     log: Arc<dyn Log>,
-    decay_per_day: f64,
     present: Arc<RwLock<Present>>,
-    /// What the strength of each memory depends on.
-    facts: HashMap<MemoryId, Facts>,
-    weakest: Weakest,
+    strengths: Strengths,
     /// The number of the last change.
     seq: Seq,
     /// Views of each namespace that may still be held, and as of when they are, the
@@ -178,22 +177,11 @@ impl PostgresTier {
             unsure: false,
             encoder,
             log,
-            decay_per_day,
             present,
-            facts: HashMap::new(),
-            weakest: Weakest::of_all(),
+            strengths: Strengths::new(decay_per_day),
             seq,
             views: HashMap::new(),
         })
-    }
-
-    /// Notes what the strength of a memory depends on, and lists it among the weakest.
-    fn note(&mut self, namespace: NamespaceId, id: MemoryId, facts: Facts) {
-        self.facts.insert(id, facts);
-        let (all, decay) = (&self.facts, self.decay_per_day);
-        let now = Timestamp::now();
-        let weight = |memory: &Weighed| all.get(&memory.id).map(|facts| facts.weight(decay, now));
-        self.weakest.add(Weighed { weight: facts.weight(decay, now), id, namespace }, all.len(), weight);
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Present> {
@@ -368,7 +356,7 @@ impl Tier for PostgresTier {
         }
         drop(present);
         for memory in &memories {
-            self.note(namespace, memory.row.id, Facts::from(&memory.row));
+            self.strengths.insert(namespace, memory.row.id, Facts::from(&memory.row));
         }
         Ok(Some(namespace))
     }
@@ -383,13 +371,13 @@ impl Tier for PostgresTier {
         let removed = present.holds(namespace, id) && present.remove(id, gone);
         drop(present);
         if removed {
-            self.facts.remove(&id);
+            self.strengths.remove(id);
         }
         removed
     }
 
     fn facts(&self, namespace: NamespaceId, id: MemoryId) -> Option<Facts> {
-        self.facts.get(&id).copied().filter(|_| self.known().holds(namespace, id))
+        self.strengths.get(id).filter(|_| self.known().holds(namespace, id))
     }
 
     fn stage_accesses(&self, namespace: NamespaceId, id: MemoryId, accesses: u32, batch: &mut Batch) {
@@ -397,25 +385,20 @@ impl Tier for PostgresTier {
     }
 
     fn set_accesses(&mut self, _namespace: NamespaceId, id: MemoryId, accesses: u32) -> bool {
-        self.facts.get_mut(&id).map(|facts| facts.accesses = accesses).is_some()
+        self.strengths.set_accesses(id, accesses)
     }
 
     fn weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
-        let Self { facts, decay_per_day, weakest, .. } = self;
-        let weight = |memory: &Weighed| facts.get(&memory.id).map(|facts| facts.weight(*decay_per_day, now));
-        let weakest = weakest.peek(weight, std::iter::empty)?;
-        Some((weakest.namespace, weakest.id))
+        self.strengths.weakest(now)
     }
 
-    fn take_weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
-        let (namespace, id) = self.weakest(now)?;
-        self.weakest.remove(&Weighed { weight: 0.0, id, namespace });
-        Some((namespace, id))
+    fn unlist(&mut self, namespace: NamespaceId, id: MemoryId) {
+        self.strengths.unlist(namespace, id);
     }
 
     fn put_back(&mut self, namespace: NamespaceId, id: MemoryId) {
-        if let Some(&facts) = self.facts.get(&id) {
-            self.note(namespace, id, facts);
+        if let Some(facts) = self.strengths.get(id) {
+            self.strengths.insert(namespace, id, facts);
         }
     }
 
@@ -424,7 +407,7 @@ impl Tier for PostgresTier {
     }
 
     fn note_kept(&mut self, namespace: NamespaceId, id: MemoryId, facts: Facts) {
-        self.note(namespace, id, facts);
+        self.strengths.insert(namespace, id, facts);
     }
 
     fn preferred_batch(&self) -> Option<usize> {

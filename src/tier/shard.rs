@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::plan::{Effort, Plan, SEGMENT_ROWS};
+use super::plan::{Effort, Plan, SEGMENT_ROWS, count_packed};
 use super::slot::Slot;
 use crate::error::Error;
 use crate::key::MemoryId;
@@ -48,7 +48,7 @@ impl Shard {
 
     /// Adds a packed segment.
     pub(super) fn attach(&mut self, slot: Slot) {
-        let packed = self.slots.partition_point(|slot| !slot.is_loose());
+        let packed = count_packed(&self.slots);
         self.slots.insert(packed, slot);
     }
 
@@ -142,18 +142,12 @@ impl Shard {
         });
         let first = places.iter().copied().min();
         self.slots.retain(|slot| !plan.slots.iter().any(|planned| same(slot, planned)));
-        match (merged.filter(|slot| slot.live() > 0), first) {
-            (None, _) => {}
+        if let Some(merged) = merged.filter(|slot| slot.live() > 0) {
             // Behind the loose ones that were packed, others may have come.
-            (Some(merged), _) if !merged.is_loose() => self.attach_at(merged, first),
-            (Some(merged), first) => self.slots.insert(first.unwrap_or(self.slots.len()), merged),
+            let last = if merged.is_loose() { self.slots.len() } else { count_packed(&self.slots) };
+            self.slots.insert(first.map_or(last, |first| first.min(last)), merged);
         }
         true
-    }
-
-    fn attach_at(&mut self, slot: Slot, at: Option<usize>) {
-        let packed = self.slots.partition_point(|slot| !slot.is_loose());
-        self.slots.insert(at.map_or(packed, |at| at.min(packed)), slot);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::files::marked_since;
 use crate::segment::{Accesses, Live, Part, Segment, Source};
 
 /// A segment, and what the writer knows besides of its rows.
@@ -19,17 +18,31 @@ pub(super) struct Slot {
 impl Slot {
     /// A slot of a segment in which every row counts.
     pub(super) fn new(segment: Segment) -> Self {
-        Self { part: Part::new(segment), accesses: Accesses::default(), noted: None }
+        Self::of(Part::new(segment))
     }
 
-    /// Whether a file says all that is to be said of the memory in `row`.
-    pub(super) fn is_told_by_file(&self, row: u32) -> bool {
-        self.part.segment.number().is_some() && !self.accesses.contains_key(&row)
+    /// A slot of a segment as it was written.
+    pub(super) fn of(part: Part) -> Self {
+        Self { part, accesses: Accesses::default(), noted: None }
+    }
+
+    /// Whether a file says by itself that the memory in `row` was accessed so often.
+    pub(super) fn is_told_by_file(&self, row: u32, accesses: u32) -> bool {
+        self.part.segment.number().is_some() && self.part.segment.accesses(row) == accesses
+    }
+
+    /// Notes how often the memory in `row` was accessed.
+    pub(super) fn set_accesses(&mut self, row: u32, accesses: u32) {
+        if self.part.segment.accesses(row) == accesses {
+            self.accesses.remove(&row);
+        } else {
+            self.accesses.insert(row, accesses);
+        }
     }
 
     /// The rows that were marked as dead in the log, one by one.
     pub(super) fn marked(&self) -> Vec<u32> {
-        marked_since(&self.part.live, self.noted.as_ref())
+        self.part.live.unset_since(self.noted.as_ref())
     }
 
     /// How many rows were marked so.
@@ -39,7 +52,7 @@ impl Slot {
 
     /// How often the memory in `row` was accessed.
     pub(super) fn accesses(&self, row: u32) -> u32 {
-        self.accesses.get(&row).copied().unwrap_or_else(|| self.part.segment.accesses(row))
+        self.source().accesses_of(row)
     }
 
     /// Number of rows, live or not.

@@ -9,7 +9,7 @@ use crate::hdv::kernels;
 use crate::index::{QueryTerm, RowVectors, Scope, TopK, cascade, exact, terms};
 use crate::key::{MemoryId, TierKind};
 use crate::log::Record;
-use crate::segment::{Block, Part, PreparedMemory};
+use crate::segment::{Block, Part, PreparedMemory, Segment};
 
 pub(super) struct LocalView {
     pub parts: Vec<Part>,
@@ -42,7 +42,7 @@ impl TierView for LocalView {
             }
             (Target::Text(query), Method::Exact) => {
                 let mut block = Block::default();
-                let counts = |segment: &crate::segment::Segment, row| {
+                let counts = |segment: &Segment, row| {
                     let record = Record::decode(segment.record(row, &mut block)?)?;
                     Ok(Document::new(&record.text).counts()?)
                 };

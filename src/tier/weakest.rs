@@ -188,12 +188,11 @@ impl Weakest {
         }
     }
 
-    /// Takes the weakest memory, which is `memory`, off the list. One that left the tier and came
+    /// Takes the weakest memory, which is `id`, off the list. One that left the tier and came
     /// back is listed twice; as every entry below its true weight has been put right by now, the
     /// two stand one after the other.
-    pub(super) fn remove(&mut self, memory: &Weighed) {
-        while self.heap.peek().is_some_and(|top| top.0.id == memory.id && top.0.namespace == memory.namespace)
-        {
+    pub(super) fn remove(&mut self, namespace: NamespaceId, id: MemoryId) {
+        while self.heap.peek().is_some_and(|top| top.0.id == id && top.0.namespace == namespace) {
             self.heap.pop();
         }
     }
@@ -272,7 +271,7 @@ mod tests {
                         let taken = peek(&mut weakest, &model);
                         prop_assert_eq!(taken, lightest);
                         if let Some(taken) = taken {
-                            weakest.remove(&taken);
+                            weakest.remove(taken.namespace, taken.id);
                             model.borrow_mut().remove(&taken.id.0);
                             if random.u8(0..4) == 0 {
                                 add(&mut weakest, &model, taken.id.0, taken.weight);

@@ -56,8 +56,8 @@ impl Tier for Watched {
         self.hot.weakest(now)
     }
 
-    fn take_weakest(&mut self, now: Timestamp) -> Option<(NamespaceId, MemoryId)> {
-        self.hot.take_weakest(now)
+    fn unlist(&mut self, namespace: NamespaceId, id: MemoryId) {
+        self.hot.unlist(namespace, id);
     }
 
     fn put_back(&mut self, namespace: NamespaceId, id: MemoryId) {
