@@ -6,7 +6,7 @@
 //! stored memory. Stores go to disk, unsynced (`Durability::Buffered`), while the
 //! background thread does its work, as in a running agent:
 //!
-//! - `store_hot`: HOT is full, so that for every store another memory moves to WARM, 256 at a time;
+//! - `store_hot`: HOT is full, so that for every store another memory moves to WARM, up to 512 at a time;
 //! - `store_warm`: memories enter WARM, as there is no HOT;
 //! - `store_cold`: HOT and WARM have no room, so the background thread archives memories while the
 //!   bench stores more. The time of a store includes that load;
@@ -38,7 +38,7 @@ const TEXTS: usize = 20_000;
 /// A step through all memories of any fixture, whose numbers it shares no factor with.
 const PRIME: usize = 7_919;
 /// A large HOT holds so many fewer at most, because memories leave it together.
-const LEAVING_TOGETHER: usize = 256;
+const LEAVING_TOGETHER: usize = 512;
 /// Memories that are archived together.
 const ARCHIVED: usize = 1_024;
 

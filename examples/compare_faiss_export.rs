@@ -20,7 +20,7 @@ use criterion_gate::random::Random;
 use mnemocore::encoder::{Document, EncodeError, Encoder, TermCounts, TermVector};
 use mnemocore::hdv::Hypervector;
 use mnemocore::internals::NamespaceId;
-use mnemocore::internals::log::Batch;
+use mnemocore::internals::log::{Batch, VolatileLog};
 use mnemocore::internals::segment::{PreparedMemory, Row, SKETCH_BITS};
 use mnemocore::internals::tier::local::{LocalTier, Residency};
 use mnemocore::internals::tier::{Effort, Tier};
@@ -115,7 +115,8 @@ impl Adding {
             .map(|(((counts, vector), &time), id)| Arc::new(memory(counts, vector, time, id)))
             .collect();
         let namespace = NamespaceId::default();
-        let mut tier = LocalTier::new(Residency::HOT, None, Arc::default(), 0.0, []);
+        let log = Arc::new(VolatileLog::default());
+        let mut tier = LocalTier::new(Residency::HOT, log, None, Arc::default(), 0.0, []);
         let mut batch = Batch::default();
         let started = Instant::now();
         for memory in &memories {

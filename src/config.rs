@@ -41,7 +41,7 @@ pub struct Config {
     pub dimension: Dimension,
     /// Memories in HOT, at about 0.4 KB each, and 2 KB more with a vector; the default takes
     /// 20 MB without vectors. At 0 new memories enter WARM. A HOT of 4,096 memories and more may
-    /// hold up to 256 fewer.
+    /// hold up to 512 fewer.
     pub hot_capacity: usize,
     /// Memories in WARM, at about 0.05 KB of RAM and 0.4 KB of disk each, and 4 KB more of disk
     /// with a vector; the default takes 50 MB of RAM.
@@ -63,9 +63,6 @@ pub struct Config {
     /// Bytes of token vectors that are kept for deriving the vectors of texts; the default holds
     /// 2,000 words.
     pub token_cache_bytes: usize,
-    /// Bytes that the embedded store may use for its caches. Behind them is the
-    /// system's page cache. Recalls do not read the log.
-    pub log_cache_bytes: u64,
     /// The place of WARM.
     #[cfg(feature = "postgres")]
     pub warm: WarmBackend,
@@ -98,7 +95,6 @@ impl Default for Config {
             decay_per_day: 0.01,
             background: true,
             token_cache_bytes: 4 << 20,
-            log_cache_bytes: 1 << 20,
             #[cfg(feature = "postgres")]
             warm: WarmBackend::default(),
             #[cfg(feature = "object-store")]
@@ -191,13 +187,6 @@ impl Config {
     #[must_use]
     pub fn token_cache_bytes(mut self, token_cache_bytes: usize) -> Self {
         self.token_cache_bytes = token_cache_bytes;
-        self
-    }
-
-    /// Sets [`Config::log_cache_bytes`](field@Config::log_cache_bytes).
-    #[must_use]
-    pub fn log_cache_bytes(mut self, log_cache_bytes: u64) -> Self {
-        self.log_cache_bytes = log_cache_bytes;
         self
     }
 

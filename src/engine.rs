@@ -61,6 +61,7 @@ use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Log, Record, check_process};
 use crate::memory::{Memory, Namespace};
 use crate::sync::{ArcSwap, Mutex, MutexGuard, RwLock, RwLockReadGuard, lock, read};
+use crate::tier::files::SegmentFiles;
 use crate::tier::{TierBytes, TierView};
 
 /// A tiered memory for agents.
@@ -98,6 +99,8 @@ struct Shared {
     /// Encodes texts to their sketches, the first bits of their vectors.
     sketcher: Encoder,
     log: Arc<dyn Log>,
+    /// The segments' files, if the tiers have any.
+    files: Option<Arc<SegmentFiles>>,
     location: Location,
     spaces: RwLock<Spaces>,
     /// Requests that wait for the next commit.
@@ -123,6 +126,13 @@ struct Space {
     id: NamespaceId,
     name: Namespace,
     view: ArcSwap<View>,
+}
+
+/// Where a memory is, as of a view of its namespace.
+struct Located {
+    space: Arc<Space>,
+    view: Arc<View>,
+    tier: TierKind,
 }
 
 /// A recall's snapshot of one namespace: its three tiers at one moment.
@@ -189,11 +199,8 @@ impl Engine {
     /// [`Error::Io`], [`Error::Log`] or [`Error::Corrupt`] if it cannot be read.
     pub fn get(&self, id: impl Into<MemoryId>) -> Result<Option<Memory>, Error> {
         let (shared, id) = (self.shared()?, id.into());
-        let Some(record) = shared.log.record(id)? else { return Ok(None) };
-        let record = Record::decode(&record)?;
-        let Some(space) = shared.space_by_id(record.namespace) else { return Ok(None) };
-        let tier = space.view.load().tier_of(id);
-        Ok(tier.map(|tier| to_memory(id, record, &space.name, tier)))
+        let found = shared.read(id)?;
+        Ok(found.map(|(Located { space, tier, .. }, record)| to_memory(id, record, &space.name, tier)))
     }
 
     /// Returns the hypervector of a memory: the one that was supplied with it, or else that of its
@@ -214,9 +221,8 @@ impl Engine {
     /// As [`Engine::get`].
     pub fn vector(&self, id: impl Into<MemoryId>) -> Result<Option<Hypervector>, Error> {
         let (shared, id) = (self.shared()?, id.into());
-        let Some(record) = shared.log.record(id)? else { return Ok(None) };
-        let record = Record::decode(&record)?;
-        shared.vector_of(id, &record.text, record.supplied).map(Some)
+        let Some((Located { view, .. }, record)) = shared.read(id)? else { return Ok(None) };
+        shared.vector_of(&view, id, &record.text, record.supplied).map(Some)
     }
 
     /// Returns the number and the size of the memories in each tier. Do not call it in a forked
@@ -278,11 +284,37 @@ impl Shared {
         read(&self.spaces)
     }
 
-    /// Returns the supplied vector of a memory, if it is `supplied` and there is one, or else that of
-    /// its text.
-    fn vector_of(&self, id: MemoryId, text: &str, supplied: bool) -> Result<Hypervector, Error> {
-        let vector = if supplied { self.log.supplied_vector(id)? } else { None };
-        Ok(match vector {
+    /// Returns where memory `id` is, and its record; `None` if there is no such memory.
+    fn read(&self, id: MemoryId) -> Result<Option<(Located, Record)>, Error> {
+        // A memory on its way from a file to the log, or back, is in both for a while. One that was in
+        // neither when it was looked for there has come to the former meanwhile.
+        for _ in 0..2 {
+            let Some(found) = self.find(id)? else { continue };
+            if let Some(record) = found.view.tiers[found.tier.index()].record(id)? {
+                return Ok(Some((found, Record::decode(&record)?)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn find(&self, id: MemoryId) -> Result<Option<Located>, Error> {
+        let placed = self.log.placement(id)?.map(|placement| placement.namespace);
+        let in_files = self.files.iter().flat_map(|files| files.namespaces_of(id));
+        let found = placed.into_iter().chain(in_files).find_map(|namespace| {
+            let space = self.space_by_id(namespace)?;
+            let view = space.view.load_full();
+            let tier = view.tier_of(id)?;
+            Some(Located { space, view, tier })
+        });
+        Ok(found)
+    }
+
+    /// Returns the vector that was supplied with a memory, if it is `supplied` and there is one, or else
+    /// that of its text.
+    fn vector_of(&self, view: &View, id: MemoryId, text: &str, supplied: bool) -> Result<Hypervector, Error> {
+        let tiers = view.tiers.iter().filter(|_| supplied);
+        let supplied = tiers.map(|tier| tier.vector(id)).find_map(Result::transpose).transpose()?;
+        Ok(match supplied {
             Some(words) => Hypervector::from_words(words)?,
             None => self.encoder.encode(&Document::new(text).analyze()?)?,
         })

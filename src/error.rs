@@ -110,10 +110,10 @@ pub enum Error {
         /// A file that was found there.
         found: String,
     },
-    /// A file of the store is damaged. Opening the store rebuilds the files of WARM and COLD.
-    /// For the log, call [`Engine::repair`](crate::Engine::repair).
+    /// A file of the store is damaged. Call [`Engine::repair`](crate::Engine::repair), or restore the folder
+    /// from a backup.
     #[error(
-        "{path}: {what} is damaged; open the store again, which rebuilds segments; if that fails too, call Engine::repair, which keeps everything that can still be read, or restore the folder from a backup"
+        "{path}: {what} is damaged; call Engine::repair, which keeps everything that can still be read, or restore the folder from a backup"
     )]
     Corrupt {
         /// The file or the store.

@@ -58,7 +58,7 @@ pub(crate) struct OpenFolder {
     path: PathBuf,
     identity: Identity,
     /// Open, so that no other folder gets its identity or its descriptor.
-    handle: Option<File>,
+    _handle: Option<File>,
     anchor: Option<PathBuf>,
 }
 
@@ -74,7 +74,7 @@ impl OpenFolder {
         let identity = Identity::of(&opened);
         let leads = |anchor: &PathBuf| identity.is_at(anchor).is_ok_and(|leads| leads);
         let anchor = handle.as_ref().and_then(anchor).filter(leads);
-        Ok(Self { path: path.into(), identity, handle, anchor })
+        Ok(Self { path: path.into(), identity, _handle: handle, anchor })
     }
 
     /// The path by which it was opened.
@@ -83,6 +83,7 @@ impl OpenFolder {
     }
 
     /// Whether [`OpenFolder::anchor`] still leads to it after a rename.
+    #[cfg(feature = "object-store")]
     pub(crate) fn is_anchored(&self) -> bool {
         self.anchor.is_some()
     }
@@ -98,11 +99,6 @@ impl OpenFolder {
     /// As [`Identity::is_at`].
     pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
         self.identity.is_at(path)
-    }
-
-    /// Keeps its descriptor open until the process ends, for threads that may still use it.
-    pub(crate) fn leak(&mut self) {
-        std::mem::forget(self.handle.take());
     }
 }
 
@@ -140,7 +136,7 @@ mod tests {
         let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
         std::fs::create_dir(&first).unwrap();
         let open = OpenFolder::open(&first).unwrap();
-        assert!(open.is_anchored() && open.is_at(&first).unwrap());
+        assert!(open.anchor.is_some() && open.is_at(&first).unwrap());
         std::fs::write(open.anchor().join("file"), "1").unwrap();
         assert_eq!(shown(&open.anchor().join("file")), first.join("file"));
         std::fs::rename(&first, &second).unwrap();

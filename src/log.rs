@@ -1,43 +1,45 @@
-//! The log of truth: every memory, durable and checksummed, in an embedded
-//! store.
+//! The log: everything that is not in segments' files, durable and checksummed.
 //!
-//! The engine sees it through [`Log`], a small key-value interface, so that the
-//! store can be another one. Three tables:
+//! It lists the segments' files, which hold their memories alone, and holds all memories that are in no
+//! file yet. The engine sees it through [`Log`], a small key-value interface, so that the log can be
+//! another one. Three tables:
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | [`Table::Records`] | memory id | [`Record`] |
-//! | [`Table::Vectors`] | memory id | a vector that the caller supplied |
-//! | [`Table::Catalogue`] | a letter and an id | settings, namespaces, where each memory is, segments |
+//! | [`Table::Records`] | memory id | the [`Record`] of a memory that is in no file |
+//! | [`Table::Vectors`] | memory id | the vector that the caller supplied with it |
+//! | [`Table::Catalogue`] | a letter and an id | settings, namespaces, segments, where each memory is |
 
 mod codec;
 mod disk;
-mod fault;
-mod files;
 mod folder;
-mod inspect;
+mod identity;
 mod journal;
 mod lock;
-mod mark;
 #[cfg(feature = "object-store")]
 mod object;
 mod salvage;
-mod tables;
+mod state;
+#[cfg(test)]
+mod tests;
 mod volatile;
 
 pub use codec::{Placement, Record, SegmentEntry};
 pub use disk::DiskLog;
+pub(crate) use identity::sync_folder;
 pub(crate) use lock::{LOCK, StoreLock, absolute, check_process};
-pub(crate) use mark::sync_folder;
 #[cfg(feature = "object-store")]
 pub use object::ObjectLog;
 pub(crate) use salvage::Salvage;
 pub use volatile::VolatileLog;
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId};
+use crate::segment::PreparedMemory;
 
 /// The moment at which a commit is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,9 @@ pub enum Durability {
     /// Concurrent stores share one flush.
     Synced,
 }
+
+/// Version of a store's layout as a whole.
+pub(crate) const FORMAT: u64 = 3;
 
 /// The name of the log's folder in a store.
 pub(crate) const LOG_FOLDER: &str = "log";
@@ -70,16 +75,22 @@ impl Table {
     pub(crate) const ALL: [Self; 3] = [Self::Records, Self::Vectors, Self::Catalogue];
 }
 
-/// The names of the tables on disk, in their order.
-const TABLES: [&str; 3] = ["records", "vectors", "catalogue"];
+/// A table, a key and the value to put, or `None` to remove the key.
+pub type Change = (Table, Vec<u8>, Option<Arc<[u8]>>);
+
+/// The last change of each key.
+pub(crate) type Changes = BTreeMap<(Table, Vec<u8>), Option<Arc<[u8]>>>;
 
 /// Changes that become visible and durable together, or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Values to put, or `None` to remove the key; the last one of a key counts.
-    pub changes: Vec<(Table, Vec<u8>, Option<Vec<u8>>)>,
+    /// The last change of a key counts.
+    pub changes: Vec<Change>,
     /// Files that nothing refers to once the changes are made.
     pub obsolete: Vec<PathBuf>,
+    /// Whether the changes only remove what segments' files say too. They need not be durable: without
+    /// them, the engine finds the same when it opens.
+    pub is_redundant: bool,
 }
 
 /// What is called for each key and value of a scan.
@@ -92,7 +103,28 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Log`], [`Error::Io`] or [`Error::Corrupt`], as for all methods.
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error>;
+
+    /// Whether there is a value for a key.
+    ///
+    /// # Errors
+    /// As [`Log::get`].
+    fn contains(&self, table: Table, key: &[u8]) -> Result<bool, Error> {
+        self.get(table, key).map(|value| value.is_some())
+    }
+
+    /// The memories whose records the log holds, in ascending order.
+    ///
+    /// # Errors
+    /// As [`Log::get`].
+    fn recorded(&self) -> Result<Vec<MemoryId>, Error> {
+        let mut ids = Vec::new();
+        self.scan(Table::Records, &[], &mut |key, _| {
+            ids.push(MemoryId(number(key, 0)?));
+            Ok(())
+        })?;
+        Ok(ids)
+    }
 
     /// Calls `visit` for every key of `table` that starts with `prefix`, in
     /// ascending order.
@@ -117,6 +149,19 @@ pub trait Log: Send + Sync {
         self.commit(batch, Durability::Buffered)
     }
 
+    /// The number that tells the log from any other; 0 if it ends with the process.
+    fn number(&self) -> u64 {
+        0
+    }
+
+    /// Makes everything that was committed survive a power loss.
+    ///
+    /// # Errors
+    /// Then some of it may be lost with the power.
+    fn sync(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Checks that the store is still this log's: that no other engine has taken it over,
     /// and that its path still leads to the folder that was opened.
     ///
@@ -126,6 +171,14 @@ pub trait Log: Send + Sync {
     /// [`Error::Fenced`], [`Error::Moved`] or [`Error::Forked`] if not; [`Error::Io`] if
     /// that cannot be told.
     fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Makes the log smaller if most of it is outdated. Commits go on meanwhile.
+    ///
+    /// # Errors
+    /// Nothing is lost then.
+    fn maintain(&self) -> Result<(), Error> {
         Ok(())
     }
 
@@ -141,11 +194,11 @@ pub trait Log: Send + Sync {
     /// Nothing is lost then.
     fn close(&self) -> Result<(), Error>;
 
-    /// The record of memory `id`, still encoded.
+    /// The record of memory `id`, still encoded, if the memory is in no file.
     ///
     /// # Errors
     /// As [`Log::get`].
-    fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
+    fn record(&self, id: MemoryId) -> Result<Option<Arc<[u8]>>, Error> {
         self.get(Table::Records, &id.0.to_be_bytes())
     }
 }
@@ -156,31 +209,53 @@ impl Batch {
         self.changes.is_empty()
     }
 
-    fn change(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
+    fn change(&mut self, table: Table, key: Vec<u8>, value: Option<Arc<[u8]>>) {
         self.changes.push((table, key, value));
     }
 
     /// Puts a memory's record, and its vector if the caller supplied one.
-    pub fn put_record(&mut self, id: MemoryId, record: &[u8], supplied: Option<&[u64]>) {
-        self.change(Table::Records, id.0.to_be_bytes().into(), Some(record.into()));
+    pub fn put_record(&mut self, id: MemoryId, record: Arc<[u8]>, supplied: Option<&[u64]>) {
+        self.change(Table::Records, id.0.to_be_bytes().into(), Some(record));
         if let Some(words) = supplied {
-            let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            self.change(Table::Vectors, id.0.to_be_bytes().into(), Some(bytes));
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            self.change(Table::Vectors, id.0.to_be_bytes().into(), Some(bytes.into()));
         }
     }
 
-    /// Removes all that is known of a memory.
-    pub fn remove_record(&mut self, id: MemoryId, supplied: bool) {
+    /// Removes a memory's record and its vector: a segment's file holds them.
+    pub fn remove_record(&mut self, id: MemoryId) {
         self.change(Table::Records, id.0.to_be_bytes().into(), None);
-        if supplied {
-            self.change(Table::Vectors, id.0.to_be_bytes().into(), None);
-        }
-        self.change(Table::Catalogue, placement_key(id), None);
+        self.change(Table::Vectors, id.0.to_be_bytes().into(), None);
     }
 
     /// Notes where a memory is and how often it was accessed.
     pub fn put_placement(&mut self, id: MemoryId, placement: Placement) {
-        self.change(Table::Catalogue, placement_key(id), Some(placement.encode()));
+        self.change(Table::Catalogue, placement_key(id), Some(placement.encode().into()));
+    }
+
+    /// Puts all of a memory that comes into a tier without a file of its own, unless `log` holds it already.
+    ///
+    /// # Errors
+    /// As [`Log::get`].
+    pub(crate) fn put_memory(
+        &mut self,
+        log: &dyn Log,
+        placement: Placement,
+        memory: &PreparedMemory,
+    ) -> Result<(), Error> {
+        let id = memory.row.id;
+        if !log.has_record(id)? {
+            self.put_record(id, memory.record.clone(), memory.vector.as_deref());
+            self.put_placement(id, placement);
+        }
+        Ok(())
+    }
+
+    /// The memories whose records it puts.
+    pub(crate) fn recorded(&self) -> HashSet<MemoryId> {
+        let records =
+            self.changes.iter().filter(|(table, _, value)| *table == Table::Records && value.is_some());
+        records.filter_map(|(_, key, _)| Some(MemoryId(number(key, 0).ok()?))).collect()
     }
 
     /// Removes the placement of a memory: a segment's file says the same.
@@ -190,7 +265,7 @@ impl Batch {
 
     /// Names a namespace.
     pub fn put_namespace(&mut self, id: NamespaceId, name: &str) {
-        self.change(Table::Catalogue, key(NAMESPACE, &id.0.to_be_bytes()), Some(name.into()));
+        self.change(Table::Catalogue, key(NAMESPACE, &id.0.to_be_bytes()), Some(name.as_bytes().into()));
     }
 
     /// Removes the name of a namespace in which nothing is left.
@@ -200,7 +275,7 @@ impl Batch {
 
     /// Lists a segment.
     pub fn put_segment(&mut self, number: u64, entry: SegmentEntry) {
-        self.change(Table::Catalogue, key(SEGMENT, &number.to_be_bytes()), Some(entry.encode()));
+        self.change(Table::Catalogue, key(SEGMENT, &number.to_be_bytes()), Some(entry.encode().into()));
     }
 
     /// Takes a segment off the list, with the `marked` of its rows.
@@ -212,8 +287,8 @@ impl Batch {
 
     /// Notes which rows of a segment count, a bit each, in place of the `marked` ones.
     pub fn put_live(&mut self, number: u64, live: &[u64], marked: impl IntoIterator<Item = u32>) {
-        let bytes = live.iter().flat_map(|word| word.to_le_bytes()).collect();
-        self.change(Table::Catalogue, key(LIVE, &number.to_be_bytes()), Some(bytes));
+        let bytes: Vec<u8> = live.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.change(Table::Catalogue, key(LIVE, &number.to_be_bytes()), Some(bytes.into()));
         self.unmark(number, marked);
     }
 
@@ -225,12 +300,12 @@ impl Batch {
 
     /// Notes that a row of a segment no longer counts.
     pub fn put_dead(&mut self, segment: u64, row: u32) {
-        self.change(Table::Catalogue, dead_key(segment, row), Some(Vec::new()));
+        self.change(Table::Catalogue, dead_key(segment, row), Some(Arc::default()));
     }
 
     /// Puts a number that belongs to the store as a whole.
     pub fn put_setting(&mut self, name: &str, value: u64) {
-        self.change(Table::Catalogue, setting_key(name), Some(value.to_le_bytes().into()));
+        self.change(Table::Catalogue, setting_key(name), Some(value.to_le_bytes().as_slice().into()));
     }
 }
 
@@ -299,6 +374,17 @@ impl dyn Log + '_ {
         value
             .map(|bytes| codec::u64_le(&bytes).ok_or_else(|| codec::damaged(format!("setting {name}"))))
             .transpose()
+    }
+
+    /// Where memory `id` is, if no file says so.
+    pub(crate) fn placement(&self, id: MemoryId) -> Result<Option<Placement>, Error> {
+        let bytes = self.get(Table::Catalogue, &placement_key(id))?;
+        bytes.map(|bytes| Placement::decode(&bytes)).transpose()
+    }
+
+    /// Whether the log holds the record of memory `id`.
+    pub(crate) fn has_record(&self, id: MemoryId) -> Result<bool, Error> {
+        self.contains(Table::Records, &id.0.to_be_bytes())
     }
 
     /// All placements, in ascending order of ids.

@@ -287,7 +287,7 @@ impl Segment {
     pub fn record<'b>(&'b self, row: u32, block: &'b mut Block) -> Result<&'b [u8], Error> {
         let record = match &self.contents {
             Contents::Loose(memories) => memories.get(row as usize).map(|memory| &*memory.record),
-            Contents::Packed(packed) => packed.records.get(row, block),
+            Contents::Packed(packed) => self.id(row).and_then(|id| packed.records.get(row, id, block)),
         };
         record.ok_or_else(|| self.damaged("a record"))
     }
@@ -410,7 +410,7 @@ impl Segment {
             && (1..MAX_SKETCH_WORDS).contains(&words)
             && self.sketches.len() == rows.div_ceil(LANES) * LANES * words
             && packed.records.fits(rows)
-            && packed.forward.fits(rows, self.postings.terms())
+            && packed.forward.fits(rows)
     }
 
     /// The error for a row that does not read as it was written.
@@ -432,11 +432,12 @@ impl PreparedMemory {
 
 impl Packed {
     fn heap_bytes(&self) -> usize {
-        let Records { ends, block_starts, block_ends, bytes, .. } = &self.records;
+        let Records { ends, block_starts, block_ends, bytes, checksums, .. } = &self.records;
         ends.heap_bytes()
             + block_starts.heap_bytes()
             + block_ends.heap_bytes()
             + bytes.heap_bytes()
+            + checksums.heap_bytes()
             + self.forward.heap_bytes()
             + self.vectors.heap_bytes()
     }

@@ -1,7 +1,7 @@
 //! Tiers: where memories are, and what moves them from one to another.
 //!
-//! The truth about every memory is in the [log](crate::log); a tier holds what
-//! a recall needs, so a move between tiers never risks a memory.
+//! Every memory is in the [log](crate::log) or in a segment's file that the log lists. A move between
+//! tiers is one commit to the log, so it never risks a memory.
 //!
 //! All tiers on this machine are one implementation, [`local::LocalTier`]: segments that differ in
 //! where they are.
@@ -139,6 +139,11 @@ pub trait Tier: Send {
     /// Whatever storing it reports; the tier is as before then.
     fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error>;
 
+    /// Whose memory `id` is, if the tier holds it in a file.
+    fn locate(&self, _id: MemoryId) -> Option<NamespaceId> {
+        None
+    }
+
     /// Adds to `batch` what has to become durable when memory `id` is removed,
     /// and says whether it is here.
     fn stage_removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool;
@@ -192,6 +197,11 @@ pub trait Tier: Send {
     /// The next piece of upkeep that `effort` asks for, if any: work without the
     /// lock, whose result goes to [`Tier::apply`].
     fn upkeep(&mut self, effort: Effort) -> Option<Upkeep>;
+
+    /// Memories of `namespace` that wait to be packed into a file.
+    fn backlog(&self, _namespace: NamespaceId) -> usize {
+        0
+    }
 
     /// How many memories are best taken in together, where each time costs a round
     /// trip; `None` where it does not matter.
@@ -283,6 +293,14 @@ pub trait TierView: Send + Sync {
     /// # Errors
     /// Whatever reading it reports.
     fn memory(&self, _id: MemoryId, _accesses: u32) -> Result<Option<Arc<PreparedMemory>>, Error> {
+        Ok(None)
+    }
+
+    /// The vector that was supplied with memory `id`, if both are here.
+    ///
+    /// # Errors
+    /// Whatever reading it reports.
+    fn vector(&self, _id: MemoryId) -> Result<Option<Vec<u64>>, Error> {
         Ok(None)
     }
 

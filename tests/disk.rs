@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{assert_complete, files, find, note, spread, tiny, word};
-use mnemocore::{Engine, Error, Namespace, NewMemory};
+use mnemocore::{Engine, Error, Namespace, NewMemory, Query};
 
 /// Incompressible words, so that a search of bytes finds them.
 fn secret(random: &mut fastrand::Rng) -> String {
@@ -73,6 +73,25 @@ fn after_forget_and_compact_the_text_is_in_no_file() {
     drop(engine);
     let engine = Engine::open(folder.path(), tiny()).unwrap();
     assert_eq!(engine.stats().total(), secrets.len() - 3);
+}
+
+/// Before, the segment was left as it was if thousands were forgotten that had been accessed.
+#[test]
+fn after_forget_and_compact_no_file_holds_any_of_many_texts() {
+    const COUNT: usize = 6_000;
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Engine::open(folder.path(), tiny().hot_capacity(COUNT)).unwrap();
+    let engine = open();
+    let memories = (0..COUNT).map(|number| NewMemory::new(note(&word(number)))).collect();
+    let ids: Vec<_> = engine.store_batch(memories).unwrap().iter().map(|stored| stored.id).collect();
+    engine.consolidate().unwrap();
+    engine.recall(Query::text("journal").limit(COUNT)).unwrap();
+    drop(engine);
+    let engine = open();
+    engine.forget_batch(ids[..5_000].iter().copied()).unwrap();
+    engine.compact().unwrap();
+    assert_eq!(holds(folder.path(), &note(&word(17))), None);
+    assert!(holds(folder.path(), &note(&word(5_017))).is_some());
 }
 
 /// A small file system that is unmounted when the value is dropped.

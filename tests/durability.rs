@@ -157,7 +157,7 @@ fn a_journal_cut_anywhere_leaves_a_prefix_of_the_memories() {
     assert!(written > 1_000, "the journal holds {written} bytes");
     let mut lengths = BTreeSet::new();
     let step = (written / 60).max(1);
-    for cut in (0..=written + step).step_by(step) {
+    for cut in (HEADER..=written).step_by(step).chain([written]) {
         let torn = copies.path().join(format!("torn-{cut}"));
         copy(&killed, &torn);
         OpenOptions::new().write(true).open(newest_journal(&torn)).unwrap().set_len(cut as u64).unwrap();
@@ -189,7 +189,7 @@ fn a_journal_that_lacks_a_sector_anywhere_leaves_a_prefix_of_the_memories() {
     copy(folder.path(), &killed);
     let written = written_bytes(&newest_journal(&killed));
     let mut lengths = BTreeSet::new();
-    for at in (0..written).step_by(SECTOR) {
+    for at in (HEADER..written - SECTOR).step_by(SECTOR) {
         let torn = copies.path().join(format!("torn-{at}"));
         copy(&killed, &torn);
         let journal = newest_journal(&torn);
@@ -217,14 +217,16 @@ fn assert_prefix(engine: &Engine, ids: &[MemoryId]) -> usize {
 }
 
 fn newest_journal(folder: &Path) -> PathBuf {
-    let number = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
-    files_ending(&folder.join("log"), "jnl").into_iter().max_by_key(number).unwrap()
+    files_ending(&folder.join("log"), "journal").pop().unwrap()
 }
 
-/// Returns the end of the data before trailing zeros, because journals are preallocated.
+/// The length of a file.
 fn written_bytes(path: &Path) -> usize {
-    fs::read(path).unwrap().iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+    fs::metadata(path).unwrap().len() as usize
 }
+
+/// The header of a journal, without which nothing was ever committed to it.
+const HEADER: usize = 56;
 
 #[test]
 fn a_byte_flipped_in_the_journal_never_gives_a_wrong_text() {
@@ -247,51 +249,31 @@ fn a_byte_flipped_in_the_journal_never_gives_a_wrong_text() {
     }
 }
 
-/// A kill during the very first opening, before any memory was stored.
+/// A kill or a power loss during the very first opening.
 #[test]
 fn a_store_whose_making_was_interrupted_is_made_anew() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    // As the embedded store makes it, before it holds anything of the engine's.
-    drop(fjall::Database::builder(folder.path().join("log")).open().unwrap());
-    let mut made = files(&folder.path().join("log"));
-    made.retain(|path| path.file_name().is_some_and(|name| name != "version"));
-    assert!(made.len() > 2, "{made:?}");
-    for some in 0..=made.len() {
-        let interrupted = copies.path().join(some.to_string());
-        copy(folder.path(), &interrupted);
-        fs::remove_file(interrupted.join("log/version")).unwrap();
-        // The lock is made first, the other files in any order.
-        for path in made.iter().skip(some).filter(|path| !path.ends_with("lock")) {
-            fs::remove_file(interrupted.join(path.strip_prefix(folder.path()).unwrap())).unwrap();
+    let engine = Engine::open(folder.path(), tiny()).unwrap();
+    let journal = fs::read(newest_journal(folder.path())).unwrap();
+    drop(engine);
+    let header = &journal[..HEADER];
+    // The journal has its name once it is whole; its identity is written after it.
+    type Made<'a> = &'a [(&'a str, &'a [u8])];
+    let cases: [(&str, Made<'_>); 7] = [
+        ("nothing", &[]),
+        ("lock", &[("../lock", &[])]),
+        ("identity without content", &[("identity", &[])]),
+        ("part of a journal", &[("identity", &[]), ("0000000000.journal.tmp", &header[..20])]),
+        ("zeros", &[("0000000000.journal.tmp", &[0; HEADER])]),
+        ("journal", &[("identity", &[]), ("0000000000.journal", header)]),
+        ("part of an identity", &[("identity", b"MNEMO"), ("0000000000.journal", header)]),
+    ];
+    for (name, made) in cases {
+        let store = copies.path().join(name);
+        fs::create_dir_all(store.join("log")).unwrap();
+        for (name, content) in made {
+            fs::write(store.join("log").join(name), content).unwrap();
         }
-        let engine = Engine::open(&interrupted, tiny()).unwrap_or_else(|error| panic!("{some}: {error}"));
-        engine.store(note("q1z")).unwrap();
-        drop(engine);
-        assert!(find(&Engine::open(&interrupted, tiny()).unwrap(), "q1z").is_some());
-    }
-}
-
-/// A power loss during the first opening. The marker that fjall writes last may be cut, and earlier
-/// names may be lost.
-#[test]
-fn a_store_whose_making_was_interrupted_by_a_power_loss_is_made_anew() {
-    let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    drop(Engine::open(folder.path(), tiny()).unwrap());
-    let marker = fs::read(folder.path().join("log/version")).unwrap();
-    let cut = (0..marker.len()).map(|length| (format!("cut-{length}"), Some(&marker[..length]), true));
-    let zeros = vec![0; marker.len()];
-    let cases = cut.chain([("zeros".into(), Some(&zeros[..]), true), ("no-lock".into(), None, false)]);
-    for (name, marker, lock) in cases {
-        let log = copies.path().join(&name).join("log");
-        fs::create_dir_all(log.join("keyspaces")).unwrap();
-        fs::write(log.join("0.jnl"), []).unwrap();
-        if lock {
-            fs::write(log.join("lock"), []).unwrap();
-        }
-        if let Some(marker) = marker {
-            fs::write(log.join("version"), marker).unwrap();
-        }
-        let store = copies.path().join(&name);
         let engine = Engine::open(&store, tiny()).unwrap_or_else(|error| panic!("{name}: {error}"));
         engine.store(note("q1z")).unwrap();
         drop(engine);
@@ -299,17 +281,47 @@ fn a_store_whose_making_was_interrupted_by_a_power_loss_is_made_anew() {
     }
 }
 
-/// A damaged marker must not make a store with memories look unfinished.
 #[test]
-fn a_store_whose_marker_is_damaged_is_refused_and_left_as_it_was() {
+fn a_store_of_an_older_format_is_refused_and_left_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    drop(spread(folder.path(), 10));
-    let marker = folder.path().join("log/version");
-    let whole = fs::read(&marker).unwrap();
-    fs::write(&marker, []).unwrap();
-    assert!(matches!(Engine::open(folder.path(), tiny()), Err(Error::Corrupt { .. })));
-    fs::write(&marker, whole).unwrap();
-    assert_complete(&Engine::open(folder.path(), tiny()).unwrap(), 10);
+    let log = folder.path().join("log");
+    fs::create_dir_all(log.join("keyspaces/0")).unwrap();
+    fs::write(log.join("version"), b"FJL\x03").unwrap();
+    fs::write(log.join("0.jnl"), [0; 100]).unwrap();
+    let before = files(folder.path()).len();
+    let refused = |result: Option<Error>| {
+        assert!(
+            matches!(result, Some(Error::Incompatible { what: "format", expected: 2, received: 3, .. })),
+            "{result:?}"
+        );
+    };
+    refused(Engine::open(folder.path(), tiny()).err());
+    refused(Engine::repair(folder.path(), tiny()).err());
+    let left = files(folder.path());
+    assert_eq!(left.len() - left.iter().filter(|path| path.ends_with("lock")).count(), before);
+}
+
+/// Most of a journal is outdated once memories are in segments.
+#[test]
+fn a_journal_does_not_grow_with_the_memories_that_are_in_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(folder.path(), tiny()).unwrap();
+    let mut longest = 0;
+    for round in 0..30 {
+        let memory = |number: usize| NewMemory::new(note(&word(round * 1_000 + number)));
+        engine.store_batch((0..1_000).map(memory).collect()).unwrap();
+        engine.consolidate().unwrap();
+        longest = longest.max(written_bytes(&newest_journal(folder.path())));
+    }
+    println!("{longest} bytes at most");
+    assert!(longest < 6 << 20, "{longest}");
+    engine.compact().unwrap();
+    let left = written_bytes(&newest_journal(folder.path()));
+    assert!(left < 100 << 10, "{left}");
+    let path = newest_journal(folder.path());
+    assert_eq!(files_ending(&folder.path().join("log"), "journal"), [path]);
+    drop(engine);
+    assert_complete(&Engine::open(folder.path(), tiny()).unwrap(), 30_000);
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl Refusing {
 }
 
 impl Log for Refusing {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {
         self.0.get(table, key)
     }
 
@@ -220,7 +220,7 @@ impl Log for Refusing {
     }
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), Error> {
-        let holds = |value: &Vec<u8>| value.windows(7).any(|bytes| bytes == Self::WORD.as_bytes());
+        let holds = |value: &Arc<[u8]>| value.windows(7).any(|bytes| bytes == Self::WORD.as_bytes());
         if batch.changes.iter().any(|(_, _, value)| value.as_ref().is_some_and(holds)) {
             return Err(Error::NoSpace { path: "full".into() });
         }
@@ -241,10 +241,10 @@ fn refusing_engine() -> (Arc<Engine>, tempfile::TempDir) {
     let (config, folder) = (config(), tempfile::tempdir().unwrap());
     let log: Arc<dyn Log> = Arc::new(Refusing::default());
     let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
-    let opened = SegmentFiles::open(folder.path(), None, &log, &mut Batch::default()).unwrap();
-    let OpenedFiles { files, segments, .. } = opened;
+    let OpenedFiles { files, segments } = SegmentFiles::open(folder.path(), None, &log).unwrap();
     let [hot, warm, cold] = tiers(&files, segments, true, &encoder, config.decay_per_day);
-    let parts = Parts { encoder, log, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
+    let files = Some(files);
+    let parts = Parts { encoder, log, files, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
     (Arc::new(Engine::from_parts(config, parts).unwrap()), folder)
 }
 

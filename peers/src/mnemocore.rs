@@ -7,7 +7,7 @@ use mnemocore::{Config, Durability, Engine, NewMemory, Query};
 use crate::{Outcome, System, TOP};
 
 /// Texts that are stored at once.
-const BATCH: usize = 4_096;
+const BATCH: usize = 65_536;
 
 pub struct Memories(Engine);
 

@@ -10,7 +10,7 @@ use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, do
 
 use crate::{Outcome, System, TOP};
 
-/// Memory of the one indexing thread.
+/// Memory of each indexing thread.
 const WRITER_BYTES: usize = 64 << 20;
 
 pub struct TantivyIndex {
@@ -38,7 +38,9 @@ impl TantivyIndex {
             .filter(Stemmer::new(Language::English))
             .build();
         index.tokenizers().register("english", english);
-        let writer = index.writer_with_num_threads(1, WRITER_BYTES)?;
+        // As many as the engine has.
+        let threads = std::thread::available_parallelism()?.get();
+        let writer = index.writer_with_num_threads(threads, threads * WRITER_BYTES)?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
         Ok(Self { index, writer, reader, body, number })
     }

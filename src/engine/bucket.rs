@@ -1,7 +1,7 @@
 //! Opening an engine whose memories are in object storage.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::bucket::Bucket;
 use crate::config::Config;
 use crate::error::Error;
 use crate::log::{Batch, Log, ObjectLog};
-use crate::tier::files::depot_name;
+use crate::tier::files::{SegmentFiles, depot_name};
 
 /// Age from which an unlisted segment or an incomplete object counts as abandoned.
 const LEFT: Duration = Duration::from_secs(3600);
@@ -71,16 +71,16 @@ impl Engine {
         let bucket = bucket.afresh();
         let copy = LocalCopy::hold(&config.cache_folder, bucket.clone())?;
         let name = PathBuf::from(bucket.name());
-        let (lock, cache) = (copy.lock().clone(), config.log_cache_bytes);
+        let lock = copy.lock().clone();
         let log = if writable {
             // Checked before another writer is fenced.
             let fits = |log: &dyn Log| {
                 check_settings(&name, &config, log, &mut Batch::default())?;
                 copy.check_room(segment_bytes(log)?, config.cache_bytes)
             };
-            ObjectLog::open_if(bucket, lock.clone(), cache, &fits)?
+            ObjectLog::open_if(bucket, lock.clone(), &fits)?
         } else {
-            ObjectLog::snapshot_locked(bucket, lock.clone(), cache)?
+            ObjectLog::snapshot_locked(bucket, lock.clone())?
         };
         let most = config.cache_bytes;
         let location = Location { name, writable, copy: Some(copy), ..Location::locked(lock) };
@@ -90,7 +90,7 @@ impl Engine {
             copy.make_room(most)?;
             if writable {
                 // An object that cannot be deleted now is deleted when the store is next opened.
-                let _ = sweep(copy.bucket(), &*log);
+                let _ = sweep(copy.bucket(), &*log, &engine.shared.location.folder.join(SEGMENTS));
             }
         }
         Ok(engine)
@@ -104,12 +104,20 @@ fn segment_bytes(log: &dyn Log) -> Result<u64, Error> {
 
 /// Deletes what an interrupted write, move or compaction has left: incomplete objects, and segments
 /// that the log does not list. These may hold texts that were forgotten since. Young objects stay,
-/// because another engine may be about to list them.
-fn sweep(bucket: &Bucket, log: &dyn Log) -> Result<(), Error> {
+/// because another engine may be about to list them. Puts back segments that the bucket has lost, and
+/// the local copy in `folder` has.
+fn sweep(bucket: &Bucket, log: &dyn Log, folder: &Path) -> Result<(), Error> {
     ["log", SEGMENTS].into_iter().try_for_each(|folder| bucket.delete_unfinished(folder, LEFT))?;
-    let listed = log.segments()?;
-    let listed: HashSet<String> = listed.iter().map(|(number, entry)| depot_name(*number, entry)).collect();
-    let old = bucket.list(SEGMENTS)?.into_iter().filter(|object| object.age > LEFT);
-    let names = old.map(|object| format!("{SEGMENTS}/{}", object.name));
-    bucket.delete(names.filter(|name| !listed.contains(name)).collect())
+    let listed = log.segments()?.into_iter().map(|(number, entry)| (depot_name(number, &entry), number));
+    let listed: HashMap<String, u64> = listed.collect();
+    let there = bucket.list(SEGMENTS)?.into_iter();
+    let there: Vec<(String, Duration)> =
+        there.map(|object| (format!("{SEGMENTS}/{}", object.name), object.age)).collect();
+    let lost = listed.iter().filter(|(name, _)| there.iter().all(|(other, _)| other != *name));
+    for (name, number) in lost {
+        let path = SegmentFiles::path_in(folder, *number);
+        bucket.put(name, std::fs::read(&path).map_err(|error| Error::io(&path, error))?)?;
+    }
+    let old = there.into_iter().filter(|(name, age)| *age > LEFT && !listed.contains_key(name));
+    bucket.delete(old.map(|(name, _)| name).collect())
 }

@@ -1,5 +1,6 @@
 //! The place of an engine's files, and the contents of its folder.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -11,17 +12,18 @@ use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::identity::shown;
-use crate::log::{DiskLog, LOCK, LOG_FOLDER, StoreLock, absolute, check_process, sync_folder};
+use crate::log::{DiskLog, FORMAT, LOCK, LOG_FOLDER, StoreLock, absolute, check_process, sync_folder};
 use crate::process;
 use crate::tier::Depot;
 
-/// Version of the store's layout as a whole.
-const FORMAT: u64 = 2;
-
 /// The names in a store's folder.
 pub(super) use crate::tier::files::SEGMENTS;
+use crate::tier::files::unlisted;
 
 /// The folder that a repair writes the new log to.
+pub(super) const REPAIRING: &str = "log.repairing";
+
+/// Its name once the new log is complete.
 pub(super) const REPAIRED: &str = "log.repaired";
 
 /// The location of an engine's files.
@@ -156,23 +158,46 @@ fn look_at(path: &Path) -> Result<Content, Error> {
     let Some(first) = names.iter().min() else { return Ok(Content::Nothing) };
     let is_log = || DiskLog::may_be_at(&log).map_err(|error| Error::io(&log, error));
     if names.iter().any(|name| name == LOG_FOLDER) && is_log()? || is_repaired(path) {
-        return Ok(Content::Store);
+        let is_lost = !DiskLog::is_at(&log) && !is_repaired(path) && has_segments(path);
+        return if is_lost { Err(lost_log(&log)) } else { Ok(Content::Store) };
+    }
+    if has_segments(path) {
+        return Err(lost_log(&log));
     }
     Err(Error::NotAStore { path: shown(path), found: first.clone() })
 }
 
-/// Whether a repair was interrupted between its two renames.
-pub(super) fn is_repaired(path: &Path) -> bool {
-    !path.join(LOG_FOLDER).exists() && DiskLog::is_closed_at(&path.join(REPAIRED))
+/// Whether there are files of segments in the store's folder.
+pub(super) fn has_segments(path: &Path) -> bool {
+    unlisted(&path.join(SEGMENTS), &HashSet::new()).is_ok_and(|files| !files.is_empty())
 }
 
-/// Finishes such a repair.
+fn lost_log(log: &Path) -> Error {
+    Error::Corrupt { path: shown(log), what: "it is missing: the log".into() }
+}
+
+/// Removes a folder, if there is one.
+pub(super) fn remove_folder(path: impl AsRef<Path>) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a repair was interrupted between its last two renames.
+pub(super) fn is_repaired(path: &Path) -> bool {
+    !path.join(LOG_FOLDER).exists() && DiskLog::is_at(&path.join(REPAIRED))
+}
+
+/// Finishes such a repair, and removes what one that was interrupted earlier has left.
 pub(super) fn finish_repair(lock: &StoreLock) -> Result<(), Error> {
     let path = lock.anchor();
-    if !is_repaired(path) {
-        return Ok(());
-    }
     let (log, repaired) = (path.join(LOG_FOLDER), path.join(REPAIRED));
+    if !is_repaired(path) {
+        // Were the log lost later, an old one would take its place.
+        let removed = [&repaired, &path.join(REPAIRING)].into_iter().try_for_each(remove_folder);
+        return removed.map_err(|error| Error::io(path, error));
+    }
     let renamed = std::fs::rename(&repaired, &log).and_then(|()| sync_folder(path));
     renamed.map_err(|error| Error::io(path, error))
 }

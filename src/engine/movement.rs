@@ -173,7 +173,12 @@ impl Shared {
 
     /// Moves memories from one tier to another. It reads them, and writes a segment, without the
     /// writer's lock. Memories that are forgotten meanwhile stay forgotten.
-    fn move_all(&self, memories: Vec<Placed>, from: TierKind, to: TierKind) -> Result<usize, Error> {
+    pub(super) fn move_all(
+        &self,
+        memories: Vec<Placed>,
+        from: TierKind,
+        to: TierKind,
+    ) -> Result<usize, Error> {
         let mut by_namespace: HashMap<NamespaceId, Vec<Placed>> = HashMap::new();
         for memory in memories {
             by_namespace.entry(memory.namespace).or_default().push(memory);
@@ -181,6 +186,8 @@ impl Shared {
         let (mut moved, mut failed) = (0, None);
         for (namespace, mut memories) in by_namespace {
             memories.sort_unstable();
+            // One may be listed twice among the weakest.
+            memories.dedup();
             let result =
                 if failed.is_none() { self.move_some(namespace, &memories, from, to) } else { Ok(0) };
             match result {
@@ -236,11 +243,15 @@ impl Shared {
     ) -> Result<usize, Error> {
         let mut writer = self.lock_writer();
         let mut batch = Batch::default();
+        // A store may have moved some of them meanwhile, and others may be forgotten.
+        let now_in = |memory: &Placed| writer.find(*memory).map(|(tier, _)| tier);
+        let now_in: Vec<Option<TierKind>> = memories.iter().map(now_in).collect();
         writer.tiers[to.index()].apply(done, &mut batch)?;
         let mut moved = Vec::with_capacity(memories.len());
-        for &memory in memories {
+        for (&memory, now_in) in memories.iter().zip(now_in) {
             let id = memory.id;
-            if writer.tiers[from.index()].stage_removal(namespace, id, &mut batch) {
+            if now_in == Some(from) {
+                writer.tiers[from.index()].stage_removal(namespace, id, &mut batch);
                 // Accesses may have been counted since the memory was read.
                 let facts = writer.tiers[from.index()].facts(namespace, id);
                 let accesses = facts.map_or(1, |facts| facts.accesses);
@@ -248,8 +259,18 @@ impl Shared {
                 target.stage_accesses(namespace, id, accesses, &mut batch);
                 target.set_accesses(namespace, id, accesses);
                 moved.push(id);
-            } else if writer.tiers[to.index()].stage_removal(namespace, id, &mut batch) {
+            } else if now_in != Some(to) && writer.tiers[to.index()].stage_removal(namespace, id, &mut batch)
+            {
                 writer.tiers[to.index()].remove(namespace, id);
+                match writer.find(memory) {
+                    Some((tier, Facts { accesses, .. })) => {
+                        writer.tiers[tier.index()].stage_accesses(namespace, id, accesses, &mut batch);
+                    }
+                    None => {
+                        batch.remove_record(id);
+                        batch.remove_placement(id);
+                    }
+                }
             }
         }
         if let Err(error) = self.log.commit(&batch, Durability::Buffered) {

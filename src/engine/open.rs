@@ -1,6 +1,6 @@
 //! Opening an engine: finds the store, restores the tiers from the log.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -16,9 +16,8 @@ use crate::config::WarmBackend;
 use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
 use crate::hdv::Dimension;
-use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, DiskLog, Durability, LOG_FOLDER, Log, Placement, Record, Table, VolatileLog};
+use crate::log::{Batch, DiskLog, Durability, LOG_FOLDER, Log, Placement, Record, SegmentEntry, VolatileLog};
 use crate::memory::Namespace;
 use crate::process;
 use crate::segment::{PreparedMemory, SKETCH_BITS};
@@ -40,16 +39,8 @@ pub(super) const RESTORED_AT_ONCE: usize = 512;
 /// batches are left to upkeep: they are few, and the first recall need not wait for them.
 pub(super) const MERGED_AFTER: usize = 32;
 
-/// Records are read in groups of 256 neighboring ids: the first seven bytes of a key identify a
-/// group.
-const GROUP_BITS: u32 = 8;
-
-/// Groups with at least this many memories to restore are read in one sweep. In smaller groups each
-/// record is looked up, which takes ten times as long for each record.
-const SCANNED: usize = 16;
-
 /// A memory to be restored: its id, where it was, its record.
-type Found = (MemoryId, Placement, Vec<u8>);
+type Found = (MemoryId, Placement, Arc<[u8]>);
 
 impl Engine {
     /// Opens the store in the folder `path`, or makes one if there is none. A relative
@@ -75,21 +66,10 @@ impl Engine {
             return Self::open_url(url, config);
         }
         let lock = lock_or_make(path)?;
-        let log = Arc::new(DiskLog::open_locked(lock.clone(), LOG_FOLDER, config.log_cache_bytes)?);
-        match Self::start(Location::locked(lock), config, log.clone()) {
-            Ok(mut engine) => {
-                engine.repaired_files.extend_from_slice(log.mended());
-                Ok(engine)
-            }
-            Err(error) => {
-                if let Error::Incompatible { .. } = error {
-                    // The log is sound, and stays closed. If it cannot be closed now, opening the
-                    // log reads it again.
-                    let _ = log.close();
-                }
-                Err(error)
-            }
-        }
+        let log = Arc::new(DiskLog::open_locked(lock.clone(), LOG_FOLDER)?);
+        let mut engine = Self::start(Location::locked(lock), config, log.clone())?;
+        engine.repaired_files.extend_from_slice(log.repaired());
+        Ok(engine)
     }
 
     #[cfg(not(feature = "object-store"))]
@@ -98,8 +78,7 @@ impl Engine {
         Err(Error::InvalidConfig { name: "the store's place", expected, received: url.into() })
     }
 
-    /// Returns the damaged files that opening has repaired: COLD segments, which are rebuilt from
-    /// the log, and a journal whose last write was torn.
+    /// Returns the damaged files that opening has repaired: e.g. a journal whose last write was torn.
     pub fn repaired_files(&self) -> &[PathBuf] {
         &self.repaired_files
     }
@@ -127,7 +106,7 @@ impl Engine {
         let (location, mut batch) = (Location::folder(PathBuf::new()), Batch::default());
         check_threads(&location.name)?;
         check_settings(&location.name, &config, &*parts.log, &mut batch)?;
-        Self::assemble(config, parts, location, Vec::new(), batch)
+        Self::assemble(config, parts, location, batch)
     }
 
     /// An engine over any log, with its files in `folder`.
@@ -143,47 +122,32 @@ impl Engine {
         // Checked before anything is written: a refused engine leaves the folder as it was.
         check_settings(&location.name, &config, &*log, &mut batch)?;
         let folder = location.folder.join(SEGMENTS);
-        let OpenedFiles { files, mut segments, damaged } =
-            SegmentFiles::open(&folder, location.depot(), &log, &mut batch)?;
-        let mut lost = match lost_to(&damaged) {
-            Some(tier) => lost_memories(&*log, &segments, tier)?,
-            None => Vec::new(),
-        };
+        let OpenedFiles { files, mut segments } = SegmentFiles::open(&folder, location.depot(), &log)?;
         let elsewhere = open_warm_elsewhere(&location, &config, &encoder, &log)?;
         if elsewhere.is_some() {
             // Memories that are in local files of WARM move there.
             for opened in segments.extract_if(.., |opened| opened.entry.tier == TierKind::Warm) {
-                lost.extend(placements_in(&opened));
-                batch.remove_segment(opened.number, opened.marked());
+                take_out(&opened, &*log)?;
             }
         }
         // What HOT holds of an engine in memory needs no files.
         let hot_files = !location.is_temporary();
         let [hot, warm, cold] = tiers(&files, segments, hot_files, &encoder, config.decay_per_day);
         let warm = elsewhere.unwrap_or_else(|| Box::new(warm));
-        let parts = Parts { encoder, log, tiers: [Box::new(hot), warm, Box::new(cold)] };
-        let mut engine = Self::assemble(config, parts, location, lost, batch)?;
-        engine.repaired_files = damaged.iter().map(|(path, _)| shown(path)).collect();
-        Ok(engine)
+        let parts = Parts { encoder, log, files: Some(files), tiers: [Box::new(hot), warm, Box::new(cold)] };
+        Self::assemble(config, parts, location, batch)
     }
 
-    /// `batch` holds the changes of opening the segments, and `lost` the memories that were in files
-    /// and are no longer.
-    fn assemble(
-        config: Config,
-        parts: Parts,
-        location: Location,
-        lost: Vec<(MemoryId, Placement)>,
-        batch: Batch,
-    ) -> Result<Self, Error> {
-        let Parts { encoder, log, tiers } = parts;
+    /// `batch` holds the settings of a new store.
+    fn assemble(config: Config, parts: Parts, location: Location, batch: Batch) -> Result<Self, Error> {
+        let Parts { encoder, log, files, tiers } = parts;
         let projection = OnceLock::new();
         if let Some(length) = log.setting(EMBEDDING)? {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             let _ = projection.set(Arc::new(Projection::new(length, config.dimension)?));
         }
         let reserved = log.setting(NEXT_ID)?.unwrap_or_default();
-        let writer = Writer { tiers, next_id: reserved, reserved, next_namespace: 0 };
+        let writer = Writer { tiers, next_id: reserved, reserved, next_namespace: 0, behind: None };
         let background = config.background && location.writable;
         let sketcher = sketcher(config.dimension)?;
         let shared = Arc::new(Shared {
@@ -192,6 +156,7 @@ impl Engine {
             encoder,
             sketcher,
             log,
+            files,
             location,
             spaces: RwLock::new(Spaces::default()),
             queue: Mutex::default(),
@@ -200,7 +165,7 @@ impl Engine {
             upkeep: Mutex::default(),
             touched: Mutex::default(),
         });
-        shared.restore(&lost, batch)?;
+        shared.restore(batch)?;
         let start =
             || Background::start(shared.clone()).map_err(|error| Error::io(&shared.location.name, error));
         let background = if background { Some(start()?) } else { None };
@@ -235,9 +200,11 @@ fn open_warm_elsewhere(
 pub struct Parts {
     /// The encoder, of the dimension in the settings.
     pub encoder: Arc<Encoder>,
-    /// The log of truth.
+    /// The log.
     pub log: Arc<dyn Log>,
-    /// HOT, WARM and COLD, empty but for what COLD keeps itself.
+    /// The segments' files, if the tiers have any.
+    pub files: Option<Arc<SegmentFiles>>,
+    /// HOT, WARM and COLD, with what is in files.
     pub tiers: [Box<dyn Tier>; 3],
 }
 
@@ -260,40 +227,20 @@ pub(super) fn check_settings(
     Ok(())
 }
 
-/// The tier for the memories of damaged files, if there are any: HOT if all of these are HOT's. Those
-/// of COLD go to WARM, and later to COLD again.
-fn lost_to(damaged: &[(PathBuf, TierKind)]) -> Option<TierKind> {
-    damaged.iter().map(|&(_, tier)| tier.min(TierKind::Warm)).max()
-}
-
-/// Returns memories of the log that are in no file, which go to `tier` unless the log places them
-/// elsewhere.
-fn lost_memories(
-    log: &dyn Log,
-    segments: &[Opened],
-    tier: TierKind,
-) -> Result<Vec<(MemoryId, Placement)>, Error> {
-    let known: HashSet<MemoryId> = segments.iter().flat_map(placements_in).map(|(id, _)| id).collect();
-    let mut lost = Vec::new();
-    log.scan(Table::Records, &[], &mut |key, record| {
-        let id = key.try_into().map_or(MemoryId::default(), |key| MemoryId(u64::from_be_bytes(key)));
-        if !known.contains(&id) {
-            let namespace = Record::decode(record)?.namespace;
-            lost.push((id, Placement { tier, namespace, accesses: 1 }));
-        }
-        Ok(())
-    })?;
-    Ok(lost)
-}
-
-/// The live memories of a segment, and where they are.
-fn placements_in(opened: &Opened) -> Vec<(MemoryId, Placement)> {
-    let Opened { entry, segment, live, .. } = opened;
-    let placement = |row| {
-        let accesses = segment.accesses(row);
-        Some((segment.id(row)?, Placement { tier: entry.tier, namespace: entry.namespace, accesses }))
-    };
-    live.iter().filter_map(placement).collect()
+/// Moves the memories of a file into the log, and takes the file off its list.
+pub(super) fn take_out(opened: &Opened, log: &dyn Log) -> Result<(), Error> {
+    let Opened { number, entry: SegmentEntry { tier, namespace, .. }, segment, live, .. } = opened;
+    let mut batch = Batch::default();
+    for row in live.iter() {
+        let memory = segment.memory(row, segment.accesses(row))?;
+        let noted = log.placement(memory.row.id)?;
+        let placement = Placement { tier: *tier, namespace: *namespace, accesses: memory.row.accesses };
+        batch.put_memory(log, placement, &memory)?;
+        // The log may have the record and no placement, and one that it has knows of later accesses.
+        batch.put_placement(memory.row.id, noted.unwrap_or(placement));
+    }
+    batch.remove_segment(*number, opened.marked());
+    log.commit(&batch, Durability::Synced)
 }
 
 /// Merges restored segments in RAM. Nothing is committed yet, and the engine may be a reader, so no
@@ -311,9 +258,8 @@ fn merge_restored(writer: &mut Writer, batch: &mut Batch) -> Result<(), Error> {
 }
 
 impl Shared {
-    /// Fills HOT and WARM with the memories of the log that are in no file, among them those that
-    /// are `lost` from files.
-    fn restore(&self, lost: &[(MemoryId, Placement)], mut batch: Batch) -> Result<(), Error> {
+    /// Fills HOT and WARM with the memories of the log that are in no file.
+    fn restore(&self, mut batch: Batch) -> Result<(), Error> {
         let mut writer = self.lock_writer();
         let writer = &mut *writer;
         let namespaces = self.log.namespaces()?;
@@ -327,30 +273,21 @@ impl Shared {
                 placements.push((id, placement));
             }
         })?;
-        let known: HashSet<MemoryId> = placements.iter().map(|&(id, _)| id).collect();
-        for &(id, placement) in lost.iter().filter(|(id, _)| !known.contains(id)) {
-            batch.put_placement(id, placement);
-            placements.push((id, placement));
-        }
-        placements.sort_unstable_by_key(|&(id, _)| id);
         for kind in [TierKind::Hot, TierKind::Warm] {
             writer.tiers[kind.index()].retain(&|id| {
                 let found = placements.binary_search_by_key(&id, |&(id, _)| id);
                 found.is_ok_and(|at| placements.get(at).is_some_and(|(_, placement)| placement.tier == kind))
             });
         }
-        let (mut records, mut batches) = (Vec::new(), 0);
-        for group in placements.chunk_by(|(a, _), (b, _)| a.0 >> GROUP_BITS == b.0 >> GROUP_BITS) {
-            self.read_records(group, &mut records)?;
-            if records.len() >= RESTORED_AT_ONCE {
-                self.restore_some(writer, &std::mem::take(&mut records), &mut batch)?;
-                batches += 1;
-                if batches % MERGED_AFTER == 0 {
-                    merge_restored(writer, &mut batch)?;
-                }
+        self.drop_redundant(&placements)?;
+        for (number, some) in (1..).zip(placements.chunks(RESTORED_AT_ONCE)) {
+            let records: Result<Vec<Found>, Error> =
+                some.iter().map(|&found| self.with_record(found)).collect();
+            self.restore_some(writer, &records?, &mut batch)?;
+            if number % MERGED_AFTER == 0 {
+                merge_restored(writer, &mut batch)?;
             }
         }
-        self.restore_some(writer, &records, &mut batch)?;
         self.log.commit(&batch, Durability::Buffered)?;
         for (id, name) in namespaces {
             self.add_space(writer, id, Namespace::new(name)?);
@@ -358,29 +295,18 @@ impl Shared {
         Ok(())
     }
 
-    /// Adds the records of memories whose ids differ only in the lowest [`GROUP_BITS`], in
-    /// ascending order.
-    fn read_records(&self, group: &[(MemoryId, Placement)], records: &mut Vec<Found>) -> Result<(), Error> {
-        if group.len() < SCANNED {
-            for &(id, placement) in group {
-                records.extend(self.log.record(id)?.map(|record| (id, placement, record)));
-            }
-            return Ok(());
-        }
-        let prefix = group.first().map_or(0, |(id, _)| id.0).to_be_bytes();
-        let mut wanted = group.iter().peekable();
-        self.log.scan(
-            Table::Records,
-            &prefix[..prefix.len() - GROUP_BITS as usize / 8],
-            &mut |key, record| {
-                let id = key.try_into().map_or(MemoryId::default(), |key| MemoryId(u64::from_be_bytes(key)));
-                while wanted.next_if(|(next, _)| *next < id).is_some() {}
-                if let Some(&(id, placement)) = wanted.next_if(|(next, _)| *next == id) {
-                    records.push((id, placement, record.to_vec()));
-                }
-                Ok(())
-            },
-        )
+    /// Removes records from the log whose memories are in files: the engine ended before it was done with that.
+    fn drop_redundant(&self, loose: &[(MemoryId, Placement)]) -> Result<(), Error> {
+        let mut batch = Batch { is_redundant: true, ..Batch::default() };
+        let is_loose = |id: &MemoryId| loose.binary_search_by_key(id, |&(loose, _)| loose).is_ok();
+        let recorded = self.log.recorded()?.into_iter();
+        recorded.filter(|id| !is_loose(id)).for_each(|id| batch.remove_record(id));
+        self.log.commit(&batch, Durability::Buffered)
+    }
+
+    fn with_record(&self, (id, placement): (MemoryId, Placement)) -> Result<Found, Error> {
+        let lost = || Error::Corrupt { path: self.location.name.clone(), what: format!("memory {id}") };
+        Ok((id, placement, self.log.record(id)?.ok_or_else(lost)?))
     }
 
     fn restore_some(&self, writer: &mut Writer, records: &[Found], batch: &mut Batch) -> Result<(), Error> {
@@ -392,7 +318,7 @@ impl Shared {
             let record = Record::decode(bytes)?;
             let accesses = placement.accesses;
             let facts = Facts { created: record.created, importance: record.importance, accesses };
-            let prepared = || self.prepared(*id, bytes.as_slice().into(), accesses);
+            let prepared = || self.prepared(*id, bytes.clone(), accesses);
             Ok((*id, *placement, facts, (!kept).then(prepared).transpose()?))
         };
         type Restored = (MemoryId, Placement, Facts, Option<Arc<PreparedMemory>>);

@@ -70,11 +70,17 @@ impl Shared {
 
     /// Commits the waiting requests, and passes the lead on.
     fn lead(&self) {
-        let _passed_on = Lead { queue: &self.queue };
+        let passed_on = Lead { queue: &self.queue };
         let mut writer = self.lock_writer();
         // Taken after the lock, so that it includes requests that arrived while the lock was held.
         let requests = std::mem::take(&mut lock(&self.queue).waiting);
         self.commit_group(&mut writer, requests);
+        let behind = writer.behind.take();
+        drop(writer);
+        drop(passed_on);
+        if let Some((tier, namespace)) = behind {
+            self.catch_up(tier, namespace);
+        }
     }
 
     fn ended(&self) -> Error {

@@ -174,7 +174,7 @@ impl Shared {
         accesses: u32,
     ) -> Result<Option<Arc<PreparedMemory>>, Error> {
         let record = self.log.record(id)?;
-        record.map(|record| self.prepared(id, record.into(), accesses)).transpose()
+        record.map(|record| self.prepared(id, record, accesses)).transpose()
     }
 }
 

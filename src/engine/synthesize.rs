@@ -3,7 +3,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::recall::{Found, Hit, Probe, Query, Recall};
-use super::{Engine, Shared};
+use super::{Engine, Shared, View};
 use crate::encoder::{Document, TermCounts};
 use crate::error::Error;
 use crate::hdv::Hypervector;
@@ -100,7 +100,7 @@ impl Engine {
         if query.touches() {
             shared.touch(space.id, chosen.iter().map(|chosen| chosen.memory.id));
         }
-        Ok(Synthesis { unreachable, ..shared.combine(&probe, chosen)? })
+        Ok(Synthesis { unreachable, ..shared.combine(&probe, &view, chosen)? })
     }
 }
 
@@ -120,7 +120,7 @@ impl Synthesis {
 }
 
 impl Shared {
-    fn combine(&self, probe: &Probe, fragments: Vec<Fragment>) -> Result<Synthesis, Error> {
+    fn combine(&self, probe: &Probe, view: &View, fragments: Vec<Fragment>) -> Result<Synthesis, Error> {
         let total: f32 = fragments.iter().map(|fragment| fragment.share).sum();
         let similarity = match probe {
             Probe::Text(_) => total,
@@ -132,7 +132,7 @@ impl Shared {
         if fragments.is_empty() || similarity < Recall::ANSWERABLE {
             return Ok(Synthesis::nothing());
         }
-        let vectors = self.vectors(probe, &fragments)?;
+        let vectors = self.vectors(probe, view, &fragments)?;
         let coherence = coherence(&vectors)?;
         let count = fragments.len() as f32;
         let weighted: Vec<(&Hypervector, u8)> = vectors
@@ -156,11 +156,11 @@ impl Shared {
     }
 
     /// Returns the fragments' vectors, of the kind that the query asks for.
-    fn vectors(&self, probe: &Probe, fragments: &[Fragment]) -> Result<Vec<Hypervector>, Error> {
+    fn vectors(&self, probe: &Probe, view: &View, fragments: &[Fragment]) -> Result<Vec<Hypervector>, Error> {
         let supplied = matches!(probe, Probe::Vector { supplied: true, .. });
         let vector = |fragment: &Fragment| {
             let Memory { id, text, .. } = &fragment.memory;
-            self.vector_of(*id, text, supplied)
+            self.vector_of(view, *id, text, supplied)
         };
         fragments.iter().map(vector).collect()
     }

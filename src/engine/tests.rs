@@ -39,7 +39,7 @@ fn refusal() -> Error {
 }
 
 impl Log for Refusing {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {
         if table == Table::Records && due(&self.reads) {
             return Err(refusal());
         }
@@ -378,6 +378,45 @@ fn a_memory_that_is_forgotten_while_it_moves_stays_forgotten() {
         let engine = open(&log, folder.path());
         assert_eq!(everything(&engine).len(), 3);
         assert_eq!(engine.stats().memories_in(to), 3);
+    }
+}
+
+/// Before, the second move took it out of the log: it was lost with the next opening.
+#[test]
+fn a_memory_that_two_threads_move_at_once_is_there_once_and_stays() {
+    for to in [TierKind::Warm, TierKind::Cold] {
+        for packed in [false, true] {
+            let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
+            let config = Config { hot_capacity: 20, ..tiny() };
+            let open = || Engine::over(log.clone(), folder.path(), config.clone()).unwrap();
+            let engine = open();
+            let ids: Vec<MemoryId> = (0..12).map(|word| engine.store(text(word)).unwrap().id).collect();
+            if packed {
+                engine.consolidate().unwrap();
+            }
+            let namespace = engine.shared.space(&Namespace::default()).unwrap().id;
+            let moving: Vec<_> = ids[..3].iter().map(|&id| Placed { id, namespace }).collect();
+            let stage = || {
+                let mut writer = engine.shared.lock_writer();
+                let memory = |id: &MemoryId| writer.tiers[0].memory(namespace, *id).unwrap().unwrap();
+                let memories = ids[..3].iter().map(memory).collect();
+                let work = writer.tiers[to.index()].stage(namespace, memories);
+                drop(writer);
+                work().unwrap()
+            };
+            let (first, second) = (stage(), stage());
+            for done in [first, second] {
+                engine.shared.finish_move(namespace, &moving, TierKind::Hot, to, done).unwrap();
+                assert_eq!(everything(&engine).len(), 12);
+            }
+            std::mem::forget(engine);
+            let engine = open();
+            assert_eq!(everything(&engine).len(), 12, "{to}, packed: {packed}");
+            engine.consolidate().unwrap();
+            drop(engine);
+            let engine = open();
+            assert_eq!((everything(&engine).len(), engine.stats().memories_in(TierKind::Hot)), (12, 9));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::movement::unless_away;
 use super::writer::{NEXT_NAMESPACE, Writer};
 use super::{Engine, Shared, Space, lock};
 use crate::error::Error;
-use crate::key::{TierKind, Timestamp};
+use crate::key::{NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability};
 use crate::sync::{Condvar, Mutex, PoisonError, write};
 use crate::tier::Effort;
@@ -53,8 +53,8 @@ impl Engine {
 
     /// Removes the texts of forgotten memories and the names of empty namespaces from the disk.
     ///
-    /// Rewrites the log, and the COLD segments that contain forgotten memories. Stores, and
-    /// recalls that read the log, wait until it is done.
+    /// Rewrites the log, and the segments that contain forgotten memories. Stores wait until it is
+    /// done.
     ///
     /// # Errors
     /// As [`Engine::consolidate`].
@@ -71,8 +71,8 @@ impl Engine {
     /// acknowledged memories are in the log.
     ///
     /// # Errors
-    /// [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] if access counts or the log's last
-    /// tables could not be written; [`Error::Moved`] if the store is not there any more;
+    /// [`Error::NoSpace`], [`Error::Io`] or [`Error::Log`] if access counts or the log
+    /// could not be written; [`Error::Moved`] if the store is not there any more;
     /// [`Error::Forked`] in a forked process, which closes nothing.
     pub fn close(mut self) -> Result<(), Error> {
         self.shut()
@@ -133,7 +133,19 @@ impl Shared {
                 }
             }
         }
+        self.log.maintain()?;
         away.map_or(Ok(Consolidation { promoted, demoted, merged }), Err)
+    }
+
+    /// Packs memories of a tier in which that has fallen behind, unless another thread is at it.
+    pub(super) fn catch_up(&self, tier: TierKind, namespace: NamespaceId) {
+        let Ok(_alone) = self.upkeep.try_lock() else { return };
+        while self.lock_writer().is_behind(tier, namespace) {
+            // The next pass tries again, and `consolidate` reports the error.
+            if !matches!(self.merge(tier, Effort::Due), Ok(Some(true))) {
+                break;
+            }
+        }
     }
 
     /// Packs the memories of each tier that are in no file, unless they are few.
@@ -187,12 +199,23 @@ impl Shared {
             writer.tiers[tier.index()].revert();
             return Err(error);
         }
-        // A file that cannot be deleted now is deleted when the engine opens.
+        self.publish(&mut writer, changed);
+        drop(writer);
+        self.delete_obsolete(&batch)?;
+        Ok(Some(changed.is_some()))
+    }
+
+    /// Deletes files once a power loss cannot bring their entries back. A file that cannot be deleted now
+    /// is deleted when the engine opens.
+    fn delete_obsolete(&self, batch: &Batch) -> Result<(), Error> {
+        if batch.obsolete.is_empty() {
+            return Ok(());
+        }
+        self.log.sync()?;
         if self.log.check().is_ok() {
             batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
         }
-        self.publish(&mut writer, changed);
-        Ok(Some(changed.is_some()))
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The writer: commits requests in groups and publishes what they changed.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::queue::Request;
@@ -8,11 +9,11 @@ use super::{Shared, Space, View};
 use crate::encoder::{EncodeError, Projection};
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
-use crate::log::{Batch, Durability, Placement, Record};
+use crate::log::{Batch, Durability, Record};
 use crate::memory::Namespace;
-use crate::segment::{PreparedMemory, Row};
+use crate::segment::{MAX_ROWS, PreparedMemory, Row};
 use crate::sync::{ArcSwap, write};
-use crate::tier::{Facts, Tier};
+use crate::tier::{Done, Facts, Tier, Upkeep};
 
 /// Ids are reserved in the log so many at a time, so that none is given twice,
 /// also when the newest memories are forgotten.
@@ -27,7 +28,16 @@ const SPARED: usize = 16;
 
 /// Memories that leave a large HOT together for a WARM on this machine. Together each takes a third
 /// of the time, and one store in so many waits for all of them: too few for the P99.
-const EVICTED_TOGETHER: usize = 256;
+const EVICTED_TOGETHER: usize = 512;
+
+/// From so many on, memories leave a HOT together.
+const LEAST_TOGETHER: usize = 256;
+
+/// Memories of a namespace that may wait in a tier to be packed. Beyond them, those who store do it.
+const MOST_LOOSE: usize = 65_536;
+
+/// From so many memories on, a batch is split into parts for the cores.
+const SPLIT_FROM: usize = 32_768;
 
 /// The name under which the log keeps the end of the reserved ids.
 pub(super) const NEXT_ID: &str = "next_id";
@@ -71,12 +81,19 @@ pub(super) struct Writer {
     pub next_id: u64,
     pub reserved: u64,
     pub next_namespace: u32,
+    /// A tier and a namespace in which packing has fallen behind.
+    pub behind: Option<(TierKind, NamespaceId)>,
 }
 
 impl Writer {
     /// The tier that new memories enter.
     pub(super) fn entry_tier(hot_capacity: usize) -> TierKind {
         if hot_capacity == 0 { TierKind::Warm } else { TierKind::Hot }
+    }
+
+    /// Whether too many memories of a namespace wait in a tier to be packed.
+    pub(super) fn is_behind(&self, tier: TierKind, namespace: NamespaceId) -> bool {
+        self.tiers[tier.index()].backlog(namespace) > MOST_LOOSE
     }
 
     /// The tier that a memory is in, and what its strength depends on.
@@ -183,7 +200,6 @@ impl Shared {
         memories: &[Prepared],
         group: &mut Group,
     ) -> Result<Vec<MemoryId>, Error> {
-        let tier = Writer::entry_tier(self.config.hot_capacity);
         let mut ids = Vec::with_capacity(memories.len());
         let mut last: Option<(&Namespace, NamespaceId)> = None;
         for memory in memories {
@@ -202,8 +218,6 @@ impl Shared {
             };
             last = Some((&memory.namespace, namespace));
             let record = Record::placed(&memory.record, namespace);
-            group.batch.put_record(id, &record, memory.vector.as_deref());
-            group.batch.put_placement(id, Placement { tier, namespace, accesses: 1 });
             let row = Row { id, ..memory.row.clone() };
             let stored = PreparedMemory { row, vector: memory.vector.clone(), record };
             group.stores.entry(namespace).or_default().push(Arc::new(stored));
@@ -253,14 +267,15 @@ impl Shared {
             if group.removed.contains_key(&id) {
                 continue;
             }
-            let Some(record) = self.log.record(id)? else { continue };
-            let record = Record::decode(&record)?;
-            let holds = |kind: &TierKind| {
-                writer.tiers[kind.index()].stage_removal(record.namespace, id, &mut group.batch)
-            };
+            let placed = self.log.placement(id)?.map(|placement| placement.namespace);
+            let located = || writer.tiers.iter().find_map(|tier| tier.locate(id));
+            let Some(namespace) = placed.or_else(located) else { continue };
+            let holds =
+                |kind: &TierKind| writer.tiers[kind.index()].stage_removal(namespace, id, &mut group.batch);
             if let Some(tier) = TierKind::ALL.into_iter().find(holds) {
-                group.batch.remove_record(id, record.supplied);
-                group.removed.insert(id, (tier, record.namespace));
+                group.batch.remove_record(id);
+                group.batch.remove_placement(id);
+                group.removed.insert(id, (tier, namespace));
                 found.push(id);
             }
         }
@@ -286,7 +301,7 @@ impl Shared {
             let spared = self.config.hot_capacity / SPARED;
             let together = match warm.preferred_batch() {
                 Some(batch) => batch.min(spared),
-                None if spared >= EVICTED_TOGETHER => EVICTED_TOGETHER,
+                None if spared >= LEAST_TOGETHER => spared.min(EVICTED_TOGETHER),
                 // A small HOT is always full.
                 None => 0,
             };
@@ -306,6 +321,9 @@ impl Shared {
             let list = if forgotten { &mut group.passed_over } else { &mut group.evicted };
             list.push(memory);
         }
+        // One may be listed twice among the weakest.
+        group.evicted.sort_unstable();
+        group.evicted.dedup();
         let hot = TierKind::Hot.index();
         let mut by_namespace: HashMap<NamespaceId, Vec<Arc<PreparedMemory>>> = HashMap::new();
         for &Placed { id, namespace } in &group.evicted {
@@ -351,6 +369,8 @@ impl Shared {
         for (name, id) in group.namespaces {
             self.add_space(writer, id, name);
         }
+        let places = changed.iter().flat_map(|&id| [(TierKind::Hot, id), (TierKind::Warm, id)]);
+        writer.behind = places.into_iter().find(|&(tier, namespace)| writer.is_behind(tier, namespace));
         self.publish(writer, changed);
     }
 
@@ -378,7 +398,7 @@ fn view_of(writer: &mut Writer, namespace: NamespaceId) -> View {
     View { tiers: [hot.view(namespace), warm.view(namespace), cold.view(namespace)] }
 }
 
-/// Takes memories into a tier within the writer's lock.
+/// Takes memories into a tier within the writer's lock: all, or none after an error.
 pub(super) fn apply(
     writer: &mut Writer,
     tier: TierKind,
@@ -387,8 +407,49 @@ pub(super) fn apply(
     batch: &mut Batch,
 ) -> Result<(), Error> {
     let tier = &mut writer.tiers[tier.index()];
-    let done = tier.stage(namespace, memories)()?;
-    tier.apply(done, batch).map(drop)
+    let ids: Vec<MemoryId> = memories.iter().map(|memory| memory.row.id).collect();
+    let staged = parts(memories).into_iter().map(|some| tier.stage(namespace, some)).collect();
+    let mut failed = None;
+    for done in all_done(staged) {
+        // After an error the others are put in place too, so that their files are deleted in the end.
+        if let Err(error) = done.and_then(|done| tier.apply(done, batch)) {
+            failed = Some(error);
+        }
+    }
+    if let Some(error) = failed {
+        for id in ids {
+            tier.remove(namespace, id);
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Splits memories into parts of which each fits into a segment; large batches into one for each core.
+fn parts(mut memories: Vec<Arc<PreparedMemory>>) -> Vec<Vec<Arc<PreparedMemory>>> {
+    let mut parts = Vec::new();
+    if memories.len() >= SPLIT_FROM {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let size = memories.len().div_ceil(cores).clamp(SPLIT_FROM / 2, MAX_ROWS);
+        while memories.len() > size {
+            parts.push(memories.split_off(memories.len() - size));
+        }
+    }
+    parts.push(memories);
+    parts.reverse();
+    parts
+}
+
+/// Does pieces of work, each on a thread of its own. Those of a pool may be waiting for the writer.
+fn all_done(mut work: Vec<Upkeep>) -> Vec<Result<Done, Error>> {
+    let last = work.pop();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = work.into_iter().map(|work| scope.spawn(work)).collect();
+        let last = last.map(|work| work());
+        let others =
+            others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        others.chain(last).collect()
+    })
 }
 
 /// Requests on their way through a commit.

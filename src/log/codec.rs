@@ -157,20 +157,6 @@ impl SegmentEntry {
     }
 }
 
-/// The number of a log and the sequence number of the batch that notes it.
-pub(super) fn encode_mark(number: u64, sequence: u64) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&number.to_le_bytes());
-    bytes[8..].copy_from_slice(&sequence.to_le_bytes());
-    bytes
-}
-
-/// Reads them back; `None` if the bytes are none.
-pub(super) fn decode_mark(bytes: &[u8]) -> Option<(u64, u64)> {
-    let (number, sequence) = bytes.split_at_checked(8)?;
-    Some((u64_le(number)?, u64_le(sequence)?))
-}
-
 /// Something in the log that does not read as it was written.
 pub(super) fn damaged(what: String) -> Error {
     Error::Corrupt { path: "log".into(), what }

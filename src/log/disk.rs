@@ -1,505 +1,580 @@
-//! The log on disk, in fjall: a log-structured merge tree behind a journal.
+//! The log on disk: a journal, and what it amounts to in RAM.
 //!
-//! Of the stores that were compared it is the one in which `Buffered` means
-//! what it says: a commit hands the journal to the operating system, so it
-//! survives the death of the process, and a power loss cuts the journal's end
-//! instead of tearing a tree. Two habits of its version 3.1 are worked around:
-//!
-//! - it hands full memtables to its workers through a queue that they also write
-//!   to themselves, and can come to a stand; so the writer rotates memtables
-//!   here, and the limit inside fjall is never reached;
-//! - it keeps its journal when it closes; so [`Log::close`] and [`Log::compact`]
-//!   flush everything into tables, close, and empty the journal.
-//!
-//! It also trusts its files more than it should. So they are looked at before
-//! it opens them, and what it panics at becomes an error.
+//! Once memories are in a segment's file, the log holds no more of them than the entry of the segment. So
+//! the log stays small, and a plain journal does: a commit is one write to the end of a file. The
+//! journal is read when the log is opened, and written again, as a checkpoint, when most of it
+//! is outdated.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy, PinningPolicy};
-use fjall::{CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode};
-
-use super::fault::contained;
-use super::files::{FJALL_LOCK, check_working_folder, empty_journals, prepare, try_files};
 use super::folder::LogFolder;
+use super::identity::{self, random_number, sync_folder};
+use super::journal::{self, End, Header, Journal, encode_batch, file_name};
 use super::lock::{HeldLock, StoreLock};
-use super::mark::{self, Mark, sync_folder};
-use super::{Batch, Durability, LOG_FOLDER, Log, TABLES, Table, Visit, codec, setting_key};
+use super::state::{Key, Places, State};
+use super::{Batch, Durability, FORMAT, LOG_FOLDER, Log, Table, Visit, number};
 use crate::error::Error;
-use crate::sync::{Mutex, PoisonError, RwLock, lock, read, write};
+use crate::identity::shown;
+use crate::key::MemoryId;
+use crate::sync::{Mutex, MutexGuard, RwLock, lock, read, write};
 
-/// Bytes that wait in memory before they are written as a table.
-const MEMTABLE_BYTES: u64 = 4 << 20;
+/// A journal is written again when it is longer than this and twice what the log holds.
+const OUTDATED_BYTES: u64 = 4 << 20;
 
-/// What a value costs in a memtable beside its own bytes.
-const ENTRY_BYTES: usize = 64;
+/// A journal is written again by the commit that finds it this many times too long: nobody did before.
+const OVERDUE: u64 = 8;
 
-/// A record is read alone, so blocks are small; a larger one compresses better
-/// and takes longer to read (16 KB: 12 % less disk, twice the time).
-const BLOCK_BYTES: u32 = 4 << 10;
+/// Bytes of a checkpoint's batch: what one damaged byte costs.
+const CHECKPOINT_BYTES: usize = 4 << 10;
 
-/// The smallest limit that fjall takes; the journal is emptied at each close.
-const JOURNAL_BYTES: u64 = 64 << 20;
-
-/// How long fjall may take to release its files after it was dropped.
-const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+/// The format of stores before they had this journal.
+const FORMER_FORMAT: u64 = 2;
 
 /// The log of an engine that keeps its memories on disk.
 pub struct DiskLog {
     folder: LogFolder,
-    /// Tells the log from any other; its journals repeat it.
+    /// Tells the log from any other. The journal repeats it.
     number: u64,
-    cache_bytes: u64,
-    /// Empty only while the log is closed for being tidied up.
-    store: RwLock<Option<Store>>,
-    unflushed: AtomicU64,
-    /// A batch that was refused, and is in doubt until the store was opened anew.
-    refused: Mutex<Option<Refused>>,
-    mended: Vec<PathBuf>,
-    /// Whether a store that was closed may still use its files.
-    lingers: AtomicBool,
+    state: RwLock<State>,
+    appender: Mutex<Appender>,
+    /// Checkpoints that were begun.
+    attempts: AtomicU64,
+    repaired: Vec<PathBuf>,
+    /// The lock of the identity's file.
+    _lock: HeldLock,
 }
 
-/// A batch whose commit reported an error, and what takes it back. It may have
-/// reached the journal before the error came up.
-struct Refused {
-    batch: Batch,
-    /// Empty until its keys could be read.
-    undo: Option<Batch>,
+/// The end of the journal.
+struct Appender {
+    file: Arc<File>,
+    generation: u64,
+    /// Where the last batch that was committed ends.
+    end: u64,
+    /// The sequence number of the next batch.
+    sequence: u64,
+    /// The sequence number of the last batch that is on the disk.
+    synced: u64,
+    fault: Option<Fault>,
+    /// Whether the journal is a checkpoint and nothing else.
+    is_checkpoint: bool,
+    /// The batch being written.
+    buffer: Vec<u8>,
 }
 
-struct Store {
-    database: Database,
-    tables: [Keyspace; 3],
-    /// Whether the journal that is written to has the number.
-    numbered: AtomicBool,
-    /// Another handle of the file that fjall keeps locked until it is closed.
-    lock: File,
+/// What the last error has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// There may be bytes of a refused batch behind the end.
+    Trailing,
+    /// The disk did not take the last writes. A later sync may succeed without them, so only
+    /// another journal helps.
+    Unsynced,
+    /// A power loss may take the journal's name away, and leave the former one.
+    Unnamed,
+}
+
+/// A checkpoint that was written, but is not the journal yet.
+struct Checkpoint {
+    file: File,
+    path: PathBuf,
+    /// Where it ends.
+    end: u64,
+    /// The journal that it was made of, and its end and next sequence number at that time.
+    of: Position,
+    /// The keys whose values are in the file, in ascending order for each table, and where.
+    values: [Places; Table::ALL.len()],
+}
+
+#[derive(Clone, Copy)]
+struct Position {
+    generation: u64,
+    end: u64,
+    sequence: u64,
 }
 
 impl DiskLog {
     /// Opens the log of the store in the folder `store`, which exists, or makes one. The
     /// log is in the folder `log` there, and the store is locked while the log is open.
     ///
-    /// The checksums of all its files are checked. A journal whose end was torn,
-    /// as a kill leaves it, is cut there; anything else that is not as it was
-    /// written is refused, and nothing is changed then.
+    /// A journal whose end is torn, as a kill leaves it, is cut there. Any other damage is refused, and
+    /// then nothing is changed.
     ///
     /// # Errors
     /// [`Error::Locked`] if it is open already, [`Error::Corrupt`] if its files
-    /// are damaged, [`Error::NoSpace`] or [`Error::Io`].
-    pub fn open(store: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        Self::open_locked(Arc::new(StoreLock::acquire(store)?), LOG_FOLDER, cache_bytes)
+    /// are damaged, [`Error::Incompatible`] if its format is older, [`Error::NoSpace`] or [`Error::Io`].
+    pub fn open(store: &Path) -> Result<Self, Error> {
+        Self::open_locked(Arc::new(StoreLock::acquire(store)?), LOG_FOLDER)
     }
 
     /// Opens the log in the folder `name` of a store that the caller has locked.
-    pub(crate) fn open_locked(lock: Arc<StoreLock>, name: &str, cache_bytes: u64) -> Result<Self, Error> {
+    pub(crate) fn open_locked(lock: Arc<StoreLock>, name: &str) -> Result<Self, Error> {
+        Self::open_or_make(lock, name, random_number())
+    }
+
+    /// As [`DiskLog::open_locked`]. If a new log is made, it gets the number `new`.
+    pub(crate) fn open_or_make(lock: Arc<StoreLock>, name: &str, new: u64) -> Result<Self, Error> {
         let folder = LogFolder::open(lock, name)?;
-        let mut mended = Vec::new();
-        let (store, number) = Store::open(&folder, cache_bytes, None, &mut mended)?;
-        Ok(Self {
-            folder,
-            number,
-            cache_bytes,
-            store: RwLock::new(Some(store)),
-            unflushed: AtomicU64::new(0),
-            refused: Mutex::new(None),
-            mended,
-            lingers: AtomicBool::new(false),
-        })
-    }
-
-    /// Files that were damaged in a way that opening could mend.
-    pub fn mended(&self) -> &[PathBuf] {
-        &self.mended
-    }
-
-    /// Calls `act`, which is fjall's code alone, with the open store.
-    fn with<T>(
-        &self,
-        action: &'static str,
-        act: impl FnOnce(&Store) -> fjall::Result<T>,
-    ) -> Result<T, Error> {
-        self.opened(action, |store| contained(self.path(), action, || act(store)))
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Checks that the path still leads to this log, before more is done than to append to
-    /// its open journal.
-    fn check_log(&self) -> Result<(), Error> {
-        self.folder.check_log(self.number)
-    }
-
-    /// As [`DiskLog::with`], for reading. A file of fjall's that is missing because the
-    /// store was moved is not damaged.
-    fn reading<T>(&self, act: impl FnOnce(&Store) -> Result<T, Error>) -> Result<T, Error> {
-        self.folder.check_read()?;
-        self.opened("read", act).map_err(|error| self.check_log().err().unwrap_or(error))
-    }
-
-    /// Calls `act` with the open store.
-    fn opened<T>(
-        &self,
-        action: &'static str,
-        act: impl FnOnce(&Store) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut store = read(&self.store);
-        if store.is_none() {
-            // It could not be opened again after an error; perhaps it can now.
-            drop(store);
-            self.reopen(|slot| slot.is_none())?;
-            store = read(&self.store);
-        }
-        match &*store {
-            Some(store) => act(store),
-            None => Err(Error::Log { path: self.path().into(), action, message: "it is closed".into() }),
-        }
-    }
-
-    /// Opens the store anew if `needed`. One whose worker met a full disk, say,
-    /// refuses all writes from then on; opened anew it takes them again.
-    fn reopen(&self, needed: impl FnOnce(&Option<Store>) -> bool) -> Result<(), Error> {
-        let mut slot = write(&self.store);
-        if needed(&slot) {
-            self.check_log()?;
-            self.end(&mut slot)?;
-            *slot = Some(self.open_again()?);
-            self.unflushed.store(0, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn open_again(&self) -> Result<Store, Error> {
-        self.check_log()?;
-        let (store, _) = Store::open(&self.folder, self.cache_bytes, Some(self.number), &mut Vec::new())?;
-        Ok(store)
-    }
-
-    /// Closes the store, if it is open, and returns once fjall has released its files; with
-    /// fjall's lock, which keeps other engines out.
-    fn end(&self, slot: &mut Option<Store>) -> Result<Option<HeldLock>, Error> {
-        let Some(store) = slot.take() else { return Ok(None) };
-        let ended = store.end();
-        self.lingers.store(ended.is_err(), Ordering::Relaxed);
-        ended.map(Some).map_err(|error| Error::io(self.path(), error))
-    }
-
-    /// Hands a batch to the store, once.
-    fn write(&self, batch: &Batch, mode: PersistMode) -> Result<(), Error> {
-        self.with("commit", |store| {
-            let mut writes = store.database.batch().durability(Some(mode));
-            for (table, key, value) in &batch.changes {
-                match value {
-                    Some(value) => writes.insert(store.table(*table), key.as_slice(), value.as_slice()),
-                    None => writes.remove(store.table(*table), key.as_slice()),
+        Self::check_format(folder.anchor())?;
+        let failed = |error| Error::io(folder.path(), error);
+        let lock = Self::lock(folder.anchor())?;
+        let known = identity::read(folder.anchor()).map_err(failed)?;
+        let mut repaired = Vec::new();
+        let found = find(&folder, known, &mut repaired)?;
+        folder.check()?;
+        let (number, state, appender) = match found {
+            Some((path, journal)) => {
+                if let End::Torn(at) = journal.end {
+                    cut(&path, at).map_err(|error| Error::io(&shown(&path), error))?;
+                    repaired.push(shown(&path));
                 }
+                let number = journal.header.number;
+                let (state, appender) = go_on(&path, journal).map_err(failed)?;
+                (number, state, appender)
             }
-            if !store.numbered.load(Ordering::Relaxed) {
-                let mark = codec::encode_mark(self.number, store.database.seqno());
-                writes.insert(store.table(Table::Catalogue), setting_key(mark::SETTING), mark);
+            None => {
+                let (state, appender) = make(folder.anchor(), new).map_err(failed)?;
+                sync_folder(folder.store()).map_err(failed)?;
+                (new, state, appender)
             }
-            writes.commit()?;
-            store.numbered.store(true, Ordering::Relaxed);
-            Ok(())
-        })
-    }
-
-    /// Hands a batch to the store. After an error the store is opened anew, and
-    /// what is in it then is the truth. Where it cannot be opened anew as yet, it
-    /// stays as it is, for reading; the next commit settles what is in doubt.
-    fn attempt(&self, batch: &Batch, mode: PersistMode) -> Result<(), Error> {
-        self.folder.check_store()?;
-        self.settle()?;
-        let Err(error) = self.write(batch, mode) else { return Ok(()) };
-        let mut refused = lock(&self.refused);
-        let doubt = refused.insert(Refused { batch: batch.clone(), undo: None });
-        let Ok(holds) = self.renew(doubt) else { return Err(error) };
-        *refused = None;
-        if holds { Ok(()) } else { Err(error) }
-    }
-
-    /// Takes a batch back that was refused earlier and is in the store all the
-    /// same.
-    fn settle(&self) -> Result<(), Error> {
-        let mut refused = lock(&self.refused);
-        let Some(doubt) = &mut *refused else { return Ok(()) };
-        if self.renew(doubt)?
-            && let Some(undo) = &doubt.undo
-        {
-            self.write(undo, PersistMode::SyncData)?;
+        };
+        if known.is_none() {
+            let named = identity::open(folder.anchor()).and_then(|file| identity::write(&file, number));
+            named.and_then(|()| sync_folder(folder.anchor())).map_err(failed)?;
         }
-        *refused = None;
+        let (state, appender) = (RwLock::new(state), Mutex::new(appender));
+        let attempts = AtomicU64::default();
+        Ok(Self { folder, number, state, appender, attempts, repaired, _lock: lock })
+    }
+
+    /// Whether the folder `path` holds a log, or nothing yet.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn may_be_at(path: &Path) -> io::Result<bool> {
+        if Self::is_at(path) {
+            return Ok(true);
+        }
+        match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+            entries => {
+                let ours = |name: &std::ffi::OsStr| {
+                    identity::path(path).ends_with(name) || is_unfinished(name.as_ref())
+                };
+                Ok(entries?.flatten().all(|entry| ours(&entry.file_name())))
+            }
+        }
+    }
+
+    /// Whether the folder `path` holds a log, damaged or not, of this or the former format.
+    pub(crate) fn is_at(path: &Path) -> bool {
+        journal::paths(path).is_ok_and(|journals| !journals.is_empty())
+            || fs::metadata(identity::path(path)).is_ok_and(|file| file.len() > 0)
+            || is_former(path)
+    }
+
+    /// Refuses a log of the former format.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`].
+    pub(crate) fn check_format(path: &Path) -> Result<(), Error> {
+        if is_former(path) {
+            let (path, what) = (shown(path), "format");
+            return Err(Error::Incompatible { path, what, expected: FORMER_FORMAT, received: FORMAT });
+        }
         Ok(())
     }
 
-    /// Opens the store anew after it refused a batch, and says whether that is in
-    /// it.
-    fn renew(&self, refused: &mut Refused) -> Result<bool, Error> {
-        if refused.undo.is_none() {
-            // The store that refused it does not show it.
-            let changes = refused.batch.changes.iter().map(|(table, key, _)| {
-                let before = self.get(*table, key)?;
-                Ok((*table, key.clone(), before))
-            });
-            let changes = changes.collect::<Result<_, Error>>()?;
-            refused.undo = Some(Batch { changes, ..Batch::default() });
-        }
-        self.try_files()?;
-        self.reopen(|_| true)?;
-        self.holds(&refused.batch)
+    /// Takes the lock of the log at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if the log is open, [`Error::Io`].
+    pub(crate) fn lock(path: &Path) -> Result<HeldLock, Error> {
+        let held = identity::open(path).and_then(|file| HeldLock::wait(file, super::lock::LOCKED_FOR));
+        held.map_err(|error| Error::io(&shown(path), error))?
+            .ok_or_else(|| Error::Locked { path: shown(path) })
     }
 
-    /// Whether a batch whose commit reported an error was made all the same:
-    /// the journal may have been complete before the error came up.
-    fn holds(&self, batch: &Batch) -> Result<bool, Error> {
-        let last: BTreeMap<_, _> =
-            batch.changes.iter().map(|(table, key, value)| ((table, key), value)).collect();
-        for ((&table, key), value) in last {
-            if self.get(table, key)? != *value {
-                return Ok(false);
+    /// Files that were damaged in a way that opening could repair.
+    pub fn repaired(&self) -> &[PathBuf] {
+        &self.repaired
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                Error::Corrupt { path: self.folder.path().into(), what: "a value in the journal".into() }
+            }
+            _ => Error::io(self.folder.path(), error),
+        }
+    }
+
+    /// Writes the checkpoint of the next journal, beside commits.
+    fn checkpoint(&self, of: Position) -> Result<Checkpoint, Error> {
+        self.check()?;
+        // Several may be written at a time, of which one becomes the journal.
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let path = self.folder.anchor().join(format!("{}.{attempt}.tmp", file_name(of.generation + 1)));
+        let written = self.write_checkpoint(of, &path);
+        if written.is_err() {
+            // Makes room for whatever comes next.
+            let _ = fs::remove_file(&path);
+        }
+        written.map_err(|error| self.failed(error))
+    }
+
+    fn write_checkpoint(&self, of: Position, path: &Path) -> io::Result<Checkpoint> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(&[0; Header::BYTES as usize])?;
+        let (mut end, mut sequence, mut bytes) = (Header::BYTES, 0, Vec::new());
+        let mut values: [Places; Table::ALL.len()] = Default::default();
+        for table in Table::ALL {
+            let mut from: Key = Box::default();
+            loop {
+                // Commits that change an entry meanwhile are in the journal behind `of`, and are added
+                // later.
+                let some = read(&self.state).some(table, &from, CHECKPOINT_BYTES);
+                let Some((last, _)) = some.last() else { break };
+                // The next key in order.
+                from = [last, &[0][..]].concat().into();
+                let read = some.into_iter().map(|(key, value)| Ok((key, value.read()?)));
+                let read: Vec<(Key, Arc<[u8]>)> = read.collect::<io::Result<_>>()?;
+                let changes = read.iter().map(|(key, value)| (table, &**key, Some(&**value)));
+                bytes.clear();
+                let places = encode_batch(&mut bytes, self.number, (sequence, 0), changes);
+                file.write_all(&bytes)?;
+                let places = places.into_iter().map(|place| end + place.start as u64);
+                values[table as usize].extend(read.into_iter().map(|(key, _)| key).zip(places));
+                (end, sequence) = (end + bytes.len() as u64, sequence + 1);
             }
         }
-        self.with("commit", |store| store.database.persist(PersistMode::SyncAll))?;
-        Ok(true)
-    }
-
-    /// Writes the memtables as tables once they are large enough.
-    fn rotate(&self, batch: &Batch) {
-        let size = |(_, key, value): &(_, Vec<u8>, Option<Vec<u8>>)| {
-            (key.len() + value.as_ref().map_or(0, Vec::len) + ENTRY_BYTES) as u64
+        let mut file = file.into_inner()?;
+        let header = Header {
+            number: self.number,
+            generation: of.generation + 1,
+            first: of.sequence,
+            checkpoint: end,
         };
-        let added: u64 = batch.changes.iter().map(size).sum();
-        if self.unflushed.fetch_add(added, Ordering::Relaxed) + added > MEMTABLE_BYTES {
-            self.unflushed.store(0, Ordering::Relaxed);
-            // The batch is in the journal whatever comes of this; a store that
-            // cannot go on refuses the next batch.
-            let _ = self.check_log().and_then(|()| self.with("commit", Store::rotate));
-        }
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&header.encode())?;
+        file.seek(SeekFrom::Start(end))?;
+        // Most of it, so that commits wait less for the rest.
+        file.sync_data()?;
+        Ok(Checkpoint { file, path: path.into(), end, of, values })
     }
 
-    /// Flushes, closes and empties the journal; then opens again if `reopen`.
-    fn tidy(&self, action: &'static str, reopen: bool, compact: bool) -> Result<(), Error> {
-        self.settle()?;
-        let tidied = self.tidy_once(action, reopen, compact);
-        if let Err(Error::Log { .. }) = tidied {
-            // As in a commit.
-            self.try_files()?;
-            self.reopen(|_| true)?;
-            return self.tidy_once(action, reopen, compact);
+    /// Makes a checkpoint the journal, with the batches that came since.
+    fn switch(&self, journal: &mut Appender, checkpoint: Checkpoint) -> Result<(), Error> {
+        let Checkpoint { file, path, end, of, values } = checkpoint;
+        if journal.generation != of.generation {
+            // Another thread was quicker.
+            let _ = fs::remove_file(&path);
+            return Ok(());
         }
-        tidied
+        self.check()?;
+        let (folder, generation) = (self.folder.anchor(), of.generation + 1);
+        let named = folder.join(file_name(generation));
+        let finish = || {
+            let since = journal::read_at(&journal.reader(folder)?, of.end, (journal.end - of.end) as usize)?;
+            (&file).write_all(&since)?;
+            file.sync_all()?;
+            let reader = File::open(&path)?;
+            fs::rename(&path, &named)?;
+            Ok(reader)
+        };
+        let reader: io::Result<File> = finish();
+        if reader.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        let reader = reader.map_err(|error| self.failed(error))?;
+        write(&self.state).move_values(Arc::new(reader), &values, of.end, end);
+        let Position { sequence, .. } = journal.position();
+        let position = Position { generation, end: end + (journal.end - of.end), sequence };
+        let is_checkpoint = journal.end == of.end;
+        let fault = Some(Fault::Unnamed);
+        *journal =
+            Appender { is_checkpoint, fault, ..Appender::new(file, position, sequence.wrapping_sub(1)) };
+        self.name(journal)
     }
 
-    /// Nobody reads or commits meanwhile.
-    fn tidy_once(&self, action: &'static str, reopen: bool, compact: bool) -> Result<(), Error> {
-        let mut slot = write(&self.store);
-        self.check_log()?;
-        let Some(store) = &*slot else { return Ok(()) };
-        contained(self.path(), action, || {
-            store.flush()?;
-            if compact {
-                store.tables.iter().try_for_each(Keyspace::major_compact)?;
-            }
-            store.database.persist(PersistMode::SyncAll)
-        })?;
-        self.unflushed.store(0, Ordering::Relaxed);
-        if reopen {
-            self.try_files()?;
+    /// Makes the journal's name survive a power loss, and deletes the former journal.
+    fn name(&self, journal: &mut Appender) -> Result<(), Error> {
+        let folder = self.folder.anchor();
+        sync_folder(folder).map_err(|error| self.failed(error))?;
+        journal.fault = None;
+        if let Some(former) = journal.generation.checked_sub(1) {
+            // If it cannot be deleted now, it is when the log opens.
+            let _ = fs::remove_file(folder.join(file_name(former)));
         }
-        // Should that fail, the journal is read again when the log opens.
-        let emptied = self.end(&mut slot).and_then(|lock| {
-            self.check_log()?;
-            let emptied = empty_journals(self.folder.anchor(), Mark { number: self.number, closed: true });
-            drop(lock);
-            emptied.map_err(|error| Error::io(self.path(), error))
-        });
-        if reopen {
-            *slot = Some(self.open_again()?);
-        }
-        emptied
+        Ok(())
     }
 
-    /// Checks that files can be made, which opening the store takes.
-    fn try_files(&self) -> Result<(), Error> {
-        self.check_log()?;
-        try_files(self.folder.anchor()).map_err(|error| Error::io(self.path(), error))
+    /// Writes the journal again if it has more than `spare` bytes beyond `times` of what the log holds.
+    fn rewrite(&self, times: u64, spare: u64) -> Result<(), Error> {
+        let position = lock(&self.appender).position();
+        if position.end <= times * read(&self.state).bytes() + spare {
+            return Ok(());
+        }
+        let checkpoint = self.checkpoint(position)?;
+        self.switch(&mut lock(&self.appender), checkpoint)
+    }
+
+    /// The end of the journal, once what an error has left there is gone.
+    fn sound(&self) -> Result<MutexGuard<'_, Appender>, Error> {
+        let mut journal = lock(&self.appender);
+        if journal.fault == Some(Fault::Trailing) {
+            journal.cut().map_err(|error| self.failed(error))?;
+        }
+        if journal.fault == Some(Fault::Unsynced) {
+            let checkpoint = self.checkpoint(journal.position())?;
+            self.switch(&mut journal, checkpoint)?;
+        }
+        if journal.fault == Some(Fault::Unnamed) {
+            self.name(&mut journal)?;
+        }
+        Ok(journal)
+    }
+
+    /// The store's error after a write or a sync has failed, once what that has left is gone, if it can be
+    /// removed now.
+    fn refused(&self, mut journal: MutexGuard<'_, Appender>, fault: Fault, error: io::Error) -> Error {
+        journal.fault = Some(fault);
+        drop(journal);
+        drop(self.sound());
+        self.failed(error)
     }
 }
 
-impl Drop for DiskLog {
-    fn drop(&mut self) {
-        let store = self.store.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let another = Mark::read(self.folder.anchor()).is_some_and(|mark| mark.number != self.number);
-        if self.folder.is_forked() || another {
-            // In a forked process the threads that it waits for do not exist. Elsewhere it
-            // deletes tables that it has replaced, by their names.
-            std::mem::forget(store);
-            self.folder.leak();
-            return;
-        }
-        let ended = store.map(Store::end).transpose();
-        if ended.is_err() || *self.lingers.get_mut() {
-            // A descriptor of this number must not become another store's while fjall may
-            // still use it.
-            self.folder.leak();
-        }
+impl Appender {
+    /// The end of a journal whose batches up to `synced` are on the disk.
+    fn new(file: File, Position { generation, end, sequence }: Position, synced: u64) -> Self {
+        let (file, buffer) = (Arc::new(file), Vec::new());
+        Self { file, generation, end, sequence, synced, fault: None, is_checkpoint: true, buffer }
+    }
+
+    fn position(&self) -> Position {
+        Position { generation: self.generation, end: self.end, sequence: self.sequence }
+    }
+
+    /// Another handle of the file, for reading.
+    fn reader(&self, folder: &Path) -> io::Result<File> {
+        File::open(folder.join(file_name(self.generation)))
+    }
+
+    /// Cuts off what is behind the end.
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.end)?;
+        (&*self.file).seek(SeekFrom::Start(self.end))?;
+        self.fault = None;
+        Ok(())
     }
 }
 
 impl Log for DiskLog {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        self.reading(|store| {
-            contained(self.path(), "read", || Ok(store.table(table).get(key)?.map(|value| value.to_vec())))
-        })
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {
+        let found = read(&self.state).get(table, key);
+        found.map(|found| found.read().map_err(|error| self.failed(error))).transpose()
+    }
+
+    fn contains(&self, table: Table, key: &[u8]) -> Result<bool, Error> {
+        Ok(read(&self.state).contains(table, key))
+    }
+
+    fn recorded(&self) -> Result<Vec<MemoryId>, Error> {
+        let keys = read(&self.state).all(Table::Records, &[]);
+        keys.iter().map(|(key, _)| Ok(MemoryId(number(key, 0)?))).collect()
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        self.reading(|store| {
-            let mut entries = store.table(table).prefix(prefix);
-            let mut next =
-                || contained(self.path(), "read", || entries.next().map(Guard::into_inner).transpose());
-            while let Some((key, value)) = next()? {
-                visit(&key, &value)?;
-            }
-            Ok(())
-        })
+        let found = read(&self.state).all(table, prefix);
+        found
+            .into_iter()
+            .try_for_each(|(key, value)| visit(&key, &value.read().map_err(|error| self.failed(error))?))
     }
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), Error> {
         if batch.is_empty() {
             return Ok(());
         }
-        let mode = match durability {
-            Durability::Buffered => PersistMode::Buffer,
-            Durability::Synced => PersistMode::SyncData,
-        };
-        let mut committed = self.attempt(batch, mode);
-        if let Err(Error::Log { .. }) = committed {
-            // A store that refuses everything since an earlier error does not
-            // say which one it was; opened anew, it either goes on or says.
-            committed = self.attempt(batch, mode);
+        if batch.is_redundant {
+            let mut state = write(&self.state);
+            batch.changes.iter().for_each(|change| state.apply(change, 0));
+            return Ok(());
         }
-        committed?;
-        self.rotate(batch);
+        self.folder.check_store()?;
+        let mut guard = self.sound()?;
+        let journal = &mut *guard;
+        journal.buffer.clear();
+        let changes = batch.changes.iter();
+        let changes = changes.map(|(table, key, value)| (*table, key.as_slice(), value.as_deref()));
+        let numbers = (journal.sequence, journal.synced);
+        let places = encode_batch(&mut journal.buffer, self.number, numbers, changes);
+        let start = journal.end;
+        if let Err(error) = (&*journal.file).write_all(&journal.buffer) {
+            return Err(self.refused(guard, Fault::Trailing, error));
+        }
+        if durability == Durability::Synced {
+            if let Err(error) = journal.file.sync_data() {
+                return Err(self.refused(guard, Fault::Unsynced, error));
+            }
+            journal.synced = journal.sequence;
+        }
+        journal.end += journal.buffer.len() as u64;
+        journal.sequence += 1;
+        journal.is_checkpoint = false;
+        let mut state = write(&self.state);
+        for (change, place) in batch.changes.iter().zip(places) {
+            state.apply(change, start + place.start as u64);
+        }
+        let limit = OVERDUE * (OUTDATED_BYTES + 2 * state.bytes());
+        drop(state);
+        let (position, is_overdue) = (journal.position(), journal.end > limit);
+        if is_overdue && let Ok(checkpoint) = self.checkpoint(position) {
+            // The batch is committed whatever comes of it.
+            let _ = self.switch(&mut guard, checkpoint);
+        }
         Ok(())
+    }
+
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        let journal = self.sound()?;
+        let (file, generation, last) =
+            (journal.file.clone(), journal.generation, journal.sequence.wrapping_sub(1));
+        drop(journal);
+        let synced = file.sync_data();
+        let mut journal = lock(&self.appender);
+        match synced {
+            _ if journal.generation != generation => Ok(()),
+            Ok(()) => {
+                journal.synced = journal.synced.max(last);
+                Ok(())
+            }
+            Err(_) => {
+                journal.fault = Some(Fault::Unsynced);
+                drop(journal);
+                // It writes another journal, and syncs that.
+                self.sound().map(drop)
+            }
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
-        self.check_log()
+        self.folder.check_log(self.number)
+    }
+
+    fn maintain(&self) -> Result<(), Error> {
+        self.rewrite(2, OUTDATED_BYTES)
     }
 
     fn compact(&self) -> Result<(), Error> {
-        self.tidy("compact", true, true)
+        self.rewrite(0, 0)
     }
 
     fn close(&self) -> Result<(), Error> {
-        self.tidy("close", false, false)
+        self.check()?;
+        let is_checkpoint = lock(&self.appender).is_checkpoint;
+        // Whatever is cut off a checkpoint is noticed.
+        if is_checkpoint { Ok(()) } else { self.rewrite(0, 0) }
     }
 }
 
-impl Store {
-    /// Opens the store, and returns the log's number. If the log was open before, `number`
-    /// is what it was then.
-    fn open(
-        folder: &LogFolder,
-        cache_bytes: u64,
-        number: Option<u64>,
-        mended: &mut Vec<PathBuf>,
-    ) -> Result<(Self, u64), Error> {
-        let found = prepare(folder, number, mended)?;
-        let (path, anchor) = (folder.path(), folder.anchor());
-        check_working_folder().map_err(|error| Error::io(path, error))?;
-        let (database, tables) = contained(path, "open", || {
-            let database = Database::builder(anchor)
-                .cache_size(cache_bytes)
-                // One is enough behind our own rotation, and stays out of the
-                // way of the engine's threads.
-                .worker_threads(1)
-                .max_cached_files(Some(64))
-                .max_journaling_size(JOURNAL_BYTES)
-                .manual_journal_persist(true)
-                .open()?;
-            let [records, vectors, catalogue] = TABLES.map(|name| database.keyspace(name, options));
-            let tables = [records?, vectors?, catalogue?];
-            Ok((database, tables))
-        })?;
-        if found.mark.is_none() {
-            // fjall does not see to it that the folders it makes keep their names.
-            [&anchor.join("keyspaces"), anchor, folder.store()]
-                .into_iter()
-                .try_for_each(sync_folder)
-                .map_err(|error| Error::io(path, error))?;
-        }
-        let mark = found.number.map_or_else(Mark::new, |number| Mark { number, closed: false });
-        if found.mark.is_none_or(|found| found.closed) {
-            mark.write(anchor).map_err(|error| Error::io(&Mark::path(path), error))?;
-        }
-        let lock = File::options().write(true).open(anchor.join(FJALL_LOCK));
-        let lock = lock.map_err(|error| Error::io(&path.join(FJALL_LOCK), error))?;
-        Ok((Self { database, tables, numbered: AtomicBool::new(false), lock }, mark.number))
-    }
-
-    /// Closes the store; returns fjall's lock once fjall has released it, which it does
-    /// last, a moment after it was dropped.
-    fn end(self) -> io::Result<HeldLock> {
-        let Self { database, tables, lock, .. } = self;
-        drop(database);
-        drop(tables);
-        let lock = HeldLock::wait(lock, CLOSED_WITHIN)?;
-        lock.ok_or_else(|| io::Error::new(io::ErrorKind::WouldBlock, "the log is still in use"))
-    }
-
-    fn table(&self, table: Table) -> &Keyspace {
-        let [records, vectors, catalogue] = &self.tables;
-        match table {
-            Table::Records => records,
-            Table::Vectors => vectors,
-            Table::Catalogue => catalogue,
-        }
-    }
-
-    /// Starts to write all memtables as tables: one that was left out would
-    /// keep the journal from being dropped. The journal is synced before: a batch
-    /// that lies in two tables, one of which is on the disk, must not be lost.
-    fn rotate(&self) -> fjall::Result<()> {
-        self.database.persist(PersistMode::SyncData)?;
-        // A journal may end here; the next one is numbered again.
-        self.numbered.store(false, Ordering::Relaxed);
-        self.tables.iter().try_for_each(|table| table.rotate_memtable().map(drop))
-    }
-
-    /// Writes all memtables as tables and waits for it.
-    fn flush(&self) -> fjall::Result<()> {
-        self.rotate()?;
-        while self.tables.iter().any(|table| table.sealed_memtable_count() > 0)
-            || self.database.outstanding_flushes() > 0
-        {
-            // Reports a worker that has died, which would be waited for in vain.
-            self.database.persist(PersistMode::Buffer)?;
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    }
+fn is_former(path: &Path) -> bool {
+    path.join("version").is_file() || path.join("keyspaces").is_dir()
 }
 
-fn options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default()
-        .max_memtable_size(u64::MAX)
-        .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
-        .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-        .index_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-        .index_block_pinning_policy(PinningPolicy::all(false))
-        .filter_block_pinning_policy(PinningPolicy::all(false))
-        .index_block_partitioning_policy(PartitioningPolicy::all(true))
-        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
-        .expect_point_read_hits(true)
+fn is_unfinished(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "tmp")
+}
+
+/// The journal of the log whose identity is `known`, if there is one, and removes what an interrupted
+/// checkpoint has left.
+fn find(
+    folder: &LogFolder,
+    known: Option<u64>,
+    repaired: &mut Vec<PathBuf>,
+) -> Result<Option<(PathBuf, Journal)>, Error> {
+    let anchor = folder.anchor();
+    let failed = |error| Error::io(folder.path(), error);
+    let mut paths = journal::paths(anchor).map_err(failed)?;
+    let Some((generation, newest)) = paths.pop() else {
+        if known.is_some() {
+            return Err(damaged(&anchor.join(file_name(0)), "the journal is missing; it"));
+        }
+        let named = fs::metadata(identity::path(anchor)).is_ok_and(|file| file.len() > 0);
+        return if named { Err(damaged(&identity::path(anchor), "its content")) } else { Ok(None) };
+    };
+    let found = journal::read(&newest).map_err(|error| Error::io(&shown(&newest), error))?;
+    let Some(found) = found else { return Err(damaged(&newest, "its header")) };
+    if found.header.generation != generation {
+        return Err(damaged(&newest, "it is another one of its name: the journal"));
+    }
+    if known.is_some_and(|known| known != found.header.number) {
+        return Err(damaged(&newest, "it or the identity is another store's: the log"));
+    }
+    if found.end == End::Damaged {
+        return Err(damaged(&newest, "a batch"));
+    }
+    if known.is_none() {
+        repaired.push(shown(&identity::path(anchor)));
+    }
+    folder.check()?;
+    let entries = fs::read_dir(anchor).map_err(failed)?.flatten().map(|entry| entry.path());
+    let unfinished: Vec<PathBuf> = entries.filter(|path| is_unfinished(path)).collect();
+    // The newest one holds all that the others held.
+    for path in paths.into_iter().map(|(_, path)| path).chain(unfinished) {
+        fs::remove_file(&path).map_err(|error| Error::io(&shown(&path), error))?;
+    }
+    Ok(Some((newest, found)))
+}
+
+fn damaged(path: &Path, what: &str) -> Error {
+    Error::Corrupt { path: shown(path), what: what.into() }
+}
+
+fn cut(path: &Path, at: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(at)?;
+    file.sync_all()
+}
+
+/// What a journal amounts to, and its end.
+fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appender)> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let mut state = State::over(Arc::new(File::open(path)?));
+    let Journal { header, batches, .. } = journal;
+    let end = batches.last().map_or(header.checkpoint, |last| last.end);
+    let behind = batches.last().filter(|last| last.end > header.checkpoint);
+    let sequence = behind.map_or(header.first, |last| last.sequence.wrapping_add(1));
+    // What was read may be in the page cache alone.
+    let synced = behind.map_or(header.first.wrapping_sub(1), |last| last.synced);
+    for placed in batches.into_iter().flat_map(|batch| batch.changes) {
+        let at = placed.value.as_ref().map_or(0, |(_, at)| *at);
+        state.apply(&placed.into_change(), at);
+    }
+    (&file).seek(SeekFrom::Start(end))?;
+    let position = Position { generation: header.generation, end, sequence };
+    Ok((state, Appender { is_checkpoint: end == header.checkpoint, ..Appender::new(file, position, synced) }))
+}
+
+/// Makes the journal of a new log.
+fn make(folder: &Path, number: u64) -> io::Result<(State, Appender)> {
+    let path = folder.join(file_name(0));
+    let unfinished = folder.join(format!("{}.tmp", file_name(0)));
+    // No commit has the number before the first.
+    let header = Header { number, generation: 0, first: 1, checkpoint: Header::BYTES };
+    let mut file = File::create(&unfinished)?;
+    file.write_all(&header.encode())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, &path)?;
+    sync_folder(folder)?;
+    let state = State::over(Arc::new(File::open(&path)?));
+    let position = Position { generation: 0, end: Header::BYTES, sequence: 1 };
+    Ok((state, Appender::new(file, position, 0)))
 }

@@ -6,16 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::identity;
 use super::lock::StoreLock;
-use super::mark::Mark;
 use crate::error::Error;
 use crate::identity::{OpenFolder, is_missing};
 
 /// A log's folder, in a store that is locked.
-///
-/// fjall goes by paths, and writes tables in the background. Where it can be anchored,
-/// nothing that it does reaches another store. Elsewhere the path is checked before each
-/// call.
 pub(super) struct LogFolder {
     lock: Arc<StoreLock>,
     path: PathBuf,
@@ -81,33 +77,10 @@ impl LogFolder {
     /// As [`StoreLock::check`].
     pub(super) fn check_log(&self, number: u64) -> Result<(), Error> {
         self.check()?;
-        match Mark::try_read(self.anchor()) {
-            Ok(Some(mark)) if mark.number == number => Ok(()),
-            Err(error) if !is_missing(&error) => Err(Error::io(&Mark::path(&self.path), error)),
-            _ => Err(self.moved()),
+        match identity::read(self.anchor()) {
+            Ok(Some(found)) if found == number => Ok(()),
+            Err(error) if !is_missing(&error) => Err(Error::io(&identity::path(&self.path), error)),
+            _ => Err(Error::Moved { path: self.lock.folder().into() }),
         }
-    }
-
-    /// Checks before a read, if fjall goes by the log's path.
-    ///
-    /// # Errors
-    /// As [`LogFolder::check`].
-    pub(super) fn check_read(&self) -> Result<(), Error> {
-        if self.open.is_anchored() { Ok(()) } else { self.check() }
-    }
-
-    /// The error for a folder that holds another log by now.
-    pub(super) fn moved(&self) -> Error {
-        Error::Moved { path: self.lock.folder().into() }
-    }
-
-    /// Whether this process was forked from the one that opened the log.
-    pub(super) fn is_forked(&self) -> bool {
-        self.lock.is_forked()
-    }
-
-    /// Keeps the folder's descriptor for as long as the process lives.
-    pub(super) fn leak(&mut self) {
-        self.open.leak();
     }
 }

@@ -1,46 +1,127 @@
-//! Reads fjall's journals, changing nothing: whole batches whose checksum is
-//! right, also those behind a damaged one.
+//! The journal: a file of batches, each with a checksum.
 //!
-//! fjall itself ends at the first byte that it cannot read and cuts the rest
-//! off, or refuses the journal. The former is right for what a kill or a power
-//! loss has torn, and wrong for one damaged byte with whole batches behind it, so
-//! the difference is found here. Of the last writes before a power loss any sector
-//! may be missing, also one with whole batches behind it: it reads as zeros.
+//! A journal begins with a checkpoint: batches that put everything the log held when the file was made.
+//! The file gets its name once the checkpoint is on the disk. Commits are appended. When the
+//! file has become much longer than what it says, the log writes the next one, whose *generation* is
+//! one higher, and deletes it.
 //!
-//! | a batch | |
+//! | header | content |
 //! |---|---|
-//! | start | tag 1, number of items `u32`, sequence number `u64` |
-//! | each item | tag 2, kind (0 a value, 1 or 2 a tombstone), compression (1 LZ4), table `u64`, length of the key `u16`, of the value `u32`, of the stored value `u32`, key, stored value |
-//! | end | tag 3, XXH3-64 of all items, `FJL` 3 |
+//! | 8 | `MNEMOJNL` |
+//! | 8 | version of this format, 1 |
+//! | 8 | the number of the log |
+//! | 8 | the generation |
+//! | 8 | the sequence number of the first batch behind the checkpoint, whose own batches count from 0 |
+//! | 8 | where the checkpoint ends |
+//! | 8 | XXH3-64 of the preceding bytes |
+//!
+//! | batch | content |
+//! |---|---|
+//! | 4 | `BTCH` |
+//! | 8 | its sequence number, one more than that of the batch before |
+//! | 8 | the sequence number of the last batch that was on the disk when this one was written |
+//! | 8 | bytes of the changes |
+//! | 8 | XXH3-64 of the rest of the batch, seeded with the number of the log |
+//! | | the changes: table (`u8`, and 128 for a removal), key, value unless it is a removal. Key and value are preceded by their lengths (LEB128) |
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-const START: u8 = 1;
-const ITEM: u8 = 2;
-const END: u8 = 3;
-const TRAILER: &[u8; 4] = b"FJL\x03";
+use super::codec::{Reader, put_bytes, u64_le};
+use super::{Change, Table};
 
-/// Longer values are not ours; refuses what a damaged length claims.
-const MAX_VALUE_BYTES: usize = 64 << 20;
+const MAGIC: &[u8; 8] = b"MNEMOJNL";
+const VERSION: u64 = 1;
+const HEADER_BYTES: usize = 56;
+const BATCH_MAGIC: &[u8; 4] = b"BTCH";
+const BATCH_HEADER_BYTES: usize = 36;
+const REMOVAL: u8 = 128;
 
 /// The least that disks write at once.
 const SECTOR_BYTES: usize = 512;
 
-/// So many zeros up to a sector's end are no part of a batch: its numbers have
-/// fewer, and values are texts.
+/// A longer run of zeros up to the end of a sector is no part of a batch: the numbers in one have fewer
+/// zeros, and values are mostly texts.
 const MISSING_BYTES: usize = 17;
 
-/// Journals are made 64 MB long and filled from the front, so what is looked
-/// at for zeros is mostly zeros.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// What a journal says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The log that it belongs to.
+    pub number: u64,
+    pub generation: u64,
+    /// The sequence number of the first batch behind the checkpoint.
+    pub first: u64,
+    /// Where the checkpoint ends. What is before was on the disk when the file got its name.
+    pub checkpoint: u64,
+}
 
-/// A journal's content.
+impl Header {
+    pub(super) const BYTES: u64 = HEADER_BYTES as u64;
+
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        for word in [VERSION, self.number, self.generation, self.first, self.checkpoint] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (hashed, checksum) = bytes.get(..HEADER_BYTES)?.split_at_checked(HEADER_BYTES - 8)?;
+        (xxh3_64(hashed).to_le_bytes() == checksum && hashed.starts_with(MAGIC)).then_some(())?;
+        let words: Vec<u64> = hashed.chunks_exact(8).filter_map(u64_le).collect();
+        let [_, VERSION, number, generation, first, checkpoint] = words[..] else { return None };
+        Some(Self { number, generation, first, checkpoint })
+    }
+}
+
+/// Appends a batch to `bytes`: with its sequence number, and that of the last batch on the disk.
+/// Returns where in the batch each value stands.
+pub(super) fn encode_batch<'a>(
+    bytes: &mut Vec<u8>,
+    number: u64,
+    (sequence, synced): (u64, u64),
+    changes: impl Iterator<Item = (Table, &'a [u8], Option<&'a [u8]>)>,
+) -> Vec<Range<usize>> {
+    let start = bytes.len();
+    bytes.extend_from_slice(BATCH_MAGIC);
+    bytes.extend_from_slice(&sequence.to_le_bytes());
+    bytes.extend_from_slice(&synced.to_le_bytes());
+    bytes.extend_from_slice(&[0; 16]);
+    let content = bytes.len();
+    let mut values = Vec::with_capacity(changes.size_hint().0);
+    for (table, key, value) in changes {
+        bytes.push(table as u8 | if value.is_none() { REMOVAL } else { 0 });
+        put_bytes(bytes, key);
+        value.iter().for_each(|value| put_bytes(bytes, value));
+        values.push(bytes.len() - value.map_or(0, <[u8]>::len) - start..bytes.len() - start);
+    }
+    let length = ((bytes.len() - content) as u64).to_le_bytes();
+    if let Some(batch) = bytes.get_mut(start..) {
+        batch[20..28].copy_from_slice(&length);
+        let checksum = checksum(batch, number);
+        batch[28..36].copy_from_slice(&checksum.to_le_bytes());
+    }
+    values
+}
+
+/// The checksum of a whole batch, without the bytes of the checksum itself.
+fn checksum(batch: &[u8], number: u64) -> u64 {
+    let (header, content) = batch.split_at(BATCH_HEADER_BYTES);
+    xxh3_64_with_seed(content, xxh3_64_with_seed(&header[..BATCH_HEADER_BYTES - 8], number))
+}
+
+/// The content of a journal.
+#[derive(Debug)]
 pub(super) struct Journal {
-    pub path: PathBuf,
+    pub header: Header,
     /// All batches that can be read.
     pub batches: Vec<JournalBatch>,
     pub end: End,
@@ -49,80 +130,119 @@ pub(super) struct Journal {
 /// How a journal ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// With a batch, and zeros.
+    /// With a batch.
     Whole,
-    /// In the middle of a batch, which begins here: what a kill or a power loss
-    /// leaves. What is behind it was not synced.
+    /// Within a batch that begins here, as after a kill or a power loss. Nothing behind it was synced.
     Torn(u64),
-    /// Whole batches stand behind something that is none.
+    /// Something that was on the disk, or has whole batches behind it, is no batch.
     Damaged,
 }
 
 /// Changes that were committed together.
+#[derive(Debug)]
 pub(super) struct JournalBatch {
     pub sequence: u64,
-    pub changes: Vec<Change>,
+    /// The last batch that was on the disk when this one was written.
+    pub synced: u64,
+    /// The end of the batch in the file.
+    pub end: u64,
+    pub changes: Vec<Placed>,
 }
 
-/// One change to one of fjall's tables.
-pub(super) struct Change {
-    pub keyspace: u64,
+/// A change, and where its value stands in the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub table: Table,
     pub key: Vec<u8>,
-    /// `None` for a tombstone.
-    pub value: Option<Vec<u8>>,
+    /// The value and where it begins; `None` for a removal.
+    pub value: Option<(Arc<[u8]>, u64)>,
 }
 
-/// Whether a file is a journal, by its name.
-pub(super) fn is_one(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "jnl")
+impl Placed {
+    /// The change alone.
+    pub(super) fn into_change(self) -> Change {
+        (self.table, self.key, self.value.map(|(value, _)| value))
+    }
 }
 
-/// The journals in the folder of a log, the oldest first.
-pub(super) fn paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// The name of the journal of a generation.
+pub(super) fn file_name(generation: u64) -> String {
+    format!("{generation:010}.journal")
+}
+
+/// The journals in the folder of a log with their generations, the oldest first.
+pub(super) fn paths(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if is_one(&path) {
-            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-            found.push((number, path));
+        let generation = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        if let Some(generation) = generation.filter(|_| path.extension().is_some_and(|end| end == "journal"))
+        {
+            found.push((generation, path));
         }
     }
     found.sort();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
+    Ok(found)
 }
 
-/// Reads the journal at `path`.
-pub(super) fn read(path: &Path) -> io::Result<Journal> {
-    let bytes = std::fs::read(path)?;
-    let written = &bytes[..written(&bytes)];
-    let (mut batches, mut at, mut broken) = (Vec::new(), 0, None);
-    while at < written.len() {
-        match batch(written, at) {
-            Some((batch, end)) => {
-                if let Some((start, before)) = broken
-                    && before == batches.len()
-                    && lacks_a_sector(written, start..at)
-                {
-                    return Ok(Journal { path: path.into(), batches, end: End::Torn(start as u64) });
-                }
-                batches.push(batch);
-                at = end;
-            }
-            None => {
-                broken = broken.or(Some((at, batches.len())));
-                at += 1;
-                // A batch begins with its tag.
-                at += written[at..].iter().position(|&byte| byte == START).unwrap_or(written.len() - at);
-            }
+/// Reads the journal at `path`; `None` if its header is damaged.
+pub(super) fn read(path: &Path) -> io::Result<Option<Journal>> {
+    std::fs::read(path).map(|bytes| parse(&bytes))
+}
+
+fn parse(bytes: &[u8]) -> Option<Journal> {
+    let header = Header::decode(bytes)?;
+    let (mut batches, mut gaps, mut at) = (Vec::<JournalBatch>::new(), Vec::<Gap>::new(), HEADER_BYTES);
+    let mut is_in_order = true;
+    while at < bytes.len() {
+        let expected = match batches.last() {
+            _ if at as u64 == header.checkpoint => header.first,
+            last => last.map_or(0, |batch| batch.sequence.wrapping_add(1)),
+        };
+        if let Some(batch) = batch(bytes, at, header.number) {
+            let is_next = batch.sequence == expected;
+            is_in_order &= is_next || gaps.last().is_some_and(|gap| gap.range.end == at);
+            at = usize::try_from(batch.end).unwrap_or(bytes.len());
+            batches.push(batch);
+        } else {
+            let start = at;
+            // Further damage within the same run of bytes that are no batch.
+            let ends_here = |at: usize| batch(bytes, at, header.number).is_some();
+            let starts = bytes.windows(BATCH_MAGIC.len()).enumerate().skip(at + 1);
+            let mut starts = starts.filter(|(_, window)| window == BATCH_MAGIC).map(|(at, _)| at);
+            at = starts.find(|&at| ends_here(at)).unwrap_or(bytes.len());
+            gaps.push(Gap { range: start..at, batches: batches.len(), expected });
         }
     }
-    let end = match broken {
-        _ if !ascending(&mut batches) => End::Damaged,
-        None => End::Whole,
-        Some((at, before)) if before == batches.len() => End::Torn(at as u64),
-        Some(_) => End::Damaged,
+    let length = bytes.len() as u64;
+    let is_whole = gaps.is_empty() && is_in_order && length >= header.checkpoint;
+    let torn = gaps.first().filter(|gap| {
+        let later = batches.get(gap.batches..).unwrap_or_default();
+        // Of the last writes before a power loss any sector may be missing, also one with whole
+        // batches behind it. It reads as zeros.
+        gap.range.start as u64 >= header.checkpoint
+            && is_in_order
+            && (later.is_empty() || lacks_a_sector(bytes, gap.range.clone()))
+            && later.iter().all(|batch| batch.synced < gap.expected)
+    });
+    let end = match torn {
+        Some(gap) => {
+            batches.truncate(gap.batches);
+            End::Torn(gap.range.start as u64)
+        }
+        None if is_whole => End::Whole,
+        None => End::Damaged,
     };
-    Ok(Journal { path: path.into(), batches, end })
+    Some(Journal { header, batches, end })
+}
+
+/// Bytes that are no batch.
+struct Gap {
+    range: Range<usize>,
+    /// Whole batches before it.
+    batches: usize,
+    /// The sequence number of the batch that should begin there.
+    expected: u64,
 }
 
 /// Whether a sector of `range`, or the end of one, may never have been written.
@@ -136,205 +256,173 @@ fn lacks_a_sector(bytes: &[u8], range: Range<usize>) -> bool {
     })
 }
 
-/// Whether the sequence numbers ascend, which no checksum covers. One that does
-/// not is put between its neighbours.
-fn ascending(batches: &mut [JournalBatch]) -> bool {
-    let (mut ascending, mut before) = (true, None);
-    for at in 0..batches.len() {
-        let next = batches.get(at + 1).map(|batch| batch.sequence);
-        let own = batches[at].sequence;
-        let low = before.is_some_and(|before| own <= before);
-        let high = next.is_some_and(|next| own >= next && before.is_none_or(|before| next > before));
-        if low || high {
-            ascending = false;
-            batches[at].sequence = match before {
-                Some(before) => before + 1,
-                None => next.unwrap_or_default().saturating_sub(1),
-            };
-        }
-        before = Some(batches[at].sequence);
-    }
-    ascending
-}
-
-/// The end of what is not zero.
-fn written(bytes: &[u8]) -> usize {
-    let mut end = bytes.len();
-    while end >= ZEROS.len() && bytes[end - ZEROS.len()..end] == ZEROS {
-        end -= ZEROS.len();
-    }
-    bytes[..end].iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
-}
-
-/// The batch that begins at `at`, and its end.
-fn batch(bytes: &[u8], at: usize) -> Option<(JournalBatch, usize)> {
-    let mut reader = Reader { bytes, at };
-    (reader.byte()? == START).then_some(())?;
-    let items = u32::from_le_bytes(reader.array()?);
-    let sequence = u64::from_le_bytes(reader.array()?);
-    let first = reader.at;
-    let items: Vec<Item> = (0..items).map(|_| reader.item()).collect::<Option<_>>()?;
-    let end = reader.at;
-    (reader.byte()? == END).then_some(())?;
-    let checksum = u64::from_le_bytes(reader.array()?);
-    (reader.array()? == *TRAILER && xxh3_64(&bytes[first..end]) == checksum).then_some(())?;
-    let changes = items.into_iter().map(|item| item.change(bytes)).collect::<Option<_>>()?;
-    Some((JournalBatch { sequence, changes }, reader.at))
-}
-
-/// Where an item's parts stand.
-struct Item {
-    keyspace: u64,
-    tombstone: bool,
-    packed: bool,
-    length: usize,
-    key: Range<usize>,
-    value: Range<usize>,
-}
-
-impl Item {
-    fn change(self, bytes: &[u8]) -> Option<Change> {
-        let stored = &bytes[self.value];
-        let value = match (self.tombstone, self.packed) {
-            (true, _) => None,
-            (false, false) => Some(stored.to_vec()),
-            (false, true) => Some(lz4_flex::decompress(stored, self.length).ok()?),
+/// The batch that begins at `at`.
+fn batch(bytes: &[u8], at: usize, number: u64) -> Option<JournalBatch> {
+    let header = bytes.get(at..at.checked_add(BATCH_HEADER_BYTES)?)?;
+    header.starts_with(BATCH_MAGIC).then_some(())?;
+    let word = |from: usize| header.get(from..from + 8).and_then(u64_le);
+    let length = usize::try_from(word(20)?).ok()?;
+    let whole = bytes.get(at..at.checked_add(BATCH_HEADER_BYTES)?.checked_add(length)?)?;
+    (checksum(whole, number) == word(28)?).then_some(())?;
+    let mut reader = Reader(&whole[BATCH_HEADER_BYTES..]);
+    let mut changes = Vec::new();
+    while !reader.0.is_empty() {
+        let kind = reader.byte()?;
+        let table = *Table::ALL.get(usize::from(kind & !REMOVAL))?;
+        let key = reader.bytes()?.to_vec();
+        let value = if kind & REMOVAL == 0 {
+            let value = reader.bytes()?;
+            let end = at + whole.len() - reader.0.len();
+            Some((value.into(), (end - value.len()) as u64))
+        } else {
+            None
         };
-        Some(Change { keyspace: self.keyspace, key: bytes[self.key].to_vec(), value })
+        changes.push(Placed { table, key, value });
     }
+    Some(JournalBatch { sequence: word(4)?, synced: word(12)?, end: (at + whole.len()) as u64, changes })
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn take(&mut self, length: usize) -> Option<Range<usize>> {
-        let range = self.at..self.at.checked_add(length)?;
-        self.bytes.get(range.clone())?;
-        self.at = range.end;
-        Some(range)
+/// Reads `length` bytes of `file` from `at` on.
+pub(super) fn read_at(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    #[cfg(unix)]
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, at)?;
+    #[cfg(not(unix))]
+    {
+        use std::io::{Read, Seek};
+        // It moves the place of the file, which must not be the one that is written to.
+        let mut file = file;
+        file.seek(io::SeekFrom::Start(at))?;
+        file.read_exact(&mut bytes)?;
     }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let range = self.take(N)?;
-        self.bytes[range].try_into().ok()
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn item(&mut self) -> Option<Item> {
-        (self.byte()? == ITEM).then_some(())?;
-        let kind = self.byte()?;
-        let packed = self.byte()?;
-        (kind <= 2 && packed <= 1).then_some(())?;
-        let keyspace = u64::from_le_bytes(self.array()?);
-        let key_bytes = u16::from_le_bytes(self.array()?) as usize;
-        let length = u32::from_le_bytes(self.array()?) as usize;
-        let stored = u32::from_le_bytes(self.array()?) as usize;
-        (length <= MAX_VALUE_BYTES && (packed == 1 || stored == length)).then_some(())?;
-        let (key, value) = (self.take(key_bytes)?, self.take(stored)?);
-        Some(Item { keyspace, tombstone: kind != 0, packed: packed == 1, length, key, value })
-    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+    use proptest::prelude::*;
 
     use super::*;
 
-    /// A journal of twenty batches, as fjall itself writes it.
-    fn written_by_fjall(folder: &Path) -> Vec<u8> {
-        let database = Database::builder(folder).open().unwrap();
-        let table = database.keyspace("table", KeyspaceCreateOptions::default).unwrap();
-        for number in 0..20u8 {
-            let mut batch = database.batch().durability(Some(PersistMode::Buffer));
-            // Long values are compressed.
-            batch.insert(&table, [number], vec![number; if number == 7 { 9_000 } else { 5 }]);
-            batch.remove(&table, [number, number]);
-            batch.commit().unwrap();
+    const LOG: u64 = 7;
+
+    /// A journal of batches of one value each, whose checkpoint is the first two.
+    fn journal(values: &[Vec<u8>], synced: u64) -> Vec<u8> {
+        let mut batches = Vec::new();
+        let mut checkpoint = 0;
+        for (sequence, value) in (10..).zip(values) {
+            let key = [sequence as u8];
+            // Those of the checkpoint count from 0.
+            let sequence = if sequence < 12 { sequence - 10 } else { sequence };
+            let changes =
+                [(Table::Records, &key[..], Some(value.as_slice())), (Table::Vectors, &key[..], None)];
+            encode_batch(&mut batches, LOG, (sequence, synced), changes.into_iter());
+            if sequence == 1 {
+                checkpoint = batches.len();
+            }
         }
-        let bytes = std::fs::read(folder.join("0.jnl")).unwrap();
-        bytes[..written(&bytes)].to_vec()
+        let header =
+            Header { number: LOG, generation: 3, first: 12, checkpoint: Header::BYTES + checkpoint as u64 };
+        [header.encode(), batches].concat()
     }
 
-    fn read_bytes(folder: &Path, bytes: &[u8]) -> Journal {
-        let path = folder.join("read");
-        std::fs::write(&path, bytes).unwrap();
-        read(&path).unwrap()
+    fn values(count: u8, length: usize) -> Vec<Vec<u8>> {
+        (0..count).map(|at| vec![at + 1; length]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_reads_back(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 2..9),
+        ) {
+            let bytes = journal(&values, 0);
+            let read = parse(&bytes).unwrap();
+            prop_assert_eq!((read.end, read.batches.len()), (End::Whole, values.len()));
+            for (batch, value) in read.batches.iter().zip(&values) {
+                let [put, removed] = &batch.changes[..] else { panic!("{} changes", batch.changes.len()) };
+                let (read, at) = put.value.as_ref().unwrap();
+                prop_assert_eq!(&**read, value.as_slice());
+                prop_assert_eq!(&bytes[*at as usize..][..value.len()], value.as_slice());
+                prop_assert_eq!((removed.table, &removed.value), (Table::Vectors, &None));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0usize..2_000) {
+            let mut whole = journal(&values(6, 200), 0);
+            let at = at % whole.len();
+            let end = (at + bytes.len()).min(whole.len());
+            whole[at..end].copy_from_slice(&bytes[..end - at]);
+            let read = parse(&whole);
+            prop_assert!(read.is_none_or(|read| read.batches.len() <= 6));
+        }
     }
 
     #[test]
-    fn what_fjall_wrote_reads_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let bytes = written_by_fjall(folder.path());
-        let journal = read_bytes(folder.path(), &bytes);
-        assert_eq!((journal.batches.len(), journal.end), (20, End::Whole));
-        for (number, batch) in (0..20u8).zip(&journal.batches) {
-            let length = if number == 7 { 9_000 } else { 5 };
-            assert_eq!(batch.changes[0].key, [number]);
-            assert_eq!(batch.changes[0].value, Some(vec![number; length]));
-            assert_eq!((batch.changes[1].key.as_slice(), &batch.changes[1].value), (&[number; 2][..], &None));
-            assert!(number == 0 || batch.sequence > journal.batches[number as usize - 1].sequence);
+    fn a_cut_behind_the_checkpoint_is_torn_and_one_within_it_is_damage() {
+        let bytes = journal(&values(6, 100), 0);
+        let checkpoint = parse(&bytes).unwrap().header.checkpoint as usize;
+        for at in 0..bytes.len() {
+            match parse(&bytes[..at]) {
+                None => assert!(at < HEADER_BYTES),
+                Some(read) if at < checkpoint => assert_eq!(read.end, End::Damaged, "cut at {at}"),
+                Some(Journal { end: End::Whole, batches, .. }) => {
+                    assert_eq!(batches.last().unwrap().end, at as u64);
+                }
+                Some(Journal { end, batches, .. }) => {
+                    assert_eq!(end, End::Torn(batches.last().unwrap().end), "cut at {at}");
+                }
+            }
         }
-        let zeros = [bytes, vec![0; 200_000]].concat();
-        assert_eq!(read_bytes(folder.path(), &zeros).end, End::Whole);
     }
 
     #[test]
-    fn a_cut_is_torn_and_a_flipped_byte_costs_one_batch() {
-        let folder = tempfile::tempdir().unwrap();
-        let bytes = written_by_fjall(folder.path());
-        let mut cases = 0;
-        for at in (0..bytes.len()).step_by(3) {
-            let cut = read_bytes(folder.path(), &bytes[..at]);
-            assert_ne!(cut.end, End::Damaged, "cut at {at}");
+    fn a_flipped_bit_costs_one_batch_and_is_damage_unless_it_is_in_the_last() {
+        let bytes = journal(&values(6, 100), 0);
+        let last = parse(&bytes).unwrap().batches[4].end as usize;
+        for at in HEADER_BYTES..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x20;
-            let flipped = read_bytes(folder.path(), &flipped);
-            let sequences: Vec<u64> = flipped.batches.iter().map(|batch| batch.sequence).collect();
-            assert!(sequences.is_sorted_by(|a, b| a < b), "flipped at {at}: {sequences:?}");
-            assert!(sequences.len() >= 19 && cut.batches.len() < 20, "at {at}");
-            // No order gives away the first number, if lowered, or the last, if raised.
-            let first_or_last = sequences.len() == 20 && (at < 20 || at > bytes.len() - 100);
-            assert!(first_or_last || flipped.end != End::Whole, "flipped at {at}");
-            cases += 2;
+            let read = parse(&flipped).unwrap();
+            assert_eq!(read.batches.len(), 5, "byte {at}");
+            let expected = if at < last { End::Damaged } else { End::Torn(last as u64) };
+            assert_eq!(read.end, expected, "byte {at}");
         }
-        println!("{cases} cases");
     }
 
     #[test]
-    fn a_missing_sector_is_torn_although_whole_batches_follow_and_another_byte_is_damage() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::builder(folder.path()).open().unwrap();
-        let table = database.keyspace("table", KeyspaceCreateOptions::default).unwrap();
-        for number in 0..12u8 {
-            let mut batch = database.batch().durability(Some(PersistMode::Buffer));
-            batch.insert(&table, [number], [number + 1; 2_000]);
-            batch.commit().unwrap();
-        }
-        let bytes = std::fs::read(folder.path().join("0.jnl")).unwrap();
-        let bytes = &bytes[..written(&bytes)];
-        let (one, mut cases) = (bytes.len() / 12, 0);
-        for sector in 0..bytes.len() / SECTOR_BYTES - 4 {
+    fn a_batch_that_is_gone_or_comes_from_elsewhere_is_damage() {
+        let bytes = journal(&values(6, 100), 0);
+        let ends: Vec<usize> =
+            parse(&bytes).unwrap().batches.iter().map(|batch| batch.end as usize).collect();
+        let without = [&bytes[..ends[2]], &bytes[ends[3]..]].concat();
+        assert_eq!(parse(&without).unwrap().end, End::Damaged);
+        let twice = [&bytes[..ends[3]], &bytes[ends[2]..]].concat();
+        assert_eq!(parse(&twice).unwrap().end, End::Damaged);
+        // The same batch of another log.
+        let mut other = bytes[..ends[2]].to_vec();
+        let change = (Table::Records, &[13u8][..], Some(&[4u8; 100][..]));
+        encode_batch(&mut other, LOG + 1, (13, 0), [change].into_iter());
+        other.extend_from_slice(&bytes[ends[3]..]);
+        let read = parse(&other).unwrap();
+        assert_eq!((read.end, read.batches.len()), (End::Damaged, 5));
+    }
+
+    /// Whole batches may follow a torn one, unless one of them says that it was on the disk.
+    #[test]
+    fn a_missing_sector_is_torn_if_nothing_behind_it_was_synced() {
+        for (synced, is_torn) in [(11, true), (15, false)] {
+            let bytes = journal(&values(9, 2_000), synced);
+            let read = parse(&bytes).unwrap();
+            let start = read.batches[3].end as usize;
+            let sector = start.next_multiple_of(SECTOR_BYTES);
             for kept in [0, 1, 100, SECTOR_BYTES - MISSING_BYTES] {
-                let mut lacking = bytes.to_vec();
-                let from = sector * SECTOR_BYTES;
-                lacking[from + kept..from + SECTOR_BYTES].fill(0);
-                let torn = read_bytes(folder.path(), &lacking);
-                let batch = (from + kept) / one;
-                assert_eq!(torn.end, End::Torn((batch * one) as u64), "sector {sector} from {kept}");
-                assert_eq!(torn.batches.len(), batch);
-                cases += 1;
+                let mut lacking = bytes.clone();
+                lacking[sector + kept..sector + SECTOR_BYTES].fill(0);
+                let read = parse(&lacking).unwrap();
+                let expected = if is_torn { (End::Torn(start as u64), 4) } else { (End::Damaged, 8) };
+                assert_eq!((read.end, read.batches.len()), expected, "synced {synced}, from {kept}");
             }
-            let mut damaged = bytes.to_vec();
-            damaged[sector * SECTOR_BYTES] ^= 0x20;
-            assert_eq!(read_bytes(folder.path(), &damaged).end, End::Damaged, "sector {sector}");
         }
-        println!("{cases} cases");
     }
 }

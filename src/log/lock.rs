@@ -21,7 +21,7 @@ use crate::process;
 pub(crate) const LOCK: &str = "lock";
 
 /// A lock that is still held after this time belongs to another engine.
-const LOCKED_FOR: Duration = Duration::from_millis(300);
+pub(super) const LOCKED_FOR: Duration = Duration::from_millis(300);
 
 /// How long a check holds. It looks up a path, which takes some microseconds, and a commit takes
 /// only ten times as long: one check a millisecond is enough to raise the P99 of stores.
@@ -123,11 +123,6 @@ impl StoreLock {
             Ok(false) => Err(Error::Moved { path: self.folder().into() }),
             Err(error) => Err(Error::io(self.folder(), error)),
         }
-    }
-
-    /// Whether this process was forked from the one that took the lock.
-    pub(super) fn is_forked(&self) -> bool {
-        self.held.is_forked()
     }
 
     /// Notes in the lock's file that the store is used now.

@@ -19,11 +19,12 @@ mod tests;
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::fold::Folds;
-use self::span::{Changes, Content, Span};
-use super::{Batch, DiskLog, Durability, Log, Table, Visit, mark, setting_key};
+use self::span::{Content, Span};
+use super::{Batch, Changes, DiskLog, Durability, Log, Table, Visit, setting_key};
 use crate::bucket::{Bucket, Created};
 use crate::error::Error;
 use crate::sync::{Mutex, RwLock, lock, read, write};
@@ -105,7 +106,7 @@ impl ObjectLog {
         let (mut batch, mut bytes) = (Batch::default(), 0);
         batch.put_setting(LOG, head.log);
         for ((table, key), value) in changes {
-            bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
             batch.change(*table, key.clone(), value.clone());
             if bytes > COPIED_AT_ONCE {
                 self.local.commit(&std::mem::take(&mut batch), Durability::Buffered)?;
@@ -226,12 +227,12 @@ impl ObjectLog {
 
     /// All that is in the log, without what is the local copy's own.
     fn contents(&self) -> Result<Changes, Error> {
-        let own = [LOG, NEXT, mark::SETTING].map(setting_key);
+        let own = [LOG, NEXT].map(setting_key);
         let mut contents = Changes::new();
         for table in Table::ALL {
             self.scan(table, &[], &mut |key, value| {
                 if table != Table::Catalogue || !own.iter().any(|own| own == key) {
-                    contents.insert((table, key.to_vec()), Some(value.to_vec()));
+                    contents.insert((table, key.to_vec()), Some(value.into()));
                 }
                 Ok(())
             })?;
@@ -250,7 +251,7 @@ enum Made {
 }
 
 impl Log for ObjectLog {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {
         let overlay = read(&self.overlay);
         if !overlay.is_empty()
             && let Some(value) = overlay.get(&(table, key.to_vec()))
@@ -274,7 +275,7 @@ impl Log for ObjectLog {
         }
         let mut found = Changes::new();
         self.local.scan(table, prefix, &mut |key, value| {
-            found.insert((table, key.to_vec()), Some(value.to_vec()));
+            found.insert((table, key.to_vec()), Some(value.into()));
             Ok(())
         })?;
         found.extend(over);
@@ -286,6 +287,9 @@ impl Log for ObjectLog {
     fn commit(&self, batch: &Batch, _durability: Durability) -> Result<(), Error> {
         if batch.is_empty() {
             return Ok(());
+        }
+        if batch.is_redundant {
+            return self.note(batch);
         }
         let changes = changes(batch);
         match self.writer {
@@ -300,6 +304,14 @@ impl Log for ObjectLog {
     fn note(&self, batch: &Batch) -> Result<(), Error> {
         write(&self.overlay).extend(changes(batch));
         Ok(())
+    }
+
+    fn number(&self) -> u64 {
+        lock(&self.head).log
+    }
+
+    fn maintain(&self) -> Result<(), Error> {
+        self.local.maintain()
     }
 
     fn check(&self) -> Result<(), Error> {

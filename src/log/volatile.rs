@@ -1,42 +1,38 @@
 //! A log in memory, for tests and for memories that need not last.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::state::State;
 use super::{Batch, Durability, Log, Table, Visit};
 use crate::error::Error;
 use crate::sync::{RwLock, read, write};
 
-type Values = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
-
 /// A log that ends with its process.
 #[derive(Debug, Default)]
 pub struct VolatileLog {
-    values: RwLock<Values>,
+    state: RwLock<State>,
 }
 
 impl Log for VolatileLog {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let values = read(&self.values);
-        Ok(values.get(&(table, key.to_vec())).cloned())
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {
+        let found = read(&self.state).get(table, key);
+        Ok(found.and_then(|found| found.read().ok()))
+    }
+
+    fn contains(&self, table: Table, key: &[u8]) -> Result<bool, Error> {
+        Ok(read(&self.state).contains(table, key))
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
-        let values = read(&self.values);
-        let from = values.range((table, prefix.to_vec())..);
-        for ((_, key), value) in from.take_while(|((t, key), _)| *t == table && key.starts_with(prefix)) {
-            visit(key, value)?;
-        }
-        Ok(())
+        let found = read(&self.state).all(table, prefix);
+        found
+            .into_iter()
+            .try_for_each(|(key, value)| value.read().map_or(Ok(()), |value| visit(&key, &value)))
     }
 
     fn commit(&self, batch: &Batch, _durability: Durability) -> Result<(), Error> {
-        let mut values = write(&self.values);
-        for (table, key, value) in &batch.changes {
-            match value {
-                Some(value) => values.insert((*table, key.clone()), value.clone()),
-                None => values.remove(&(*table, key.clone())),
-            };
-        }
+        let mut state = write(&self.state);
+        batch.changes.iter().for_each(|change| state.apply(change, 0));
         Ok(())
     }
 

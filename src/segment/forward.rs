@@ -4,53 +4,56 @@ use super::column::Column;
 use super::postings::Postings;
 use crate::encoder::{Count, Term};
 
+/// The byte of [`Count::ONE`].
+const ONCE: u8 = Count::ONE.to_byte();
+
 /// The terms of every row, by their places in the inverted lists of the same segment.
+///
+/// A row is a run of terms in ascending order. Each is its distance from the one before, doubled, as
+/// LEB128. One more says that the byte of its [`Count`] follows; if none does, the term occurs once.
 pub(super) struct Forward {
-    /// Where the terms of each row end in the other two columns.
+    /// Where each row ends in the bytes.
     pub(super) ends: Column<u32>,
-    /// Places of terms, ascending within a row.
-    pub(super) places: Column<u32>,
-    /// The byte of the [`Count`] of each.
-    pub(super) counts: Column<u8>,
+    /// The rows.
+    pub(super) bytes: Column<u8>,
 }
 
 impl Forward {
     /// Inverts the lists of `rows` rows.
     pub(super) fn invert(postings: &Postings, rows: usize) -> Self {
-        let mut ends = vec![0u32; rows];
-        for (_, list) in postings.iter() {
-            for &row in list.rows {
-                if let Some(count) = ends.get_mut(usize::from(row)) {
-                    *count += 1;
-                }
-            }
-        }
-        // Each becomes the start of its row, and moves to its end below.
-        let mut total = 0;
-        for count in &mut ends {
-            (*count, total) = (total, total + *count);
-        }
-        let (mut places, mut counts) = (vec![0u32; total as usize], vec![0u8; total as usize]);
+        let starts = starts(postings, rows);
+        let mut next = starts.clone();
+        let mut entries = vec![(0u32, 0u8); starts.last().map_or(0, |&end| end as usize)];
         for (place, (_, list)) in (0u32..).zip(postings.iter()) {
-            for (&row, &byte) in list.rows.iter().zip(list.counts) {
-                let Some(at) = ends.get_mut(usize::from(row)) else { continue };
-                let next = *at as usize;
-                if let (Some(to), Some(count)) = (places.get_mut(next), counts.get_mut(next)) {
-                    (*to, *count) = (place, byte);
+            for (&row, &count) in list.rows.iter().zip(list.counts) {
+                let Some(at) = next.get_mut(usize::from(row)) else { continue };
+                if let Some(entry) = entries.get_mut(*at as usize) {
+                    *entry = (place, count);
                 }
                 *at += 1;
             }
         }
-        Self { ends: ends.into(), places: places.into(), counts: counts.into() }
+        let (mut ends, mut bytes) = (Vec::with_capacity(rows), Vec::new());
+        for row in starts.windows(2) {
+            let terms = entries.get(row[0] as usize..row[1] as usize).unwrap_or_default();
+            let mut before = 0;
+            for &(place, count) in terms {
+                let is_once = count == ONCE;
+                put(&mut bytes, u64::from(place - before) << 1 | u64::from(!is_once));
+                bytes.extend((!is_once).then_some(count));
+                before = place;
+            }
+            ends.push(bytes.len() as u32);
+        }
+        Self { ends: ends.into(), bytes: bytes.into() }
     }
 
-    /// Whether it is of `rows` rows and `terms` terms, and every place is within the columns.
-    pub(super) fn fits(&self, rows: usize, terms: usize) -> bool {
+    /// Whether it is of `rows` rows, and every one is within the bytes. What they hold shows when they
+    /// are read.
+    pub(super) fn fits(&self, rows: usize) -> bool {
         self.ends.len() == rows
             && self.ends.is_sorted()
-            && self.ends.last().is_some_and(|&end| end as usize == self.places.len())
-            && self.places.len() == self.counts.len()
-            && self.places.iter().all(|&place| (place as usize) < terms)
+            && self.ends.last().is_some_and(|&end| end as usize == self.bytes.len())
     }
 
     /// The terms of `row`, in ascending order; `None` if there is no such row, or the columns
@@ -58,18 +61,62 @@ impl Forward {
     pub(super) fn terms(&self, row: u32, postings: &Postings) -> Option<Vec<(Term, Count)>> {
         let before = row.checked_sub(1);
         let start = before.map_or(Some(0), |before| self.ends.get(before as usize).copied())?;
-        let range = start as usize..*self.ends.get(row as usize)? as usize;
-        let (places, counts) = (self.places.get(range.clone())?, self.counts.get(range)?);
-        let terms = places.iter().zip(counts);
-        terms
-            .map(|(&place, &count)| Some((postings.term_at(place as usize)?, Count::from_byte(count))))
-            .collect()
+        let mut bytes = self.bytes.get(start as usize..*self.ends.get(row as usize)? as usize)?;
+        let (mut terms, mut place) = (Vec::new(), 0usize);
+        while !bytes.is_empty() {
+            let distance = take(&mut bytes)?;
+            place = place.checked_add(usize::try_from(distance >> 1).ok()?)?;
+            let count =
+                if distance & 1 == 0 { Count::ONE } else { Count::from_byte(*bytes.split_off_first()?) };
+            terms.push((postings.term_at(place)?, count));
+        }
+        Some(terms)
     }
 
     /// Bytes of anonymous memory.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.ends.heap_bytes() + self.places.heap_bytes() + self.counts.heap_bytes()
+        self.ends.heap_bytes() + self.bytes.heap_bytes()
     }
+}
+
+/// Where the terms of each row begin among those of all rows, and where the last ones end.
+fn starts(postings: &Postings, rows: usize) -> Vec<u32> {
+    let mut starts = vec![0u32; rows + 1];
+    for (_, list) in postings.iter() {
+        for &row in list.rows {
+            if let Some(count) = starts.get_mut(usize::from(row) + 1) {
+                *count += 1;
+            }
+        }
+    }
+    let mut total = 0;
+    for start in &mut starts {
+        total += *start;
+        *start = total;
+    }
+    starts
+}
+
+/// Seven bits a byte, the low ones first, the high bit on all but the last (LEB128).
+fn put(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Takes such a number off the front.
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -93,7 +140,7 @@ mod tests {
                 rows.iter().map(|row| row.iter().map(|(&term, &count)| (term, count)).collect()).collect();
             let postings = Postings::build(listed.iter().map(Vec::as_slice));
             let forward = Forward::invert(&postings, rows.len());
-            prop_assert!(rows.is_empty() || forward.fits(rows.len(), postings.terms()));
+            prop_assert!(rows.is_empty() || forward.fits(rows.len()));
             for (row, expected) in (0..).zip(&listed) {
                 let terms = forward.terms(row, &postings);
                 prop_assert_eq!(terms.as_ref(), Some(expected));

@@ -10,6 +10,7 @@ use super::records::{Block, Codec, RecordsBuilder};
 use super::vectors::Vectors;
 use super::{Accesses, Contents, LANES, Packed, PreparedMemory, Segment, scatter, set, unless_all};
 use crate::error::Error;
+use crate::key::MemoryId;
 
 /// A segment that is merged with others.
 #[derive(Clone, Copy)]
@@ -91,6 +92,10 @@ impl<'a> Picked<'a> {
         self.row as usize
     }
 
+    fn id(&self) -> MemoryId {
+        self.segment().id(self.row).unwrap_or_default()
+    }
+
     fn accesses(&self) -> u32 {
         self.source.accesses_of(self.row)
     }
@@ -129,7 +134,7 @@ fn pack(rows: &[Picked<'_>], codec: Codec, postings: &Postings, supplied: &[u64]
     let sources = rows.iter().map(|row| row.part + 1).max().unwrap_or_default();
     let mut blocks: Vec<Block> = (0..sources).map(|_| Block::default()).collect();
     for row in rows {
-        records.push(row.segment().record(row.row, &mut blocks[row.part])?)?;
+        records.push(row.id(), row.segment().record(row.row, &mut blocks[row.part])?)?;
         if row.segment().is_supplied(row.row) {
             let vector = row.segment().vector(row.row)?;
             words.extend_from_slice(vector);
@@ -140,6 +145,6 @@ fn pack(rows: &[Picked<'_>], codec: Codec, postings: &Postings, supplied: &[u64]
     Ok(Packed {
         records: records.finish()?,
         forward: Forward::invert(postings, rows.len()),
-        vectors: Vectors::new(words.into(), length, supplied).ok_or_else(ragged)?,
+        vectors: Vectors::of(words, length, supplied).ok_or_else(ragged)?,
     })
 }

@@ -1,6 +1,7 @@
 //! A column of whole numbers that are near one another, such as ids and times.
 
 use super::column::Column;
+use super::inserted;
 
 /// Numbers as 32-bit offsets from the least of them where they fit, or else as
 /// they are.
@@ -67,6 +68,11 @@ impl Numbers {
 
     /// These and one more, in front of that at a place.
     pub fn with(&self, at: usize, number: i64) -> Self {
+        let offset = number.checked_sub(self.least).and_then(|offset| u32::try_from(offset).ok());
+        if let (Some(offset), false) = (offset, self.offsets.is_empty()) {
+            let offsets = inserted(&self.offsets, at, offset).into();
+            return Self { least: self.least, offsets, whole: Vec::new().into() };
+        }
         self.iter().take(at).chain([number]).chain(self.iter().skip(at)).collect()
     }
 

@@ -5,13 +5,16 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::column::Column;
 use super::numbers::Numbers;
 use crate::error::Error;
+use crate::key::MemoryId;
 
 /// Bytes of records in a block before compression. A block is decoded whole to
-/// read one record, in about 8 us.
-const BLOCK_BYTES: usize = 4 << 10;
+/// read one record, in about 4 us. Twice as large ones take 3 % less of the disk in COLD.
+const BLOCK_BYTES: usize = 2 << 10;
 
 /// Blocks that claim to hold more than this are refused when they are read:
 /// far beyond the longest record.
@@ -25,7 +28,7 @@ const LEVEL: i32 = 3;
 pub enum Codec {
     /// As they are, so that a record is read without decoding anything.
     Plain,
-    /// In blocks of 4 KB, compressed with zstd.
+    /// In blocks of 2 KB, compressed with zstd.
     Zstd,
 }
 
@@ -41,6 +44,13 @@ pub(super) struct Records {
     pub(super) block_ends: Column<u64>,
     /// The records, or the compressed blocks.
     pub(super) bytes: Column<u8>,
+    /// A checksum of each record before compression.
+    pub(super) checksums: Column<u32>,
+}
+
+/// The checksum of the record of memory `id`.
+fn checksum(id: MemoryId, record: &[u8]) -> u32 {
+    xxh3_64_with_seed(record, id.0) as u32
 }
 
 impl Records {
@@ -49,15 +59,17 @@ impl Records {
         block_starts: Column<u64>,
         block_ends: Column<u64>,
         bytes: Column<u8>,
+        checksums: Column<u32>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), ends, block_starts, block_ends, bytes }
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), ends, block_starts, block_ends, bytes, checksums }
     }
 
     /// Whether there are `rows` records and every place is within the columns.
     pub(super) fn fits(&self, rows: usize) -> bool {
-        let Self { ends, block_starts, block_ends, bytes, .. } = self;
+        let Self { ends, block_starts, block_ends, bytes, checksums, .. } = self;
         let records = ends.len() == rows
+            && checksums.len() == rows
             && ends.get(0).is_some_and(|end| end > 0)
             && ends.iter().is_sorted_by(|a, b| a < b);
         let plain = block_starts.is_empty()
@@ -71,9 +83,14 @@ impl Records {
         records && (plain || blocks)
     }
 
-    /// The record in `row`. A compressed block is decoded into `block`, unless it is there already.
-    /// `None` if the columns contradict one another.
-    pub(super) fn get<'b>(&'b self, row: u32, block: &'b mut Block) -> Option<&'b [u8]> {
+    /// The record in `row`, of memory `id`. A compressed block is decoded into `block`, unless it is there
+    /// already. `None` if the record is not what was written.
+    pub(super) fn get<'b>(&'b self, row: u32, id: MemoryId, block: &'b mut Block) -> Option<&'b [u8]> {
+        let expected = *self.checksums.get(row as usize)?;
+        self.unchecked(row, block).filter(|record| checksum(id, record) == expected)
+    }
+
+    fn unchecked<'b>(&'b self, row: u32, block: &'b mut Block) -> Option<&'b [u8]> {
         let range = self.range(row as usize)?;
         if self.block_starts.is_empty() {
             return self.bytes.get(range);
@@ -132,6 +149,7 @@ pub(super) struct RecordsBuilder {
     block_starts: Vec<u64>,
     block_ends: Vec<u64>,
     bytes: Vec<u8>,
+    checksums: Vec<u32>,
     /// The records of the block that is not compressed yet.
     open: Vec<u8>,
 }
@@ -139,14 +157,16 @@ pub(super) struct RecordsBuilder {
 impl RecordsBuilder {
     pub(super) fn new(codec: Codec, rows: usize) -> Self {
         let (block_starts, block_ends, bytes, open) = Default::default();
-        Self { codec, ends: Vec::with_capacity(rows), block_starts, block_ends, bytes, open }
+        let (ends, checksums) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        Self { codec, ends, block_starts, block_ends, bytes, checksums, open }
     }
 
-    /// Adds the next record.
+    /// Adds the record of memory `id`.
     ///
     /// # Errors
     /// [`Error::Io`] if a block cannot be compressed.
-    pub(super) fn push(&mut self, record: &[u8]) -> Result<(), Error> {
+    pub(super) fn push(&mut self, id: MemoryId, record: &[u8]) -> Result<(), Error> {
+        self.checksums.push(checksum(id, record));
         let start = self.ends.last().copied().unwrap_or_default();
         self.ends.push(start + record.len() as i64);
         if self.codec == Codec::Plain {
@@ -180,9 +200,9 @@ impl RecordsBuilder {
     /// As [`RecordsBuilder::push`].
     pub(super) fn finish(mut self) -> Result<Records, Error> {
         self.compress()?;
-        let Self { ends, block_starts, block_ends, bytes, .. } = self;
+        let Self { ends, block_starts, block_ends, bytes, checksums, .. } = self;
         let ends = ends.into_iter().collect();
-        Ok(Records::new(ends, block_starts.into(), block_ends.into(), bytes.into()))
+        Ok(Records::new(ends, block_starts.into(), block_ends.into(), bytes.into(), checksums.into()))
     }
 }
 
@@ -199,14 +219,16 @@ mod tests {
         ) {
             for codec in [Codec::Plain, Codec::Zstd] {
                 let mut builder = RecordsBuilder::new(codec, records.len());
-                records.iter().for_each(|record| builder.push(record).unwrap());
+                let id = |row: usize| MemoryId(row as u64);
+                records.iter().enumerate().for_each(|(row, record)| builder.push(id(row), record).unwrap());
                 let packed = builder.finish().unwrap();
                 prop_assert!(packed.fits(records.len()));
                 let mut block = Block::default();
                 for (row, record) in records.iter().enumerate() {
-                    prop_assert_eq!(packed.get(row as u32, &mut block), Some(record.as_slice()));
+                    prop_assert_eq!(packed.get(row as u32, id(row), &mut block), Some(record.as_slice()));
+                    prop_assert!(packed.get(row as u32, id(row + 1), &mut block).is_none(), "another memory's");
                 }
-                prop_assert!(packed.get(records.len() as u32, &mut block).is_none());
+                prop_assert!(packed.get(records.len() as u32, id(0), &mut block).is_none());
             }
         }
     }

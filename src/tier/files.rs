@@ -1,8 +1,9 @@
 //! The files of segments in a store's folder, and in its [`Depot`] if there is one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +12,19 @@ use rayon::prelude::*;
 
 use super::depot::Depot;
 use crate::error::Error;
-use crate::key::{NamespaceId, TierKind};
+use crate::identity::shown;
+use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, Log, SegmentEntry, sync_folder};
 use crate::segment::column::{AlignedBytes, Bytes};
-use crate::segment::{Live, Segment, file};
+use crate::segment::file::{self, Label};
+use crate::segment::{Live, Segment};
+use crate::sync::{RwLock, read, write};
 
 /// The name of the segments' folder, in a store and in a depot.
 pub(crate) const SEGMENTS: &str = "segments";
+
+/// The name under which the log keeps the number of the next segment.
+const NEXT_SEGMENT: &str = "next segment";
 
 /// Files that are fetched from the depot at a time: they are in memory until they are
 /// written.
@@ -30,6 +37,8 @@ pub struct SegmentFiles {
     /// Says whether the folder is still the store's.
     log: Arc<dyn Log>,
     next_number: AtomicU64,
+    /// Whose memories each file holds, and their least and greatest id.
+    ids: RwLock<HashMap<u64, (NamespaceId, RangeInclusive<u64>)>>,
 }
 
 /// A segment that was opened, with what the log says of it.
@@ -57,71 +66,80 @@ impl Opened {
 pub struct OpenedFiles {
     /// The files, for all tiers.
     pub files: Arc<SegmentFiles>,
-    /// The segments that could be read, by their numbers.
+    /// The segments, by their numbers.
     pub segments: Vec<Opened>,
-    /// The files of those that could not, and the tiers of their memories.
-    pub damaged: Vec<(PathBuf, TierKind)>,
 }
 
 impl SegmentFiles {
-    /// Opens the segments in `folder` that `log` lists, and deletes other files. Segments that
-    /// cannot be read are taken off the list in `batch`: the engine takes their memories from the
-    /// log again. A `depot` keeps all files for other machines, and is asked for those that are
-    /// missing here.
+    /// Opens the segments in `folder` that `log` lists, and deletes other files. A `depot` keeps all
+    /// files for other machines, and is asked for those that are missing or damaged here.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder cannot be read, or what the log or the depot reports.
+    /// [`Error::Corrupt`] if a file is missing or damaged, [`Error::Io`] if one cannot be read, or what
+    /// the log or the depot reports.
     pub fn open(
         folder: &Path,
         depot: Option<Arc<dyn Depot>>,
         log: &Arc<dyn Log>,
-        batch: &mut Batch,
     ) -> Result<OpenedFiles, Error> {
-        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        make_folder(folder).map_err(|error| Error::io(folder, error))?;
         let listed = log.segments()?;
-        let next = listed.iter().map(|(number, _)| number + 1).max().unwrap_or_default();
+        let noted = log.setting(NEXT_SEGMENT)?;
+        let next = listed.iter().map(|(number, _)| number + 1).chain(noted).max().unwrap_or_default();
         let (log, next_number) = (log.clone(), AtomicU64::new(next));
-        let files = Self { folder: folder.to_path_buf(), depot, log, next_number };
+        let folder = folder.to_path_buf();
+        let files = Self { folder, depot, log, next_number, ids: RwLock::default() };
         files.fetch_missing(&listed)?;
-        let read = |&(number, entry): &(u64, SegmentEntry)| {
-            (number, entry, Self::read(&files.folder, number, entry))
-        };
+        let read = |&(number, entry): &(u64, SegmentEntry)| files.read_or_fetch(number, entry);
         let read: Vec<_> = listed.par_iter().map(read).collect();
-        let (mut segments, mut known, mut damaged) = (Vec::new(), HashSet::new(), Vec::new());
-        for (number, entry, segment) in read {
-            let (path, marked) = (files.path(number), files.log.marked_rows(number)?);
-            match segment {
-                Ok(segment) => {
-                    known.insert(number);
-                    let noted = files.log.live_rows(number)?;
-                    let noted = noted.map(|words| Live::from_words(&words, segment.len()));
-                    let mut live = noted.clone().unwrap_or_else(|| Live::all(segment.len()));
-                    for row in marked {
-                        live.remove(row);
-                    }
-                    segments.push(Opened { number, entry, segment, live, noted });
-                }
-                Err(error) if is_damage(&error) => {
-                    damaged.push((path, entry.tier));
-                    batch.remove_segment(number, marked);
-                }
-                Err(error) => return Err(error),
+        let mut segments = Vec::new();
+        for ((number, entry), segment) in listed.into_iter().zip(read) {
+            let segment = segment?;
+            let noted = files.log.live_rows(number)?;
+            let noted = noted.map(|words| Live::from_words(&words, segment.len()));
+            let mut live = noted.clone().unwrap_or_else(|| Live::all(segment.len()));
+            for row in files.log.marked_rows(number)? {
+                live.remove(row);
             }
+            segments.push(Opened { number, entry, segment, live, noted });
         }
-        for stray in unlisted(folder, &known).map_err(|error| Error::io(folder, error))? {
-            std::fs::remove_file(&stray).map_err(|error| Error::io(&stray, error))?;
+        let known = segments.iter().map(|opened| opened.number).collect();
+        let failed = |path: &Path, error| Error::io(path, error);
+        let strays = unlisted(&files.folder, &known).map_err(|error| failed(&files.folder, error))?;
+        if !strays.is_empty() {
+            // A power loss must not bring their entries back.
+            files.log.sync()?;
         }
-        Ok(OpenedFiles { files: Arc::new(files), segments, damaged })
+        for stray in strays {
+            std::fs::remove_file(&stray).map_err(|error| failed(&stray, error))?;
+        }
+        Ok(OpenedFiles { files: Arc::new(files), segments })
+    }
+
+    /// Reads a segment from its file, or from the depot if that is damaged.
+    fn read_or_fetch(&self, number: u64, entry: SegmentEntry) -> Result<Segment, Error> {
+        match Self::read(&self.folder, number, entry) {
+            Err(Error::Corrupt { .. }) if self.depot.is_some() => {
+                self.fetch(&[(number, entry)])?;
+                Self::read(&self.folder, number, entry)
+            }
+            read => read,
+        }
     }
 
     /// Opens the file of segment `number` in `folder` as what `entry` says: in RAM for HOT, else
     /// mapped.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Corrupt`].
+    /// [`Error::Corrupt`] if it is missing or damaged, [`Error::Io`].
     pub(crate) fn read(folder: &Path, number: u64, entry: SegmentEntry) -> Result<Segment, Error> {
         let (path, pinned) = (Self::path_in(folder, number), entry.tier == TierKind::Hot);
-        file::open(&path, number, (entry.bytes, entry.checksum), pinned)
+        match file::open(&path, number, (entry.bytes, entry.checksum), pinned) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Corrupt { path: shown(&path), what: "it is missing: the segment".into() })
+            }
+            read => read,
+        }
     }
 
     /// Where segment `number` lies.
@@ -134,9 +152,46 @@ impl SegmentFiles {
         folder.join(format!("{number:010}.seg"))
     }
 
+    /// Notes which ids a file holds.
+    pub(super) fn note_ids(&self, number: u64, namespace: NamespaceId, segment: &Segment) {
+        let ids = segment.ids.get(0).zip(segment.ids.last());
+        let ids = ids.map(|(first, last)| first.cast_unsigned()..=last.cast_unsigned());
+        write(&self.ids).extend(ids.map(|ids| (number, (namespace, ids))));
+    }
+
+    /// Notes that a file is of no use any more.
+    pub(super) fn forget_ids(&self, numbers: &[u64]) {
+        if numbers.is_empty() {
+            return;
+        }
+        let mut ids = write(&self.ids);
+        ids.retain(|number, _| !numbers.contains(number));
+    }
+
+    /// The namespaces of the files that may hold memory `id`.
+    pub(crate) fn namespaces_of(&self, id: MemoryId) -> Vec<NamespaceId> {
+        let ids = read(&self.ids);
+        let mut found: Vec<NamespaceId> =
+            ids.values().filter(|(_, ids)| ids.contains(&id.0)).map(|(namespace, _)| *namespace).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
     /// A number that no other segment has.
     pub fn take_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds to `batch` that segment `number` is listed, and that its number is not given again.
+    pub(super) fn put_segment(&self, number: u64, entry: SegmentEntry, batch: &mut Batch) {
+        batch.put_segment(number, entry);
+        batch.put_setting(NEXT_SEGMENT, self.next_number.load(Ordering::Relaxed));
+    }
+
+    /// The log that lists the files.
+    pub(super) fn log(&self) -> &Arc<dyn Log> {
+        &self.log
     }
 
     /// Where files are kept for other machines.
@@ -146,21 +201,23 @@ impl SegmentFiles {
 
     /// Fetches the files that are not here from the depot.
     fn fetch_missing(&self, listed: &[(u64, SegmentEntry)]) -> Result<(), Error> {
-        let Some(depot) = &self.depot else { return Ok(()) };
         let here = |number: u64, entry: &SegmentEntry| {
             std::fs::metadata(self.path(number)).is_ok_and(|file| file.len() == entry.bytes)
         };
-        let missing: Vec<&(u64, SegmentEntry)> =
-            listed.iter().filter(|(number, entry)| !here(*number, entry)).collect();
-        for some in missing.chunks(FETCHED_AT_ONCE) {
-            let names = some.iter().map(|(number, entry)| depot_name(*number, entry)).collect();
-            let contents = depot.fetch(names)?;
-            for ((number, _), content) in some.iter().zip(contents) {
-                let path = self.path(*number);
-                // If the depot lacks it too, the engine rebuilds it from the log.
-                if let Some(content) = content {
-                    std::fs::write(&path, content).map_err(|error| Error::io(&path, error))?;
-                }
+        let missing: Vec<(u64, SegmentEntry)> =
+            listed.iter().filter(|(number, entry)| !here(*number, entry)).copied().collect();
+        missing.chunks(FETCHED_AT_ONCE).try_for_each(|some| self.fetch(some))
+    }
+
+    /// Fetches files from the depot, as far as that has them. Reading one that it lacks says so.
+    fn fetch(&self, some: &[(u64, SegmentEntry)]) -> Result<(), Error> {
+        let Some(depot) = &self.depot else { return Ok(()) };
+        let contents =
+            depot.fetch(some.iter().map(|(number, entry)| depot_name(*number, entry)).collect())?;
+        for ((number, _), content) in some.iter().zip(contents) {
+            let path = self.path(*number);
+            if let Some(content) = content {
+                std::fs::write(&path, content).map_err(|error| Error::io(&path, error))?;
             }
         }
         Ok(())
@@ -180,7 +237,7 @@ impl SegmentFiles {
         segment: &Segment,
     ) -> Result<(Segment, SegmentEntry), Error> {
         self.log.check()?;
-        let bytes = file::serialize(segment);
+        let bytes = file::serialize(segment, Label { log: self.log.number(), number, tier, namespace });
         let (length, checksum) = file::fingerprint(&bytes);
         let entry = SegmentEntry { tier, namespace, bytes: length, checksum };
         let (path, unfinished) = (self.path(number), self.folder.join(format!("{number:010}.tmp")));
@@ -222,6 +279,15 @@ impl SegmentFiles {
     }
 }
 
+/// Makes the folder of segments, if there is none, so that it survives a power loss.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if !folder.is_dir() {
+        std::fs::create_dir_all(folder)?;
+        folder.parent().map_or(Ok(()), sync_folder)?;
+    }
+    Ok(())
+}
+
 /// Its name in a depot, which no other content has.
 pub(crate) fn depot_name(number: u64, entry: &SegmentEntry) -> String {
     format!("{SEGMENTS}/{number:010}-{:016x}", entry.checksum)
@@ -238,13 +304,4 @@ pub(crate) fn unlisted(folder: &Path, listed: &HashSet<u64>) -> io::Result<Vec<P
         |path: &PathBuf| path.extension().is_some_and(|ending| ending == "seg" || ending == "tmp");
     let files = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     Ok(files.filter(is_segment).filter(|path| !listed.contains(path)).collect())
-}
-
-/// Whether an error says that a file is missing or damaged, so that rebuilding it from the log helps.
-fn is_damage(error: &Error) -> bool {
-    match error {
-        Error::Corrupt { .. } => true,
-        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-        _ => false,
-    }
 }

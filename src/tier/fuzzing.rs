@@ -20,6 +20,10 @@ use crate::segment::{Block, Codec, Part, PreparedMemory, Row, SKETCH_BITS, Segme
 /// The columns of a segment's file.
 pub const COLUMNS: usize = format::COLUMNS.len();
 
+/// What the files say of themselves.
+const LABEL: format::Label =
+    format::Label { log: 1, number: 0, tier: TierKind::Warm, namespace: NamespaceId(1) };
+
 /// Hits that are asked for: fewer than there are rows, so that thresholds count.
 const HITS: usize = 2;
 
@@ -74,7 +78,7 @@ fn merged(parts: &[Part], codec: Codec) -> Result<Option<Segment>, Error> {
 /// missing are empty.
 pub fn file(columns: &[Vec<u8>]) -> Vec<u8> {
     let columns = std::array::from_fn(|at| columns.get(at).map_or(&[][..], Vec::as_slice));
-    format::serialize_columns(&columns).as_ref().to_vec()
+    format::serialize_columns(&columns, LABEL).as_ref().to_vec()
 }
 
 /// Reads `bytes` as a segment's file, and if they are taken, uses all of it: each
@@ -100,7 +104,7 @@ pub fn read_and_use(bytes: &[u8], encoder: &Arc<Encoder>, dead: &[u32]) -> Optio
     for codec in [Codec::Plain, Codec::Zstd] {
         if let Ok(Some(merged)) = merged(&parts, codec) {
             assert_eq!(merged.len(), part.live.len(), "a merge keeps every live row");
-            let bytes = format::serialize(&merged);
+            let bytes = format::serialize(&merged, LABEL);
             let merged = format::read(aligned(bytes.as_ref()), 1, false);
             assert!(merged.is_some(), "a merged segment is not taken");
             use_all(&merged.map(Part::new).into_iter().collect::<Vec<_>>(), encoder);

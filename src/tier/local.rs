@@ -1,10 +1,9 @@
 //! A tier on this machine: HOT, WARM and COLD differ in their [`Residency`] alone.
 //!
-//! Memories come into loose segments in RAM, the head, and are packed into files as upkeep. COLD has
-//! no head. Files never change: what is forgotten or has moved is noted in the log, and gone from
-//! the disk when [`Tier::upkeep`] has rewritten the segment. If a file is missing or cut, it is fetched
-//! from the [`Depot`](super::Depot). If there is none, or the content is damaged, the engine restores
-//! the memories from the log.
+//! Memories come into loose segments in RAM, the head, and into the log. Upkeep packs them into files, and
+//! then takes them out of the log. COLD has no head. Files never change: what is forgotten or has
+//! moved is noted in the log, and gone from the disk when [`Tier::upkeep`] has rewritten the segment. If a
+//! file is missing or damaged, it is fetched from the [`Depot`](super::Depot), if there is one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,13 +19,17 @@ use super::{Done, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
-use crate::log::{Batch, Placement, SegmentEntry};
+use crate::log::{Batch, Log, Placement, SegmentEntry};
 use crate::segment::{Codec, Live, PreparedMemory, Segment};
 
 /// So many rows of a segment are marked as dead one by one before they are noted together.
 const MARKED: usize = 4_096;
 
-/// Redundant placements that one commit removes at most: more would keep stores waiting.
+/// So many memories that come together are packed at once, without the detour through the log and the head.
+/// The file has to be synced, which takes longer than writing fewer to the log.
+const PACKED_AT_ONCE: usize = 16_384;
+
+/// Redundant memories that one commit removes from the log at most: more would keep stores waiting.
 const SETTLED_AT_ONCE: usize = 512;
 
 /// Where a tier's memories are.
@@ -53,6 +56,7 @@ impl Residency {
 /// A tier in segments.
 pub struct LocalTier {
     residency: Residency,
+    log: Arc<dyn Log>,
     /// None if its memories need not outlive the process.
     files: Option<Arc<SegmentFiles>>,
     encoder: Arc<Encoder>,
@@ -60,15 +64,15 @@ pub struct LocalTier {
     shards: HashMap<NamespaceId, Shard>,
     weakest: Weakest,
     listed: Listed,
-    /// Memories whose placement in the log may say no more than a file does.
+    /// Memories of which the log may hold no more than a file does.
     redundant: VecDeque<(NamespaceId, MemoryId)>,
     undo: Option<Undo>,
     len: usize,
 }
 
-/// HOT, WARM and COLD of the `segments` in `files`. If `hot_files` is false, HOT writes no files.
+/// HOT, WARM and COLD of the `segments` in the files `all`. If `hot_files` is false, HOT writes no files.
 pub fn tiers(
-    files: &Arc<SegmentFiles>,
+    all: &Arc<SegmentFiles>,
     segments: Vec<Opened>,
     hot_files: bool,
     encoder: &Arc<Encoder>,
@@ -79,8 +83,8 @@ pub fn tiers(
         by_tier[segment.entry.tier.index()].push(segment);
     }
     let tier = |residency: Residency, segments| {
-        let files = (residency.kind != TierKind::Hot || hot_files).then(|| files.clone());
-        LocalTier::new(residency, files, encoder.clone(), decay_per_day, segments)
+        let files = (residency.kind != TierKind::Hot || hot_files).then(|| all.clone());
+        LocalTier::new(residency, all.log().clone(), files, encoder.clone(), decay_per_day, segments)
     };
     let [hot, warm, cold] = by_tier;
     [tier(Residency::HOT, hot), tier(Residency::WARM, warm), tier(Residency::COLD, cold)]
@@ -106,7 +110,7 @@ struct Note {
     number: u64,
 }
 
-/// Redundant placements are to be removed.
+/// Redundant memories are to be removed from the log.
 struct Settle;
 
 /// A segment that was made, and those that it replaces.
@@ -121,6 +125,7 @@ impl LocalTier {
     /// A tier of the `segments` that the log lists for it. Without `files`, none is ever written.
     pub fn new(
         residency: Residency,
+        log: Arc<dyn Log>,
         files: Option<Arc<SegmentFiles>>,
         encoder: Arc<Encoder>,
         decay_per_day: f64,
@@ -128,6 +133,7 @@ impl LocalTier {
     ) -> Self {
         let mut tier = Self {
             residency,
+            log,
             files,
             encoder,
             decay_per_day,
@@ -142,6 +148,9 @@ impl LocalTier {
             let mut slot = Slot { noted, ..Slot::new(segment) };
             slot.part.live = Arc::new(live);
             tier.len += slot.part.live.len();
+            if let Some(files) = &tier.files {
+                files.note_ids(number, entry.namespace, &slot.part.segment);
+            }
             tier.shards.entry(entry.namespace).or_default().attach(slot);
             tier.listed.insert(number, entry);
         }
@@ -167,9 +176,15 @@ impl LocalTier {
         }
     }
 
-    /// Takes memories into the head.
-    fn take_in(&mut self, staged: Staged) -> Result<Option<NamespaceId>, Error> {
-        let Staged { namespace, memories } = staged;
+    /// Takes memories into the head, and into the log.
+    fn take_in(&mut self, staged: Staged, batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
+        let Staged { namespace, mut memories } = staged;
+        // Another move may have brought some of them meanwhile.
+        memories.retain(|memory| self.find(namespace, memory.row.id).is_none());
+        for memory in &memories {
+            let placement = Placement { tier: self.kind(), namespace, accesses: memory.row.accesses };
+            batch.put_memory(&*self.log, placement, memory)?;
+        }
         let taken: Vec<(MemoryId, Facts)> =
             memories.iter().map(|memory| (memory.row.id, Facts::from(&memory.row))).collect();
         self.shards.entry(namespace).or_default().add(memories)?;
@@ -198,17 +213,25 @@ impl LocalTier {
         Some(note.namespace)
     }
 
-    /// Removes placements that are redundant.
-    fn settle(&mut self, batch: &mut Batch) -> Option<NamespaceId> {
+    /// Removes from the log what a file holds too.
+    fn settle(&mut self, batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
+        batch.is_redundant = true;
         let mut last = None;
-        for (namespace, id) in self.redundant.drain(..SETTLED_AT_ONCE.min(self.redundant.len())) {
+        let some: Vec<(NamespaceId, MemoryId)> =
+            self.redundant.drain(..SETTLED_AT_ONCE.min(self.redundant.len())).collect();
+        for (namespace, id) in some {
+            // Progress, also if the memory is somewhere else by now.
             last = Some(namespace);
-            let found = self.shards.get(&namespace).and_then(|shard| shard.find(id));
-            if found.is_some_and(|(slot, row)| slot.is_told_by_file(row, slot.accesses(row))) {
+            let found = self.find(namespace, id).filter(|(slot, _)| slot.part.segment.number().is_some());
+            let Some((slot, row)) = found else { continue };
+            if slot.is_told_by_file(row, slot.accesses(row)) {
                 batch.remove_placement(id);
             }
+            if self.log.has_record(id)? {
+                batch.remove_record(id);
+            }
         }
-        last
+        Ok(last)
     }
 
     /// A segment of which many rows are marked.
@@ -232,7 +255,13 @@ impl LocalTier {
         let doomed = before.slots().iter().filter(planned);
         let doomed: Vec<(u64, Vec<u32>)> =
             doomed.filter_map(|slot| Some((slot.part.segment.number()?, slot.marked()))).collect();
-        if !shard.replace(&plan, made.map(Slot::new)) {
+        let made =
+            made.map(
+                |segment| {
+                    if plan.slots.is_empty() { shard.without_known(segment) } else { Slot::new(segment) }
+                },
+            );
+        if !shard.replace(&plan, made) {
             if let (Some(number), Some(entry)) = (number, entry) {
                 self.drop_file(number, &entry);
             }
@@ -240,16 +269,7 @@ impl LocalTier {
         }
         self.len = self.len + shard.len() - before.len();
         if let (Some(number), Some(entry)) = (number, entry) {
-            match shard.slots().iter().find(|slot| slot.part.segment.number() == Some(number)) {
-                Some(added) => {
-                    batch.put_segment(number, entry);
-                    self.listed.insert(number, entry);
-                    added.part.live.unset().for_each(|row| batch.put_dead(number, row));
-                    self.redundant.extend(told_by_file(&plan, added).map(|id| (namespace, id)));
-                }
-                // All of it was forgotten or has moved in the meantime.
-                None => self.drop_file(number, &entry),
-            }
+            self.list_file(namespace, (number, entry), &plan, batch);
         }
         let replaced = doomed.iter().map(|&(number, _)| number).collect();
         for (number, marked) in doomed {
@@ -260,16 +280,53 @@ impl LocalTier {
         self.undo = (!plan.slots.is_empty()).then_some(undo);
         Some(namespace)
     }
+
+    /// Adds the file of a segment that was put in place to the log's list.
+    fn list_file(
+        &mut self,
+        namespace: NamespaceId,
+        (number, entry): (u64, SegmentEntry),
+        plan: &Plan,
+        batch: &mut Batch,
+    ) {
+        let slots = self.shards.get(&namespace).map(Shard::slots).unwrap_or_default();
+        let Some(added) = slots.iter().find(|slot| slot.part.segment.number() == Some(number)).cloned()
+        else {
+            // All of it was forgotten or has moved in the meantime.
+            self.drop_file(number, &entry);
+            return;
+        };
+        self.listed.insert(number, entry);
+        if let Some(files) = &self.files {
+            files.put_segment(number, entry, batch);
+            files.note_ids(number, namespace, &added.part.segment);
+        }
+        added.part.live.unset().for_each(|row| batch.put_dead(number, row));
+        let rows = || added.part.live.iter().filter_map(|row| Some((row, added.part.segment.id(row)?)));
+        if plan.slots.is_empty() {
+            // They are new here.
+            let now = Timestamp::now();
+            rows().for_each(|(row, id)| self.list(namespace, id, facts_of(&added, row), now));
+            let put = batch.recorded();
+            // If it cannot be told whether they are in the log, they may be.
+            let is_in_log = |id: MemoryId| put.contains(&id) || self.log.has_record(id).unwrap_or(true);
+            let in_log = rows().filter(|&(_, id)| is_in_log(id));
+            self.redundant.extend(in_log.map(|(_, id)| (namespace, id)));
+        } else {
+            self.redundant.extend(in_log(plan, &added).into_iter().map(|id| (namespace, id)));
+        }
+    }
 }
 
-/// The memories that have a placement in the log, of those that went into a file.
-fn told_by_file(plan: &Plan, file: &Slot) -> impl Iterator<Item = MemoryId> {
+/// The memories of a new file that may be in the log: those that were in no file, or have been accessed
+/// since they were put into theirs.
+fn in_log(plan: &Plan, file: &Slot) -> Vec<MemoryId> {
     let all = plan.slots.iter().flat_map(|Slot { part, accesses, .. }| {
         let loose = part.live.iter().filter(|_| part.segment.is_loose());
         let counted = accesses.keys().copied().filter(|_| !part.segment.is_loose());
         loose.chain(counted).filter_map(|row| part.segment.id(row))
     });
-    all.filter(|&id| file.part.find(id).is_some())
+    all.filter(|&id| file.part.find(id).is_some()).collect()
 }
 
 fn facts_of(slot: &Slot, row: u32) -> Facts {
@@ -333,7 +390,8 @@ impl Tier for LocalTier {
 
     fn stage(&mut self, namespace: NamespaceId, memories: Vec<Arc<PreparedMemory>>) -> Upkeep {
         let Residency { kind, codec, head, .. } = self.residency;
-        if head {
+        let packs = !head || self.files.is_some() && memories.len() >= PACKED_AT_ONCE;
+        if !packs {
             return Box::new(move || Ok(Box::new(Staged { namespace, memories }) as Done));
         }
         let files = self.files.clone();
@@ -345,7 +403,7 @@ impl Tier for LocalTier {
 
     fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
         let done = match done.downcast::<Staged>() {
-            Ok(staged) => return self.take_in(*staged),
+            Ok(staged) => return self.take_in(*staged, batch),
             Err(done) => done,
         };
         let done = match done.downcast::<Written>() {
@@ -353,7 +411,7 @@ impl Tier for LocalTier {
             Err(done) => done,
         };
         let done = match done.downcast::<Settle>() {
-            Ok(_) => return Ok(self.settle(batch)),
+            Ok(_) => return self.settle(batch),
             Err(done) => done,
         };
         let done = match done.downcast::<Note>() {
@@ -362,6 +420,11 @@ impl Tier for LocalTier {
         };
         let Ok(discarded) = done.downcast::<Discarded>() else { return Ok(None) };
         self.listed.discarded(*discarded).map(|()| None)
+    }
+
+    fn locate(&self, id: MemoryId) -> Option<NamespaceId> {
+        let files = self.files.as_ref()?;
+        files.namespaces_of(id).into_iter().find(|&namespace| self.find(namespace, id).is_some())
     }
 
     fn stage_removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool {
@@ -401,10 +464,8 @@ impl Tier for LocalTier {
         let found = self.shards.get_mut(&namespace).and_then(|shard| shard.find_mut(id));
         let Some((slot, row)) = found else { return false };
         slot.set_accesses(row, accesses);
-        if slot.is_told_by_file(row, accesses) {
-            // A crash came between packing it and removing the placement.
-            self.redundant.push_back((namespace, id));
-        }
+        // A crash may have come between packing the memory and removing it from the log.
+        self.redundant.push_back((namespace, id));
         true
     }
 
@@ -438,6 +499,11 @@ impl Tier for LocalTier {
         Arc::new(LocalView { parts, tier: self.kind(), encoder: self.encoder.clone() })
     }
 
+    fn backlog(&self, namespace: NamespaceId) -> usize {
+        let slots = self.shards.get(&namespace).map(Shard::slots).unwrap_or_default();
+        slots.iter().rev().take_while(|slot| slot.is_loose()).map(Slot::rows).sum()
+    }
+
     fn upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
         if effort != Effort::Open {
             // The last one was committed; its old files take no more room.
@@ -445,6 +511,9 @@ impl Tier for LocalTier {
                 Some(Undo::Merge { replaced, .. }) => replaced,
                 _ => Vec::new(),
             };
+            if let Some(files) = &self.files {
+                files.forget_ids(&replaced);
+            }
             let names = self.listed.replaced(replaced);
             if let Some(discard) = self.discard(names) {
                 return Some(discard);

@@ -330,11 +330,17 @@ impl Tier for PostgresTier {
         self.known().len()
     }
 
-    fn apply(&mut self, done: Done, _batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
-        let Staged { namespace, memories } = match done.downcast::<Staged>() {
+    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
+        let Staged { namespace, mut memories } = match done.downcast::<Staged>() {
             Ok(staged) => *staged,
             Err(done) => return self.forget_deleted(done),
         };
+        // Another move may have brought some of them meanwhile.
+        memories.retain(|memory| !self.known().holds(namespace, memory.row.id));
+        for memory in &memories {
+            let placement = Placement { tier: TierKind::Warm, namespace, accesses: memory.row.accesses };
+            batch.put_memory(&*self.log, placement, memory)?;
+        }
         let seq = self.next_seq();
         let stored = self.insert(namespace, seq, &memories);
         let mut present = self.present();

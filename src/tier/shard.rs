@@ -21,8 +21,8 @@ use crate::segment::{Codec, Part, PreparedMemory, Segment};
 const INLINE_ROWS: usize = 512;
 
 /// Up to so many rows, the newest segment is made again for each row that comes
-/// alone. That takes 5 us at most; eight such segments are merged into one.
-const TAIL_ROWS: usize = 64;
+/// alone. That takes 3 us at most; 16 such segments are merged into one.
+const TAIL_ROWS: usize = 32;
 
 /// Segments of one namespace in one tier, the loose ones last.
 #[derive(Clone, Default)]
@@ -65,6 +65,18 @@ impl Shard {
     /// As [`Shard::find`], to be changed.
     pub(super) fn find_mut(&mut self, id: MemoryId) -> Option<(&mut Slot, u32)> {
         self.slots.iter_mut().find_map(|slot| slot.part.find(id).map(|row| (slot, row)))
+    }
+
+    /// A slot of a segment in which the memories that are here already do not count.
+    pub(super) fn without_known(&self, segment: Segment) -> Slot {
+        let mut slot = Slot::new(segment);
+        let known = |&row: &u32| slot.part.segment.id(row).is_some_and(|id| self.find(id).is_some());
+        let known: Vec<u32> = slot.part.live.iter().filter(known).collect();
+        if !known.is_empty() {
+            let live = Arc::make_mut(&mut slot.part.live);
+            known.into_iter().for_each(|row| _ = live.remove(row));
+        }
+        slot
     }
 
     /// Takes memory `id` out and says whether it was there.

@@ -74,6 +74,13 @@ impl TierView for LocalView {
         part.segment.record(row, &mut Block::default()).map(|record| Some(record.to_vec()))
     }
 
+    fn vector(&self, id: MemoryId) -> Result<Option<Vec<u64>>, Error> {
+        let Some((part, row)) = self.find(id).filter(|(part, row)| part.segment.is_supplied(*row)) else {
+            return Ok(None);
+        };
+        part.segment.vector(row).map(|vector| Some(vector.to_vec()))
+    }
+
     fn memory(&self, id: MemoryId, accesses: u32) -> Result<Option<Arc<PreparedMemory>>, Error> {
         self.find(id).map(|(part, row)| part.segment.memory(row, accesses)).transpose()
     }

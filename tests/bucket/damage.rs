@@ -8,7 +8,7 @@ use mnemocore::Error;
 use mnemocore::internals::log::{Log, ObjectLog};
 
 use super::faulty::{Faulty, LIMITS};
-use super::sequence::{CACHE_BYTES, commit, open, records, value};
+use super::sequence::{commit, open, records, value};
 
 /// A log of five commits, whose engine has ended; its copy has them all.
 fn write_five(objects: &Arc<Faulty>, copy: &Path) {
@@ -27,7 +27,7 @@ fn a_damaged_or_missing_object_is_named_and_a_machine_with_a_copy_makes_it_anew(
     for damage in [Some(content), None] {
         objects.overwrite(&name, damage);
         let elsewhere = tempfile::tempdir().unwrap();
-        let refused = ObjectLog::open(objects.bucket(LIMITS), elsewhere.path(), CACHE_BYTES).map(drop);
+        let refused = ObjectLog::open(objects.bucket(LIMITS), elsewhere.path()).map(drop);
         let error = refused.unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{error}");
         assert!(
@@ -54,7 +54,7 @@ fn a_machine_with_a_copy_mends_what_is_damaged_while_it_writes() {
     // The copy has it all, so nobody reads what is damaged until it is folded.
     let log = open(&objects, disk.path());
     let elsewhere = tempfile::tempdir().unwrap();
-    let read = || ObjectLog::snapshot(objects.bucket(LIMITS), elsewhere.path(), CACHE_BYTES);
+    let read = || ObjectLog::snapshot(objects.bucket(LIMITS), elsewhere.path());
     assert!(matches!(read().map(drop), Err(Error::Corrupt { .. })));
     for number in 5..60 {
         commit(&log, number, "kept").unwrap();
@@ -75,8 +75,8 @@ fn a_bucket_that_has_less_than_the_copy_is_refused_and_neither_is_changed() {
         all.iter().skip(left).for_each(|(name, _)| objects.overwrite(name, None));
         let before = objects.contents();
         for refused in [
-            ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop),
-            ObjectLog::snapshot(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop),
+            ObjectLog::open(objects.bucket(LIMITS), disk.path()).map(drop),
+            ObjectLog::snapshot(objects.bucket(LIMITS), disk.path()).map(drop),
         ] {
             let error = refused.unwrap_err();
             assert!(
@@ -97,7 +97,7 @@ fn a_bucket_without_conditional_writes_is_refused() {
     let objects = Faulty::new(1);
     objects.take_any();
     let disk = tempfile::tempdir().unwrap();
-    let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop);
+    let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path()).map(drop);
     let error = refused.unwrap_err();
     assert!(matches!(error, Error::Refused { .. }) && error.to_string().contains("If-None-Match"), "{error}");
 }
@@ -108,17 +108,17 @@ fn a_copy_is_kept_while_the_bucket_lacks_what_would_replace_it() {
     let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let log = open(&objects, here.path());
     commit(&log, 1, "kept").unwrap();
-    drop(ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap());
+    drop(ObjectLog::snapshot(objects.bucket(LIMITS), there.path()).unwrap());
     (2..4).for_each(|number| commit(&log, number, "later").unwrap());
     let (name, content) = objects.contents().into_iter().nth(2).unwrap();
     objects.overwrite(&name, None);
-    let refused = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).map(drop);
+    let refused = ObjectLog::snapshot(objects.bucket(LIMITS), there.path()).map(drop);
     assert!(matches!(refused, Err(Error::Corrupt { .. })));
     objects.overwrite(&name, Some(content));
     // Only the copy has it now.
     let first = objects.contents().into_iter().nth(1).unwrap().0;
     objects.overwrite(&first, None);
-    let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap();
+    let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path()).unwrap();
     assert!(value(&snapshot, 1).unwrap() == "kept" && value(&snapshot, 3).unwrap() == "later");
 }
 
@@ -143,7 +143,7 @@ fn a_copy_of_another_log_with_as_many_commits_is_made_anew() {
         let objects = Faulty::new(1);
         let log = open(&objects, place.path());
         (0..3).for_each(|number| commit(&log, number, text).unwrap());
-        let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).unwrap();
+        let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), disk.path()).unwrap();
         shown.push(value(&snapshot, 1).unwrap());
     }
     assert_eq!(shown, ["of the first", "of the second"]);
@@ -154,6 +154,6 @@ fn a_folder_of_other_objects_is_refused() {
     let objects = Faulty::new(1);
     objects.overwrite("agents/anna/log/readme", Some(b"something else".into()));
     let disk = tempfile::tempdir().unwrap();
-    let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES).map(drop);
+    let refused = ObjectLog::open(objects.bucket(LIMITS), disk.path()).map(drop);
     assert!(matches!(refused, Err(Error::NotAStore { found, .. }) if found == "log/readme"));
 }

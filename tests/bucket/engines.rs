@@ -60,7 +60,7 @@ fn memories_of_all_tiers_are_there_again_on_another_machine() {
 }
 
 #[test]
-fn a_segment_that_is_gone_from_the_bucket_is_made_anew() {
+fn a_segment_that_is_gone_from_the_bucket_is_named_and_a_machine_with_a_copy_puts_it_back() {
     let objects = Faulty::new(1);
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let engine = spread(&objects, here.path());
@@ -73,9 +73,18 @@ fn a_segment_that_is_gone_from_the_bucket_is_made_anew() {
         .collect();
     assert!(!segments.is_empty());
     segments.iter().for_each(|name| objects.overwrite(name, None));
-    let engine = open(&objects, there.path());
-    assert_eq!(engine.repaired_files().len(), segments.len());
-    assert_complete(&engine, 60);
+    let refused = Engine::open_bucket(objects.bucket(LIMITS), config(there.path())).map(drop);
+    assert!(
+        matches!(refused, Err(Error::Corrupt { ref path, .. }) if path.ends_with("0000000000.seg")),
+        "{refused:?}"
+    );
+    assert_complete(&open(&objects, here.path()), 60);
+    assert_complete(&open(&objects, there.path()), 60);
+    // A copy that is damaged is fetched again.
+    for path in super::common::files_ending(there.path(), "seg") {
+        super::common::flip(&path, 100);
+    }
+    assert_complete(&open(&objects, there.path()), 60);
 }
 
 #[test]

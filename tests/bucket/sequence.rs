@@ -12,17 +12,15 @@ use proptest::prelude::*;
 
 use super::faulty::{Faulty, LIMITS};
 
-pub(crate) const CACHE_BYTES: u64 = 1 << 20;
-
 pub(crate) type Values = BTreeMap<Vec<u8>, Vec<u8>>;
 
 pub(crate) fn open(objects: &Arc<Faulty>, copy: &Path) -> ObjectLog {
-    ObjectLog::open(objects.bucket(LIMITS), copy, CACHE_BYTES).unwrap()
+    ObjectLog::open(objects.bucket(LIMITS), copy).unwrap()
 }
 
 fn put(id: u64, value: &str) -> Batch {
     let mut batch = Batch::default();
-    batch.put_record(MemoryId(id), value.as_bytes(), None);
+    batch.put_record(MemoryId(id), value.as_bytes().into(), None);
     batch
 }
 
@@ -31,7 +29,7 @@ pub(crate) fn commit(log: &ObjectLog, id: u64, value: &str) -> Result<(), Error>
 }
 
 pub(crate) fn value(log: &ObjectLog, id: u64) -> Option<String> {
-    log.record(MemoryId(id)).unwrap().map(|bytes| String::from_utf8(bytes).unwrap())
+    log.record(MemoryId(id)).unwrap().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
 }
 
 pub(crate) fn records(log: &ObjectLog) -> Values {
@@ -75,8 +73,8 @@ fn batch_of(changes: &[(u8, Option<u16>)]) -> Batch {
     let mut batch = Batch::default();
     for &(id, value) in changes {
         match value {
-            Some(value) => batch.put_record(MemoryId(id.into()), &value.to_le_bytes(), None),
-            None => batch.remove_record(MemoryId(id.into()), false),
+            Some(value) => batch.put_record(MemoryId(id.into()), value.to_le_bytes().as_slice().into(), None),
+            None => batch.remove_record(MemoryId(id.into())),
         }
     }
     batch
@@ -146,7 +144,7 @@ proptest! {
             }
             let reader = tempfile::tempdir().unwrap();
             let snapshot =
-                ObjectLog::snapshot(objects.bucket(LIMITS), reader.path(), CACHE_BYTES).unwrap();
+                ObjectLog::snapshot(objects.bucket(LIMITS), reader.path()).unwrap();
             prop_assert_eq!(&records(&snapshot), &expected);
         }
     }
@@ -158,7 +156,7 @@ proptest! {
         let objects = Faulty::new(seed);
         let disk = tempfile::tempdir().unwrap();
         let limits = RemoteLimits { attempts, ..LIMITS };
-        let log = ObjectLog::open(objects.bucket(limits), disk.path(), CACHE_BYTES).unwrap();
+        let log = ObjectLog::open(objects.bucket(limits), disk.path()).unwrap();
         objects.lose(lost, unanswered);
         let mut expected = Values::new();
         let mut refused = 0;
@@ -217,7 +215,7 @@ fn of_writers_that_replace_each_other_all_the_time_nothing_acknowledged_is_lost(
                 let disk = tempfile::tempdir().unwrap();
                 let mut number = writer;
                 for _ in 0..10 {
-                    let Ok(log) = ObjectLog::open(objects.bucket(LIMITS), disk.path(), CACHE_BYTES) else {
+                    let Ok(log) = ObjectLog::open(objects.bucket(LIMITS), disk.path()) else {
                         continue;
                     };
                     for _ in 0..40 {
@@ -261,7 +259,7 @@ fn readers_see_what_was_committed_before_while_objects_are_folded_under_them() {
                 let before = done.load(std::sync::atomic::Ordering::SeqCst);
                 if before > 0 {
                     let bucket = objects.bucket(LIMITS);
-                    let snapshot = ObjectLog::snapshot(bucket, disk.path(), CACHE_BYTES).unwrap();
+                    let snapshot = ObjectLog::snapshot(bucket, disk.path()).unwrap();
                     let found = records(&snapshot);
                     assert!(found.len() as u64 >= before, "{} of {before}", found.len());
                     // Commits become visible in order: the first few of them.
@@ -282,7 +280,7 @@ fn a_logarithm_of_objects_is_left_and_each_byte_is_written_a_logarithm_of_times(
     let objects = Faulty::new(1);
     let disk = tempfile::tempdir().unwrap();
     let bucket = objects.bucket(LIMITS);
-    let log = ObjectLog::open(bucket.clone(), disk.path(), CACHE_BYTES).unwrap();
+    let log = ObjectLog::open(bucket.clone(), disk.path()).unwrap();
     let mut random = fastrand::Rng::with_seed(1);
     let mut plain = 0;
     for number in 0..1_000 {
@@ -306,7 +304,7 @@ fn after_a_compaction_nothing_of_what_was_removed_is_in_any_object() {
     commit(&log, 1, secret).unwrap();
     (2..60).for_each(|number| commit(&log, number, "harmless").unwrap());
     let mut batch = Batch::default();
-    batch.remove_record(MemoryId(1), false);
+    batch.remove_record(MemoryId(1));
     log.commit(&batch, Durability::Buffered).unwrap();
     log.compact().unwrap();
     let plain = |content: &[u8]| zstd::decode_all(&content[48..content.len() - 8]).unwrap();
@@ -342,7 +340,7 @@ fn objects_that_go_while_they_are_listed_are_no_damage() {
         log.compact().unwrap();
         commit(&log, 10, "value").unwrap();
     });
-    let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path(), CACHE_BYTES).unwrap();
+    let snapshot = ObjectLog::snapshot(objects.bucket(LIMITS), there.path()).unwrap();
     assert_eq!(records(&snapshot).len(), 11);
 }
 
@@ -351,13 +349,13 @@ fn a_large_object_may_take_longer_than_a_small_one() {
     let objects = Faulty::new(1);
     let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let limits = RemoteLimits { call: Duration::from_millis(400), attempts: 1, ..LIMITS };
-    let open = |disk: &Path| ObjectLog::open(objects.bucket(limits), disk, CACHE_BYTES);
+    let open = |disk: &Path| ObjectLog::open(objects.bucket(limits), disk);
     let log = open(here.path()).unwrap();
     objects.slow(Duration::from_millis(100));
     let mut random = fastrand::Rng::with_seed(1);
     let text: String = std::iter::repeat_with(|| random.alphanumeric()).take(3 << 20).collect();
     commit(&log, 1, &text).unwrap();
-    let snapshot = ObjectLog::snapshot(objects.bucket(limits), there.path(), CACHE_BYTES).unwrap();
+    let snapshot = ObjectLog::snapshot(objects.bucket(limits), there.path()).unwrap();
     assert!(value(&snapshot, 1).unwrap() == text);
     objects.slow(Duration::from_secs(5));
     assert!(matches!(commit(&log, 2, &text), Err(Error::Unreachable { .. })));

@@ -27,7 +27,6 @@ pub(crate) fn tiny() -> Config {
         .warm_capacity(16)
         .background(false)
         .token_cache_bytes(1 << 20)
-        .log_cache_bytes(1 << 20)
 }
 
 /// A text that shares all words but one with every other. That word finds one memory, and `journal`

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{copy, files, note, tiny, word};
+use common::{copy, files, files_ending, flip, note, tiny, word};
 use mnemocore::{Engine, NewMemory};
 
 /// Memories of a store that stands in another one's way.
@@ -35,6 +35,11 @@ fn killed_store(place: &Path) {
     let engine = Engine::open(folder.path(), tiny()).unwrap();
     engine.store_batch((0..OTHERS).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
     copy(folder.path(), place);
+}
+
+/// Damages a closed store in a way that costs it nothing: the header of a segment, of which there is a copy.
+fn damage(store: &Path) {
+    flip(&files_ending(&store.join("segments"), "seg")[0], 60);
 }
 
 /// The working folder while a test has changed it; other tests use absolute paths.

@@ -106,6 +106,7 @@ fn a_deleted_store_that_is_opened_again_is_another_one() {
     for number in 0..8 {
         second.store(note(&word(number))).unwrap();
     }
+    noticed();
     assert!(matches!(first.store(note("first")), Err(Error::Moved { .. })));
     assert!(matches!(first.close(), Err(Error::Moved { .. })));
     assert_complete(&second, 8);

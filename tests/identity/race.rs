@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use mnemocore::{Engine, Error, MemoryId};
 
-use super::common::{copy, find, flip, note, spread, tiny, word};
+use super::common::{copy, find, note, spread, tiny, word};
+use super::damage;
 
 const STORE: &str = "MNEMO_RACE_STORE";
 const ROLE: &str = "MNEMO_RACE_ROLE";
@@ -104,7 +105,7 @@ fn acknowledged(mut child: Child) -> (MemoryId, String) {
 fn race(roles: [&str; 2], apart: impl Fn(u64) -> Duration) {
     let (sound, races) = (tempfile::tempdir().unwrap(), races());
     drop(spread(sound.path(), STORED));
-    flip(&sound.path().join("log/version"), 0);
+    damage(sound.path());
     for round in 0..races {
         let store = tempfile::tempdir().unwrap();
         copy(sound.path(), store.path());

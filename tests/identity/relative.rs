@@ -6,8 +6,8 @@ use std::process::Command;
 
 use mnemocore::{Engine, Error};
 
-use super::common::{assert_complete, copy, find, flip, note, spread, tiny, word};
-use super::{OTHERS, WorkingFolder, contents, killed_store};
+use super::common::{assert_complete, copy, find, note, spread, tiny, word};
+use super::{OTHERS, WorkingFolder, contents, damage, killed_store};
 
 #[test]
 fn after_a_change_of_the_working_folder_an_engine_goes_on_in_the_first_one() {
@@ -42,7 +42,7 @@ fn a_relative_path_can_be_repaired_and_says_where_it_led() {
     let folder = tempfile::tempdir().unwrap();
     drop(spread(&folder.path().join("mem"), 48));
     copy(&folder.path().join("mem"), &folder.path().join("damaged"));
-    flip(&folder.path().join("damaged/log/version"), 0);
+    damage(&folder.path().join("damaged"));
     let _folder = WorkingFolder::change(folder.path());
     let repair = Engine::repair("damaged", tiny()).unwrap();
     let here = std::env::current_dir().unwrap();
@@ -56,7 +56,7 @@ fn a_relative_path_can_be_repaired_and_says_where_it_led() {
 const FOLDER: &str = "MNEMO_RELATIVE_FOLDER";
 
 #[test]
-fn an_engine_works_without_a_working_folder_but_for_what_opens_a_store() {
+fn an_engine_works_without_a_working_folder() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "relative::without_a_working_folder", "--nocapture"])
@@ -69,7 +69,7 @@ fn an_engine_works_without_a_working_folder_but_for_what_opens_a_store() {
 }
 
 #[test]
-#[ignore = "the process that `an_engine_works_without_a_working_folder_…` starts"]
+#[ignore = "the process that `an_engine_works_without_a_working_folder` starts"]
 fn without_a_working_folder() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let (gone, store) = (folder.join("gone"), folder.join("store"));
@@ -77,9 +77,8 @@ fn without_a_working_folder() {
     std::env::set_current_dir(&gone).unwrap();
     let engine = spread(&store, 48);
     fs::remove_dir(&gone).unwrap();
-    let is_named = |error: Error| error.to_string().contains("working folder");
-    assert!(is_named(engine.compact().unwrap_err()));
-    assert!(is_named(Engine::open(folder.join("other"), tiny()).err().unwrap()));
+    engine.compact().unwrap();
+    drop(Engine::open(folder.join("other"), tiny()).unwrap());
     assert!(matches!(Engine::open("other", tiny()), Err(Error::Io { .. })));
     engine.store(note(&word(48))).unwrap();
     engine.consolidate().unwrap();

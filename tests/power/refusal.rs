@@ -178,6 +178,11 @@ fn refuse(whole: &Path, cause: &Cause, after: usize) -> (bool, bool) {
     let id = engine.store(text.as_str()).unwrap_or_else(|error| panic!("{context}: {error:?} afterwards")).id;
     expected.memories.insert(id, text);
     expected.check(&engine);
+    // As a kill at this moment leaves it.
+    let killed = tempfile::tempdir().unwrap();
+    copy(folder.path(), killed.path());
+    expected
+        .check(&Engine::open(killed.path(), tiny()).unwrap_or_else(|error| panic!("{context}: {error:?}")));
     engine.consolidate().unwrap();
     engine.compact().unwrap();
     expected.check(&engine);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::open::{MERGED_AFTER, Parts, RESTORED_AT_ONCE};
+use crate::memory::Stored;
 use crate::segment::PreparedMemory;
 use crate::tier::files::{OpenedFiles, SegmentFiles};
 use crate::tier::local::{LocalTier, tiers};
@@ -93,11 +94,11 @@ fn opened(
     let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
     let asked = Arc::new(AtomicUsize::new(0));
     let watched = |hot| Watched { hot, together, asked: asked.clone(), refuses };
-    let opened = SegmentFiles::open(&folder.join("segments"), None, log, &mut Batch::default()).unwrap();
-    let OpenedFiles { files, segments, .. } = opened;
+    let opened = SegmentFiles::open(&folder.join("segments"), None, log).unwrap();
+    let OpenedFiles { files, segments } = opened;
     let [hot, warm, cold] = tiers(&files, segments, true, &encoder, config.decay_per_day);
     let tiers: [Box<dyn Tier>; 3] = [Box::new(watched(hot)), Box::new(warm), Box::new(cold)];
-    let engine = Engine::from_parts(config, Parts { encoder, log: log.clone(), tiers });
+    let engine = Engine::from_parts(config, Parts { encoder, log: log.clone(), files: Some(files), tiers });
     (engine, asked.load(Ordering::SeqCst))
 }
 
@@ -110,9 +111,15 @@ fn full() -> Arc<dyn Log> {
     let log: Arc<dyn Log> = Arc::new(VolatileLog::default());
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::over(log.clone(), folder.path(), roomy()).unwrap();
-    engine.store_batch((0..COUNT).map(|word| NewMemory::new(text(word))).collect()).unwrap();
+    store(&engine, (0..COUNT).map(|word| NewMemory::new(text(word))));
     std::mem::forget(engine);
     log
+}
+
+/// Stores memories in batches that are not packed at once.
+fn store(engine: &Engine, memories: impl Iterator<Item = NewMemory>) -> Vec<Stored> {
+    let memories: Vec<NewMemory> = memories.collect();
+    memories.chunks(4_096).flat_map(|some| engine.store_batch(some.to_vec()).unwrap()).collect()
 }
 
 /// Each search goes through every segment, and merging at the end leaves holes in the heap.
@@ -160,7 +167,7 @@ fn every_namespace_has_its_own_memories_again_after_an_opening_that_merges() {
         let namespace = if word % 3 == 0 { &bob } else { &ada };
         NewMemory::new(text(word)).namespace(namespace.clone())
     });
-    let ids = engine.store_batch(memories.collect()).unwrap();
+    let ids = store(&engine, memories);
     std::mem::forget(engine);
     let engine = Engine::over(log, folder.path(), roomy()).unwrap();
     for (name, of) in [(&ada, &[1, 2][..]), (&bob, &[0])] {
@@ -180,14 +187,14 @@ fn an_opening_writes_and_deletes_no_files() {
     let (log, folder): (Arc<dyn Log>, _) = (Arc::new(VolatileLog::default()), tempfile::tempdir().unwrap());
     let config = Config { hot_capacity: 2 * COUNT, ..roomy() };
     let open = || Engine::over(log.clone(), folder.path(), config.clone()).unwrap();
-    let some = |count| (0..count).map(|word| NewMemory::new(text(word))).collect();
+    let some = |count| (0..count).map(|word| NewMemory::new(text(word)));
     for _ in 0..4 {
-        open().store_batch(some(600)).unwrap();
+        store(&open(), some(600));
     }
     let files = || std::fs::read_dir(folder.path().join("segments")).unwrap().count();
     assert_eq!(files(), 4);
     let engine = open();
-    engine.store_batch(some(COUNT)).unwrap();
+    store(&engine, some(COUNT));
     std::mem::forget(engine);
     let engine = open();
     assert_eq!(engine.stats().total(), 4 * 600 + COUNT);

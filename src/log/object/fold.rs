@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::span::{Changes, Content, Span, chain};
+use super::span::{Content, Span, chain};
 use crate::bucket::{Bucket, Object};
 use crate::error::Error;
+use crate::log::Changes;
 use crate::log::codec::u64_le;
 use crate::sync::{Mutex, lock};
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::fold::{Folds, Listed};
-use super::span::{Changes, Content, HEADER_BYTES, Span, chain};
+use super::span::{Content, HEADER_BYTES, Span, chain};
 use super::{Head, LOG, Made, NEXT, ObjectLog};
 use crate::bucket::{Bucket, Created};
 use crate::error::Error;
-use crate::log::mark::random_number;
-use crate::log::{DiskLog, LOG_FOLDER, Log, StoreLock};
+use crate::log::identity::random_number;
+use crate::log::{Changes, DiskLog, LOG_FOLDER, Log, StoreLock};
 use crate::sync::{Mutex, RwLock, lock};
 
 /// How often objects that went while they were being read are looked for anew:
@@ -31,8 +31,8 @@ impl ObjectLog {
     /// refuses; [`Error::NotAStore`] if something else is in it; [`Error::Corrupt`]
     /// if objects are missing or damaged; [`Error::BucketBehindCache`] if the copy has more;
     /// [`Error::Locked`] if the copy is in use.
-    pub fn open(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        Self::open_if(bucket.afresh(), Arc::new(StoreLock::acquire(copy)?), cache_bytes, &|_| Ok(()))
+    pub fn open(bucket: Bucket, copy: &Path) -> Result<Self, Error> {
+        Self::open_if(bucket.afresh(), Arc::new(StoreLock::acquire(copy)?), &|_| Ok(()))
     }
 
     /// As [`ObjectLog::open`], if `fits` has nothing against what is there: it is asked
@@ -40,10 +40,9 @@ impl ObjectLog {
     pub(crate) fn open_if(
         bucket: Bucket,
         copy: Arc<StoreLock>,
-        cache_bytes: u64,
         fits: &dyn Fn(&dyn Log) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        let mut log = Self::follow(bucket, &copy, cache_bytes)?;
+        let mut log = Self::follow(bucket, &copy)?;
         fits(&log)?;
         let mut readings = 1;
         while !log.take_over()? {
@@ -51,7 +50,7 @@ impl ObjectLog {
             if readings > READINGS {
                 return Err(log.busy());
             }
-            log = log.follow_again(&copy, cache_bytes)?;
+            log = log.follow_again(&copy)?;
         }
         if !log.folds.are_complete() {
             // Objects are missing, all of which the copy has.
@@ -65,17 +64,13 @@ impl ObjectLog {
     ///
     /// # Errors
     /// As [`ObjectLog::open`].
-    pub fn snapshot(bucket: Bucket, copy: &Path, cache_bytes: u64) -> Result<Self, Error> {
-        Self::snapshot_locked(bucket.afresh(), Arc::new(StoreLock::acquire(copy)?), cache_bytes)
+    pub fn snapshot(bucket: Bucket, copy: &Path) -> Result<Self, Error> {
+        Self::snapshot_locked(bucket.afresh(), Arc::new(StoreLock::acquire(copy)?))
     }
 
     /// As [`ObjectLog::snapshot`], with a copy that the caller has locked.
-    pub(crate) fn snapshot_locked(
-        bucket: Bucket,
-        copy: Arc<StoreLock>,
-        cache_bytes: u64,
-    ) -> Result<Self, Error> {
-        let log = Self::follow(bucket, &copy, cache_bytes)?;
+    pub(crate) fn snapshot_locked(bucket: Bucket, copy: Arc<StoreLock>) -> Result<Self, Error> {
+        let log = Self::follow(bucket, &copy)?;
         match lock(&log.head).next {
             0 => Err(Error::NotAStore { path: log.bucket.name().into(), found: "no store".into() }),
             _ => Ok(()),
@@ -84,14 +79,14 @@ impl ObjectLog {
     }
 
     /// The copy in `copy`, brought up to date.
-    fn follow(bucket: Bucket, copy: &Arc<StoreLock>, cache_bytes: u64) -> Result<Self, Error> {
-        let local = open_copy(copy, cache_bytes)?;
+    fn follow(bucket: Bucket, copy: &Arc<StoreLock>) -> Result<Self, Error> {
+        let local = open_copy(copy)?;
         let folds = Folds::of(bucket.clone())?;
         let (head, overlay) = (Mutex::default(), RwLock::default());
-        Self { bucket, local, writer: None, head, folds, overlay }.follow_again(copy, cache_bytes)
+        Self { bucket, local, writer: None, head, folds, overlay }.follow_again(copy)
     }
 
-    fn follow_again(mut self, copy: &Arc<StoreLock>, cache_bytes: u64) -> Result<Self, Error> {
+    fn follow_again(mut self, copy: &Arc<StoreLock>) -> Result<Self, Error> {
         for _ in 0..READINGS {
             match self.catch_up(copy.folder())? {
                 CaughtUp::Yes => return Ok(self),
@@ -100,7 +95,7 @@ impl ObjectLog {
                     self.local.close()?;
                     drop(self.local);
                     remove_copy(copy)?;
-                    self.local = open_copy(copy, cache_bytes)?;
+                    self.local = open_copy(copy)?;
                 }
             }
         }
@@ -245,8 +240,8 @@ enum CaughtUp {
 
 /// Opens a local copy; one that is damaged is made anew, for all of it is in the
 /// bucket.
-pub(super) fn open_copy(copy: &Arc<StoreLock>, cache_bytes: u64) -> Result<DiskLog, Error> {
-    let open = || DiskLog::open_locked(copy.clone(), LOG_FOLDER, cache_bytes);
+pub(super) fn open_copy(copy: &Arc<StoreLock>) -> Result<DiskLog, Error> {
+    let open = || DiskLog::open_locked(copy.clone(), LOG_FOLDER);
     match open() {
         Err(Error::Corrupt { .. }) => {
             remove_copy(copy)?;

@@ -17,12 +17,11 @@
 //! | 8 | XXH3-64 of what is before |
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::log::Table;
 use crate::log::codec::{Reader, put_bytes, put_length, u64_le};
+use crate::log::{Changes, Table};
 
 const MAGIC: &[u8; 8] = b"MNEMOSPN";
 const VERSION: u64 = 1;
@@ -34,9 +33,6 @@ pub(super) const HEADER_BYTES: usize = 8 * HEADER_WORDS;
 
 /// zstd's own default.
 const LEVEL: i32 = 3;
-
-/// The last change of each key.
-pub(super) type Changes = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 
 /// Which commits an object holds, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +118,7 @@ impl Content {
             let key = reader.bytes()?.to_vec();
             let value = match reader.byte()? {
                 0 => None,
-                _ => Some(reader.bytes()?.to_vec()),
+                _ => Some(reader.bytes()?.into()),
             };
             changes.insert((table, key), value);
         }
@@ -173,7 +169,10 @@ mod tests {
         let bytes = || prop::collection::vec(any::<u8>(), 0..40);
         let change = ((0usize..3, bytes()), prop::option::of(bytes()));
         prop::collection::vec(change, 0..20).prop_map(|changes| {
-            changes.into_iter().map(|((table, key), value)| ((Table::ALL[table], key), value)).collect()
+            changes
+                .into_iter()
+                .map(|((table, key), value)| ((Table::ALL[table], key), value.map(Into::into)))
+                .collect()
         })
     }
 

@@ -265,7 +265,14 @@ impl TierView for PostgresView {
         if let Some(fetched) = lock(&self.records).get(&id) {
             return Ok(Some(fetched.record.clone()));
         }
-        if self.contains(id) { self.log.record(id) } else { Ok(None) }
+        if !self.contains(id) {
+            return Ok(None);
+        }
+        Ok(self.log.record(id)?.map(|record| record.to_vec()))
+    }
+
+    fn vector(&self, id: MemoryId) -> Result<Option<Vec<u64>>, Error> {
+        if self.contains(id) { self.log.supplied_vector(id) } else { Ok(None) }
     }
 
     fn bytes(&self) -> TierBytes {

@@ -1,0 +1,89 @@
+//! The identity of a log: a small file beside the journal that says whose journal belongs here.
+//!
+//! The engine that has the log open also keeps this file locked, so that deleting the store's lock
+//! file admits nobody.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | `MNEMOLOG` |
+//! | 8 | the number, chosen at random when the log is made |
+//! | 8 | XXH3-64 of the preceding bytes |
+
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::key::Timestamp;
+
+const MAGIC: &[u8; 8] = b"MNEMOLOG";
+const HASHED: usize = 16;
+
+/// A number that nothing else has, on any machine.
+pub(super) fn random_number() -> u64 {
+    RandomState::new().hash_one(Timestamp::now())
+}
+
+/// Where the identity of the log in `folder` lies.
+pub(super) fn path(folder: &Path) -> PathBuf {
+    folder.join("identity")
+}
+
+/// The number of the log in `folder`; `None` if the file does not hold one.
+///
+/// # Errors
+/// The operating system's, also if there is no file.
+pub(super) fn read(folder: &Path) -> io::Result<Option<u64>> {
+    std::fs::read(path(folder)).map(|bytes| decode(&bytes))
+}
+
+fn decode(bytes: &[u8]) -> Option<u64> {
+    let (hashed, checksum) = bytes.split_at_checked(HASHED)?;
+    (xxh3_64(hashed).to_le_bytes() == checksum).then_some(())?;
+    let number = hashed.strip_prefix(MAGIC)?.try_into().ok()?;
+    Some(u64::from_le_bytes(number))
+}
+
+/// Opens the file in `folder`, or makes an empty one.
+pub(super) fn open(folder: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path(folder))
+}
+
+/// Writes `number` over the content of the file, durably. A torn file counts as one without a number.
+pub(super) fn write(mut file: &File, number: u64) -> io::Result<()> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&number.to_le_bytes());
+    bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
+    file.write_all(&bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_data()
+}
+
+/// Makes the names in `folder` survive a power loss.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_reads_back_and_a_damaged_one_counts_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(read(folder.path()).is_err());
+        write(&open(folder.path()).unwrap(), 7).unwrap();
+        assert_eq!(read(folder.path()).unwrap(), Some(7));
+        let bytes = std::fs::read(path(folder.path())).unwrap();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            std::fs::write(path(folder.path()), &flipped).unwrap();
+            assert_eq!(read(folder.path()).unwrap(), None, "byte {at}");
+            std::fs::write(path(folder.path()), &bytes[..at]).unwrap();
+            assert_eq!(read(folder.path()).unwrap(), None, "cut at {at}");
+        }
+    }
+}
