@@ -10,6 +10,7 @@
 //! | [`Table::Vectors`] | memory id | the vector that the caller supplied with it |
 //! | [`Table::Catalogue`] | a letter and an id | settings, namespaces, segments, where each memory is |
 
+mod appender;
 mod codec;
 mod disk;
 mod folder;
@@ -18,6 +19,7 @@ mod journal;
 mod lock;
 #[cfg(feature = "object-store")]
 mod object;
+mod recovery;
 mod salvage;
 mod state;
 #[cfg(test)]

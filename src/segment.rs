@@ -13,6 +13,7 @@ mod merge;
 pub mod numbers;
 pub mod postings;
 mod records;
+pub mod salvage;
 mod vectors;
 
 use std::sync::Arc;

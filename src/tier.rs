@@ -29,10 +29,12 @@ pub mod local;
 mod plan;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod residency;
 mod shard;
 mod slot;
 mod view;
 mod weakest;
+mod weights;
 
 use std::sync::Arc;
 

@@ -5,16 +5,18 @@
 //! journal is read when the log is opened, and written again, as a checkpoint, when most of it
 //! is outdated.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::appender::{Appender, Fault, Position, go_on, make};
 use super::folder::LogFolder;
 use super::identity::{self, random_number, sync_folder};
-use super::journal::{self, End, Header, Journal, encode_batch, file_name};
+use super::journal::{self, End, Header, encode_batch, file_name};
 use super::lock::{HeldLock, StoreLock};
+use super::recovery::{cut, find, is_former, is_unfinished};
 use super::state::{Key, Places, State};
 use super::{Batch, Durability, FORMAT, LOG_FOLDER, Log, Table, Visit, number};
 use crate::error::Error;
@@ -48,35 +50,6 @@ pub struct DiskLog {
     _lock: HeldLock,
 }
 
-/// The end of the journal.
-struct Appender {
-    file: Arc<File>,
-    generation: u64,
-    /// Where the last batch that was committed ends.
-    end: u64,
-    /// The sequence number of the next batch.
-    sequence: u64,
-    /// The sequence number of the last batch that is on the disk.
-    synced: u64,
-    fault: Option<Fault>,
-    /// Whether the journal is a checkpoint and nothing else.
-    is_checkpoint: bool,
-    /// The batch being written.
-    buffer: Vec<u8>,
-}
-
-/// What the last error has left.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// There may be bytes of a refused batch behind the end.
-    Trailing,
-    /// The disk did not take the last writes. A later sync may succeed without them, so only
-    /// another journal helps.
-    Unsynced,
-    /// A power loss may take the journal's name away, and leave the former one.
-    Unnamed,
-}
-
 /// A checkpoint that was written, but is not the journal yet.
 struct Checkpoint {
     file: File,
@@ -87,13 +60,6 @@ struct Checkpoint {
     of: Position,
     /// The keys whose values are in the file, in ascending order for each table, and where.
     values: [Places; Table::ALL.len()],
-}
-
-#[derive(Clone, Copy)]
-struct Position {
-    generation: u64,
-    end: u64,
-    sequence: u64,
 }
 
 impl DiskLog {
@@ -348,31 +314,6 @@ impl DiskLog {
     }
 }
 
-impl Appender {
-    /// The end of a journal whose batches up to `synced` are on the disk.
-    fn new(file: File, Position { generation, end, sequence }: Position, synced: u64) -> Self {
-        let (file, buffer) = (Arc::new(file), Vec::new());
-        Self { file, generation, end, sequence, synced, fault: None, is_checkpoint: true, buffer }
-    }
-
-    fn position(&self) -> Position {
-        Position { generation: self.generation, end: self.end, sequence: self.sequence }
-    }
-
-    /// Another handle of the file, for reading.
-    fn reader(&self, folder: &Path) -> io::Result<File> {
-        File::open(folder.join(file_name(self.generation)))
-    }
-
-    /// Cuts off what is behind the end.
-    fn cut(&mut self) -> io::Result<()> {
-        self.file.set_len(self.end)?;
-        (&*self.file).seek(SeekFrom::Start(self.end))?;
-        self.fault = None;
-        Ok(())
-    }
-}
-
 impl Log for DiskLog {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {
         let found = read(&self.state).get(table, key);
@@ -483,98 +424,4 @@ impl Log for DiskLog {
         // Whatever is cut off a checkpoint is noticed.
         if is_checkpoint { Ok(()) } else { self.rewrite(0, 0) }
     }
-}
-
-fn is_former(path: &Path) -> bool {
-    path.join("version").is_file() || path.join("keyspaces").is_dir()
-}
-
-fn is_unfinished(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == "tmp")
-}
-
-/// The journal of the log whose identity is `known`, if there is one, and removes what an interrupted
-/// checkpoint has left.
-fn find(
-    folder: &LogFolder,
-    known: Option<u64>,
-    repaired: &mut Vec<PathBuf>,
-) -> Result<Option<(PathBuf, Journal)>, Error> {
-    let anchor = folder.anchor();
-    let failed = |error| Error::io(folder.path(), error);
-    let mut paths = journal::paths(anchor).map_err(failed)?;
-    let Some((generation, newest)) = paths.pop() else {
-        if known.is_some() {
-            return Err(damaged(&anchor.join(file_name(0)), "the journal is missing; it"));
-        }
-        let named = fs::metadata(identity::path(anchor)).is_ok_and(|file| file.len() > 0);
-        return if named { Err(damaged(&identity::path(anchor), "its content")) } else { Ok(None) };
-    };
-    let found = journal::read(&newest).map_err(|error| Error::io(&shown(&newest), error))?;
-    let Some(found) = found else { return Err(damaged(&newest, "its header")) };
-    if found.header.generation != generation {
-        return Err(damaged(&newest, "it is another one of its name: the journal"));
-    }
-    if known.is_some_and(|known| known != found.header.number) {
-        return Err(damaged(&newest, "it or the identity is another store's: the log"));
-    }
-    if found.end == End::Damaged {
-        return Err(damaged(&newest, "a batch"));
-    }
-    if known.is_none() {
-        repaired.push(shown(&identity::path(anchor)));
-    }
-    folder.check()?;
-    let entries = fs::read_dir(anchor).map_err(failed)?.flatten().map(|entry| entry.path());
-    let unfinished: Vec<PathBuf> = entries.filter(|path| is_unfinished(path)).collect();
-    // The newest one holds all that the others held.
-    for path in paths.into_iter().map(|(_, path)| path).chain(unfinished) {
-        fs::remove_file(&path).map_err(|error| Error::io(&shown(&path), error))?;
-    }
-    Ok(Some((newest, found)))
-}
-
-fn damaged(path: &Path, what: &str) -> Error {
-    Error::Corrupt { path: shown(path), what: what.into() }
-}
-
-fn cut(path: &Path, at: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(at)?;
-    file.sync_all()
-}
-
-/// What a journal amounts to, and its end.
-fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appender)> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    let mut state = State::over(Arc::new(File::open(path)?));
-    let Journal { header, batches, .. } = journal;
-    let end = batches.last().map_or(header.checkpoint, |last| last.end);
-    let behind = batches.last().filter(|last| last.end > header.checkpoint);
-    let sequence = behind.map_or(header.first, |last| last.sequence.wrapping_add(1));
-    // What was read may be in the page cache alone.
-    let synced = behind.map_or(header.first.wrapping_sub(1), |last| last.synced);
-    for placed in batches.into_iter().flat_map(|batch| batch.changes) {
-        let at = placed.value.as_ref().map_or(0, |(_, at)| *at);
-        state.apply(&placed.into_change(), at);
-    }
-    (&file).seek(SeekFrom::Start(end))?;
-    let position = Position { generation: header.generation, end, sequence };
-    Ok((state, Appender { is_checkpoint: end == header.checkpoint, ..Appender::new(file, position, synced) }))
-}
-
-/// Makes the journal of a new log.
-fn make(folder: &Path, number: u64) -> io::Result<(State, Appender)> {
-    let path = folder.join(file_name(0));
-    let unfinished = folder.join(format!("{}.tmp", file_name(0)));
-    // No commit has the number before the first.
-    let header = Header { number, generation: 0, first: 1, checkpoint: Header::BYTES };
-    let mut file = File::create(&unfinished)?;
-    file.write_all(&header.encode())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, &path)?;
-    sync_folder(folder)?;
-    let state = State::over(Arc::new(File::open(&path)?));
-    let position = Position { generation: 0, end: Header::BYTES, sequence: 1 };
-    Ok((state, Appender::new(file, position, 0)))
 }

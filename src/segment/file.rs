@@ -46,11 +46,11 @@ use super::forward::Forward;
 use super::numbers::Numbers;
 use super::records::Records;
 use super::vectors::Vectors;
-use super::{Block, Contents, Origin, Packed, Postings, Segment};
+use super::{Contents, Origin, Packed, Postings, Segment};
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::identity::shown;
-use crate::key::{MemoryId, NamespaceId, TierKind};
+use crate::key::{NamespaceId, TierKind};
 
 #[cfg(target_endian = "big")]
 compile_error!("segments are mapped as they are, little-endian");
@@ -193,7 +193,7 @@ pub fn open(path: &Path, number: u64, expected: (u64, u64), pinned: bool) -> Res
 }
 
 /// The content of a file: in RAM if it is to be `pinned`, else mapped.
-fn bytes_of(path: &Path, pinned: bool) -> io::Result<SharedBytes> {
+pub(super) fn bytes_of(path: &Path, pinned: bool) -> io::Result<SharedBytes> {
     let mut file = File::open(path)?;
     if pinned {
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
@@ -234,19 +234,6 @@ pub fn read(bytes: SharedBytes, number: u64, pinned: bool) -> Option<Segment> {
     segment.is_consistent().then_some(segment)
 }
 
-/// A memory that was read from a damaged file.
-#[derive(Debug, PartialEq)]
-pub struct Salvaged {
-    /// Its id.
-    pub id: MemoryId,
-    /// How often it was accessed, or 1.
-    pub accesses: u32,
-    /// Its record.
-    pub record: Vec<u8>,
-    /// Its vector, if it was supplied and can be read.
-    pub vector: Option<Vec<u64>>,
-}
-
 /// What a file says of itself: its label, and its [`fingerprint`]. `None` if both headers are damaged.
 ///
 /// # Errors
@@ -260,80 +247,26 @@ pub fn describe(path: &Path) -> io::Result<Option<(Label, (u64, u64))>> {
     Ok(Header::sound(all).map(|header| (header.label, (all.len() as u64, header.checksum))))
 }
 
-/// The memories that could be read of a damaged file.
-#[derive(Debug, Default)]
-pub struct SalvagedFile {
-    /// By their rows: those whose records have the right checksums.
-    pub rows: BTreeMap<u32, Salvaged>,
-    /// The rows of the others, with their ids. Empty if ids cannot be told.
-    pub lost: BTreeMap<u32, MemoryId>,
-}
-
-/// Reads what can be read of a damaged file. Nothing, if it is not the one whose header has the given
-/// checksum.
-///
-/// # Errors
-/// The operating system's.
-pub fn salvage(path: &Path, checksum: u64) -> io::Result<SalvagedFile> {
-    if path.metadata()?.len() == 0 {
-        return Ok(SalvagedFile::default());
-    }
-    let bytes = bytes_of(path, false)?;
-    let header = Header::sound((*bytes).as_ref()).filter(|header| header.checksum == checksum);
-    Ok(header.and_then(|header| salvage_rows(header, bytes)).unwrap_or_default())
-}
-
-fn salvage_rows(header: Header, bytes: SharedBytes) -> Option<SalvagedFile> {
-    let sound = header.columns.iter().filter(|column| column.is_sound((*bytes).as_ref()));
-    let sound: Vec<u64> = sound.map(|column| column.id).collect();
-    let is_sound = |at: usize| COLUMNS.get(at).is_some_and(|id| sound.contains(id));
-    let mut columns = Columns { is_lenient: true, ..Columns::new(header, bytes)? };
-    let ids = columns.numbers()?;
-    columns.skip(5);
-    let accesses: Column<u32> = columns.next()?;
-    let accesses = if is_sound(8) { accesses } else { Vec::new().into() };
-    let supplied: Column<u64> = columns.next()?;
-    columns.skip(5);
-    let records = columns.records()?;
-    columns.skip(2);
-    let vectors = if is_sound(9) { columns.vectors(&supplied) } else { None };
-    let are_ids_sound = is_sound(0) && (is_sound(1) || is_sound(2));
-    let (mut block, mut found) = (Block::default(), SalvagedFile::default());
-    for (row, id) in (0..).zip(ids.iter()) {
-        let id = MemoryId(id.cast_unsigned());
-        let Some(record) = records.get(row, id, &mut block) else {
-            found.lost.extend(are_ids_sound.then_some((row, id)));
-            continue;
-        };
-        let is_supplied = supplied.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1);
-        let vector = vectors.as_ref().filter(|_| is_supplied).and_then(|all| all.sound(&supplied, row));
-        let accesses = accesses.get(row as usize).copied().unwrap_or(1);
-        let vector = vector.map(<[u64]>::to_vec);
-        found.rows.insert(row, Salvaged { id, accesses, record: record.to_vec(), vector });
-    }
-    Some(found)
-}
-
 /// The header of a file.
-struct Header {
+pub(super) struct Header {
     label: Label,
-    columns: Vec<Place>,
+    pub columns: Vec<Place>,
     /// Its own, as it stands there.
-    checksum: u64,
+    pub checksum: u64,
     /// Whether that is right.
     is_sound: bool,
 }
 
 /// Where a column stands.
 #[derive(Clone)]
-struct Place {
-    id: u64,
+pub(super) struct Place {
+    pub id: u64,
     range: Range<usize>,
     checksum: u64,
 }
 
 impl Place {
-    fn is_sound(&self, file: &[u8]) -> bool {
+    pub(super) fn is_sound(&self, file: &[u8]) -> bool {
         file.get(self.range.clone()).is_some_and(|column| xxh3_64(column) == self.checksum)
     }
 }
@@ -368,7 +301,7 @@ impl Header {
     }
 
     /// The one whose checksum is right.
-    fn sound(file: &[u8]) -> Option<Self> {
+    pub(super) fn sound(file: &[u8]) -> Option<Self> {
         [Self::front(file), Self::back(file)].into_iter().flatten().find(|header| header.is_sound)
     }
 
@@ -381,17 +314,17 @@ impl Header {
 }
 
 /// The columns of a file, which are taken in the order of [`COLUMNS`].
-struct Columns {
+pub(super) struct Columns {
     bytes: SharedBytes,
     ranges: BTreeMap<u64, Range<usize>>,
     order: std::array::IntoIter<u64, { COLUMNS.len() }>,
     /// Whether a column that was cut is taken as far as it goes.
-    is_lenient: bool,
+    pub is_lenient: bool,
 }
 
 impl Columns {
     /// `None` if a column is there twice.
-    fn new(header: Header, bytes: SharedBytes) -> Option<Self> {
+    pub(super) fn new(header: Header, bytes: SharedBytes) -> Option<Self> {
         let mut ranges = BTreeMap::new();
         for Place { id, range, .. } in header.columns {
             ranges.insert(id, range).is_none().then_some(())?;
@@ -400,7 +333,7 @@ impl Columns {
     }
 
     /// The next column, which is empty if the file does not have it.
-    fn next<T: Pod>(&mut self) -> Option<Column<T>> {
+    pub(super) fn next<T: Pod>(&mut self) -> Option<Column<T>> {
         let Some(mut range) = self.ranges.remove(&self.order.next()?) else { return Some(Vec::new().into()) };
         if self.is_lenient {
             let left = (*self.bytes).as_ref().len().saturating_sub(range.start).min(range.len());
@@ -412,22 +345,22 @@ impl Columns {
         Column::shared(self.bytes.clone(), range)
     }
 
-    fn skip(&mut self, count: usize) {
+    pub(super) fn skip(&mut self, count: usize) {
         self.order.by_ref().take(count).for_each(drop);
     }
 
-    fn numbers(&mut self) -> Option<Numbers> {
+    pub(super) fn numbers(&mut self) -> Option<Numbers> {
         let least: Column<i64> = self.next()?;
         Numbers::from_columns(&least, self.next()?, self.next()?)
     }
 
-    fn records(&mut self) -> Option<Records> {
+    pub(super) fn records(&mut self) -> Option<Records> {
         let (ends, starts, block_ends) = (self.numbers()?, self.next()?, self.next()?);
         let checksums = self.next()?;
         Some(Records::new(ends, starts, block_ends, self.next()?, checksums))
     }
 
-    fn vectors(&mut self, supplied: &[u64]) -> Option<Vectors> {
+    pub(super) fn vectors(&mut self, supplied: &[u64]) -> Option<Vectors> {
         let words: Column<u64> = self.next()?;
         let count = supplied.iter().map(|bits| bits.count_ones() as usize).sum();
         let length = words.len().checked_div(count).unwrap_or_default();
@@ -436,14 +369,16 @@ impl Columns {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::encoder::{Count, Length, Term};
+    use crate::key::MemoryId;
     use crate::segment::{Accesses, Codec, Live, PreparedMemory, Row, Source, merge};
 
-    const LABEL: Label = Label { log: 1, number: 7, tier: TierKind::Warm, namespace: NamespaceId(3) };
+    pub(in crate::segment) const LABEL: Label =
+        Label { log: 1, number: 7, tier: TierKind::Warm, namespace: NamespaceId(3) };
 
-    fn segment() -> Segment {
+    pub(in crate::segment) fn segment() -> Segment {
         let memory = |id: u64| {
             let row = Row {
                 id: MemoryId(id),
@@ -491,37 +426,6 @@ mod tests {
         bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
         let checksum = xxh3_64(&bytes[..end]).to_le_bytes();
         bytes[end..end + 8].copy_from_slice(&checksum);
-    }
-
-    /// All records of the segment, damaged at every byte in turn.
-    #[test]
-    fn a_flipped_byte_is_damage_and_costs_no_more_than_the_rows_that_it_hits() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("segment");
-        let written = segment();
-        let bytes = serialize(&written, LABEL);
-        let print = fingerprint(&bytes);
-        let (mut lost, mut padding) = ([0; 7], 0);
-        for at in 0..bytes.as_ref().len() {
-            let mut flipped = bytes.as_ref().to_vec();
-            flipped[at] ^= 0x10;
-            std::fs::write(&path, &flipped).unwrap();
-            match open(&path, 7, print, false) {
-                Ok(_) => padding += 1,
-                Err(error) => assert!(matches!(error, Error::Corrupt { .. }), "{error}"),
-            }
-            assert_eq!(describe(&path).unwrap().map(|(label, _)| label), Some(LABEL), "byte {at}");
-            let salvaged = salvage(&path, print.1).unwrap();
-            for (row, memory) in &salvaged.rows {
-                assert_eq!(Some(memory.id), written.id(*row), "byte {at}");
-                assert_eq!(memory.record, written.record(*row, &mut Block::default()).unwrap());
-            }
-            lost[written.len() - salvaged.rows.len()] += 1;
-        }
-        println!("lost rows: {lost:?}, {padding} bytes of padding");
-        // Those of the two headers cost nothing, those of records one row.
-        let [none, one, .., all] = lost;
-        assert!(none > 1_000 && one >= 24 && all <= 64, "{lost:?}");
     }
 
     #[test]

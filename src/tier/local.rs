@@ -11,16 +11,18 @@ use std::sync::Arc;
 use super::files::{Opened, SegmentFiles};
 use super::listed::{Discarded, Listed};
 use super::plan::{Effort, Plan};
+pub use super::residency::Residency;
 use super::shard::Shard;
 use super::slot::Slot;
 use super::view::LocalView;
 use super::weakest::{Facts, Weakest, Weighed};
+use super::weights::{all_weighed, facts_of, weight};
 use super::{Done, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Log, Placement, SegmentEntry};
-use crate::segment::{Codec, Live, PreparedMemory, Segment};
+use crate::segment::{Live, PreparedMemory, Segment};
 
 /// So many rows of a segment are marked as dead one by one before they are noted together.
 const MARKED: usize = 4_096;
@@ -31,27 +33,6 @@ const PACKED_AT_ONCE: usize = 16_384;
 
 /// Redundant memories that one commit removes from the log at most: more would keep stores waiting.
 const SETTLED_AT_ONCE: usize = 512;
-
-/// Where a tier's memories are.
-#[derive(Clone, Copy, Debug)]
-pub struct Residency {
-    kind: TierKind,
-    codec: Codec,
-    /// Whether memories come into a head.
-    head: bool,
-    /// Segments with a greater share of dead rows are rewritten at the next upkeep. At a half, a
-    /// row is copied once for every row that is removed.
-    dead_share: f64,
-}
-
-impl Residency {
-    /// Everything in RAM.
-    pub const HOT: Self = Self { kind: TierKind::Hot, codec: Codec::Plain, head: true, dead_share: 0.5 };
-    /// Mapped files.
-    pub const WARM: Self = Self { kind: TierKind::Warm, codec: Codec::Plain, head: true, dead_share: 0.5 };
-    /// Mapped files with compressed records.
-    pub const COLD: Self = Self { kind: TierKind::Cold, codec: Codec::Zstd, head: false, dead_share: 0.25 };
-}
 
 /// A tier in segments.
 pub struct LocalTier {
@@ -327,38 +308,6 @@ fn in_log(plan: &Plan, file: &Slot) -> Vec<MemoryId> {
         loose.chain(counted).filter_map(|row| part.segment.id(row))
     });
     all.filter(|&id| file.part.find(id).is_some()).collect()
-}
-
-fn facts_of(slot: &Slot, row: u32) -> Facts {
-    let segment = &slot.part.segment;
-    Facts {
-        created: Timestamp(segment.created.get(row as usize).unwrap_or_default()),
-        importance: segment.importance(row),
-        accesses: slot.accesses(row),
-    }
-}
-
-/// The weight of a memory, if it is here.
-fn weight(shards: &HashMap<NamespaceId, Shard>, memory: &Weighed, decay: f64, now: Timestamp) -> Option<f64> {
-    let (slot, row) = shards.get(&memory.namespace)?.find(memory.id)?;
-    Some(facts_of(slot, row).weight(decay, now))
-}
-
-/// All memories by their weights.
-fn all_weighed(
-    shards: &HashMap<NamespaceId, Shard>,
-    decay: f64,
-    now: Timestamp,
-) -> impl Iterator<Item = Weighed> {
-    let slots =
-        shards.iter().flat_map(|(&namespace, shard)| shard.slots().iter().map(move |slot| (namespace, slot)));
-    slots.flat_map(move |(namespace, slot)| {
-        slot.part.live.iter().map(move |row| Weighed {
-            weight: facts_of(slot, row).weight(decay, now),
-            id: slot.part.segment.id(row).unwrap_or_default(),
-            namespace,
-        })
-    })
 }
 
 /// Writes a segment to its file, if it is to have one.

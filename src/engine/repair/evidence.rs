@@ -13,7 +13,8 @@ use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{CatalogueKey, LOG_FOLDER, Placement, Record, Salvage, SegmentEntry, Table, words};
 use crate::memory::Namespace;
-use crate::segment::file::{self, Label, SalvagedFile};
+use crate::segment::file::{self, Label};
+use crate::segment::salvage::{SalvagedFile, salvage};
 use crate::segment::{Block, Live, Segment};
 use crate::tier::files::{SegmentFiles, unlisted};
 
@@ -129,7 +130,7 @@ impl Evidence {
             Ok(segment) => drop(self.segments.insert(number, (entry, segment))),
             Err(Error::Corrupt { .. }) => {
                 let file = SegmentFiles::path_in(&folder, number);
-                let salvaged = match file::salvage(&file, entry.checksum) {
+                let salvaged = match salvage(&file, entry.checksum) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => SalvagedFile::default(),
                     salvaged => salvaged.map_err(|error| Error::io(&shown(&file), error))?,
                 };
