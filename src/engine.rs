@@ -149,6 +149,11 @@ impl View {
     fn tier_of(&self, id: MemoryId) -> Option<TierKind> {
         TierKind::ALL.into_iter().find(|kind| self.tiers[kind.index()].contains(id))
     }
+
+    /// Returns the vector that was supplied with memory `id`, if both are here.
+    fn vector(&self, id: MemoryId) -> Result<Option<Vec<u64>>, Error> {
+        self.tiers.iter().map(|tier| tier.vector(id)).find_map(Result::transpose).transpose()
+    }
 }
 
 impl Default for View {
@@ -298,9 +303,7 @@ impl Shared {
     }
 
     fn find(&self, id: MemoryId) -> Result<Option<Located>, Error> {
-        let placed = self.log.placement(id)?.map(|placement| placement.namespace);
-        let in_files = self.files.iter().flat_map(|files| files.namespaces_of(id));
-        let found = placed.into_iter().chain(in_files).find_map(|namespace| {
+        let found = self.namespaces_of(id)?.find_map(|namespace| {
             let space = self.space_by_id(namespace)?;
             let view = space.view.load_full();
             let tier = view.tier_of(id)?;
@@ -309,12 +312,18 @@ impl Shared {
         Ok(found)
     }
 
+    /// Returns the namespaces that memory `id` may be in: the one that the log says, and those of files.
+    fn namespaces_of(&self, id: MemoryId) -> Result<impl Iterator<Item = NamespaceId>, Error> {
+        let placed = self.log.placement(id)?.map(|placement| placement.namespace);
+        let in_files = self.files.iter().flat_map(move |files| files.namespaces_of(id));
+        Ok(placed.into_iter().chain(in_files))
+    }
+
     /// Returns the vector that was supplied with a memory, if it is `supplied` and there is one, or else
     /// that of its text.
     fn vector_of(&self, view: &View, id: MemoryId, text: &str, supplied: bool) -> Result<Hypervector, Error> {
-        let tiers = view.tiers.iter().filter(|_| supplied);
-        let supplied = tiers.map(|tier| tier.vector(id)).find_map(Result::transpose).transpose()?;
-        Ok(match supplied {
+        let vector = if supplied { view.vector(id)? } else { None };
+        Ok(match vector {
             Some(words) => Hypervector::from_words(words)?,
             None => self.encoder.encode(&Document::new(text).analyze()?)?,
         })

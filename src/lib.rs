@@ -56,6 +56,7 @@ mod index;
 #[cfg(feature = "inject")]
 mod inject;
 mod key;
+mod leb128;
 mod log;
 mod memory;
 mod process;

@@ -13,6 +13,7 @@
 mod appender;
 mod codec;
 mod disk;
+mod durable;
 mod folder;
 mod identity;
 mod journal;
@@ -28,7 +29,7 @@ mod volatile;
 
 pub use codec::{Placement, Record, SegmentEntry};
 pub use disk::DiskLog;
-pub(crate) use identity::sync_folder;
+pub(crate) use durable::{sync_folder, write_file};
 pub(crate) use lock::{LOCK, StoreLock, absolute, check_process};
 #[cfg(feature = "object-store")]
 pub use object::ObjectLog;
@@ -122,7 +123,7 @@ pub trait Log: Send + Sync {
     fn recorded(&self) -> Result<Vec<MemoryId>, Error> {
         let mut ids = Vec::new();
         self.scan(Table::Records, &[], &mut |key, _| {
-            ids.push(MemoryId(number(key, 0)?));
+            ids.push(memory_id(key)?);
             Ok(())
         })?;
         Ok(ids)
@@ -257,7 +258,7 @@ impl Batch {
     pub(crate) fn recorded(&self) -> HashSet<MemoryId> {
         let records =
             self.changes.iter().filter(|(table, _, value)| *table == Table::Records && value.is_some());
-        records.filter_map(|(_, key, _)| Some(MemoryId(number(key, 0).ok()?))).collect()
+        records.filter_map(|(_, key, _)| memory_id(key).ok()).collect()
     }
 
     /// Removes the placement of a memory: a segment's file says the same.
@@ -446,6 +447,11 @@ impl dyn Log + '_ {
 /// Little-endian words.
 pub(crate) fn words(bytes: &[u8]) -> Vec<u64> {
     bytes.chunks_exact(8).filter_map(codec::u64_le).collect()
+}
+
+/// The memory that a key of the records or vectors is about.
+pub(crate) fn memory_id(key: &[u8]) -> Result<MemoryId, Error> {
+    number(key, 0).map(MemoryId)
 }
 
 fn number(key: &[u8], at: usize) -> Result<u64, Error> {

@@ -35,6 +35,7 @@ mod slot;
 mod view;
 mod weakest;
 mod weights;
+mod written;
 
 use std::sync::Arc;
 
@@ -140,11 +141,6 @@ pub trait Tier: Send {
     /// # Errors
     /// Whatever storing it reports; the tier is as before then.
     fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error>;
-
-    /// Whose memory `id` is, if the tier holds it in a file.
-    fn locate(&self, _id: MemoryId) -> Option<NamespaceId> {
-        None
-    }
 
     /// Adds to `batch` what has to become durable when memory `id` is removed,
     /// and says whether it is here.

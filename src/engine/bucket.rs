@@ -111,9 +111,9 @@ fn sweep(bucket: &Bucket, log: &dyn Log, folder: &Path) -> Result<(), Error> {
     let listed = log.segments()?.into_iter().map(|(number, entry)| (depot_name(number, &entry), number));
     let listed: HashMap<String, u64> = listed.collect();
     let there = bucket.list(SEGMENTS)?.into_iter();
-    let there: Vec<(String, Duration)> =
+    let there: HashMap<String, Duration> =
         there.map(|object| (format!("{SEGMENTS}/{}", object.name), object.age)).collect();
-    let lost = listed.iter().filter(|(name, _)| there.iter().all(|(other, _)| other != *name));
+    let lost = listed.iter().filter(|(name, _)| !there.contains_key(*name));
     for (name, number) in lost {
         let path = SegmentFiles::path_in(folder, *number);
         bucket.put(name, std::fs::read(&path).map_err(|error| Error::io(&path, error))?)?;

@@ -177,7 +177,7 @@ fn lost_log(log: &Path) -> Error {
 }
 
 /// Removes a folder, if there is one.
-pub(super) fn remove_folder(path: impl AsRef<Path>) -> std::io::Result<()> {
+fn remove_folder(path: &PathBuf) -> std::io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -204,7 +204,7 @@ pub struct Parts {
     pub log: Arc<dyn Log>,
     /// The segments' files, if the tiers have any.
     pub files: Option<Arc<SegmentFiles>>,
-    /// HOT, WARM and COLD, with what is in files.
+    /// HOT, WARM and COLD, with the memories that are in files.
     pub tiers: [Box<dyn Tier>; 3],
 }
 

@@ -6,7 +6,7 @@
 
 mod evidence;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -230,10 +230,10 @@ fn write_memories(
     repair: &mut Repair,
     batch: &mut Batch,
 ) -> Result<BTreeSet<NamespaceId>, Error> {
-    let (mut used, mut lost) = (BTreeSet::new(), HashSet::new());
+    let mut used = BTreeSet::new();
     for id in found.loose() {
         let Some(Recovered { mut record, vector, placement }) = found.recover(id) else {
-            if found.is_alive(id) && lost.insert(id) {
+            if found.is_alive(id) {
                 repair.lost.push(id);
             }
             continue;

@@ -267,15 +267,16 @@ impl Shared {
             if group.removed.contains_key(&id) {
                 continue;
             }
-            let placed = self.log.placement(id)?.map(|placement| placement.namespace);
-            let located = || writer.tiers.iter().find_map(|tier| tier.locate(id));
-            let Some(namespace) = placed.or_else(located) else { continue };
-            let holds =
-                |kind: &TierKind| writer.tiers[kind.index()].stage_removal(namespace, id, &mut group.batch);
-            if let Some(tier) = TierKind::ALL.into_iter().find(holds) {
+            let held = self.namespaces_of(id)?.find_map(|namespace| {
+                let holds = |kind: &TierKind| {
+                    writer.tiers[kind.index()].stage_removal(namespace, id, &mut group.batch)
+                };
+                Some((TierKind::ALL.into_iter().find(holds)?, namespace))
+            });
+            if let Some(place) = held {
                 group.batch.remove_record(id);
                 group.batch.remove_placement(id);
-                group.removed.insert(id, (tier, namespace));
+                group.removed.insert(id, place);
                 found.push(id);
             }
         }

@@ -1,11 +1,11 @@
 //! The end of a journal, where commits are appended.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::identity::sync_folder;
+use super::durable::write_file;
 use super::journal::{Header, Journal, file_name};
 use super::state::State;
 
@@ -38,6 +38,7 @@ pub(super) enum Fault {
     Unnamed,
 }
 
+/// The end of a journal at one moment.
 #[derive(Clone, Copy)]
 pub(super) struct Position {
     pub generation: u64,
@@ -56,12 +57,7 @@ impl Appender {
         Position { generation: self.generation, end: self.end, sequence: self.sequence }
     }
 
-    /// Another handle of the file, for reading.
-    pub(super) fn reader(&self, folder: &Path) -> io::Result<File> {
-        File::open(folder.join(file_name(self.generation)))
-    }
-
-    /// Cuts off what is behind the end.
+    /// Truncates the file at the end of the last commit.
     pub(super) fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.end)?;
         (&*self.file).seek(SeekFrom::Start(self.end))?;
@@ -78,7 +74,7 @@ pub(super) fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appende
     let end = batches.last().map_or(header.checkpoint, |last| last.end);
     let behind = batches.last().filter(|last| last.end > header.checkpoint);
     let sequence = behind.map_or(header.first, |last| last.sequence.wrapping_add(1));
-    // What was read may be in the page cache alone.
+    // The page cache may hold later batches that are not on the disk.
     let synced = behind.map_or(header.first.wrapping_sub(1), |last| last.synced);
     for placed in batches.into_iter().flat_map(|batch| batch.changes) {
         let at = placed.value.as_ref().map_or(0, |(_, at)| *at);
@@ -91,16 +87,11 @@ pub(super) fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appende
 
 /// Makes the journal of a new log.
 pub(super) fn make(folder: &Path, number: u64) -> io::Result<(State, Appender)> {
-    let path = folder.join(file_name(0));
-    let unfinished = folder.join(format!("{}.tmp", file_name(0)));
+    let name = file_name(0);
     // No commit has the number before the first.
     let header = Header { number, generation: 0, first: 1, checkpoint: Header::BYTES };
-    let mut file = File::create(&unfinished)?;
-    file.write_all(&header.encode())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, &path)?;
-    sync_folder(folder)?;
-    let state = State::over(Arc::new(File::open(&path)?));
+    let file = write_file(folder, &format!("{name}.tmp"), &name, &header.encode())?;
+    let state = State::over(Arc::new(File::open(folder.join(name))?));
     let position = Position { generation: 0, end: Header::BYTES, sequence: 1 };
     Ok((state, Appender::new(file, position, 0)))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::key::{NamespaceId, TierKind, Timestamp};
+use crate::leb128;
 use crate::memory::Metadata;
 
 /// Version of all layouts in this file.
@@ -167,14 +168,9 @@ pub(super) fn u64_le(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_le_bytes)
 }
 
-/// Seven bits a byte, the low ones first, the high bit on all but the last
-/// (LEB128).
-pub(super) fn put_length(bytes: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        bytes.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    bytes.push(length as u8);
+/// A length.
+pub(super) fn put_length(bytes: &mut Vec<u8>, length: usize) {
+    leb128::put(bytes, length as u64);
 }
 
 /// Bytes with their length in front.
@@ -206,15 +202,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn length(&mut self) -> Option<usize> {
-        let mut length = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            length |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte < 0x80 {
-                return usize::try_from(length).ok();
-            }
-        }
-        None
+        usize::try_from(leb128::take(&mut self.0)?).ok()
     }
 
     pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::appender::{Appender, Fault, Position, go_on, make};
+use super::durable::sync_folder;
 use super::folder::LogFolder;
-use super::identity::{self, random_number, sync_folder};
+use super::identity::{self, random_number};
 use super::journal::{self, End, Header, encode_batch, file_name};
 use super::lock::{HeldLock, StoreLock};
 use super::recovery::{cut, find, is_former, is_unfinished};
 use super::state::{Key, Places, State};
-use super::{Batch, Durability, FORMAT, LOG_FOLDER, Log, Table, Visit, number};
+use super::{Batch, Durability, FORMAT, LOG_FOLDER, Log, Table, Visit, memory_id};
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::MemoryId;
@@ -212,7 +213,7 @@ impl DiskLog {
                 bytes.clear();
                 let places = encode_batch(&mut bytes, self.number, (sequence, 0), changes);
                 file.write_all(&bytes)?;
-                let places = places.into_iter().map(|place| end + place.start as u64);
+                let places = places.into_iter().map(|place| end + place as u64);
                 values[table as usize].extend(read.into_iter().map(|(key, _)| key).zip(places));
                 (end, sequence) = (end + bytes.len() as u64, sequence + 1);
             }
@@ -244,7 +245,7 @@ impl DiskLog {
         let (folder, generation) = (self.folder.anchor(), of.generation + 1);
         let named = folder.join(file_name(generation));
         let finish = || {
-            let since = journal::read_at(&journal.reader(folder)?, of.end, (journal.end - of.end) as usize)?;
+            let since = read(&self.state).written(of.end, (journal.end - of.end) as usize)?;
             (&file).write_all(&since)?;
             file.sync_all()?;
             let reader = File::open(&path)?;
@@ -326,7 +327,7 @@ impl Log for DiskLog {
 
     fn recorded(&self) -> Result<Vec<MemoryId>, Error> {
         let keys = read(&self.state).all(Table::Records, &[]);
-        keys.iter().map(|(key, _)| Ok(MemoryId(number(key, 0)?))).collect()
+        keys.iter().map(|(key, _)| memory_id(key)).collect()
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), Error> {
@@ -368,7 +369,7 @@ impl Log for DiskLog {
         journal.is_checkpoint = false;
         let mut state = write(&self.state);
         for (change, place) in batch.changes.iter().zip(places) {
-            state.apply(change, start + place.start as u64);
+            state.apply(change, start + place as u64);
         }
         let limit = OVERDUE * (OUTDATED_BYTES + 2 * state.bytes());
         drop(state);

@@ -61,11 +61,6 @@ pub(super) fn write(mut file: &File, number: u64) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Makes the names in `folder` survive a power loss.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,7 +57,7 @@ pub(super) struct Header {
     pub generation: u64,
     /// The sequence number of the first batch behind the checkpoint.
     pub first: u64,
-    /// Where the checkpoint ends. What is before was on the disk when the file got its name.
+    /// Where the checkpoint ends. All bytes before were on the disk when the file got its name.
     pub checkpoint: u64,
 }
 
@@ -83,13 +83,13 @@ impl Header {
 }
 
 /// Appends a batch to `bytes`: with its sequence number, and that of the last batch on the disk.
-/// Returns where in the batch each value stands.
+/// Returns where in the batch each value begins.
 pub(super) fn encode_batch<'a>(
     bytes: &mut Vec<u8>,
     number: u64,
     (sequence, synced): (u64, u64),
     changes: impl Iterator<Item = (Table, &'a [u8], Option<&'a [u8]>)>,
-) -> Vec<Range<usize>> {
+) -> Vec<usize> {
     let start = bytes.len();
     bytes.extend_from_slice(BATCH_MAGIC);
     bytes.extend_from_slice(&sequence.to_le_bytes());
@@ -101,7 +101,7 @@ pub(super) fn encode_batch<'a>(
         bytes.push(table as u8 | if value.is_none() { REMOVAL } else { 0 });
         put_bytes(bytes, key);
         value.iter().for_each(|value| put_bytes(bytes, value));
-        values.push(bytes.len() - value.map_or(0, <[u8]>::len) - start..bytes.len() - start);
+        values.push(bytes.len() - value.map_or(0, <[u8]>::len) - start);
     }
     let length = ((bytes.len() - content) as u64).to_le_bytes();
     if let Some(batch) = bytes.get_mut(start..) {

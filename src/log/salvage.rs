@@ -14,7 +14,7 @@ use crate::identity::shown;
 pub(crate) struct Salvage {
     /// The newest value of each key; `None` for one that was removed.
     pub values: Changes,
-    /// Whether that is all, so that what is not here was not there.
+    /// Whether the whole log could be read. If so, it did not hold a key that is missing here.
     pub is_whole: bool,
     /// The number of the log, if that is known.
     pub number: Option<u64>,
@@ -56,22 +56,14 @@ impl Salvage {
             return Ok(salvage);
         };
         let number = journal.header.number;
-        match (known, is_own(number)) {
-            (None, is_own) => {
-                salvage.damaged.insert(shown(&identity::path(folder)));
-                salvage.take(&path, journal, is_own != Some(false));
-            }
-            (Some(known), _) if known == number => salvage.take(&path, journal, true),
-            // The identity or the journal is another store's.
-            (Some(_), Some(true)) => {
-                salvage.damaged.insert(shown(&identity::path(folder)));
-                salvage.take(&path, journal, true);
-            }
-            (Some(known), _) => {
-                salvage.take(&path, journal, false);
-                salvage.number = Some(known);
-            }
+        let is_known = known == Some(number);
+        let is_own = is_known || is_own(number).unwrap_or(known.is_none());
+        if !is_known && (is_own || known.is_none()) {
+            // It is damaged, or another store's.
+            salvage.damaged.insert(shown(&identity::path(folder)));
         }
+        salvage.number = known;
+        salvage.take(&path, journal, is_own);
         // One that is damaged may be a newer one.
         salvage.is_whole &= are_headers_sound;
         Ok(salvage)

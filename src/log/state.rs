@@ -96,6 +96,15 @@ impl State {
         self.tables[table as usize].get(key).map(|value| self.found(value))
     }
 
+    /// Bytes of the journal.
+    ///
+    /// # Errors
+    /// The operating system's, and [`io::ErrorKind::NotFound`] if there is no journal.
+    pub(super) fn written(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
+        let journal = self.journal.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        read_at(journal, at, length)
+    }
+
     fn found(&self, value: &Value) -> Found {
         match (value, &self.journal) {
             (&Value::At { offset, length, checksum }, Some(journal)) => {
@@ -128,8 +137,8 @@ impl State {
         self.tables[table as usize].range::<[u8], _>((Bound::Included(start), Bound::Unbounded))
     }
 
-    /// Looks for long values in another journal from now on: for those of `places`, which ascend by
-    /// key, there, and for what was written behind `since` of the former one, as far behind `end`.
+    /// Reads long values from another journal from now on. `places` says where it has them, in ascending
+    /// order of keys. What the former journal had behind `since`, this one has behind `end`.
     pub(super) fn move_values(
         &mut self,
         journal: Arc<File>,
@@ -168,7 +177,7 @@ impl Found {
     /// The value.
     ///
     /// # Errors
-    /// The operating system's, and [`io::ErrorKind::InvalidData`] if it is not what was written.
+    /// The operating system's, and [`io::ErrorKind::InvalidData`] if the checksum does not match.
     pub(super) fn read(self) -> io::Result<Arc<[u8]>> {
         match self {
             Self::Held(bytes) => Ok(bytes),

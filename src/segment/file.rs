@@ -239,9 +239,6 @@ pub fn read(bytes: SharedBytes, number: u64, pinned: bool) -> Option<Segment> {
 /// # Errors
 /// The operating system's.
 pub fn describe(path: &Path) -> io::Result<Option<(Label, (u64, u64))>> {
-    if path.metadata()?.len() == 0 {
-        return Ok(None);
-    }
     let bytes = bytes_of(path, false)?;
     let all = (*bytes).as_ref();
     Ok(Header::sound(all).map(|header| (header.label, (all.len() as u64, header.checksum))))

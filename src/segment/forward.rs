@@ -3,6 +3,7 @@
 use super::column::Column;
 use super::postings::Postings;
 use crate::encoder::{Count, Term};
+use crate::leb128;
 
 /// The byte of [`Count::ONE`].
 const ONCE: u8 = Count::ONE.to_byte();
@@ -39,7 +40,7 @@ impl Forward {
             let mut before = 0;
             for &(place, count) in terms {
                 let is_once = count == ONCE;
-                put(&mut bytes, u64::from(place - before) << 1 | u64::from(!is_once));
+                leb128::put(&mut bytes, u64::from(place - before) << 1 | u64::from(!is_once));
                 bytes.extend((!is_once).then_some(count));
                 before = place;
             }
@@ -64,7 +65,7 @@ impl Forward {
         let mut bytes = self.bytes.get(start as usize..*self.ends.get(row as usize)? as usize)?;
         let (mut terms, mut place) = (Vec::new(), 0usize);
         while !bytes.is_empty() {
-            let distance = take(&mut bytes)?;
+            let distance = leb128::take(&mut bytes)?;
             place = place.checked_add(usize::try_from(distance >> 1).ok()?)?;
             let count =
                 if distance & 1 == 0 { Count::ONE } else { Count::from_byte(*bytes.split_off_first()?) };
@@ -95,28 +96,6 @@ fn starts(postings: &Postings, rows: usize) -> Vec<u32> {
         *start = total;
     }
     starts
-}
-
-/// Seven bits a byte, the low ones first, the high bit on all but the last (LEB128).
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-/// Takes such a number off the front.
-fn take(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.split_off_first()?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -37,9 +37,6 @@ pub struct SalvagedFile {
 /// # Errors
 /// The operating system's.
 pub fn salvage(path: &Path, checksum: u64) -> io::Result<SalvagedFile> {
-    if path.metadata()?.len() == 0 {
-        return Ok(SalvagedFile::default());
-    }
     let bytes = bytes_of(path, false)?;
     let header = Header::sound((*bytes).as_ref()).filter(|header| header.checksum == checksum);
     Ok(header.and_then(|header| salvage_rows(header, bytes)).unwrap_or_default())

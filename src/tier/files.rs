@@ -1,8 +1,7 @@
 //! The files of segments in a store's folder, and in its [`Depot`] if there is one.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use super::depot::Depot;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, Log, SegmentEntry, sync_folder};
+use crate::log::{Batch, Log, SegmentEntry, sync_folder, write_file};
 use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::file::{self, Label};
 use crate::segment::{Live, Segment};
@@ -149,7 +148,7 @@ impl SegmentFiles {
 
     /// Where segment `number` lies in `folder`.
     pub(crate) fn path_in(folder: &Path, number: u64) -> PathBuf {
-        folder.join(format!("{number:010}.seg"))
+        folder.join(file_name(number))
     }
 
     /// Notes which ids a file holds.
@@ -240,16 +239,11 @@ impl SegmentFiles {
         let bytes = file::serialize(segment, Label { log: self.log.number(), number, tier, namespace });
         let (length, checksum) = file::fingerprint(&bytes);
         let entry = SegmentEntry { tier, namespace, bytes: length, checksum };
-        let (path, unfinished) = (self.path(number), self.folder.join(format!("{number:010}.tmp")));
-        let written = File::create(&unfinished).and_then(|mut file| {
-            file.write_all(bytes.as_ref())?;
-            file.sync_all()?;
-            std::fs::rename(&unfinished, &path)?;
-            sync_folder(&self.folder)
-        });
+        let (path, unfinished) = (self.path(number), format!("{number:010}.tmp"));
+        let written = write_file(&self.folder, &unfinished, &file_name(number), bytes.as_ref());
         if let Err(error) = written {
             // Makes room for whatever comes next.
-            let _ = std::fs::remove_file(&unfinished);
+            let _ = std::fs::remove_file(self.folder.join(unfinished));
             return Err(Error::io(&path, error));
         }
         let kept = self.keep(number, &entry, &bytes).and_then(|()| {
@@ -286,6 +280,10 @@ fn make_folder(folder: &Path) -> io::Result<()> {
         folder.parent().map_or(Ok(()), sync_folder)?;
     }
     Ok(())
+}
+
+fn file_name(number: u64) -> String {
+    format!("{number:010}.seg")
 }
 
 /// Its name in a depot, which no other content has.

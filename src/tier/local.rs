@@ -17,6 +17,7 @@ use super::slot::Slot;
 use super::view::LocalView;
 use super::weakest::{Facts, Weakest, Weighed};
 use super::weights::{all_weighed, facts_of, weight};
+use super::written::{Written, write};
 use super::{Done, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
@@ -93,14 +94,6 @@ struct Note {
 
 /// Redundant memories are to be removed from the log.
 struct Settle;
-
-/// A segment that was made, and those that it replaces.
-struct Written {
-    namespace: NamespaceId,
-    made: Option<Segment>,
-    entry: Option<SegmentEntry>,
-    plan: Plan,
-}
 
 impl LocalTier {
     /// A tier of the `segments` that the log lists for it. Without `files`, none is ever written.
@@ -310,24 +303,6 @@ fn in_log(plan: &Plan, file: &Slot) -> Vec<MemoryId> {
     all.filter(|&id| file.part.find(id).is_some()).collect()
 }
 
-/// Writes a segment to its file, if it is to have one.
-fn write(
-    files: Option<&SegmentFiles>,
-    tier: TierKind,
-    namespace: NamespaceId,
-    made: Option<Segment>,
-    plan: Plan,
-) -> Result<Done, Error> {
-    let (made, entry) = match (files, made) {
-        (Some(files), Some(segment)) if !segment.is_loose() => {
-            let (segment, entry) = files.write(files.take_number(), tier, namespace, &segment)?;
-            (Some(segment), Some(entry))
-        }
-        (_, made) => (made, None),
-    };
-    Ok(Box::new(Written { namespace, made, entry, plan }))
-}
-
 impl Tier for LocalTier {
     fn kind(&self) -> TierKind {
         self.residency.kind
@@ -369,11 +344,6 @@ impl Tier for LocalTier {
         };
         let Ok(discarded) = done.downcast::<Discarded>() else { return Ok(None) };
         self.listed.discarded(*discarded).map(|()| None)
-    }
-
-    fn locate(&self, id: MemoryId) -> Option<NamespaceId> {
-        let files = self.files.as_ref()?;
-        files.namespaces_of(id).into_iter().find(|&namespace| self.find(namespace, id).is_some())
     }
 
     fn stage_removal(&self, namespace: NamespaceId, id: MemoryId, batch: &mut Batch) -> bool {

@@ -21,6 +21,7 @@ mod candidates;
 mod client;
 mod database;
 mod nearest;
+mod opening;
 mod present;
 mod reach;
 mod rows;
@@ -31,15 +32,15 @@ mod strengths;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use tokio_postgres::Row;
 
 pub use self::database::Database;
 
-use self::client::{Answer, CallError, Client, Connection, Purpose};
+use self::client::{Answer, Client};
+use self::opening::{Kept, load, migrate, store_number};
 use self::present::{Dead, Present, Seq};
-use self::rows::{SHARE, Table};
+use self::rows::Table;
 use self::search::PostgresView;
 use self::statement::Statement;
 use self::strengths::Strengths;
@@ -48,20 +49,13 @@ use super::{Done, Effort, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
-use crate::log::{Batch, Durability, Log, Placement};
+use crate::log::{Batch, Log, Placement};
 use crate::remote::{Limits, Traffic};
 use crate::segment::PreparedMemory;
 use crate::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, read, write};
 
-/// The name under which the log keeps the store's number in the database.
-const STORE: &str = "postgres store";
-
 /// The longest vector that pgvector puts into an index.
 const MAX_BITS: usize = 64_000;
-
-/// What loading ids and term statistics may take: at a million memories it is
-/// some seconds.
-const OPENING: Duration = Duration::from_secs(600);
 
 /// Memories that leave HOT together: a store waits for a round trip once in so many.
 const TAKEN_TOGETHER: usize = 256;
@@ -100,13 +94,6 @@ pub struct PostgresTier {
     views: HashMap<NamespaceId, VecDeque<(Seq, Weak<PostgresView>)>>,
 }
 
-/// What the database holds of a store.
-struct Kept {
-    epoch: i64,
-    rows: Vec<Row>,
-    terms: Vec<Row>,
-}
-
 /// Rows that were deleted.
 struct Deleted {
     namespace: NamespaceId,
@@ -136,38 +123,11 @@ impl PostgresTier {
             let (name, expected) = ("dimension", "at most 64,000 bits with WARM in PostgreSQL");
             return Err(Error::InvalidConfig { name, expected, received: bits.to_string() });
         }
-        let store = match log.setting(STORE)? {
-            Some(store) => store,
-            None => {
-                // Before there is any row of that number, which nobody could delete else.
-                let store = fastrand::u64(..);
-                let mut batch = Batch::default();
-                batch.put_setting(STORE, store);
-                log.commit(&batch, Durability::Synced)?;
-                store
-            }
-        };
+        let store = store_number(&*log)?;
         let client = Client::new(database, limits)?;
         let table = Table::new(bits, store.cast_signed());
         migrate(&client, limits, bits)?;
-        let Kept { epoch, rows, terms } = load(&client, limits, &table)?;
-        let mut present = Present::default();
-        let mut seq = 0;
-        for row in rows {
-            let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
-            let (namespace, id, at, supplied): (i64, i64, Seq, bool) =
-                read().map_err(|error| client.misread(&error))?;
-            // Numbers of namespaces have 32 bits; another one is none of ours.
-            let Ok(namespace) = u32::try_from(namespace) else { continue };
-            let row = present::Row { namespace: NamespaceId(namespace), seq: at, supplied };
-            present.insert(MemoryId(id.cast_unsigned()), row);
-            seq = seq.max(at);
-        }
-        for row in terms {
-            let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
-            let (key, count, share): (i64, i64, f32) = read().map_err(|error| client.misread(&error))?;
-            present.count(key, count, share);
-        }
+        let Kept { epoch, present, seq } = load(&client, limits, &table)?;
         let present = Arc::new(RwLock::new(present));
         Ok(Self {
             client,
@@ -266,59 +226,6 @@ fn inserted_together<T>(mut memories: &[T], bytes: impl Fn(&T) -> usize) -> impl
         memories = rest;
         Some(some)
     })
-}
-
-/// Brings the database up to date, on the connection that the writer has from then on.
-fn migrate(client: &Client, limits: Limits, bits: usize) -> Result<(), Error> {
-    let limits = Limits { call: OPENING, ..limits };
-    let version = client.with_connection(
-        Purpose::Writing,
-        "migrate",
-        limits,
-        move |mut connection: Connection| async move {
-            let version = schema::migrate(&mut connection, bits).await?;
-            Ok((version, connection))
-        },
-    )?;
-    if schema::is_recent(&version) {
-        return Ok(());
-    }
-    let (major, minor) = schema::PGVECTOR;
-    let message =
-        format!("expected pgvector {major}.{minor} or later, found {version}; update the extension");
-    Err(Error::Refused { what: client.name().into(), action: "search", message })
-}
-
-/// Takes a store over, and reads what is there of it.
-fn load(client: &Client, limits: Limits, table: &Table) -> Result<Kept, Error> {
-    let limits = Limits { call: OPENING, ..limits };
-    let table = table.clone();
-    client.with_connection(Purpose::Reading, "open", limits, move |mut connection: Connection| {
-        let table = table.clone();
-        async move {
-            let kept = take_over(&mut connection, &table).await?;
-            Ok((kept, connection))
-        }
-    })
-}
-
-async fn take_over(connection: &mut Connection, table: &Table) -> Result<Kept, CallError> {
-    let Table { name, store } = table;
-    let epoch = fastrand::i64(..);
-    let transaction = connection.transaction().await?;
-    transaction.batch_execute("SET LOCAL statement_timeout = 0").await?;
-    let take = "INSERT INTO mnemo_stores (store, epoch) VALUES ($1, $2) \
-                ON CONFLICT (store) DO UPDATE SET epoch = excluded.epoch";
-    transaction.execute(take, &[store, &epoch]).await?;
-    let ids = format!("SELECT namespace, id, seq, supplied FROM {name} WHERE store = $1");
-    let rows = transaction.query(&ids, &[store]).await?;
-    let terms = format!(
-        "SELECT term, count(*), max({SHARE})::real \
-                 FROM {name}, unnest(terms, counts) AS held (term, count) WHERE store = $1 GROUP BY term"
-    );
-    let terms = transaction.query(&terms, &[store]).await?;
-    transaction.commit().await?;
-    Ok(Kept { epoch, rows, terms })
 }
 
 impl Tier for PostgresTier {

@@ -11,7 +11,9 @@ use crate::engine::writer::NEXT_ID;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{CatalogueKey, LOG_FOLDER, Placement, Record, Salvage, SegmentEntry, Table, words};
+use crate::log::{
+    CatalogueKey, LOG_FOLDER, Placement, Record, Salvage, SegmentEntry, Table, memory_id, words,
+};
 use crate::memory::Namespace;
 use crate::segment::file::{self, Label};
 use crate::segment::salvage::{SalvagedFile, salvage};
@@ -146,7 +148,7 @@ impl Evidence {
     fn place(&mut self) {
         let mut greatest = self.placements.keys().copied().max();
         let ids = self.log.values.keys().filter(|(table, _)| *table != Table::Catalogue);
-        greatest = greatest.max(ids.filter_map(|(_, key)| memory_id(key)).max());
+        greatest = greatest.max(ids.filter_map(|(_, key)| memory_id(key).ok()).max());
         let mut rows: BTreeMap<u64, (TierKind, Vec<(u32, MemoryId)>)> = BTreeMap::new();
         for (&number, (entry, segment)) in &self.segments {
             let all = (0..segment.len() as u32).filter_map(|row| Some((row, segment.id(row)?)));
@@ -200,10 +202,10 @@ impl Evidence {
     }
 
     /// The memories that are in no whole file, in ascending order of ids: those that the log holds, or
-    /// mentions, or that were in damaged files. The log may hold more than it mentions: it removes what a file
-    /// holds too in RAM alone. What was forgotten it has removed for good.
+    /// mentions, or that were in damaged files. The journal may hold the record of a memory that has moved into
+    /// a file: the log drops such a record in RAM only. It removes the record of a forgotten memory durably.
     pub(super) fn loose(&self) -> BTreeSet<MemoryId> {
-        let in_log = self.log.table(Table::Records).filter_map(|(key, _)| memory_id(key));
+        let in_log = self.log.table(Table::Records).filter_map(|(key, _)| memory_id(key).ok());
         let all = in_log.chain(self.placements.keys().copied()).chain(self.in_damaged.keys().copied());
         all.chain(self.lost.iter().copied()).filter(|id| !self.in_files.contains_key(id)).collect()
     }
@@ -242,10 +244,6 @@ impl Evidence {
     pub(super) fn is_alive(&self, id: MemoryId) -> bool {
         self.placements.contains_key(&id) || self.in_damaged.contains_key(&id) || self.lost.contains(&id)
     }
-}
-
-fn memory_id(key: &[u8]) -> Option<MemoryId> {
-    Some(MemoryId(u64::from_be_bytes(key.try_into().ok()?)))
 }
 
 /// A file, its label, and its fingerprint.
