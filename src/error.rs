@@ -121,6 +121,17 @@ pub enum Error {
         /// The damaged part.
         what: String,
     },
+    /// An object of a store in a bucket is damaged or missing. Delete it if it is there, and open the store for
+    /// writing on a machine that has a copy: it makes the object anew. Or restore the bucket from a backup.
+    #[error(
+        "{bucket}: the object {object} is damaged or missing; delete it, and open the store for writing on a machine that has a copy, which makes it anew, or restore the bucket from a backup"
+    )]
+    CorruptObject {
+        /// The bucket.
+        bucket: String,
+        /// Its name in the bucket's folder.
+        object: String,
+    },
     /// The disk is full. The failed store left nothing behind, and earlier memories are safe.
     /// Stores work again once there is space.
     #[error("{path}: no space left on the device; make room and try again")]

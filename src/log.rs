@@ -57,7 +57,7 @@ pub enum Durability {
 }
 
 /// Version of a store's layout as a whole.
-pub(crate) const FORMAT: u64 = 3;
+pub(crate) const FORMAT: u64 = 4;
 
 /// The name of the log's folder in a store.
 pub(crate) const LOG_FOLDER: &str = "log";
@@ -155,6 +155,21 @@ pub trait Log: Send + Sync {
     /// The number that tells the log from any other; 0 if it ends with the process.
     fn number(&self) -> u64 {
         0
+    }
+
+    /// The number of the next commit; 0 if the log does not count them. It never gets smaller. A file
+    /// that was made when it was greater is newer than the log: an old copy of the log is in its place.
+    fn sequence(&self) -> u64 {
+        0
+    }
+
+    /// Mends what an earlier engine has left: cuts a torn end, and removes journals that were replaced.
+    /// Opening a log changes nothing before.
+    ///
+    /// # Errors
+    /// Nothing is lost then.
+    fn settle(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Makes everything that was committed survive a power loss.

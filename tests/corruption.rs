@@ -269,10 +269,12 @@ impl Sweep<'_> {
         self.cases += 1;
         let (kind, case) = (kind(relative), format!("{}, {damage:?}", relative.display()));
         let tally = self.table.entry((kind, damage.name())).or_default();
+        let before = contents(&self.scratch);
         let (engine, repair) = match Engine::open(&self.scratch, small()) {
             Ok(engine) => (engine, None),
             Err(error) => {
                 tally.refused += 1;
+                assert!(contents(&self.scratch) == before, "{case}: the refusal changes the store");
                 check_error(&error, &self.scratch, &case);
                 let repair =
                     Engine::repair(&self.scratch, small()).unwrap_or_else(|error| panic!("{case}: {error}"));
@@ -313,6 +315,12 @@ impl Sweep<'_> {
             assert!(!given, "{case}: {id} is given again");
         }
     }
+}
+
+/// All files with content.
+fn contents(store: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let read = files(store).into_iter().map(|path| (path.clone(), fs::read(path).unwrap()));
+    read.filter(|(_, content)| !content.is_empty()).collect()
 }
 
 /// The error is typed, names a file, and says what to do.

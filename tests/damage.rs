@@ -107,13 +107,13 @@ fn of_segments_that_are_gone_or_exchanged_nothing_is_taken() {
     assert!(lost.iter().all(|&count| count == lost[0]) && lost[0] > 8, "{lost:?}");
 }
 
-/// A kill between writing a segment and committing it leaves such files.
+/// A kill while a segment is written leaves such files.
 #[test]
-fn files_that_the_log_does_not_list_are_deleted() {
+fn unfinished_files_of_segments_are_deleted() {
     let folder = tempfile::tempdir().unwrap();
     drop(spread(folder.path(), 48));
     let segment = segments(folder.path()).remove(0);
-    let strays = ["0000000077.seg", "0000000078.tmp"].map(|name| segment.with_file_name(name));
+    let strays = ["0000000077.tmp", "0000000078.tmp"].map(|name| segment.with_file_name(name));
     for stray in &strays {
         fs::copy(&segment, stray).unwrap();
     }

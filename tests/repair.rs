@@ -15,9 +15,11 @@ fn journal(folder: &Path) -> PathBuf {
     files_ending(&folder.join("log"), "journal").pop().unwrap()
 }
 
-/// Damages the header of the journal: none of it is read then.
+/// Overwrites the journal: none of it is read then.
 fn lose_journal(folder: &Path) {
-    flip(&journal(folder), 0);
+    let journal = journal(folder);
+    let length = fs::metadata(&journal).unwrap().len();
+    fs::write(&journal, vec![0x55; length as usize]).unwrap();
 }
 
 #[test]
@@ -168,6 +170,65 @@ fn a_damaged_batch_of_a_journal_costs_what_it_holds() {
     }
 }
 
+/// Before, it cost the whole journal.
+#[test]
+fn a_damaged_header_of_a_journal_costs_nothing() {
+    let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let engine = spread(folder.path(), 48);
+    for number in 48..60 {
+        engine.store(note(&word(number))).unwrap();
+    }
+    let ada = Namespace::new("ada").unwrap();
+    engine.store(NewMemory::new(note("of ada")).namespace(ada.clone())).unwrap();
+    for at in 0..56 {
+        // The identity may be lost as well.
+        for knows in [true, false] {
+            let killed = copies.path().join(format!("{at} {knows}"));
+            copy(folder.path(), &killed);
+            flip(&journal(&killed), at);
+            if !knows {
+                fs::write(killed.join("log/identity"), "damaged").unwrap();
+            }
+            assert!(matches!(Engine::open(&killed, tiny()), Err(Error::Corrupt { .. })));
+            let damaged = journal(&killed);
+            let repair = Engine::repair(&killed, tiny()).unwrap();
+            assert_eq!((repair.kept, repair.lost.len(), repair.renamed.len()), (61, 0, 0), "byte {at}");
+            assert!(!repair.complete && repair.damaged.contains(&damaged), "{repair:?}");
+            let engine = Engine::open(&killed, tiny()).unwrap();
+            (0..60).for_each(|number| assert!(find(&engine, &word(number)).is_some(), "byte {at}"));
+            assert_eq!(everything(&engine, &ada).len(), 1);
+            fs::remove_dir_all(killed).unwrap();
+        }
+    }
+}
+
+/// Before, second names of them stayed in the log's folder, with texts that were forgotten later.
+#[test]
+fn a_repair_that_was_interrupted_leaves_segments_where_they_were() {
+    let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(spread(folder.path(), 48));
+    let damaged = copies.path().join("damaged");
+    copy(folder.path(), &damaged);
+    let segment = files_ending(&damaged.join("segments"), "seg").remove(0);
+    flip(&segment, 60);
+    let content = fs::read(&segment).unwrap();
+    // The damaged segment was set aside, and nothing else was done.
+    let aside = damaged.join("log/segments");
+    fs::create_dir(&aside).unwrap();
+    fs::rename(&segment, aside.join(segment.file_name().unwrap())).unwrap();
+    copy(&damaged.join("log"), &damaged.join("log.repaired"));
+    let again = copies.path().join("again");
+    copy(&damaged, &again);
+    assert!(matches!(Engine::open(&damaged, tiny()), Err(Error::Corrupt { .. })));
+    assert!(!aside.exists() && !damaged.join("log.repaired").exists());
+    assert_eq!(fs::read(segment).unwrap(), content);
+    for store in [&damaged, &again] {
+        assert_eq!(Engine::repair(store, tiny()).unwrap().kept, 48);
+        assert_complete(&Engine::open(store, tiny()).unwrap(), 48);
+        assert!(!store.join("log/segments").exists());
+    }
+}
+
 #[test]
 fn what_cannot_be_repaired_is_refused_and_left_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
@@ -189,6 +250,7 @@ fn what_cannot_be_repaired_is_refused_and_left_as_it_was() {
     fs::write(foreign.join("log/today.txt"), "server started").unwrap();
     assert!(matches!(Engine::repair(&foreign, tiny()), Err(Error::NotAStore { .. })));
     assert_eq!(files(&foreign).len(), 1);
+    assert!(matches!(Engine::repair("s3://bucket/agents", tiny()), Err(Error::InvalidConfig { .. })));
     assert!(matches!(Engine::repair(folder.path().join("nothing"), tiny()), Err(Error::Io { .. })));
 }
 

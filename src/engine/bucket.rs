@@ -104,20 +104,21 @@ fn segment_bytes(log: &dyn Log) -> Result<u64, Error> {
 
 /// Deletes what an interrupted write, move or compaction has left: incomplete objects, and segments
 /// that the log does not list. These may hold texts that were forgotten since. Young objects stay,
-/// because another engine may be about to list them. Puts back segments that the bucket has lost, and
-/// the local copy in `folder` has.
+/// because another engine may be about to list them. Puts back segments that the bucket has lost, or that
+/// have another length there, and the local copy in `folder` has.
 fn sweep(bucket: &Bucket, log: &dyn Log, folder: &Path) -> Result<(), Error> {
     ["log", SEGMENTS].into_iter().try_for_each(|folder| bucket.delete_unfinished(folder, LEFT))?;
-    let listed = log.segments()?.into_iter().map(|(number, entry)| (depot_name(number, &entry), number));
-    let listed: HashMap<String, u64> = listed.collect();
+    let listed = log.segments()?.into_iter();
+    let listed: HashMap<String, (u64, u64)> =
+        listed.map(|(number, entry)| (depot_name(number, &entry), (number, entry.bytes))).collect();
     let there = bucket.list(SEGMENTS)?.into_iter();
-    let there: HashMap<String, Duration> =
-        there.map(|object| (format!("{SEGMENTS}/{}", object.name), object.age)).collect();
-    let lost = listed.iter().filter(|(name, _)| !there.contains_key(*name));
-    for (name, number) in lost {
+    let there: HashMap<String, (u64, Duration)> =
+        there.map(|object| (format!("{SEGMENTS}/{}", object.name), (object.bytes, object.age))).collect();
+    let is_whole = |name: &str, length: u64| there.get(name).is_some_and(|(bytes, _)| *bytes == length);
+    for (name, (number, _)) in listed.iter().filter(|(name, (_, length))| !is_whole(name, *length)) {
         let path = SegmentFiles::path_in(folder, *number);
         bucket.put(name, std::fs::read(&path).map_err(|error| Error::io(&path, error))?)?;
     }
-    let old = there.into_iter().filter(|(name, age)| *age > LEFT && !listed.contains_key(name));
+    let old = there.into_iter().filter(|(name, (_, age))| *age > LEFT && !listed.contains_key(name));
     bucket.delete(old.map(|(name, _)| name).collect())
 }

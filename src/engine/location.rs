@@ -1,6 +1,7 @@
 //! The place of an engine's files, and the contents of its folder.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -189,15 +190,54 @@ pub(super) fn is_repaired(path: &Path) -> bool {
     !path.join(LOG_FOLDER).exists() && DiskLog::is_at(&path.join(REPAIRED))
 }
 
-/// Finishes such a repair, and removes what one that was interrupted earlier has left.
+/// Finishes such a repair, and undoes one that was interrupted earlier.
 pub(super) fn finish_repair(lock: &StoreLock) -> Result<(), Error> {
     let path = lock.anchor();
     let (log, repaired) = (path.join(LOG_FOLDER), path.join(REPAIRED));
     if !is_repaired(path) {
-        // Were the log lost later, an old one would take its place.
-        let removed = [&repaired, &path.join(REPAIRING)].into_iter().try_for_each(remove_folder);
-        return removed.map_err(|error| Error::io(path, error));
+        let undone = put_segments_back(path).and_then(|()| {
+            // Were the log lost later, an old one would take its place.
+            [&repaired, &path.join(REPAIRING)].into_iter().try_for_each(remove_folder)
+        });
+        return undone.map_err(|error| Error::io(path, error));
     }
     let renamed = std::fs::rename(&repaired, &log).and_then(|()| sync_folder(path));
     renamed.map_err(|error| Error::io(path, error))
+}
+
+/// Moves the files of segments that are not `listed` into the folder of the damaged log.
+pub(super) fn set_segments_aside(path: &Path, listed: &HashSet<u64>) -> io::Result<()> {
+    let (segments, aside) = (path.join(SEGMENTS), path.join(LOG_FOLDER).join(SEGMENTS));
+    let files = match unlisted(&segments, listed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    if files.is_empty() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&aside)?;
+    files.iter().try_for_each(|file| move_into(&aside, file))?;
+    sync_folder(&aside)?;
+    sync_folder(&segments)
+}
+
+/// Undoes [`set_segments_aside`]. A file whose name was taken meanwhile stays.
+fn put_segments_back(path: &Path) -> io::Result<()> {
+    let (segments, aside) = (path.join(SEGMENTS), path.join(LOG_FOLDER).join(SEGMENTS));
+    let files = match unlisted(&aside, &HashSet::new()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    std::fs::create_dir_all(&segments)?;
+    let is_free = |file: &&PathBuf| file.file_name().is_some_and(|name| !segments.join(name).exists());
+    files.iter().filter(is_free).try_for_each(|file| move_into(&segments, file))?;
+    sync_folder(&segments)?;
+    match std::fs::remove_dir(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn move_into(folder: &Path, file: &Path) -> io::Result<()> {
+    std::fs::rename(file, folder.join(file.file_name().unwrap_or_default()))
 }

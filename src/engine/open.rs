@@ -288,6 +288,9 @@ impl Shared {
                 merge_restored(writer, &mut batch)?;
             }
         }
+        // The store is sound, so it may be changed.
+        self.log.settle()?;
+        self.files.iter().try_for_each(|files| files.delete_strays())?;
         self.log.commit(&batch, Durability::Buffered)?;
         for (id, name) in namespaces {
             self.add_space(writer, id, Namespace::new(name)?);

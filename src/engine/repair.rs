@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use self::evidence::{Evidence, Recovered};
 use super::Engine;
-use super::location::{REPAIRED, REPAIRING, SEGMENTS, finish_repair, has_segments, is_lock, is_repaired};
+use super::location::{
+    REPAIRED, REPAIRING, finish_repair, has_segments, is_lock, is_repaired, set_segments_aside,
+};
 use super::writer::NEXT_ID;
 use crate::config::Config;
 use crate::error::Error;
@@ -21,7 +23,6 @@ use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId};
 use crate::log::{Batch, DiskLog, Durability, LOCK, LOG_FOLDER, Log, StoreLock, absolute, sync_folder};
 use crate::memory::Namespace;
-use crate::tier::files::unlisted;
 
 /// Prefix of the name of a damaged log; a number follows.
 const DAMAGED: &str = "log.damaged";
@@ -86,10 +87,15 @@ impl Engine {
     /// # Errors
     /// [`Error::Locked`] if the store is open; [`Error::NotAStore`] if the folder holds something
     /// else; [`Error::Incompatible`] if it was made with another dimension or another version;
-    /// [`Error::InvalidConfig`] for an invalid setting; [`Error::Io`] or [`Error::NoSpace`]. After
-    /// an error, the store is unchanged.
+    /// [`Error::InvalidConfig`] for an invalid setting or a URL; [`Error::Io`] or [`Error::NoSpace`].
+    /// After an error, nothing in the store has changed, or the repair is done but for its last rename, which
+    /// the next opening does.
     pub fn repair(path: impl AsRef<Path>, config: Config) -> Result<Repair, Error> {
         config.check()?;
+        if let Some(url) = path.as_ref().to_str().filter(|path| path.contains("://")) {
+            let expected = "the path of a folder; objects of a bucket are made anew by an engine with a copy";
+            return Err(Error::InvalidConfig { name: "the store's place", expected, received: url.into() });
+        }
         let path = absolute(path.as_ref())?;
         let is_there = |path: &Path| DiskLog::is_at(&path.join(LOG_FOLDER)) || has_segments(path);
         if !is_lock(&path.join(LOCK)) && !is_there(&path) && !is_repaired(&path) {
@@ -143,33 +149,12 @@ fn no_store(path: &Path) -> Error {
 /// Puts the new log in the place of the damaged one, which is named `set_aside` then.
 fn exchange(path: &Path, found: &Evidence, set_aside: &str) -> io::Result<()> {
     let (log, repaired) = (path.join(LOG_FOLDER), path.join(REPAIRED));
-    link_unlisted(path, found)?;
     std::fs::rename(path.join(REPAIRING), &repaired)?;
     sync_folder(path)?;
+    set_segments_aside(path, &found.segments.keys().copied().collect())?;
     std::fs::rename(&log, path.join(set_aside))?;
     std::fs::rename(&repaired, &log)?;
     sync_folder(path)
-}
-
-/// Gives the files of segments that the new log does not list a second name in the damaged log's folder.
-/// The next opening deletes the first one, and they may hold the last copy of a text.
-fn link_unlisted(path: &Path, found: &Evidence) -> io::Result<()> {
-    let (segments, aside) = (path.join(SEGMENTS), path.join(LOG_FOLDER).join(SEGMENTS));
-    let files = match unlisted(&segments, &found.segments.keys().copied().collect()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        files => files?,
-    };
-    for file in files {
-        std::fs::create_dir_all(&aside)?;
-        let link = aside.join(file.file_name().unwrap_or_default());
-        match std::fs::hard_link(&file, &link) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            // Not every file system has second names.
-            Err(_) => drop(std::fs::copy(&file, &link)?),
-        }
-    }
-    Ok(())
 }
 
 /// Returns the first unused name for a damaged log in `folder`.
@@ -188,7 +173,7 @@ fn free_name(folder: &Path) -> String {
 fn write(lock: &Arc<StoreLock>, config: &Config, found: &Evidence, repair: &mut Repair) -> Result<(), Error> {
     lock.check()?;
     let log = match found.log.number {
-        Some(number) => DiskLog::open_or_make(lock.clone(), REPAIRING, number)?,
+        Some(number) => DiskLog::open_or_make(lock.clone(), REPAIRING, (number, found.next_commit))?,
         None => DiskLog::open_locked(lock.clone(), REPAIRING)?,
     };
     let mut batch = Batch::default();

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::durable::write_file;
-use super::journal::{Header, Journal, file_name};
+use super::identity::Identity;
+use super::journal::{End, Header, Journal, file_name};
 use super::state::State;
 
 /// The end of the journal.
@@ -19,23 +20,24 @@ pub(super) struct Appender {
     pub sequence: u64,
     /// The sequence number of the last batch that is on the disk.
     pub synced: u64,
-    pub fault: Option<Fault>,
+    pub faults: Faults,
     /// Whether the journal is a checkpoint and nothing else.
     pub is_checkpoint: bool,
     /// The batch being written.
     pub buffer: Vec<u8>,
 }
 
-/// What the last error has left.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// There may be bytes of a refused batch behind the end.
-    Trailing,
+/// What an error or an earlier engine has left, to be mended before the next commit.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Faults {
+    /// There may be bytes behind the end: of a refused batch, or of a torn one.
+    pub trailing: bool,
     /// The disk did not take the last writes. A later sync may succeed without them, so only
     /// another journal helps.
-    Unsynced,
-    /// A power loss may take the journal's name away, and leave the former one.
-    Unnamed,
+    pub unsynced: bool,
+    /// A power loss may take the journal's name away, and leave the former one. Or the identity does
+    /// not say which journal it is.
+    pub unnamed: bool,
 }
 
 /// The end of a journal at one moment.
@@ -50,18 +52,32 @@ impl Appender {
     /// The end of a journal whose batches up to `synced` are on the disk.
     pub(super) fn new(file: File, Position { generation, end, sequence }: Position, synced: u64) -> Self {
         let (file, buffer) = (Arc::new(file), Vec::new());
-        Self { file, generation, end, sequence, synced, fault: None, is_checkpoint: true, buffer }
+        Self {
+            file,
+            generation,
+            end,
+            sequence,
+            synced,
+            faults: Faults::default(),
+            is_checkpoint: true,
+            buffer,
+        }
     }
 
     pub(super) fn position(&self) -> Position {
         Position { generation: self.generation, end: self.end, sequence: self.sequence }
     }
 
+    /// The identity of the log `number` while this is its journal.
+    pub(super) fn identity(&self, number: u64) -> Identity {
+        Identity { number, generation: self.generation }
+    }
+
     /// Truncates the file at the end of the last commit.
     pub(super) fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.end)?;
         (&*self.file).seek(SeekFrom::Start(self.end))?;
-        self.fault = None;
+        self.faults.trailing = false;
         Ok(())
     }
 }
@@ -70,10 +86,10 @@ impl Appender {
 pub(super) fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appender)> {
     let file = OpenOptions::new().write(true).open(path)?;
     let mut state = State::over(Arc::new(File::open(path)?));
-    let Journal { header, batches, .. } = journal;
+    let sequence = journal.next_sequence();
+    let Journal { header, batches, end: found } = journal;
     let end = batches.last().map_or(header.checkpoint, |last| last.end);
     let behind = batches.last().filter(|last| last.end > header.checkpoint);
-    let sequence = behind.map_or(header.first, |last| last.sequence.wrapping_add(1));
     // The page cache may hold later batches that are not on the disk.
     let synced = behind.map_or(header.first.wrapping_sub(1), |last| last.synced);
     for placed in batches.into_iter().flat_map(|batch| batch.changes) {
@@ -82,16 +98,17 @@ pub(super) fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appende
     }
     (&file).seek(SeekFrom::Start(end))?;
     let position = Position { generation: header.generation, end, sequence };
-    Ok((state, Appender { is_checkpoint: end == header.checkpoint, ..Appender::new(file, position, synced) }))
+    let faults = Faults { trailing: found != End::Whole, ..Faults::default() };
+    let is_checkpoint = end == header.checkpoint;
+    Ok((state, Appender { is_checkpoint, faults, ..Appender::new(file, position, synced) }))
 }
 
-/// Makes the journal of a new log.
-pub(super) fn make(folder: &Path, number: u64) -> io::Result<(State, Appender)> {
+/// Makes the journal of a new log, whose first batch will have the sequence number `first`.
+pub(super) fn make(folder: &Path, number: u64, first: u64) -> io::Result<(State, Appender)> {
     let name = file_name(0);
-    // No commit has the number before the first.
-    let header = Header { number, generation: 0, first: 1, checkpoint: Header::BYTES };
+    let header = Header { number, generation: 0, first, checkpoint: Header::BYTES };
     let file = write_file(folder, &format!("{name}.tmp"), &name, &header.encode())?;
     let state = State::over(Arc::new(File::open(folder.join(name))?));
-    let position = Position { generation: 0, end: Header::BYTES, sequence: 1 };
-    Ok((state, Appender::new(file, position, 0)))
+    let position = Position { generation: 0, end: Header::BYTES, sequence: first };
+    Ok((state, Appender::new(file, position, first.wrapping_sub(1))))
 }

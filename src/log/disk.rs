@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::appender::{Appender, Fault, Position, go_on, make};
+use super::appender::{Appender, Faults, Position, go_on, make};
 use super::durable::sync_folder;
 use super::folder::LogFolder;
 use super::identity::{self, random_number};
 use super::journal::{self, End, Header, encode_batch, file_name};
 use super::lock::{HeldLock, StoreLock};
-use super::recovery::{cut, find, is_former, is_unfinished};
+use super::recovery::{find, is_former, is_unfinished, remove_former};
 use super::state::{Key, Places, State};
 use super::{Batch, Durability, FORMAT, LOG_FOLDER, Log, Table, Visit, memory_id};
 use crate::error::Error;
@@ -67,8 +67,8 @@ impl DiskLog {
     /// Opens the log of the store in the folder `store`, which exists, or makes one. The
     /// log is in the folder `log` there, and the store is locked while the log is open.
     ///
-    /// A journal whose end is torn, as a kill leaves it, is cut there. Any other damage is refused, and
-    /// then nothing is changed.
+    /// A journal whose end is torn, as a kill leaves it, is cut there by [`Log::settle`] or the first commit.
+    /// Any other damage is refused. Nothing is changed before.
     ///
     /// # Errors
     /// [`Error::Locked`] if it is open already, [`Error::Corrupt`] if its files
@@ -79,39 +79,44 @@ impl DiskLog {
 
     /// Opens the log in the folder `name` of a store that the caller has locked.
     pub(crate) fn open_locked(lock: Arc<StoreLock>, name: &str) -> Result<Self, Error> {
-        Self::open_or_make(lock, name, random_number())
+        // No commit has the number before the first.
+        Self::open_or_make(lock, name, (random_number(), 1))
     }
 
-    /// As [`DiskLog::open_locked`]. If a new log is made, it gets the number `new`.
-    pub(crate) fn open_or_make(lock: Arc<StoreLock>, name: &str, new: u64) -> Result<Self, Error> {
+    /// As [`DiskLog::open_locked`]. If a new log is made, it gets the number `new`, and its first commit has the
+    /// number `first`.
+    pub(crate) fn open_or_make(
+        lock: Arc<StoreLock>,
+        name: &str,
+        (new, first): (u64, u64),
+    ) -> Result<Self, Error> {
         let folder = LogFolder::open(lock, name)?;
         Self::check_format(folder.anchor())?;
         let failed = |error| Error::io(folder.path(), error);
         let lock = Self::lock(folder.anchor())?;
         let known = identity::read(folder.anchor()).map_err(failed)?;
         let mut repaired = Vec::new();
-        let found = find(&folder, known, &mut repaired)?;
+        let found = find(&folder, known)?;
         folder.check()?;
         let (number, state, appender) = match found {
             Some((path, journal)) => {
-                if let End::Torn(at) = journal.end {
-                    cut(&path, at).map_err(|error| Error::io(&shown(&path), error))?;
-                    repaired.push(shown(&path));
-                }
+                let torn = matches!(journal.end, End::Torn(_)).then(|| path.clone());
+                let unknown = known.is_none().then(|| identity::path(folder.anchor()));
+                repaired.extend(unknown.iter().chain(&torn).map(|path| shown(path)));
                 let number = journal.header.number;
-                let (state, appender) = go_on(&path, journal).map_err(failed)?;
+                let (state, mut appender) = go_on(&path, journal).map_err(failed)?;
+                appender.faults.unnamed = known != Some(appender.identity(number));
                 (number, state, appender)
             }
             None => {
-                let (state, appender) = make(folder.anchor(), new).map_err(failed)?;
-                sync_folder(folder.store()).map_err(failed)?;
+                let (state, appender) = make(folder.anchor(), new, first).map_err(failed)?;
+                let named = sync_folder(folder.store())
+                    .and_then(|()| identity::write(folder.anchor(), appender.identity(new)))
+                    .and_then(|()| sync_folder(folder.anchor()));
+                named.map_err(failed)?;
                 (new, state, appender)
             }
         };
-        if known.is_none() {
-            let named = identity::open(folder.anchor()).and_then(|file| identity::write(&file, number));
-            named.and_then(|()| sync_folder(folder.anchor())).map_err(failed)?;
-        }
         let (state, appender) = (RwLock::new(state), Mutex::new(appender));
         let attempts = AtomicU64::default();
         Ok(Self { folder, number, state, appender, attempts, repaired, _lock: lock })
@@ -261,19 +266,22 @@ impl DiskLog {
         let Position { sequence, .. } = journal.position();
         let position = Position { generation, end: end + (journal.end - of.end), sequence };
         let is_checkpoint = journal.end == of.end;
-        let fault = Some(Fault::Unnamed);
+        let faults = Faults { unnamed: true, ..Faults::default() };
         *journal =
-            Appender { is_checkpoint, fault, ..Appender::new(file, position, sequence.wrapping_sub(1)) };
+            Appender { is_checkpoint, faults, ..Appender::new(file, position, sequence.wrapping_sub(1)) };
         self.name(journal)
     }
 
-    /// Makes the journal's name survive a power loss, and deletes the former journal.
+    /// Makes the journal's name survive a power loss, says in the identity that it is the last one, and
+    /// deletes the former journal.
     fn name(&self, journal: &mut Appender) -> Result<(), Error> {
         let folder = self.folder.anchor();
-        sync_folder(folder).map_err(|error| self.failed(error))?;
-        journal.fault = None;
+        let named = sync_folder(folder);
+        let named = named.and_then(|()| identity::write(folder, journal.identity(self.number)));
+        named.map_err(|error| self.failed(error))?;
+        journal.faults.unnamed = false;
         if let Some(former) = journal.generation.checked_sub(1) {
-            // If it cannot be deleted now, it is when the log opens.
+            // If it cannot be deleted now, it is when the store opens.
             let _ = fs::remove_file(folder.join(file_name(former)));
         }
         Ok(())
@@ -289,26 +297,27 @@ impl DiskLog {
         self.switch(&mut lock(&self.appender), checkpoint)
     }
 
-    /// The end of the journal, once what an error has left there is gone.
+    /// The end of the journal, once its faults are mended.
     fn sound(&self) -> Result<MutexGuard<'_, Appender>, Error> {
         let mut journal = lock(&self.appender);
-        if journal.fault == Some(Fault::Trailing) {
+        if journal.faults.trailing {
             journal.cut().map_err(|error| self.failed(error))?;
         }
-        if journal.fault == Some(Fault::Unsynced) {
+        if journal.faults.unsynced {
             let checkpoint = self.checkpoint(journal.position())?;
             self.switch(&mut journal, checkpoint)?;
         }
-        if journal.fault == Some(Fault::Unnamed) {
+        if journal.faults.unnamed {
             self.name(&mut journal)?;
         }
         Ok(journal)
     }
 
     /// The store's error after a write or a sync has failed, once what that has left is gone, if it can be
-    /// removed now.
-    fn refused(&self, mut journal: MutexGuard<'_, Appender>, fault: Fault, error: io::Error) -> Error {
-        journal.fault = Some(fault);
+    /// removed now. A batch that was written whole must go too: the next opening would take it for a
+    /// commit.
+    fn refused(&self, mut journal: MutexGuard<'_, Appender>, error: io::Error) -> Error {
+        journal.faults.trailing = true;
         drop(journal);
         drop(self.sound());
         self.failed(error)
@@ -356,11 +365,12 @@ impl Log for DiskLog {
         let places = encode_batch(&mut journal.buffer, self.number, numbers, changes);
         let start = journal.end;
         if let Err(error) = (&*journal.file).write_all(&journal.buffer) {
-            return Err(self.refused(guard, Fault::Trailing, error));
+            return Err(self.refused(guard, error));
         }
         if durability == Durability::Synced {
             if let Err(error) = journal.file.sync_data() {
-                return Err(self.refused(guard, Fault::Unsynced, error));
+                journal.faults.unsynced = true;
+                return Err(self.refused(guard, error));
             }
             journal.synced = journal.sequence;
         }
@@ -385,10 +395,23 @@ impl Log for DiskLog {
         self.number
     }
 
+    fn sequence(&self) -> u64 {
+        lock(&self.appender).sequence
+    }
+
+    fn settle(&self) -> Result<(), Error> {
+        let journal = self.sound()?;
+        self.check()?;
+        remove_former(self.folder.anchor(), journal.generation).map_err(|error| self.failed(error))
+    }
+
     fn sync(&self) -> Result<(), Error> {
         let journal = self.sound()?;
         let (file, generation, last) =
             (journal.file.clone(), journal.generation, journal.sequence.wrapping_sub(1));
+        if journal.synced == last {
+            return Ok(());
+        }
         drop(journal);
         let synced = file.sync_data();
         let mut journal = lock(&self.appender);
@@ -399,7 +422,7 @@ impl Log for DiskLog {
                 Ok(())
             }
             Err(_) => {
-                journal.fault = Some(Fault::Unsynced);
+                journal.faults.unsynced = true;
                 drop(journal);
                 // It writes another journal, and syncs that.
                 self.sound().map(drop)

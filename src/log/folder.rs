@@ -78,7 +78,7 @@ impl LogFolder {
     pub(super) fn check_log(&self, number: u64) -> Result<(), Error> {
         self.check()?;
         match identity::read(self.anchor()) {
-            Ok(Some(found)) if found == number => Ok(()),
+            Ok(Some(found)) if found.number == number => Ok(()),
             Err(error) if !is_missing(&error) => Err(Error::io(&identity::path(&self.path), error)),
             _ => Err(Error::Moved { path: self.lock.folder().into() }),
         }

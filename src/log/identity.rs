@@ -1,4 +1,4 @@
-//! The identity of a log: a small file beside the journal that says whose journal belongs here.
+//! The identity of a log: a small file beside the journal that says which journal belongs here.
 //!
 //! The engine that has the log open also keeps this file locked, so that deleting the store's lock
 //! file admits nobody.
@@ -7,6 +7,7 @@
 //! |---|---|
 //! | 8 | `MNEMOLOG` |
 //! | 8 | the number, chosen at random when the log is made |
+//! | 8 | the generation of the journal, or of one before it |
 //! | 8 | XXH3-64 of the preceding bytes |
 
 use std::fs::{File, OpenOptions};
@@ -16,10 +17,20 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::codec::u64_le;
 use crate::key::Timestamp;
 
 const MAGIC: &[u8; 8] = b"MNEMOLOG";
-const HASHED: usize = 16;
+const HASHED: usize = 24;
+
+/// Which journal belongs to a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Tells the log from any other.
+    pub number: u64,
+    /// No journal of an earlier generation is its last one.
+    pub generation: u64,
+}
 
 /// A number that nothing else has, on any machine.
 pub(super) fn random_number() -> u64 {
@@ -31,19 +42,19 @@ pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join("identity")
 }
 
-/// The number of the log in `folder`; `None` if the file does not hold one.
+/// The identity of the log in `folder`; `None` if the file does not hold one.
 ///
 /// # Errors
 /// The operating system's, also if there is no file.
-pub(super) fn read(folder: &Path) -> io::Result<Option<u64>> {
+pub(super) fn read(folder: &Path) -> io::Result<Option<Identity>> {
     std::fs::read(path(folder)).map(|bytes| decode(&bytes))
 }
 
-fn decode(bytes: &[u8]) -> Option<u64> {
+fn decode(bytes: &[u8]) -> Option<Identity> {
     let (hashed, checksum) = bytes.split_at_checked(HASHED)?;
     (xxh3_64(hashed).to_le_bytes() == checksum).then_some(())?;
-    let number = hashed.strip_prefix(MAGIC)?.try_into().ok()?;
-    Some(u64::from_le_bytes(number))
+    let (number, generation) = hashed.strip_prefix(MAGIC)?.split_first_chunk()?;
+    Some(Identity { number: u64::from_le_bytes(*number), generation: u64_le(generation)? })
 }
 
 /// Opens the file in `folder`, or makes an empty one.
@@ -51,10 +62,13 @@ pub(super) fn open(folder: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path(folder))
 }
 
-/// Writes `number` over the content of the file, durably. A torn file counts as one without a number.
-pub(super) fn write(mut file: &File, number: u64) -> io::Result<()> {
+/// Writes the identity over the content of the file in `folder`, durably. A torn file counts as one without an
+/// identity.
+pub(super) fn write(folder: &Path, Identity { number, generation }: Identity) -> io::Result<()> {
+    let mut file = open(folder)?;
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&number.to_le_bytes());
+    bytes.extend_from_slice(&generation.to_le_bytes());
     bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
     file.write_all(&bytes)?;
     file.set_len(bytes.len() as u64)?;
@@ -69,8 +83,9 @@ mod tests {
     fn an_identity_reads_back_and_a_damaged_one_counts_as_none() {
         let folder = tempfile::tempdir().unwrap();
         assert!(read(folder.path()).is_err());
-        write(&open(folder.path()).unwrap(), 7).unwrap();
-        assert_eq!(read(folder.path()).unwrap(), Some(7));
+        let written = Identity { number: 7, generation: 3 };
+        write(folder.path(), written).unwrap();
+        assert_eq!(read(folder.path()).unwrap(), Some(written));
         let bytes = std::fs::read(path(folder.path())).unwrap();
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();

@@ -24,6 +24,7 @@
 //! | 8 | XXH3-64 of the rest of the batch, seeded with the number of the log |
 //! | | the changes: table (`u8`, and 128 for a removal), key, value unless it is a removal. Key and value are preceded by their lengths (LEB128) |
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -38,6 +39,7 @@ use super::{Change, Table};
 const MAGIC: &[u8; 8] = b"MNEMOJNL";
 const VERSION: u64 = 1;
 const HEADER_BYTES: usize = 56;
+const WORD_BYTES: usize = 8;
 const BATCH_MAGIC: &[u8; 4] = b"BTCH";
 const BATCH_HEADER_BYTES: usize = 36;
 const REMOVAL: u8 = 128;
@@ -127,6 +129,14 @@ pub(super) struct Journal {
     pub end: End,
 }
 
+impl Journal {
+    /// The sequence number of the next batch.
+    pub(super) fn next_sequence(&self) -> u64 {
+        let behind = self.batches.last().filter(|last| last.end > self.header.checkpoint);
+        behind.map_or(self.header.first, |last| last.sequence.wrapping_add(1))
+    }
+}
+
 /// How a journal ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -190,8 +200,26 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Journal>> {
     std::fs::read(path).map(|bytes| parse(&bytes))
 }
 
+/// Reads a journal of generation `generation` whose header is damaged. It belongs to that one of `logs`, or to the
+/// one that the header names, of which it has most batches: their checksums depend on the log.
+pub(super) fn read_without_header(path: &Path, generation: u64, logs: &BTreeSet<u64>) -> io::Result<Journal> {
+    let bytes = std::fs::read(path)?;
+    let named = bytes.get(2 * WORD_BYTES..).and_then(u64_le);
+    // No batch is known to be in the checkpoint, or behind it.
+    let (first, checkpoint) = (0, u64::MAX);
+    let read = |number| parse_batches(&bytes, Header { number, generation, first, checkpoint });
+    let known = logs.iter().copied().filter(|number| Some(*number) != named);
+    let own = known.map(read).fold(read(named.unwrap_or_default()), |best, read| {
+        if read.batches.len() > best.batches.len() { read } else { best }
+    });
+    Ok(own)
+}
+
 fn parse(bytes: &[u8]) -> Option<Journal> {
-    let header = Header::decode(bytes)?;
+    Some(parse_batches(bytes, Header::decode(bytes)?))
+}
+
+fn parse_batches(bytes: &[u8], header: Header) -> Journal {
     let (mut batches, mut gaps, mut at) = (Vec::<JournalBatch>::new(), Vec::<Gap>::new(), HEADER_BYTES);
     let mut is_in_order = true;
     while at < bytes.len() {
@@ -233,7 +261,7 @@ fn parse(bytes: &[u8]) -> Option<Journal> {
         None if is_whole => End::Whole,
         None => End::Damaged,
     };
-    Some(Journal { header, batches, end })
+    Journal { header, batches, end }
 }
 
 /// Bytes that are no batch.

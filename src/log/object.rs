@@ -221,8 +221,8 @@ impl ObjectLog {
         Error::Unreachable { what: self.bucket.name().into(), action, attempts, message: message.into() }
     }
 
-    fn damaged(&self, what: String) -> Error {
-        Error::Corrupt { path: self.path().into(), what }
+    fn damaged(&self, object: String) -> Error {
+        Error::CorruptObject { bucket: self.bucket.name().into(), object }
     }
 
     /// All that is in the log, without what is the local copy's own.
@@ -308,6 +308,10 @@ impl Log for ObjectLog {
 
     fn number(&self) -> u64 {
         lock(&self.head).log
+    }
+
+    fn settle(&self) -> Result<(), Error> {
+        self.local.settle()
     }
 
     fn maintain(&self) -> Result<(), Error> {

@@ -1,11 +1,11 @@
 //! Finds the journal of a log that is opened.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::folder::LogFolder;
-use super::identity;
+use super::identity::{self, Identity};
 use super::journal::{self, End, Journal, file_name};
 use crate::error::Error;
 use crate::identity::shown;
@@ -18,13 +18,8 @@ pub(super) fn is_unfinished(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "tmp")
 }
 
-/// The journal of the log whose identity is `known`, if there is one, and removes what an interrupted
-/// checkpoint has left.
-pub(super) fn find(
-    folder: &LogFolder,
-    known: Option<u64>,
-    repaired: &mut Vec<PathBuf>,
-) -> Result<Option<(PathBuf, Journal)>, Error> {
+/// The journal of the log whose identity is `known`, if there is one.
+pub(super) fn find(folder: &LogFolder, known: Option<Identity>) -> Result<Option<(PathBuf, Journal)>, Error> {
     let anchor = folder.anchor();
     let failed = |error| Error::io(folder.path(), error);
     let mut paths = journal::paths(anchor).map_err(failed)?;
@@ -40,31 +35,27 @@ pub(super) fn find(
     if found.header.generation != generation {
         return Err(damaged(&newest, "it is another one of its name: the journal"));
     }
-    if known.is_some_and(|known| known != found.header.number) {
+    if known.is_some_and(|known| known.number != found.header.number) {
         return Err(damaged(&newest, "it or the identity is another store's: the log"));
+    }
+    if known.is_some_and(|known| known.generation > generation) {
+        return Err(damaged(&newest, "it is older than the log's last one: the journal"));
     }
     if found.end == End::Damaged {
         return Err(damaged(&newest, "a batch"));
     }
-    if known.is_none() {
-        repaired.push(shown(&identity::path(anchor)));
-    }
-    folder.check()?;
-    let entries = fs::read_dir(anchor).map_err(failed)?.flatten().map(|entry| entry.path());
-    let unfinished: Vec<PathBuf> = entries.filter(|path| is_unfinished(path)).collect();
-    // The newest one holds all that the others held.
-    for path in paths.into_iter().map(|(_, path)| path).chain(unfinished) {
-        fs::remove_file(&path).map_err(|error| Error::io(&shown(&path), error))?;
-    }
     Ok(Some((newest, found)))
+}
+
+/// Removes what interrupted checkpoints have left. The journal of `generation` holds all that older ones held.
+pub(super) fn remove_former(folder: &Path, generation: u64) -> io::Result<()> {
+    let journals = journal::paths(folder)?.into_iter();
+    let former = journals.filter(|(other, _)| *other < generation).map(|(_, path)| path);
+    let entries = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let unfinished = entries.filter(|path| is_unfinished(path));
+    former.chain(unfinished).try_for_each(fs::remove_file)
 }
 
 pub(super) fn damaged(path: &Path, what: &str) -> Error {
     Error::Corrupt { path: shown(path), what: what.into() }
-}
-
-pub(super) fn cut(path: &Path, at: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(at)?;
-    file.sync_all()
 }

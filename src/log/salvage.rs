@@ -18,31 +18,47 @@ pub(crate) struct Salvage {
     pub is_whole: bool,
     /// The number of the log, if that is known.
     pub number: Option<u64>,
+    /// The sequence number of the next commit, as far as the journal could be read.
+    pub sequence: u64,
     /// Files that are damaged, missing or another store's.
     pub damaged: BTreeSet<PathBuf>,
 }
 
 impl Salvage {
-    /// Reads the log in `folder`: of its journal every batch whose checksum is right. `is_own` tells by the
-    /// number of a log whether files of this store bear it; `None` if there are none that tell.
+    /// Reads the log in `folder`: of its journal every batch whose checksum is right. `labels` are the
+    /// numbers of logs that the files of this store's segments bear.
     ///
     /// # Errors
     /// [`Error::Io`] if the operating system refuses a file.
-    pub(crate) fn read(folder: &Path, is_own: &dyn Fn(u64) -> Option<bool>) -> Result<Self, Error> {
-        let failed = |error| Error::io(&shown(folder), error);
+    pub(crate) fn read(folder: &Path, labels: &BTreeSet<u64>) -> Result<Self, Error> {
         let mut salvage = Self::default();
-        let known = identity::read(folder).unwrap_or_default();
-        let (mut newest, mut are_headers_sound) = (None, true);
-        for (generation, path) in journal::paths(folder).map_err(failed)?.into_iter().rev() {
-            let journal = journal::read(&path).map_err(|error| Error::io(&shown(&path), error))?;
-            // One whose header is damaged tells nothing.
-            match journal.filter(|journal| journal.header.generation == generation) {
-                // Older ones hold nothing that it lacks.
-                Some(journal) => newest = newest.or(Some((path, journal))),
+        let identity = identity::read(folder).unwrap_or_default();
+        let known = identity.map(|identity| identity.number);
+        let mut newest: Option<(PathBuf, Journal)> = None;
+        let mut are_headers_sound = true;
+        let failed = |error| Error::io(&shown(folder), error);
+        for (generation, path) in journal::paths(folder).map_err(failed)? {
+            let failed = |error| Error::io(&shown(&path), error);
+            let journal = journal::read(&path).map_err(failed)?;
+            if journal.as_ref().is_none_or(|journal| journal.header.generation != generation) {
+                are_headers_sound = false;
+                salvage.damaged.insert(shown(&path));
+            }
+            let journal = match journal {
+                Some(journal) => journal,
                 None => {
-                    are_headers_sound = false;
-                    salvage.damaged.insert(shown(&path));
+                    let logs = labels.iter().copied().chain(known).collect();
+                    match journal::read_without_header(&path, generation, &logs).map_err(failed)? {
+                        journal if journal.batches.is_empty() => continue,
+                        journal => journal,
+                    }
                 }
+            };
+            // Older ones hold nothing that it lacks.
+            let is_older =
+                |(_, newest): &(PathBuf, Journal)| newest.header.generation > journal.header.generation;
+            if !newest.as_ref().is_some_and(is_older) {
+                newest = Some((path, journal));
             }
         }
         let Some((path, journal)) = newest else {
@@ -57,15 +73,19 @@ impl Salvage {
         };
         let number = journal.header.number;
         let is_known = known == Some(number);
-        let is_own = is_known || is_own(number).unwrap_or(known.is_none());
+        let is_own = is_known || if labels.is_empty() { known.is_none() } else { labels.contains(&number) };
         if !is_known && (is_own || known.is_none()) {
             // It is damaged, or another store's.
             salvage.damaged.insert(shown(&identity::path(folder)));
         }
         salvage.number = known;
+        let is_last = identity.is_none_or(|identity| identity.generation <= journal.header.generation);
+        if !is_last {
+            salvage.damaged.insert(shown(&path));
+        }
         salvage.take(&path, journal, is_own);
         // One that is damaged may be a newer one.
-        salvage.is_whole &= are_headers_sound;
+        salvage.is_whole &= are_headers_sound && is_last;
         Ok(salvage)
     }
 
@@ -80,6 +100,7 @@ impl Salvage {
             return;
         }
         self.number = Some(journal.header.number);
+        self.sequence = journal.next_sequence();
         for change in journal.batches.into_iter().flat_map(|batch| batch.changes) {
             let (table, key, value) = change.into_change();
             self.values.insert((table, key), value);

@@ -4,10 +4,11 @@
 //! | bytes | content |
 //! |---|---|
 //! | 8 | `MNEMOSEG` |
-//! | 8 | version of this layout, 5 |
+//! | 8 | version of this layout, 6 |
 //! | 8 | version of the text analysis |
 //! | 8 | the number of the log that lists it |
 //! | 8 | the number of the segment |
+//! | 8 | the number of the log's next commit when the file was written; all before were on the disk |
 //! | 4 | the tier of its memories |
 //! | 4 | the namespace of its memories |
 //! | 8 | number of columns |
@@ -56,8 +57,8 @@ use crate::key::{NamespaceId, TierKind};
 compile_error!("segments are mapped as they are, little-endian");
 
 const MAGIC: &[u8; 8] = b"MNEMOSEG";
-const VERSION: u64 = 5;
-const HEADER_BYTES: usize = 56;
+const VERSION: u64 = 6;
+const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 8;
 const ALIGNMENT: usize = 64;
@@ -123,6 +124,8 @@ pub struct Label {
     pub log: u64,
     /// The number of the segment.
     pub number: u64,
+    /// The number of the log's next commit when the file was written. All before were on the disk.
+    pub commit: u64,
     /// The tier of its memories.
     pub tier: TierKind,
     /// Whose memories it holds.
@@ -148,7 +151,7 @@ pub(crate) fn serialize_columns(columns: &[&[u8]; COLUMNS.len()], label: Label) 
     let whose = u64::from(label.namespace.0) << 32 | label.tier as u64;
     let analysis = u64::from(Encoder::VERSION);
     let magic = u64::from_le_bytes(*MAGIC);
-    let numbers = [magic, VERSION, analysis, label.log, label.number, whose, count as u64];
+    let numbers = [magic, VERSION, analysis, label.log, label.number, label.commit, whose, count as u64];
     let entries =
         places.iter().flat_map(|&(id, at, column)| [id, at as u64, column.len() as u64, xxh3_64(column)]);
     let mut header: Vec<u8> = numbers.into_iter().chain(entries).flat_map(u64::to_le_bytes).collect();
@@ -275,15 +278,16 @@ impl Header {
         let place = |at: usize| usize::try_from(number(at)?).ok();
         (file.get(..8)? == MAGIC && number(8)? == VERSION).then_some(())?;
         (number(16)? == u64::from(Encoder::VERSION)).then_some(())?;
-        let whose = number(40)?;
+        let whose = number(48)?;
         let tier = *TierKind::ALL.get(whose as u32 as usize)?;
         let label = Label {
             log: number(24)?,
             number: number(32)?,
+            commit: number(40)?,
             tier,
             namespace: NamespaceId((whose >> 32) as u32),
         };
-        let count = place(48).filter(|&count| count <= MAX_COLUMNS)?;
+        let count = place(56).filter(|&count| count <= MAX_COLUMNS)?;
         let mut columns = Vec::with_capacity(count);
         for at in (0..count).map(|entry| HEADER_BYTES + entry * ENTRY_BYTES) {
             let (id, start) = (number(at)?, place(at + 8)?);
@@ -373,7 +377,7 @@ pub(super) mod tests {
     use crate::segment::{Accesses, Codec, Live, PreparedMemory, Row, Source, merge};
 
     pub(in crate::segment) const LABEL: Label =
-        Label { log: 1, number: 7, tier: TierKind::Warm, namespace: NamespaceId(3) };
+        Label { log: 1, number: 7, commit: 2, tier: TierKind::Warm, namespace: NamespaceId(3) };
 
     pub(in crate::segment) fn segment() -> Segment {
         let memory = |id: u64| {
@@ -419,7 +423,7 @@ pub(super) mod tests {
     /// Changes a number in the header, and its checksum.
     fn put(bytes: &mut AlignedBytes, at: usize, number: u64) {
         let bytes = bytes.as_mut();
-        let end = HEADER_BYTES + bytes[48] as usize * ENTRY_BYTES;
+        let end = HEADER_BYTES + bytes[56] as usize * ENTRY_BYTES;
         bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
         let checksum = xxh3_64(&bytes[..end]).to_le_bytes();
         bytes[end..end + 8].copy_from_slice(&checksum);

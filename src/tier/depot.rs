@@ -6,6 +6,9 @@ use crate::error::Error;
 ///
 /// A name is given to one content alone, so whoever writes it writes the same.
 pub trait Depot: Send + Sync {
+    /// Its name in errors.
+    fn place(&self) -> &str;
+
     /// Keeps a file.
     ///
     /// # Errors
@@ -28,6 +31,10 @@ pub trait Depot: Send + Sync {
 
 #[cfg(feature = "object-store")]
 impl Depot for crate::bucket::Bucket {
+    fn place(&self) -> &str {
+        self.name()
+    }
+
     fn keep(&self, name: &str, content: Vec<u8>) -> Result<(), Error> {
         self.put(name, content)
     }

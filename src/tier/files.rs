@@ -17,7 +17,7 @@ use crate::log::{Batch, Log, SegmentEntry, sync_folder, write_file};
 use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::file::{self, Label};
 use crate::segment::{Live, Segment};
-use crate::sync::{RwLock, read, write};
+use crate::sync::{Mutex, RwLock, lock, read, write};
 
 /// The name of the segments' folder, in a store and in a depot.
 pub(crate) const SEGMENTS: &str = "segments";
@@ -38,6 +38,8 @@ pub struct SegmentFiles {
     next_number: AtomicU64,
     /// Whose memories each file holds, and their least and greatest id.
     ids: RwLock<HashMap<u64, (NamespaceId, RangeInclusive<u64>)>>,
+    /// Files of segments that were found, and are not listed.
+    strays: Mutex<Vec<PathBuf>>,
 }
 
 /// A segment that was opened, with what the log says of it.
@@ -70,12 +72,13 @@ pub struct OpenedFiles {
 }
 
 impl SegmentFiles {
-    /// Opens the segments in `folder` that `log` lists, and deletes other files. A `depot` keeps all
-    /// files for other machines, and is asked for those that are missing or damaged here.
+    /// Opens the segments in `folder` that `log` lists. A `depot` keeps all files for other machines, and
+    /// is asked for those that are missing or damaged here. Other files are deleted by
+    /// [`delete_strays`](Self::delete_strays), if they are of this store, and not newer than the log.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if a file is missing or damaged, [`Error::Io`] if one cannot be read, or what
-    /// the log or the depot reports.
+    /// [`Error::Corrupt`] or [`Error::CorruptObject`] if a file is missing or damaged, or is none that the log
+    /// explains; [`Error::Io`] if one cannot be read, or what the log or the depot reports.
     pub fn open(
         folder: &Path,
         depot: Option<Arc<dyn Depot>>,
@@ -85,9 +88,12 @@ impl SegmentFiles {
         let listed = log.segments()?;
         let noted = log.setting(NEXT_SEGMENT)?;
         let next = listed.iter().map(|(number, _)| number + 1).chain(noted).max().unwrap_or_default();
+        let known = listed.iter().map(|(number, _)| *number).collect();
+        let strays = unlisted(folder, &known).map_err(|error| Error::io(folder, error))?;
         let (log, next_number) = (log.clone(), AtomicU64::new(next));
-        let folder = folder.to_path_buf();
-        let files = Self { folder, depot, log, next_number, ids: RwLock::default() };
+        let (folder, strays) = (folder.to_path_buf(), Mutex::new(strays));
+        let files = Self { folder, depot, log, next_number, ids: RwLock::default(), strays };
+        files.explain_strays()?;
         files.fetch_missing(&listed)?;
         let read = |&(number, entry): &(u64, SegmentEntry)| files.read_or_fetch(number, entry);
         let read: Vec<_> = listed.par_iter().map(read).collect();
@@ -102,27 +108,60 @@ impl SegmentFiles {
             }
             segments.push(Opened { number, entry, segment, live, noted });
         }
-        let known = segments.iter().map(|opened| opened.number).collect();
-        let failed = |path: &Path, error| Error::io(path, error);
-        let strays = unlisted(&files.folder, &known).map_err(|error| failed(&files.folder, error))?;
+        Ok(OpenedFiles { files: Arc::new(files), segments })
+    }
+
+    /// Refuses files that are neither listed, nor what a crash before or after a commit leaves. A copy in
+    /// front of a depot may be left by an earlier engine at any moment.
+    fn explain_strays(&self) -> Result<(), Error> {
+        if self.depot.is_some() || self.log.number() == 0 {
+            return Ok(());
+        }
+        for path in lock(&self.strays).iter().filter(|path| is_finished(path)) {
+            let label = file::describe(path).map_err(|error| Error::io(&shown(path), error))?;
+            let what = match label.map(|(label, _)| label) {
+                None => "its header",
+                Some(label) if label.log != self.log.number() => "it is another store's: the segment",
+                Some(label) if *path != self.path(label.number) => "its name: the segment",
+                Some(label) if label.commit > self.log.sequence() => {
+                    "the journal is older than this segment: the log"
+                }
+                Some(_) => continue,
+            };
+            return Err(Error::Corrupt { path: shown(path), what: what.into() });
+        }
+        Ok(())
+    }
+
+    /// Deletes what crashes and interrupted merges have left, before any other file is written.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or what the log reports.
+    pub(crate) fn delete_strays(&self) -> Result<(), Error> {
+        let strays = std::mem::take(&mut *lock(&self.strays));
         if !strays.is_empty() {
             // A power loss must not bring their entries back.
-            files.log.sync()?;
+            self.log.sync()?;
         }
-        for stray in strays {
-            std::fs::remove_file(&stray).map_err(|error| failed(&stray, error))?;
-        }
-        Ok(OpenedFiles { files: Arc::new(files), segments })
+        strays
+            .iter()
+            .try_for_each(|path| std::fs::remove_file(path).map_err(|error| Error::io(&shown(path), error)))
     }
 
     /// Reads a segment from its file, or from the depot if that is damaged.
     fn read_or_fetch(&self, number: u64, entry: SegmentEntry) -> Result<Segment, Error> {
-        match Self::read(&self.folder, number, entry) {
-            Err(Error::Corrupt { .. }) if self.depot.is_some() => {
+        match (Self::read(&self.folder, number, entry), &self.depot) {
+            (Err(Error::Corrupt { .. }), Some(depot)) => {
                 self.fetch(&[(number, entry)])?;
-                Self::read(&self.folder, number, entry)
+                Self::read(&self.folder, number, entry).map_err(|error| match error {
+                    Error::Corrupt { .. } => {
+                        let (bucket, object) = (depot.place().into(), depot_name(number, &entry));
+                        Error::CorruptObject { bucket, object }
+                    }
+                    error => error,
+                })
             }
-            read => read,
+            (read, _) => read,
         }
     }
 
@@ -236,7 +275,10 @@ impl SegmentFiles {
         segment: &Segment,
     ) -> Result<(Segment, SegmentEntry), Error> {
         self.log.check()?;
-        let bytes = file::serialize(segment, Label { log: self.log.number(), number, tier, namespace });
+        // If the log is replaced by an older one, the file tells.
+        let (log, commit) = (self.log.number(), self.log.sequence());
+        self.log.sync()?;
+        let bytes = file::serialize(segment, Label { log, number, commit, tier, namespace });
         let (length, checksum) = file::fingerprint(&bytes);
         let entry = SegmentEntry { tier, namespace, bytes: length, checksum };
         let (path, unfinished) = (self.path(number), format!("{number:010}.tmp"));
@@ -291,6 +333,11 @@ pub(crate) fn depot_name(number: u64, entry: &SegmentEntry) -> String {
     format!("{SEGMENTS}/{number:010}-{:016x}", entry.checksum)
 }
 
+/// Whether this is the file of a segment that was written to its end.
+pub(crate) fn is_finished(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "seg")
+}
+
 /// The files of segments in `folder`, finished or not, that are none of the `listed` ones'.
 ///
 /// # Errors
@@ -299,7 +346,7 @@ pub(crate) fn unlisted(folder: &Path, listed: &HashSet<u64>) -> io::Result<Vec<P
     let listed: HashSet<PathBuf> =
         listed.iter().map(|&number| SegmentFiles::path_in(folder, number)).collect();
     let is_segment =
-        |path: &PathBuf| path.extension().is_some_and(|ending| ending == "seg" || ending == "tmp");
+        |path: &PathBuf| is_finished(path) || path.extension().is_some_and(|ending| ending == "tmp");
     let files = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     Ok(files.filter(is_segment).filter(|path| !listed.contains(path)).collect())
 }

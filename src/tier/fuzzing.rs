@@ -22,7 +22,7 @@ pub const COLUMNS: usize = format::COLUMNS.len();
 
 /// What the files say of themselves.
 const LABEL: format::Label =
-    format::Label { log: 1, number: 0, tier: TierKind::Warm, namespace: NamespaceId(1) };
+    format::Label { log: 1, number: 0, commit: 0, tier: TierKind::Warm, namespace: NamespaceId(1) };
 
 /// Hits that are asked for: fewer than there are rows, so that thresholds count.
 const HITS: usize = 2;

@@ -29,7 +29,7 @@ fn a_damaged_or_missing_object_is_named_and_a_machine_with_a_copy_makes_it_anew(
         let elsewhere = tempfile::tempdir().unwrap();
         let refused = ObjectLog::open(objects.bucket(LIMITS), elsewhere.path()).map(drop);
         let error = refused.unwrap_err();
-        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        assert!(matches!(error, Error::CorruptObject { .. }), "{error}");
         assert!(
             error.to_string().contains("test://agents/anna") && error.to_string().contains('3'),
             "{error}"
@@ -55,7 +55,7 @@ fn a_machine_with_a_copy_mends_what_is_damaged_while_it_writes() {
     let log = open(&objects, disk.path());
     let elsewhere = tempfile::tempdir().unwrap();
     let read = || ObjectLog::snapshot(objects.bucket(LIMITS), elsewhere.path());
-    assert!(matches!(read().map(drop), Err(Error::Corrupt { .. })));
+    assert!(matches!(read().map(drop), Err(Error::CorruptObject { .. })));
     for number in 5..60 {
         commit(&log, number, "kept").unwrap();
         std::thread::sleep(Duration::from_millis(2));
@@ -113,7 +113,7 @@ fn a_copy_is_kept_while_the_bucket_lacks_what_would_replace_it() {
     let (name, content) = objects.contents().into_iter().nth(2).unwrap();
     objects.overwrite(&name, None);
     let refused = ObjectLog::snapshot(objects.bucket(LIMITS), there.path()).map(drop);
-    assert!(matches!(refused, Err(Error::Corrupt { .. })));
+    assert!(matches!(refused, Err(Error::CorruptObject { .. })));
     objects.overwrite(&name, Some(content));
     // Only the copy has it now.
     let first = objects.contents().into_iter().nth(1).unwrap().0;

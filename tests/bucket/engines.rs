@@ -1,7 +1,7 @@
 //! Engines over object storage do what they do over a folder.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -72,14 +72,20 @@ fn a_segment_that_is_gone_from_the_bucket_is_named_and_a_machine_with_a_copy_put
         .filter(|name| name.contains("/segments/"))
         .collect();
     assert!(!segments.is_empty());
-    segments.iter().for_each(|name| objects.overwrite(name, None));
-    let refused = Engine::open_bucket(objects.bucket(LIMITS), config(there.path())).map(drop);
-    assert!(
-        matches!(refused, Err(Error::Corrupt { ref path, .. }) if path.ends_with("0000000000.seg")),
-        "{refused:?}"
-    );
-    assert_complete(&open(&objects, here.path()), 60);
-    assert_complete(&open(&objects, there.path()), 60);
+    for cut in [false, true] {
+        for name in &segments {
+            let content = objects.contents().into_iter().find(|(other, _)| other == name).unwrap().1;
+            objects.overwrite(name, cut.then(|| content[..content.len() - 100].into()));
+        }
+        fs::remove_dir_all(there.path()).unwrap();
+        let refused = Engine::open_bucket(objects.bucket(LIMITS), config(there.path())).map(drop);
+        assert!(
+            matches!(refused, Err(Error::CorruptObject { ref object, .. }) if object.starts_with("segments/0000000000-")),
+            "{refused:?}"
+        );
+        assert_complete(&open(&objects, here.path()), 60);
+        assert_complete(&open(&objects, there.path()), 60);
+    }
     // A copy that is damaged is fetched again.
     for path in super::common::files_ending(there.path(), "seg") {
         super::common::flip(&path, 100);

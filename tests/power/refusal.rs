@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use mnemocore::{Engine, Error, MemoryId, Namespace, NewMemory, Timestamp};
+use mnemocore::{Durability, Engine, Error, MemoryId, Namespace, NewMemory, Timestamp};
 
 use crate::common::{copy, everything, find, note, spread, tiny, word};
 use crate::trace::{self, Refusal};
@@ -24,7 +24,7 @@ struct Cause {
     reads: bool,
 }
 
-const CAUSES: [Cause; 5] = [
+const CAUSES: [Cause; 6] = [
     Cause {
         name: "no space",
         error: libc::ENOSPC,
@@ -36,6 +36,13 @@ const CAUSES: [Cause; 5] = [
         name: "a failing disk",
         error: libc::EIO,
         calls: &["write", "pwrite", "ftruncate", "fsync", "fdatasync"],
+        kinds: &[ErrorKind::Other],
+        reads: true,
+    },
+    Cause {
+        name: "a disk that syncs nothing",
+        error: libc::EIO,
+        calls: &["fsync", "fdatasync"],
         kinds: &[ErrorKind::Other],
         reads: true,
     },
@@ -138,7 +145,8 @@ impl Expected {
 fn operate(engine: &Engine, expected: &mut Expected, cause: &Cause, context: &str) {
     for round in 0..2 {
         for text in expected.some(2) {
-            let stored = engine.store(text.as_str()).map(MemoryId::from);
+            let durability = if expected.tried % 2 == 0 { Durability::Synced } else { Durability::Buffered };
+            let stored = engine.store_with(text.as_str(), durability).map(MemoryId::from);
             expected.result(cause, context, stored, |expected, id| {
                 assert!(expected.memories.insert(id, text).is_none(), "{context}: id {id} was given twice");
             });
@@ -171,6 +179,14 @@ fn refuse(whole: &Path, cause: &Cause, after: usize) -> (bool, bool) {
     let mut expected = Expected::of(&engine);
     trace::refuse(Some(Refusal { error: cause.error, calls: cause.calls, after }));
     operate(&engine, &mut expected, cause, &context);
+    if cause.reads && !cause.calls.contains(&"ftruncate") {
+        // What was refused is not there either if the process ends while the cause lasts.
+        let killed = tempfile::tempdir().unwrap();
+        copy(folder.path(), killed.path());
+        expected.check(
+            &Engine::open(killed.path(), tiny()).unwrap_or_else(|error| panic!("{context}: {error:?}")),
+        );
+    }
     let refused = trace::refuse(None) > 0;
     assert!(refused || expected.refused == 0, "{context}: {} errors", expected.refused);
     // The cause is gone.

@@ -46,6 +46,8 @@ pub(super) struct Evidence {
     /// Memories that are in a file, and cannot be read.
     pub lost: BTreeSet<MemoryId>,
     pub next_id: u64,
+    /// The number of the next commit.
+    pub next_commit: u64,
     pub log: Salvage,
 }
 
@@ -61,10 +63,8 @@ impl Evidence {
     /// Collects it from the store in the folder `path`, changing nothing.
     pub(super) fn collect(path: &Path, config: &Config) -> Result<Self, Error> {
         let labels = labels(path)?;
-        let is_own =
-            |number| (!labels.is_empty()).then(|| labels.values().any(|(_, label, _)| label.log == number));
-        let log = path.join(LOG_FOLDER);
-        let mut found = Self { log: Salvage::read(&log, &is_own)?, ..Self::default() };
+        let logs = labels.values().map(|(_, label, _)| label.log).collect();
+        let mut found = Self { log: Salvage::read(&path.join(LOG_FOLDER), &logs)?, ..Self::default() };
         let (mut live, mut entries) = (Vec::new(), BTreeMap::new());
         let catalogue: Vec<(Vec<u8>, Arc<[u8]>)> =
             found.log.table(Table::Catalogue).map(|(key, value)| (key.to_vec(), value.clone())).collect();
@@ -73,8 +73,13 @@ impl Evidence {
                 found.take(key, value, &mut live, &mut entries);
             }
         }
-        // A journal that lists a file that is gone may be an older one.
-        found.log.is_whole &= entries.keys().all(|number| labels.contains_key(number));
+        // A journal that lists a file that is gone may be an older one, and one that lacks commits that were
+        // before a file is.
+        let mut own = labels.values().filter(|(_, label, _)| Some(label.log) == found.log.number);
+        found.log.is_whole &= entries.keys().all(|number| labels.contains_key(number))
+            && own.all(|(_, label, _)| label.commit <= found.log.sequence);
+        let commits = labels.values().map(|(_, label, _)| label.commit);
+        found.next_commit = commits.chain([1, found.log.sequence]).max().unwrap_or_default();
         if !found.log.is_whole {
             // What lists others may be lost.
             let own = found.log.number.or_else(|| labels.values().map(|(_, label, _)| label.log).max());

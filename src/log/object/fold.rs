@@ -177,7 +177,7 @@ impl Folds {
             bytes: *bytes,
             age,
         }));
-        state.damaged |= matches!(error, Error::Corrupt { .. });
+        state.damaged |= matches!(error, Error::CorruptObject { .. });
     }
 
     /// Whether a fold has met an object that cannot be read, since this was last asked.
@@ -190,7 +190,7 @@ impl Folds {
         self.wait();
         match self.fold() {
             // For who has it all to mend.
-            Err(error @ Error::Corrupt { .. }) => {
+            Err(error @ Error::CorruptObject { .. }) => {
                 self.put_off(&error);
                 Ok(())
             }
@@ -269,8 +269,10 @@ impl Folds {
         {
             let span = part.span;
             let Some(content) = self.bucket.read(&span.name())? else { return Ok(false) };
-            let content = Content::decode(&content)
-                .ok_or_else(|| Error::Corrupt { path: self.bucket.name().into(), what: span.name() })?;
+            let content = Content::decode(&content).ok_or_else(|| Error::CorruptObject {
+                bucket: self.bucket.name().into(),
+                object: span.name(),
+            })?;
             let newer = std::mem::replace(&mut changes, content.changes);
             changes.extend(newer);
             folded.push(*part);
