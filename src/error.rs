@@ -122,9 +122,9 @@ pub enum Error {
         what: String,
     },
     /// An object of a store in a bucket is damaged or missing. Delete it if it is there, and open the store for
-    /// writing on a machine that has a copy: it makes the object anew. Or restore the bucket from a backup.
+    /// writing on a machine that has a copy, which writes the object again. Or restore the bucket from a backup.
     #[error(
-        "{bucket}: the object {object} is damaged or missing; delete it, and open the store for writing on a machine that has a copy, which makes it anew, or restore the bucket from a backup"
+        "{bucket}: the object {object} is damaged or missing; delete it, and open the store for writing on a machine that has a copy, which writes it again, or restore the bucket from a backup"
     )]
     CorruptObject {
         /// The bucket.

@@ -168,7 +168,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// Nothing is lost then.
-    fn settle(&self) -> Result<(), Error> {
+    fn clean_up(&self) -> Result<(), Error> {
         Ok(())
     }
 

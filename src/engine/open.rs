@@ -289,7 +289,7 @@ impl Shared {
             }
         }
         // The store is sound, so it may be changed.
-        self.log.settle()?;
+        self.log.clean_up()?;
         self.files.iter().try_for_each(|files| files.delete_strays())?;
         self.log.commit(&batch, Durability::Buffered)?;
         for (id, name) in namespaces {

@@ -93,7 +93,7 @@ impl Engine {
     pub fn repair(path: impl AsRef<Path>, config: Config) -> Result<Repair, Error> {
         config.check()?;
         if let Some(url) = path.as_ref().to_str().filter(|path| path.contains("://")) {
-            let expected = "the path of a folder; objects of a bucket are made anew by an engine with a copy";
+            let expected = "the path of a folder; an engine that has a copy of a bucket's store writes lost objects again";
             return Err(Error::InvalidConfig { name: "the store's place", expected, received: url.into() });
         }
         let path = absolute(path.as_ref())?;

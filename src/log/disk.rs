@@ -67,7 +67,7 @@ impl DiskLog {
     /// Opens the log of the store in the folder `store`, which exists, or makes one. The
     /// log is in the folder `log` there, and the store is locked while the log is open.
     ///
-    /// A journal whose end is torn, as a kill leaves it, is cut there by [`Log::settle`] or the first commit.
+    /// A journal whose end is torn, as a kill leaves it, is cut there by [`Log::clean_up`] or the first commit.
     /// Any other damage is refused. Nothing is changed before.
     ///
     /// # Errors
@@ -399,7 +399,7 @@ impl Log for DiskLog {
         lock(&self.appender).sequence
     }
 
-    fn settle(&self) -> Result<(), Error> {
+    fn clean_up(&self) -> Result<(), Error> {
         let journal = self.sound()?;
         self.check()?;
         remove_former(self.folder.anchor(), journal.generation).map_err(|error| self.failed(error))

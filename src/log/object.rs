@@ -310,8 +310,8 @@ impl Log for ObjectLog {
         lock(&self.head).log
     }
 
-    fn settle(&self) -> Result<(), Error> {
-        self.local.settle()
+    fn clean_up(&self) -> Result<(), Error> {
+        self.local.clean_up()
     }
 
     fn maintain(&self) -> Result<(), Error> {
