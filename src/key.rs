@@ -29,6 +29,11 @@ impl From<u64> for MemoryId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamespaceId(pub u32);
 
+impl NamespaceId {
+    /// Stands for several namespaces, which share a segment.
+    pub const SHARED: Self = Self(u32::MAX);
+}
+
 /// One of the three tiers, the quickest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TierKind {

@@ -11,19 +11,23 @@ mod forward;
 pub mod live;
 mod merge;
 pub mod numbers;
+pub mod owners;
 pub mod postings;
 mod records;
 pub mod salvage;
 mod vectors;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 pub use self::column::Column;
 pub use self::live::Live;
-pub use self::merge::{Source, merge};
+pub use self::merge::{Source, merge, share};
 pub use self::numbers::Numbers;
+pub use self::owners::Owners;
+pub(crate) use self::postings::List;
 pub use self::postings::{MAX_ROWS, Postings};
 pub use self::records::{Block, Codec};
 
@@ -32,13 +36,16 @@ use self::records::Records;
 use self::vectors::Vectors;
 use crate::encoder::{Count, Length, Term, TermCounts};
 use crate::error::Error;
-use crate::key::MemoryId;
+use crate::key::{MemoryId, NamespaceId};
 
 /// The most bits of a vector in its sketch.
 pub const SKETCH_BITS: usize = 512;
 
 /// Rows that share one block of the sketch column.
 pub const LANES: usize = 16;
+
+/// Of so many rows, those that hold a term are counted.
+const COUNTED_ROWS: usize = 4_096;
 
 /// Sketches of so many words and more would overflow the counters of
 /// [`sketch_distances`](crate::hdv::kernels::Kernels::sketch_distances).
@@ -80,9 +87,10 @@ pub struct PreparedMemory {
 /// How often rows were accessed, where that is not what the segment says.
 pub type Accesses = FxHashMap<u32, u32>;
 
-/// Memories in ascending order of ids, by column.
+/// Memories in ascending order of ids, by column. In a shared segment, they are in ascending order of
+/// namespaces first.
 pub struct Segment {
-    /// Ids, ascending.
+    /// Ids, ascending in each namespace.
     pub ids: Numbers,
     /// Times, in milliseconds since 1970.
     pub created: Numbers,
@@ -101,6 +109,8 @@ pub struct Segment {
     pub sketches: Column<u64>,
     /// Inverted lists.
     pub postings: Postings,
+    /// Whose memories they are, if they are of several namespaces.
+    pub owners: Option<Box<Owners>>,
     contents: Contents,
     origin: Option<Origin>,
 }
@@ -128,12 +138,12 @@ struct Origin {
     pinned: bool,
 }
 
-/// A segment, and which of its rows still count.
+/// The rows of one namespace in a segment, and which of them still count.
 #[derive(Clone)]
 pub struct Part {
-    /// The rows.
+    /// All rows.
     pub segment: Arc<Segment>,
-    /// Which of them count.
+    /// Those of the namespace, and which of them count.
     pub live: Arc<Live>,
 }
 
@@ -144,24 +154,65 @@ impl Part {
         Self { segment: Arc::new(segment), live }
     }
 
-    /// The live row of memory `id`.
-    pub fn find(&self, id: MemoryId) -> Option<u32> {
-        self.segment.find(id).filter(|&row| self.live.contains(row))
+    /// The rows of a namespace in a shared segment, if it has any.
+    pub fn of(segment: &Arc<Segment>, namespace: NamespaceId) -> Option<Self> {
+        let rows = segment.owners.as_ref()?.window(namespace)?;
+        Some(Self { segment: segment.clone(), live: Arc::new(Live::range_of(rows)) })
     }
 
-    /// In how many live rows `term` occurs, about: so large a share as is left of all rows.
+    /// The rows of the namespace, whether they count or not.
+    pub fn rows(&self) -> Range<u32> {
+        self.live.range()
+    }
+
+    /// The live row of memory `id`.
+    pub fn find(&self, id: MemoryId) -> Option<u32> {
+        let row = if self.segment.is_shared() {
+            let rows = self.rows();
+            let number = i64::try_from(id.0).ok()?;
+            let found = self.segment.ids.find_within(number, rows.start as usize..rows.end as usize);
+            found.map(|row| row as u32)
+        } else {
+            self.segment.find(id)
+        };
+        row.filter(|&row| self.live.contains(row))
+    }
+
+    /// The postings of `term` in the rows of the namespace.
+    pub(crate) fn list(&self, term: Term) -> List<'_> {
+        let list = self.segment.postings.columns_of(term);
+        if self.segment.is_shared() { list.within(self.rows()) } else { list }
+    }
+
+    /// In how many live rows `term` occurs. Of many rows, about: so large a share as is left of all rows.
     pub fn document_frequency(&self, term: Term) -> usize {
-        let (live, all) = (self.live.len(), self.segment.len());
-        let frequency = self.segment.postings.document_frequency(term);
-        if live == all { frequency } else { (frequency * live).div_ceil(all) }
+        let (live, all, list) = (self.live.len(), self.rows().len(), self.list(term));
+        match list.rows.len() {
+            frequency if live == all => frequency,
+            frequency if all > COUNTED_ROWS => (frequency * live).div_ceil(all),
+            _ => list.rows.iter().filter(|&&row| self.live.contains(row.into())).count(),
+        }
     }
 }
 
 impl Segment {
     /// A loose segment of `memories`, which must ascend by id.
     pub fn loose(memories: Vec<Arc<PreparedMemory>>) -> Self {
+        debug_assert!(memories.iter().is_sorted_by_key(|memory| memory.row.id));
+        Self::of_rows(memories)
+    }
+
+    /// A loose segment of memories of several namespaces. It is only there to be [shared](share).
+    pub fn loose_of_many(mut memories: Vec<(NamespaceId, Arc<PreparedMemory>)>) -> Self {
+        memories.sort_unstable_by_key(|(namespace, memory)| (*namespace, memory.row.id));
+        let (namespaces, memories): (Vec<_>, Vec<_>) = memories.into_iter().unzip();
+        let mut segment = Self::of_rows(memories);
+        segment.owners = Some(Box::new(Owners::new(namespaces, &segment.ids)));
+        segment
+    }
+
+    fn of_rows(memories: Vec<Arc<PreparedMemory>>) -> Self {
         let rows = || memories.iter().map(|memory| &memory.row);
-        debug_assert!(rows().is_sorted_by_key(|row| row.id));
         let words = rows().next().map_or(0, |row| row.sketch.len());
         let mut sketches = vec![0; memories.len().div_ceil(LANES) * LANES * words];
         let mut supplied = vec![0u64; memories.len().div_ceil(64)];
@@ -179,6 +230,7 @@ impl Segment {
             supplied: supplied.into(),
             sketches: sketches.into(),
             postings: Postings::build(rows().map(|row| &*row.terms)),
+            owners: None,
             contents: Contents::Loose(memories),
             origin: None,
         }
@@ -214,6 +266,7 @@ impl Segment {
             supplied: supplied.into(),
             sketches: sketches.into(),
             postings: self.postings.with_row(at as u32, &row.terms),
+            owners: None,
             contents: Contents::Loose(memories),
             origin: None,
         })
@@ -234,6 +287,11 @@ impl Segment {
         matches!(self.contents, Contents::Loose(_))
     }
 
+    /// Whether several namespaces share it.
+    pub fn is_shared(&self) -> bool {
+        self.owners.is_some()
+    }
+
     /// The number of the file that it was read from, if it was.
     pub fn number(&self) -> Option<u64> {
         self.origin.map(|origin| origin.number)
@@ -241,7 +299,16 @@ impl Segment {
 
     /// The row of memory `id`.
     pub fn find(&self, id: MemoryId) -> Option<u32> {
-        self.ids.find(i64::try_from(id.0).ok()?).map(|row| row as u32)
+        let id = i64::try_from(id.0).ok()?;
+        match &self.owners {
+            Some(owners) => owners.find(id, &self.ids),
+            None => self.ids.find(id).map(|row| row as u32),
+        }
+    }
+
+    /// Whose memory is in `row`; `None` if all are of one namespace.
+    pub fn owner(&self, row: u32) -> Option<NamespaceId> {
+        self.owners.as_ref()?.of(row)
     }
 
     /// The id in `row`, if there is such a row.
@@ -384,6 +451,7 @@ impl Segment {
             + self.supplied.heap_bytes()
             + self.sketches.heap_bytes()
             + self.postings.heap_bytes()
+            + self.owners.as_ref().map_or(0, |owners| owners.heap_bytes())
             + contents
             + pinned
     }
@@ -400,8 +468,8 @@ impl Segment {
         let all_or_none = |length: usize| length == 0 || length == rows;
         let Contents::Packed(packed) = &self.contents else { return false };
         (1..=MAX_ROWS).contains(&rows)
-            && self.ids.get(0).is_none_or(|first| first >= 0)
-            && self.ids.iter().is_sorted_by(|a, b| a < b)
+            && self.ids.iter().all(|id| id >= 0)
+            && (self.is_shared() || self.ids.iter().is_sorted_by(|a, b| a < b))
             && self.created.len() == rows
             && self.lengths.len() == rows
             && all_or_none(self.importance.len())

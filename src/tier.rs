@@ -134,13 +134,13 @@ pub trait Tier: Send {
     }
 
     /// Puts the result of [`Tier::stage`] or [`Tier::upkeep`] in place, and adds
-    /// to `batch` what has to become durable with it; returns the namespace whose
-    /// view has changed. Readers see it from the next [`Tier::view`] on, which
+    /// to `batch` what has to become durable with it; returns the namespaces whose
+    /// views have changed. Readers see it from the next [`Tier::view`] on, which
     /// the engine asks for once `batch` is committed.
     ///
     /// # Errors
     /// Whatever storing it reports; the tier is as before then.
-    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error>;
+    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Vec<NamespaceId>, Error>;
 
     /// Adds to `batch` what has to become durable when memory `id` is removed,
     /// and says whether it is here.

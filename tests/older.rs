@@ -119,7 +119,7 @@ fn segments_that_are_newer_than_the_log_tell_that_it_is_an_older_one() {
     let engine = Engine::open(&store, config.clone()).unwrap();
     let segments = files_ending(&store.join("segments"), "seg");
     let contents: Vec<Vec<u8>> = segments.iter().map(|path| fs::read(path).unwrap()).collect();
-    engine.forget_batch(&(0..2_048).map(MemoryId).collect::<Vec<_>>()).unwrap();
+    engine.forget_batch((0..2_048).map(MemoryId).collect::<Vec<_>>()).unwrap();
     engine.compact().unwrap();
     drop(engine);
     segments.iter().zip(contents).for_each(|(path, content)| fs::write(path, content).unwrap());

@@ -234,7 +234,8 @@ pub(super) fn take_out(opened: &Opened, log: &dyn Log) -> Result<(), Error> {
     for row in live.iter() {
         let memory = segment.memory(row, segment.accesses(row))?;
         let noted = log.placement(memory.row.id)?;
-        let placement = Placement { tier: *tier, namespace: *namespace, accesses: memory.row.accesses };
+        let namespace = segment.owner(row).unwrap_or(*namespace);
+        let placement = Placement { tier: *tier, namespace, accesses: memory.row.accesses };
         batch.put_memory(log, placement, &memory)?;
         // The log may have the record and no placement, and one that it has knows of later accesses.
         batch.put_placement(memory.row.id, noted.unwrap_or(placement));
@@ -246,10 +247,9 @@ pub(super) fn take_out(opened: &Opened, log: &dyn Log) -> Result<(), Error> {
 /// Merges restored segments in RAM. Nothing is committed yet, and the engine may be a reader, so no
 /// file is written or deleted. Skips a tier on another machine.
 fn merge_restored(writer: &mut Writer, batch: &mut Batch) -> Result<(), Error> {
-    let [hot, warm, _] = &mut writer.tiers;
-    for tier in [hot, warm].into_iter().filter(|tier| tier.preferred_batch().is_none()) {
+    for tier in writer.tiers.iter_mut().filter(|tier| tier.preferred_batch().is_none()) {
         while let Some(work) = tier.upkeep(Effort::Open) {
-            if tier.apply(work()?, batch)?.is_none() {
+            if tier.apply(work()?, batch)?.is_empty() {
                 break;
             }
         }

@@ -189,8 +189,9 @@ fn write(lock: &Arc<StoreLock>, config: &Config, found: &Evidence, repair: &mut 
     let dead = found.dead.iter().filter(|(number, _)| found.segments.contains_key(number));
     dead.for_each(|&(number, row)| batch.put_dead(number, row));
     let mut used = write_memories(&log, config, found, repair, &mut batch)?;
-    for (id, (number, _)) in &found.in_files {
-        used.extend(found.segments.get(number).map(|(entry, _)| entry.namespace));
+    for (id, (number, row)) in &found.in_files {
+        let segment = found.segments.get(number);
+        used.extend(segment.map(|(entry, segment)| segment.owner(*row).unwrap_or(entry.namespace)));
         found.placements.get(id).into_iter().for_each(|placement| batch.put_placement(*id, *placement));
     }
     repair.kept += found.in_files.len();

@@ -14,6 +14,7 @@ use crate::tier::Method;
 
 mod opening;
 mod segments;
+mod shared;
 
 /// A log that can refuse one commit or one read of a record.
 #[derive(Default)]
@@ -342,7 +343,9 @@ fn a_refused_merge_leaves_no_file_behind() {
     let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
     let engine = open(&log, folder.path());
     for part in 0..3 {
-        engine.store_batch((0..20).map(|word| NewMemory::new(text(part * 20 + word))).collect()).unwrap();
+        // Enough for a file of their own.
+        let memory = |word: usize| NewMemory::new(text(part * 1_100 + word));
+        engine.store_batch((0..1_100).map(memory).collect()).unwrap();
         engine.shared.demote(Timestamp::now(), true).unwrap();
     }
     let files = || std::fs::read_dir(folder.path().join("segments")).unwrap().count();
@@ -351,11 +354,11 @@ fn a_refused_merge_leaves_no_file_behind() {
         log.countdown.store(1, Ordering::SeqCst);
         assert!(matches!(engine.consolidate(), Err(Error::NoSpace { .. })));
         assert_eq!(files(), 3);
-        assert_eq!(everything(&engine).len(), 60);
+        assert_eq!(everything(&engine).len(), 3_300);
     }
     engine.consolidate().unwrap();
     assert_eq!(files(), 1);
-    assert_eq!(everything(&engine).len(), 60);
+    assert_eq!(everything(&engine).len(), 3_300);
 }
 
 #[test]

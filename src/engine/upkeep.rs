@@ -167,10 +167,9 @@ impl Shared {
     /// Removes empty namespaces. Their numbers are not reused: if a damaged log brings back one of
     /// their memories, it must not appear in another namespace.
     fn drop_empty_namespaces(&self, writer: &Writer) -> Result<(), Error> {
-        let segments = self.log.segments()?;
-        let in_cold = |id| segments.iter().any(|(_, entry)| entry.namespace == id);
+        let in_files = |id| self.files.as_ref().is_some_and(|files| files.have_rows_of(id));
         let spaces: Vec<Arc<Space>> = self.spaces().by_id.values().cloned().collect();
-        let empty = spaces.into_iter().filter(|space| space.view.load().len() == 0 && !in_cold(space.id));
+        let empty = spaces.into_iter().filter(|space| space.view.load().len() == 0 && !in_files(space.id));
         let empty: Vec<Arc<Space>> = empty.collect();
         if empty.is_empty() {
             return Ok(());
@@ -199,10 +198,11 @@ impl Shared {
             writer.tiers[tier.index()].revert();
             return Err(error);
         }
+        let has_changed = !changed.is_empty();
         self.publish(&mut writer, changed);
         drop(writer);
         self.delete_obsolete(&batch)?;
-        Ok(Some(changed.is_some()))
+        Ok(Some(has_changed))
     }
 
     /// Deletes files once a power loss cannot bring their entries back. A file that cannot be deleted now

@@ -15,7 +15,7 @@ use super::vectors::RowVectors;
 use crate::error::Error;
 use crate::hdv::kernels;
 use crate::key::TierKind;
-use crate::segment::{LANES, Segment};
+use crate::segment::{LANES, Part, Segment};
 
 /// Bits of the second stage.
 const MIDDLE_BITS: usize = 2_048;
@@ -68,12 +68,13 @@ pub fn search(
             let segment = &*part.segment;
             let admits = scope.filter.admits(part);
             let admits = |row| segment.is_supplied(row) == supplied && admits(row);
-            sketch_distances(segment, query, distances);
+            let start = sketch_distances(part, query, distances);
             let bits = segment.sketch_words() * 64;
             // The k nearest sketches first: they set the threshold for the rest.
-            let first = nearest(distances, None, stage.reach(bits), stage.top.k(), admits);
+            let first = nearest((start, distances), None, stage.reach(bits), stage.top.k(), admits);
             stage.refine_all(segment, &first, vectors)?;
-            let rest = nearest(distances, first.last(), stage.reach(bits), limits.candidates, admits);
+            let rest =
+                nearest((start, distances), first.last(), stage.reach(bits), limits.candidates, admits);
             stage.refine_all(segment, &rest, vectors)?;
         }
         Ok(())
@@ -85,15 +86,22 @@ thread_local! {
     static DISTANCES: RefCell<Vec<u16>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The prefix distance of every row, padded rows included.
-fn sketch_distances(segment: &Segment, query: &[u64], distances: &mut Vec<u16>) {
+/// The prefix distances of the rows of `part`, from the start of the block of the first one on. Returns the row
+/// at which that begins.
+fn sketch_distances(part: &Part, query: &[u64], distances: &mut Vec<u16>) -> u32 {
+    let (segment, rows) = (&*part.segment, part.rows());
     let words = segment.sketch_words();
+    let (start, end) = (rows.start as usize / LANES * LANES, rows.end as usize);
+    let padded = end.div_ceil(LANES) * LANES;
     distances.clear();
-    distances.resize(segment.len().div_ceil(LANES) * LANES, 0);
-    if let Some(prefix) = query.get(..words) {
-        kernels::best().sketch_distances(prefix, &segment.sketches, distances);
+    distances.resize(padded - start, 0);
+    if let (Some(prefix), Some(sketches)) =
+        (query.get(..words), segment.sketches.get(start * words..padded * words))
+    {
+        kernels::best().sketch_distances(prefix, sketches, distances);
     }
-    distances.truncate(segment.len());
+    distances.truncate(end - start);
+    start as u32
 }
 
 /// A row, and how far its sketch is from the query's.
@@ -106,7 +114,7 @@ struct Near {
 /// The `limit` nearest rows behind `after` that lie within `reach` and that
 /// `admits` lets in, the nearest first; of equally near ones, the lowest.
 fn nearest(
-    distances: &[u16],
+    (start, distances): (u32, &[u16]),
     after: Option<&Near>,
     mut reach: u16,
     limit: usize,
@@ -116,7 +124,7 @@ fn nearest(
     if limit == 0 {
         return found;
     }
-    for (chunk, start) in distances.chunks(SCAN_ROWS).zip((0..).step_by(SCAN_ROWS)) {
+    for (chunk, start) in distances.chunks(SCAN_ROWS).zip((start..).step_by(SCAN_ROWS)) {
         // Without a branch, so that several are compared at a time.
         if !chunk.iter().fold(false, |any, &distance| any | (distance <= reach)) {
             continue;
@@ -217,12 +225,12 @@ mod tests {
             let mut sorted: Vec<Near> =
                 rows.filter(|near| near.distance <= reach && admits(near.row)).collect();
             sorted.sort_unstable();
-            let found = nearest(&distances, None, reach, first, admits);
+            let found = nearest((0, &distances), None, reach, first, admits);
             let (head, tail) = sorted.split_at(first.min(sorted.len()));
             prop_assert_eq!(&found, head);
             if let Some(last) = found.last() {
                 let tail = &tail[..rest.min(tail.len())];
-                prop_assert_eq!(nearest(&distances, Some(last), reach, rest, admits), tail);
+                prop_assert_eq!(nearest((0, &distances), Some(last), reach, rest, admits), tail);
             }
         }
     }

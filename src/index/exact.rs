@@ -22,8 +22,7 @@ pub fn search_vectors(
 ) -> Result<(), Error> {
     for part in scope.parts {
         let (admits, segment) = (scope.filter.admits(part), &*part.segment);
-        let rows =
-            (0..segment.len() as u32).filter(|&row| segment.is_supplied(row) == supplied && admits(row));
+        let rows = part.rows().filter(|&row| segment.is_supplied(row) == supplied && admits(row));
         for row in rows {
             let score = score(vectors.get(segment, row)?);
             top.push(Scored { score, id: segment.id(row).unwrap_or_default(), tier: scope.tier });
@@ -45,7 +44,7 @@ pub fn search_texts(
 ) -> Result<(), Error> {
     for part in scope.parts {
         let (admits, segment) = (scope.filter.admits(part), &*part.segment);
-        for row in (0..segment.len() as u32).filter(|&row| admits(row)) {
+        for row in part.rows().filter(|&row| admits(row)) {
             let score = query.score(&counts(segment, row)?);
             if score > 0.0 {
                 top.push(Scored { score, id: segment.id(row).unwrap_or_default(), tier: scope.tier });

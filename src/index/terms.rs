@@ -44,7 +44,9 @@ pub fn search(scope: &Scope<'_>, query: &TextQuery, top: &mut TopK) {
                 continue;
             }
             let admits = scope.filter.admits(part);
-            for start in (0..part.segment.len()).step_by(BLOCK_ROWS) {
+            let rows = part.rows();
+            let first = rows.start as usize / BLOCK_ROWS * BLOCK_ROWS;
+            for start in (first..rows.end as usize).step_by(BLOCK_ROWS) {
                 let block = Block::new(part, start, &mut lists, top);
                 block.search(scores, &admits, scope.tier, top);
             }
@@ -56,15 +58,15 @@ pub fn search(scope: &Scope<'_>, query: &TextQuery, top: &mut TopK) {
 struct Listed<'a> {
     list: List<'a>,
     weight: f32,
-    /// No row of the segment has more of this term.
+    /// No row of the part has more of this term.
     bound: f32,
 }
 
-/// The lists of a segment, in the order of the question's terms.
+/// The lists of a part, in the order of the question's terms.
 fn lists<'a>(part: &'a Part, terms: &[QueryTerm]) -> Vec<Listed<'a>> {
     let mut lists = Vec::with_capacity(terms.len());
     for &QueryTerm { term, weight } in terms {
-        let list = part.segment.postings.columns_of(term);
+        let list = part.list(term);
         if !list.rows.is_empty() {
             let most = list.counts.iter().copied().fold(0, u8::max);
             let bound = weight * Count::from_byte(most).share(part.segment.shortest);

@@ -47,7 +47,7 @@ use super::forward::Forward;
 use super::numbers::Numbers;
 use super::records::Records;
 use super::vectors::Vectors;
-use super::{Contents, Origin, Packed, Postings, Segment};
+use super::{Contents, Origin, Owners, Packed, Postings, Segment};
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::identity::shown;
@@ -68,8 +68,8 @@ const MAX_COLUMNS: usize = 1_024;
 const REQUIRED: u64 = 1 << 31;
 
 /// The ids of the columns, in the order of the file.
-pub const COLUMNS: [u64; 26] = {
-    let (mut ids, mut at) = ([0; 26], 0);
+pub const COLUMNS: [u64; 29] = {
+    let (mut ids, mut at) = ([0; 29], 0);
     while at < ids.len() {
         ids[at] = at as u64 + 1;
         at += 1;
@@ -87,6 +87,10 @@ pub(crate) fn columns(segment: &Segment) -> [&[u8]; COLUMNS.len()] {
     let (first_time, times, far_times) = segment.created.columns();
     let (terms, offsets, rows, counts) = segment.postings.columns();
     let (first_end, ends, far_ends) = records.ends.columns();
+    let [namespaces, window_ends, order] = match &segment.owners {
+        Some(owners) => owners.columns().map(|column| column.as_bytes()),
+        None => [&[][..]; 3],
+    };
     [
         bytemuck::cast_slice(first_id),
         ids.as_bytes(),
@@ -114,6 +118,9 @@ pub(crate) fn columns(segment: &Segment) -> [&[u8]; COLUMNS.len()] {
         forward.bytes.as_bytes(),
         vectors.words.as_bytes(),
         vectors.checksums.as_bytes(),
+        namespaces,
+        window_ends,
+        order,
     ]
 }
 
@@ -128,7 +135,7 @@ pub struct Label {
     pub commit: u64,
     /// The tier of its memories.
     pub tier: TierKind,
-    /// Whose memories it holds.
+    /// Whose memories it holds; [`NamespaceId::SHARED`] if they are of several namespaces.
     pub namespace: NamespaceId,
 }
 
@@ -189,6 +196,10 @@ pub fn open(path: &Path, number: u64, expected: (u64, u64), pinned: bool) -> Res
     let header = Header::front((*bytes).as_ref());
     let header = header.filter(|header| header.is_sound && header.checksum == expected.1);
     let header = header.ok_or_else(|| damaged("its header"))?;
+    let copy = Header::back((*bytes).as_ref());
+    if copy.is_none_or(|copy| !copy.is_sound || copy.checksum != header.checksum) {
+        return Err(damaged("the copy of its header"));
+    }
     if !header.columns.iter().all(|column| column.is_sound((*bytes).as_ref())) {
         return Err(damaged("its content"));
     }
@@ -221,6 +232,13 @@ pub fn read(bytes: SharedBytes, number: u64, pinned: bool) -> Option<Segment> {
     let records = columns.records()?;
     let forward = Forward { ends: columns.next()?, bytes: columns.next()? };
     let vectors = columns.vectors(&supplied)?;
+    let (namespaces, ends, order): (Column<u32>, Column<u32>, Column<u32>) =
+        (columns.next()?, columns.next()?, columns.next()?);
+    let owners = if namespaces.is_empty() {
+        None
+    } else {
+        Some(Box::new(Owners::from_columns(namespaces, ends, order, &ids)?))
+    };
     let segment = Segment {
         ids,
         created,
@@ -231,6 +249,7 @@ pub fn read(bytes: SharedBytes, number: u64, pinned: bool) -> Option<Segment> {
         supplied,
         sketches,
         postings,
+        owners,
         contents: Contents::Packed(Box::new(Packed { records, forward, vectors })),
         origin: Some(Origin { number, bytes: length, pinned }),
     };
@@ -420,13 +439,15 @@ pub(super) mod tests {
         }
     }
 
-    /// Changes a number in the header, and its checksum.
+    /// Changes a number in both headers, and their checksums.
     fn put(bytes: &mut AlignedBytes, at: usize, number: u64) {
         let bytes = bytes.as_mut();
         let end = HEADER_BYTES + bytes[56] as usize * ENTRY_BYTES;
         bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
         let checksum = xxh3_64(&bytes[..end]).to_le_bytes();
         bytes[end..end + 8].copy_from_slice(&checksum);
+        let copy = bytes.len() - 8 - (end + 8);
+        bytes.copy_within(..end + 8, copy);
     }
 
     #[test]

@@ -1,22 +1,44 @@
 //! Which rows of a segment still count.
 
-/// A bit per row and the number of set bits; copied when it changes, so that a
+use std::ops::Range;
+
+/// A bit for each row of a range, and the number of set bits; copied when it changes, so that a
 /// reader's view stays as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
+    /// The first row.
+    start: u32,
     words: Box<[u64]>,
     rows: usize,
     count: usize,
 }
 
 impl Live {
-    /// `rows` rows, all set.
+    /// The first `rows` rows, all set.
     pub fn all(rows: usize) -> Self {
+        Self::range_of(0..rows as u32)
+    }
+
+    /// A range of rows, all set.
+    pub fn range_of(range: Range<u32>) -> Self {
+        let rows = range.len();
         let mut words = vec![u64::MAX; rows.div_ceil(64)];
         if let (Some(last), tail @ 1..) = (words.last_mut(), rows % 64) {
             *last = (1 << tail) - 1;
         }
-        Self { words: words.into(), rows, count: rows }
+        Self { start: range.start, words: words.into(), rows, count: rows }
+    }
+
+    /// The range of the rows.
+    pub fn range(&self) -> Range<u32> {
+        self.start..self.start + self.rows as u32
+    }
+
+    /// These rows, as far as they are in `range`.
+    pub fn within(&self, range: Range<u32>) -> Self {
+        let mut live = Self::range_of(range.clone());
+        range.filter(|&row| !self.contains(row)).for_each(|row| _ = live.remove(row));
+        live
     }
 
     /// The first `rows` bits of `words`; those that are missing are not set.
@@ -26,26 +48,28 @@ impl Live {
         live
     }
 
-    /// The bits.
+    /// The bits, of which the first is that of the first row.
     pub fn words(&self) -> &[u64] {
         &self.words
     }
 
-    /// `rows` rows, none set.
+    /// The first `rows` rows, none set.
     pub fn none(rows: usize) -> Self {
-        Self { words: vec![0; rows.div_ceil(64)].into(), rows, count: 0 }
+        Self { start: 0, words: vec![0; rows.div_ceil(64)].into(), rows, count: 0 }
     }
 
     /// Whether `row` is set; rows out of range are not.
     #[inline]
     pub fn contains(&self, row: u32) -> bool {
-        self.words.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+        let at = row.wrapping_sub(self.start);
+        self.words.get(at as usize / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
     /// Sets `row`; out of range it does nothing.
     pub fn insert(&mut self, row: u32) {
-        if let Some(word) = self.words.get_mut(row as usize / 64) {
-            let bit = 1 << (row % 64);
+        let at = row.wrapping_sub(self.start);
+        if let Some(word) = self.words.get_mut(at as usize / 64) {
+            let bit = 1 << (at % 64);
             self.count += usize::from(*word & bit == 0);
             *word |= bit;
         }
@@ -53,15 +77,16 @@ impl Live {
 
     /// Clears `row` and says whether it was set.
     pub fn remove(&mut self, row: u32) -> bool {
-        let Some(word) = self.words.get_mut(row as usize / 64) else { return false };
-        let bit = 1 << (row % 64);
+        let at = row.wrapping_sub(self.start);
+        let Some(word) = self.words.get_mut(at as usize / 64) else { return false };
+        let bit = 1 << (at % 64);
         let was_set = *word & bit != 0;
         *word &= !bit;
         self.count -= usize::from(was_set);
         was_set
     }
 
-    /// Keeps the rows that are also in `other`.
+    /// Keeps the rows that are also in `other`, which begins with the same row.
     pub fn intersect(&mut self, other: &Live) {
         self.intersect_words(other.words.iter().copied());
     }
@@ -75,7 +100,7 @@ impl Live {
 
     /// The rows that are not set, in ascending order.
     pub fn unset(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.rows as u32).filter(|&row| !self.contains(row))
+        self.range().filter(|&row| !self.contains(row))
     }
 
     /// The rows that are not set, and are in `before`, or in all without it.
@@ -95,13 +120,14 @@ impl Live {
 
     /// The set rows in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.words.iter().enumerate().flat_map(|(index, &word)| {
+        let starts = (self.start..).step_by(64);
+        self.words.iter().zip(starts).flat_map(|(&word, start)| {
             let mut left = word;
             std::iter::from_fn(move || {
                 (left != 0).then(|| {
                     let bit = left.trailing_zeros();
                     left &= left - 1;
-                    index as u32 * 64 + bit
+                    start + bit
                 })
             })
         })
@@ -138,6 +164,24 @@ mod tests {
             prop_assert_eq!(live.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
             prop_assert!(live.unset().eq((0..rows as u32).filter(|row| !model.contains(row))));
             prop_assert!((0..300).all(|row| live.contains(row) == model.contains(&row)));
+        }
+
+        #[test]
+        fn a_range_of_rows_behaves_as_those_rows_of_all(
+            start in 0u32..200,
+            rows in 0u32..150,
+            removed in prop::collection::vec(0u32..400, 0..64),
+        ) {
+            let range = start..start + rows;
+            let (mut all, mut part) = (Live::all(400), Live::range_of(range.clone()));
+            for row in removed {
+                all.remove(row);
+                prop_assert_eq!(part.contains(row), range.contains(&row) && part.remove(row));
+            }
+            prop_assert_eq!(&all.within(range.clone()), &part);
+            prop_assert!(part.iter().eq(all.iter().filter(|row| range.contains(row))));
+            prop_assert!(part.unset().eq(all.unset().filter(|row| range.contains(row))));
+            prop_assert_eq!((part.len(), part.range()), (part.iter().count(), range));
         }
     }
 }

@@ -8,9 +8,9 @@ use super::numbers::Numbers;
 use super::postings::{DROPPED, Postings};
 use super::records::{Block, Codec, RecordsBuilder};
 use super::vectors::Vectors;
-use super::{Accesses, Contents, LANES, Packed, PreparedMemory, Segment, scatter, set, unless_all};
+use super::{Accesses, Contents, LANES, Owners, Packed, PreparedMemory, Segment, scatter, set, unless_all};
 use crate::error::Error;
-use crate::key::MemoryId;
+use crate::key::{MemoryId, NamespaceId};
 
 /// A segment that is merged with others.
 #[derive(Clone, Copy)]
@@ -36,7 +36,19 @@ impl Source<'_> {
 /// # Errors
 /// [`Error::Corrupt`] if a source cannot be read, [`Error::Io`] if a record cannot be compressed.
 pub fn merge(sources: &[Source<'_>], codec: Option<Codec>) -> Result<Option<Segment>, Error> {
-    let (order, remaps) = interleave(sources);
+    combine(sources, codec, false)
+}
+
+/// One shared segment of the live rows of `sources`, which are shared too; `None` if there are none.
+///
+/// # Errors
+/// As [`merge`].
+pub fn share(sources: &[Source<'_>], codec: Codec) -> Result<Option<Segment>, Error> {
+    combine(sources, Some(codec), true)
+}
+
+fn combine(sources: &[Source<'_>], codec: Option<Codec>, shares: bool) -> Result<Option<Segment>, Error> {
+    let (order, remaps) = interleave(sources, shares);
     if order.is_empty() {
         return Ok(None);
     }
@@ -60,8 +72,10 @@ pub fn merge(sources: &[Source<'_>], codec: Option<Codec>) -> Result<Option<Segm
         Some(codec) => Contents::Packed(Box::new(pack(&order, codec, &postings, &supplied)?)),
         None => Contents::Loose(order.iter().map(Picked::memory).collect::<Result<_, Error>>()?),
     };
+    let ids = numbers(|segment| &segment.ids);
+    let owners = shares.then(|| Box::new(Owners::new(order.iter().map(Picked::owner), &ids)));
     Ok(Some(Segment {
-        ids: numbers(|segment| &segment.ids),
+        ids,
         created: numbers(|segment| &segment.created),
         lengths: order.iter().map(|row| row.segment().length(row.row).get()).collect(),
         shortest: order.iter().map(|row| row.segment().length(row.row)).min().unwrap_or_default(),
@@ -70,6 +84,7 @@ pub fn merge(sources: &[Source<'_>], codec: Option<Codec>) -> Result<Option<Segm
         supplied: supplied.into(),
         sketches: sketches.into(),
         postings,
+        owners,
         contents,
         origin: None,
     }))
@@ -100,14 +115,18 @@ impl<'a> Picked<'a> {
         self.source.accesses_of(self.row)
     }
 
+    fn owner(&self) -> NamespaceId {
+        self.segment().owner(self.row).unwrap_or_default()
+    }
+
     fn memory(&self) -> Result<Arc<PreparedMemory>, Error> {
         self.segment().memory(self.row, self.accesses())
     }
 }
 
-/// The live rows of all sources in ascending order of ids, and for each source the new row of every
-/// old one.
-fn interleave<'a>(sources: &[Source<'a>]) -> (Vec<Picked<'a>>, Vec<Vec<u32>>) {
+/// The live rows of all sources in ascending order of ids, or of namespaces first if they are to be shared, and
+/// for each source the new row of every old one.
+fn interleave<'a>(sources: &[Source<'a>], shares: bool) -> (Vec<Picked<'a>>, Vec<Vec<u32>>) {
     let total = sources.iter().map(|source| source.live.len()).sum();
     let mut keyed: Vec<(i64, usize, u32)> = Vec::with_capacity(total);
     for (part, source) in sources.iter().enumerate() {
@@ -116,7 +135,12 @@ fn interleave<'a>(sources: &[Source<'a>]) -> (Vec<Picked<'a>>, Vec<Vec<u32>>) {
     }
     // Runs that are sorted already: the merge sort of the standard library
     // finds them and merges in one pass.
-    keyed.sort();
+    if shares {
+        let owner = |part: usize, row| sources.get(part).and_then(|source| source.segment.owner(row));
+        keyed.sort_by_cached_key(|&(id, part, row)| (owner(part, row), id));
+    } else {
+        keyed.sort();
+    }
     let mut remaps: Vec<Vec<u32>> =
         sources.iter().map(|source| vec![DROPPED; source.segment.len()]).collect();
     for (new, &(_, part, row)) in keyed.iter().enumerate() {

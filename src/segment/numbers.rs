@@ -1,5 +1,7 @@
 //! A column of whole numbers that are near one another, such as ids and times.
 
+use std::ops::Range;
+
 use super::column::Column;
 use super::inserted;
 
@@ -59,6 +61,18 @@ impl Numbers {
         // Ids are looked up in all segments of a tier, and most of these begin behind others' ends.
         self.offsets.last().filter(|&&last| offset <= last)?;
         self.offsets.binary_search(&offset).ok()
+    }
+
+    /// The place of `number`, if those in `range` ascend and it is among them.
+    pub fn find_within(&self, number: i64, range: Range<usize>) -> Option<usize> {
+        let at = match self.offsets.get(range.clone()) {
+            Some(offsets) => {
+                let offset = u32::try_from(number.checked_sub(self.least)?).ok()?;
+                offsets.binary_search(&offset).ok()?
+            }
+            None => self.whole.get(range.clone())?.binary_search(&number).ok()?,
+        };
+        Some(range.start + at)
     }
 
     /// All of them, in their order.

@@ -49,6 +49,13 @@ impl<'a> List<'a> {
         (Self { rows, counts }, Self { rows: later_rows, counts: later_counts })
     }
 
+    /// The postings of a range of rows.
+    pub(crate) fn within(self, rows: Range<u32>) -> Self {
+        let below = |end: u32| self.rows.partition_point(|&row| u32::from(row) < end);
+        let (start, end) = (below(rows.start), below(rows.end));
+        self.split_at(end).0.split_at(start).1
+    }
+
     pub(crate) fn iter(self) -> impl ExactSizeIterator<Item = Posting> + Clone + 'a {
         self.rows
             .iter()

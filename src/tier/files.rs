@@ -16,7 +16,7 @@ use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Batch, Log, SegmentEntry, sync_folder, write_file};
 use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::file::{self, Label};
-use crate::segment::{Live, Segment};
+use crate::segment::{Live, Part, Segment};
 use crate::sync::{Mutex, RwLock, lock, read, write};
 
 /// The name of the segments' folder, in a store and in a depot.
@@ -36,10 +36,18 @@ pub struct SegmentFiles {
     /// Says whether the folder is still the store's.
     log: Arc<dyn Log>,
     next_number: AtomicU64,
-    /// Whose memories each file holds, and their least and greatest id.
-    ids: RwLock<HashMap<u64, (NamespaceId, RangeInclusive<u64>)>>,
+    /// Whose memories each file holds.
+    ids: RwLock<HashMap<u64, Ids>>,
     /// Files of segments that were found, and are not listed.
     strays: Mutex<Vec<PathBuf>>,
+}
+
+/// The ids in a segment's file.
+enum Ids {
+    /// Those of one namespace, between the least and the greatest.
+    Own(NamespaceId, RangeInclusive<u64>),
+    /// Those of several.
+    Shared(Arc<Segment>),
 }
 
 /// A segment that was opened, with what the log says of it.
@@ -191,10 +199,14 @@ impl SegmentFiles {
     }
 
     /// Notes which ids a file holds.
-    pub(super) fn note_ids(&self, number: u64, namespace: NamespaceId, segment: &Segment) {
-        let ids = segment.ids.get(0).zip(segment.ids.last());
-        let ids = ids.map(|(first, last)| first.cast_unsigned()..=last.cast_unsigned());
-        write(&self.ids).extend(ids.map(|ids| (number, (namespace, ids))));
+    pub(super) fn note_ids(&self, number: u64, namespace: NamespaceId, segment: &Arc<Segment>) {
+        let ids = if segment.is_shared() {
+            Some(Ids::Shared(segment.clone()))
+        } else {
+            let ids = segment.ids.get(0).zip(segment.ids.last());
+            ids.map(|(first, last)| Ids::Own(namespace, first.cast_unsigned()..=last.cast_unsigned()))
+        };
+        write(&self.ids).extend(ids.map(|ids| (number, ids)));
     }
 
     /// Notes that a file is of no use any more.
@@ -209,11 +221,22 @@ impl SegmentFiles {
     /// The namespaces of the files that may hold memory `id`.
     pub(crate) fn namespaces_of(&self, id: MemoryId) -> Vec<NamespaceId> {
         let ids = read(&self.ids);
-        let mut found: Vec<NamespaceId> =
-            ids.values().filter(|(_, ids)| ids.contains(&id.0)).map(|(namespace, _)| *namespace).collect();
+        let namespace = |ids: &Ids| match ids {
+            Ids::Own(namespace, ids) => ids.contains(&id.0).then_some(*namespace),
+            Ids::Shared(segment) => segment.owner(segment.find(id)?),
+        };
+        let mut found: Vec<NamespaceId> = ids.values().filter_map(namespace).collect();
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// Whether a row of a file is of a namespace, whether it counts or not.
+    pub(crate) fn have_rows_of(&self, namespace: NamespaceId) -> bool {
+        read(&self.ids).values().any(|ids| match ids {
+            Ids::Own(of, _) => *of == namespace,
+            Ids::Shared(segment) => Part::of(segment, namespace).is_some(),
+        })
     }
 
     /// A number that no other segment has.

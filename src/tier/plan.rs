@@ -8,11 +8,15 @@ use crate::segment::{Codec, MAX_ROWS, Segment, Source, merge};
 /// to be read from the log when the engine opens after a crash.
 pub(super) const PACKED_ROWS: usize = 4_096;
 
-/// Fewer loose rows are never packed: a namespace of a few memories takes no file in HOT and WARM.
-const LEAST_PACKED_ROWS: usize = 8;
+/// Fewer loose rows are never packed: a few memories take no file in HOT and WARM.
+pub(super) const LEAST_PACKED_ROWS: usize = 8;
 
 /// So many loose rows are packed when the engine closes. Fewer are quickly read from the log.
-const CLOSED_ROWS: usize = 512;
+pub(super) const CLOSED_ROWS: usize = 512;
+
+/// So many loose rows of a namespace are packed into a file of its own. Fewer share one with those of
+/// other namespaces.
+pub(super) const OWN_ROWS: usize = 512;
 
 /// Segments are not merged beyond this many rows: it bounds the time and the
 /// memory that a merge takes, and what a removal copies (8 KB of live bits).
@@ -47,10 +51,17 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// What of `slots`, the loose ones last, is worth merging, if anything: the loose ones if they are
-    /// enough to be packed; one of which more than `dead_share` is dead; or four neighbors or more of
-    /// one size class. From place `open` on, slots are in the hands of those who add memories.
+    /// What of `slots`, the shared ones first and the loose ones last, is worth merging, if anything: the shared
+    /// or the loose ones if they are enough for a file; one of which more than `dead_share` is dead; or four
+    /// neighbors or more of one size class. From place `open` on, slots are in the hands of those who add
+    /// memories.
     pub(super) fn of(slots: &[Slot], open: usize, effort: Effort, dead_share: f64) -> Option<Self> {
+        let (shared, own) = slots.split_at(count_shared(slots));
+        let is_grown = |slots: &[Slot]| slots.iter().map(Slot::live).sum::<usize>() >= PACKED_ROWS;
+        if matches!(effort, Effort::Due | Effort::All) && is_grown(shared) {
+            return Some(Self { slots: within_limit(shared).to_vec(), packs: true });
+        }
+        let (open, slots) = (open.saturating_sub(shared.len()), own);
         let (packed, loose) = slots.split_at(count_packed(slots));
         let closed = loose.get(..open.saturating_sub(packed.len())).unwrap_or(loose);
         let (loose, least) = match effort {
@@ -60,7 +71,7 @@ impl Plan {
             // An open one would be another by the time that the merge is made.
             Effort::Due => (closed, PACKED_ROWS),
             Effort::Close => (loose, CLOSED_ROWS),
-            Effort::All => (loose, LEAST_PACKED_ROWS),
+            Effort::All => (loose, OWN_ROWS),
         };
         if loose.iter().map(Slot::live).sum::<usize>() >= least {
             return Some(Self { slots: within_limit(loose).to_vec(), packs: true });
@@ -71,7 +82,8 @@ impl Plan {
         };
         let (slots, packs) = match effort {
             Effort::Open | Effort::Close => None,
-            Effort::All => first(|slots, _| fewest(slots)),
+            // Loose ones are shared after this.
+            Effort::All => fewest(packed).map(|slots| (slots, true)),
             Effort::Due => first(mostly_dead).or_else(|| first(|slots, _| same_class(slots))),
         }?;
         Some(Self { slots: slots.to_vec(), packs })
@@ -92,15 +104,39 @@ pub(super) fn count_packed(slots: &[Slot]) -> usize {
     slots.partition_point(|slot| !slot.is_loose())
 }
 
+/// How many of `slots` are shared: the first ones.
+pub(super) fn count_shared(slots: &[Slot]) -> usize {
+    slots.partition_point(|slot| slot.part.segment.is_shared())
+}
+
+/// What is merged, by its numbers of rows.
+pub(super) trait Rows {
+    /// Number of rows, live or not.
+    fn rows(&self) -> usize;
+
+    /// Number of live rows.
+    fn live(&self) -> usize;
+}
+
+impl Rows for Slot {
+    fn rows(&self) -> usize {
+        self.rows()
+    }
+
+    fn live(&self) -> usize {
+        self.live()
+    }
+}
+
 /// One of which more than `dead_share` is dead.
-fn mostly_dead(slots: &[Slot], dead_share: f64) -> Option<&[Slot]> {
-    let dead = |slot: &&Slot| 1.0 - slot.live() as f64 / slot.rows().max(1) as f64 > dead_share;
+pub(super) fn mostly_dead<S: Rows>(slots: &[S], dead_share: f64) -> Option<&[S]> {
+    let dead = |slot: &&S| 1.0 - slot.live() as f64 / slot.rows().max(1) as f64 > dead_share;
     slots.iter().find(dead).map(std::slice::from_ref)
 }
 
 /// Four neighbors or more of one size class, the smallest class first.
-fn same_class(slots: &[Slot]) -> Option<&[Slot]> {
-    let class = |slot: &Slot| slot.live().max(1).ilog2() / FANOUT.ilog2();
+pub(super) fn same_class<S: Rows>(slots: &[S]) -> Option<&[S]> {
+    let class = |slot: &S| slot.live().max(1).ilog2() / FANOUT.ilog2();
     let of_class = slots.chunk_by(|a, b| class(a) == class(b));
     // A large one must not keep those behind it from being merged.
     let due = of_class.filter_map(|run| {
@@ -112,7 +148,7 @@ fn same_class(slots: &[Slot]) -> Option<&[Slot]> {
 
 /// The next step towards as few segments as [`SEGMENT_ROWS`] allows, without
 /// dead rows; none when nothing is left to do.
-fn fewest(slots: &[Slot]) -> Option<&[Slot]> {
+pub(super) fn fewest<S: Rows>(slots: &[S]) -> Option<&[S]> {
     let starts = (0..slots.len()).map(|start| within_limit(&slots[start..]));
     let mut due = starts.filter(|run| match run {
         [only] => only.live() < only.rows(),
@@ -122,7 +158,7 @@ fn fewest(slots: &[Slot]) -> Option<&[Slot]> {
 }
 
 /// The longest start of `run` that may become one segment at once; at least one slot.
-fn within_limit(run: &[Slot]) -> &[Slot] {
+fn within_limit<S: Rows>(run: &[S]) -> &[S] {
     let mut rows = 0;
     let fits = run.iter().take(MERGED_AT_ONCE).take_while(|slot| {
         rows += slot.live();

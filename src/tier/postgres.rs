@@ -237,7 +237,7 @@ impl Tier for PostgresTier {
         self.known().len()
     }
 
-    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
+    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Vec<NamespaceId>, Error> {
         let Staged { namespace, mut memories } = match done.downcast::<Staged>() {
             Ok(staged) => *staged,
             Err(done) => return self.forget_deleted(done),
@@ -271,7 +271,7 @@ impl Tier for PostgresTier {
         for memory in &memories {
             self.strengths.insert(namespace, memory.row.id, Facts::from(&memory.row));
         }
-        Ok(Some(namespace))
+        Ok(vec![namespace])
     }
 
     fn stage_removal(&self, namespace: NamespaceId, id: MemoryId, _batch: &mut Batch) -> bool {
@@ -403,8 +403,8 @@ impl Tier for PostgresTier {
 
 impl PostgresTier {
     /// Notes that rows are deleted; the namespace whose rows they were.
-    fn forget_deleted(&mut self, done: Done) -> Result<Option<NamespaceId>, Error> {
-        let Ok(deleted) = done.downcast::<Deleted>() else { return Ok(None) };
+    fn forget_deleted(&mut self, done: Done) -> Result<Vec<NamespaceId>, Error> {
+        let Ok(deleted) = done.downcast::<Deleted>() else { return Ok(Vec::new()) };
         let Deleted { namespace, dead, rows, gone } = *deleted;
         let mut present = self.present();
         match &gone {
@@ -419,7 +419,7 @@ impl PostgresTier {
                 terms.into_iter().for_each(|key| present.count(key, -1, 0.0));
             }
         }
-        gone.map(|()| Some(namespace))
+        gone.map(|()| vec![namespace])
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::plan::{Effort, Plan, SEGMENT_ROWS, count_packed};
+use super::plan::{Effort, Plan, SEGMENT_ROWS, count_packed, count_shared};
 use super::slot::Slot;
 use crate::error::Error;
 use crate::key::MemoryId;
@@ -24,7 +24,7 @@ const INLINE_ROWS: usize = 512;
 /// alone. That takes 3 us at most; 16 such segments are merged into one.
 const TAIL_ROWS: usize = 32;
 
-/// Segments of one namespace in one tier, the loose ones last.
+/// Segments of one namespace in one tier: the shared ones first, the loose ones last.
 #[derive(Clone, Default)]
 pub(super) struct Shard {
     slots: Vec<Slot>,
@@ -48,8 +48,22 @@ impl Shard {
 
     /// Adds a packed segment.
     pub(super) fn attach(&mut self, slot: Slot) {
-        let packed = count_packed(&self.slots);
-        self.slots.insert(packed, slot);
+        let place = self.place_of(&slot);
+        self.slots.insert(place, slot);
+    }
+
+    /// The place behind all segments of the kind: shared, packed or loose.
+    fn place_of(&self, slot: &Slot) -> usize {
+        match (slot.part.segment.is_shared(), slot.is_loose()) {
+            (true, _) => count_shared(&self.slots),
+            (false, false) => count_packed(&self.slots),
+            (false, true) => self.slots.len(),
+        }
+    }
+
+    /// The loose segments.
+    pub(super) fn loose(&self) -> &[Slot] {
+        &self.slots[count_packed(&self.slots)..]
     }
 
     /// Number of live memories.
@@ -79,12 +93,12 @@ impl Shard {
         slot
     }
 
-    /// Takes memory `id` out and says whether it was there.
-    pub(super) fn remove(&mut self, id: MemoryId) -> bool {
-        self.find_mut(id).is_some_and(|(slot, row)| {
-            slot.accesses.remove(&row);
-            Arc::make_mut(&mut slot.part.live).remove(row)
-        })
+    /// Takes memory `id` out. Returns the number of its file, if other namespaces share it, and whether it was
+    /// there.
+    pub(super) fn remove(&mut self, id: MemoryId) -> (Option<u64>, bool) {
+        let Some((slot, row)) = self.find_mut(id) else { return (None, false) };
+        slot.accesses.remove(&row);
+        (slot.shared(), Arc::make_mut(&mut slot.part.live).remove(row))
     }
 
     /// Adds memories that ascend by id.
@@ -156,8 +170,9 @@ impl Shard {
         self.slots.retain(|slot| !plan.slots.iter().any(|planned| same(slot, planned)));
         if let Some(merged) = merged.filter(|slot| slot.live() > 0) {
             // Behind the loose ones that were packed, others may have come.
-            let last = if merged.is_loose() { self.slots.len() } else { count_packed(&self.slots) };
-            self.slots.insert(first.map_or(last, |first| first.min(last)), merged);
+            let last = self.place_of(&merged);
+            let least = if merged.part.segment.is_shared() { 0 } else { count_shared(&self.slots) };
+            self.slots.insert(first.map_or(last, |first| first.clamp(least, last)), merged);
         }
         true
     }
@@ -253,7 +268,7 @@ mod tests {
                         shard.add(memories(fresh.iter().copied())).unwrap();
                         model.extend(fresh.into_iter().map(|id| (id, 1)));
                     }
-                    Step::Remove(id) => prop_assert_eq!(shard.remove(MemoryId(id)), model.remove(&id).is_some()),
+                    Step::Remove(id) => prop_assert_eq!(shard.remove(MemoryId(id)).1, model.remove(&id).is_some()),
                     Step::Access(id) => access(&mut shard, &mut model, id),
                     Step::Merge { all, meanwhile } => {
                         let plan = if all {
@@ -267,7 +282,7 @@ mod tests {
                                 if id.is_multiple_of(2) {
                                     access(&mut shard, &mut model, id);
                                 } else {
-                                    prop_assert_eq!(shard.remove(MemoryId(id)), model.remove(&id).is_some());
+                                    prop_assert_eq!(shard.remove(MemoryId(id)).1, model.remove(&id).is_some());
                                 }
                             }
                             prop_assert!(shard.replace(&plan, merged.map(Slot::new)));

@@ -55,14 +55,19 @@ impl Slot {
         self.source().accesses_of(row)
     }
 
-    /// Number of rows, live or not.
+    /// Number of rows of the namespace, live or not.
     pub(super) fn rows(&self) -> usize {
-        self.part.segment.len()
+        self.part.rows().len()
     }
 
     /// Number of live rows.
     pub(super) fn live(&self) -> usize {
         self.part.live.len()
+    }
+
+    /// The number of its file, if other namespaces share it.
+    pub(super) fn shared(&self) -> Option<u64> {
+        self.part.segment.number().filter(|_| self.part.segment.is_shared())
     }
 
     /// Whether its segment is loose.

@@ -27,12 +27,25 @@ pub(super) fn write(
     made: Option<Segment>,
     plan: Plan,
 ) -> Result<Done, Error> {
-    let (made, entry) = match (files, made) {
+    let (made, entry) = write_file(files, tier, namespace, made)?;
+    Ok(Box::new(Written { namespace, made, entry, plan }))
+}
+
+/// Writes a segment to its file, if it is to have one, and reads it from there.
+///
+/// # Errors
+/// As [`SegmentFiles::write`].
+pub(super) fn write_file(
+    files: Option<&SegmentFiles>,
+    tier: TierKind,
+    namespace: NamespaceId,
+    made: Option<Segment>,
+) -> Result<(Option<Segment>, Option<SegmentEntry>), Error> {
+    match (files, made) {
         (Some(files), Some(segment)) if !segment.is_loose() => {
             let (segment, entry) = files.write(files.take_number(), tier, namespace, &segment)?;
-            (Some(segment), Some(entry))
+            Ok((Some(segment), Some(entry)))
         }
-        (_, made) => (made, None),
-    };
-    Ok(Box::new(Written { namespace, made, entry, plan }))
+        (_, made) => Ok((made, None)),
+    }
 }

@@ -118,7 +118,8 @@ fn a_compaction_rewrites_the_segments_of_all_namespaces() {
     let mut dead = Vec::new();
     for number in 0..20 {
         let namespace = Namespace::new(format!("agent {number}")).unwrap();
-        let some = (0..8).map(|at| NewMemory::new(note(&word(at))).namespace(namespace.clone())).collect();
+        // Enough for a file of their own.
+        let some = (0..520).map(|at| NewMemory::new(note(&word(at))).namespace(namespace.clone())).collect();
         dead.push(engine.store_batch(some).unwrap()[0]);
     }
     engine.consolidate().unwrap();

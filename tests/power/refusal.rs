@@ -145,7 +145,8 @@ impl Expected {
 fn operate(engine: &Engine, expected: &mut Expected, cause: &Cause, context: &str) {
     for round in 0..2 {
         for text in expected.some(2) {
-            let durability = if expected.tried % 2 == 0 { Durability::Synced } else { Durability::Buffered };
+            let durability =
+                if expected.tried.is_multiple_of(2) { Durability::Synced } else { Durability::Buffered };
             let stored = engine.store_with(text.as_str(), durability).map(MemoryId::from);
             expected.result(cause, context, stored, |expected, id| {
                 assert!(expected.memories.insert(id, text).is_none(), "{context}: id {id} was given twice");

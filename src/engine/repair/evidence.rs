@@ -226,7 +226,7 @@ impl Evidence {
         let (record, vector) = logged().or_else(in_file)?;
         let was_in = self.in_damaged.get(&id).and_then(|(number, row)| {
             let (entry, file) = self.salvaged.get(number)?;
-            let (tier, namespace) = (entry.tier, entry.namespace);
+            let (tier, namespace) = (entry.tier, record.namespace);
             Some(Placement { tier, namespace, accesses: file.rows.get(row)?.accesses })
         });
         let unknown = Placement { tier: TierKind::Warm, namespace: record.namespace, accesses: 1 };

@@ -29,7 +29,7 @@ impl Tier for Watched {
         self.hot.len()
     }
 
-    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Option<NamespaceId>, Error> {
+    fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Vec<NamespaceId>, Error> {
         self.hot.apply(done, batch)
     }
 

@@ -1,0 +1,266 @@
+//! Segments that small namespaces share.
+//!
+//! A namespace with few memories takes no file of its own: its rows are in segments with those of others, a window
+//! in each. What is written and merged is the segment; what is read, and what a namespace loses, is a window. A
+//! namespace that has grown leaves the segments that it shares for one of its own.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::upkeep::Undo;
+use super::{LocalTier, in_log};
+use crate::error::Error;
+use crate::key::NamespaceId;
+use crate::log::{Batch, SegmentEntry};
+use crate::segment::{Accesses, Codec, Live, Part, Segment, Source, share};
+use crate::tier::plan::{
+    CLOSED_ROWS, Effort, LEAST_PACKED_ROWS, OWN_ROWS, PACKED_ROWS, Plan, Rows, SEGMENT_ROWS, fewest,
+    mostly_dead, same_class,
+};
+use crate::tier::shard::Shard;
+use crate::tier::slot::Slot;
+use crate::tier::written::write_file;
+use crate::tier::{Done, Upkeep};
+
+/// So many loose rows, over all namespaces, are too many to wait until each namespace has enough for a file.
+const MOST_LOOSE: usize = 16 * PACKED_ROWS;
+
+/// The shared segments of a tier, by their numbers.
+#[derive(Clone, Default)]
+pub(super) struct SharedSegments(BTreeMap<u64, Counted>);
+
+/// A shared segment, and how many of its rows count.
+#[derive(Clone)]
+struct Counted {
+    number: u64,
+    segment: Arc<Segment>,
+    live: usize,
+}
+
+impl Rows for Counted {
+    fn rows(&self) -> usize {
+        self.segment.len()
+    }
+
+    fn live(&self) -> usize {
+        self.live
+    }
+}
+
+impl SharedSegments {
+    /// Adds a segment of which so many rows count.
+    pub(super) fn insert(&mut self, number: u64, segment: Arc<Segment>, live: usize) {
+        self.0.insert(number, Counted { number, segment, live });
+    }
+
+    /// Notes that so many rows of a segment no longer count.
+    pub(super) fn lose(&mut self, number: u64, rows: usize) {
+        if let Some(counted) = self.0.get_mut(&number) {
+            counted.live = counted.live.saturating_sub(rows);
+        }
+    }
+
+    /// Those worth merging, if any are.
+    fn plan(&self, effort: Effort, dead_share: f64) -> Option<Vec<Counted>> {
+        let all: Vec<Counted> = self.0.values().cloned().collect();
+        let due = match effort {
+            Effort::Open | Effort::Close => None,
+            Effort::Due => mostly_dead(&all, dead_share).or_else(|| same_class(&all)),
+            Effort::All => fewest(&all),
+        };
+        due.map(<[Counted]>::to_vec)
+    }
+}
+
+/// Segments to be merged into one that several namespaces share, as they were when the merge was planned.
+struct SharedPlan {
+    /// Those of each namespace.
+    groups: Vec<(NamespaceId, Vec<Slot>)>,
+    /// The shared segments that all namespaces leave.
+    replaced: Vec<u64>,
+}
+
+/// A shared segment that was made, and its file.
+pub(super) struct SharedWritten {
+    made: Option<Segment>,
+    entry: Option<SegmentEntry>,
+    plan: SharedPlan,
+}
+
+impl SharedPlan {
+    /// The merged segment; `None` if no row is live.
+    fn merge(&self, codec: Codec) -> Result<Option<Segment>, Error> {
+        let mut loose = Vec::new();
+        let mut shared: BTreeMap<u64, (&Segment, Live, Accesses)> = BTreeMap::new();
+        for (namespace, slot) in
+            self.groups.iter().flat_map(|(id, slots)| slots.iter().map(move |slot| (id, slot)))
+        {
+            let segment = &*slot.part.segment;
+            let Some(number) = slot.shared() else {
+                for row in slot.part.live.iter() {
+                    loose.push((*namespace, segment.memory(row, slot.accesses(row))?));
+                }
+                continue;
+            };
+            let (_, live, accesses) = shared
+                .entry(number)
+                .or_insert_with(|| (segment, Live::none(segment.len()), Accesses::default()));
+            slot.part.live.iter().for_each(|row| live.insert(row));
+            accesses.extend(slot.accesses.iter().map(|(&row, &count)| (row, count)));
+        }
+        let loose = Segment::loose_of_many(loose);
+        let (all, none) = (Live::all(loose.len()), Accesses::default());
+        let mut sources: Vec<Source<'_>> =
+            shared.values().map(|(segment, live, accesses)| Source { segment, live, accesses }).collect();
+        if !loose.is_empty() {
+            sources.push(Source { segment: &loose, live: &all, accesses: &none });
+        }
+        share(&sources, codec)
+    }
+}
+
+impl LocalTier {
+    /// What is worth doing for namespaces that are too small for files of their own.
+    pub(super) fn shared_upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
+        let (kind, codec) = (self.residency.kind, self.residency.codec);
+        let files = self.files.clone();
+        let plan = match self.small_loose(effort) {
+            Some(mut groups) if groups.len() == 1 || files.is_none() => {
+                let (namespace, slots) = groups.swap_remove(0);
+                return Some(self.packing(namespace, Plan { slots, packs: true }));
+            }
+            Some(groups) => SharedPlan { groups, replaced: Vec::new() },
+            None => self.shared_merge(effort)?,
+        };
+        Some(Box::new(move || {
+            let made = plan.merge(codec)?;
+            let (made, entry) = write_file(files.as_deref(), kind, NamespaceId::SHARED, made)?;
+            Ok(Box::new(SharedWritten { made, entry, plan }) as Done)
+        }))
+    }
+
+    /// The loose segments of small namespaces, if they have rows enough together; or those of the largest
+    /// namespace, if all have too many.
+    fn small_loose(&mut self, effort: Effort) -> Option<Vec<(NamespaceId, Vec<Slot>)>> {
+        let least = match effort {
+            Effort::Open => return None,
+            Effort::Due => PACKED_ROWS,
+            Effort::Close => CLOSED_ROWS,
+            Effort::All => LEAST_PACKED_ROWS,
+        };
+        let shards = &self.shards;
+        let loose = |namespace: &NamespaceId| shards.get(namespace).map(Shard::loose).unwrap_or_default();
+        let rows = |slots: &[Slot]| slots.iter().map(Slot::live).sum::<usize>();
+        self.loose.retain(|namespace| !loose(namespace).is_empty());
+        let (mut groups, mut small, mut all, mut largest) = (Vec::new(), 0, 0, (0, NamespaceId::default()));
+        for namespace in &self.loose {
+            let slots = loose(namespace);
+            let count = rows(slots);
+            all += count;
+            largest = largest.max((count, *namespace));
+            let fits = small + count <= SEGMENT_ROWS && count < OWN_ROWS;
+            // Without files, each is packed by itself.
+            let is_enough = self.files.is_some() || count >= least;
+            if fits && is_enough && effort != Effort::Open {
+                small += count;
+                groups.push((*namespace, slots.to_vec()));
+            }
+        }
+        if small >= least {
+            return Some(groups);
+        }
+        let (count, namespace) = largest;
+        (effort == Effort::Due && all >= MOST_LOOSE && count >= OWN_ROWS)
+            .then(|| vec![(namespace, loose(&namespace).to_vec())])
+    }
+
+    /// Shared segments that are worth merging.
+    fn shared_merge(&self, effort: Effort) -> Option<SharedPlan> {
+        let due = self.shared.plan(effort, self.residency.dead_share)?;
+        let replaced: Vec<u64> = due.iter().map(|counted| counted.number).collect();
+        let owners = due.iter().filter_map(|counted| counted.segment.owners.as_deref());
+        let mut namespaces: Vec<NamespaceId> =
+            owners.flat_map(|owners| owners.windows().map(|(id, _)| id)).collect();
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        let numbers: HashSet<u64> = replaced.iter().copied().collect();
+        let windows = |namespace: NamespaceId| {
+            let slots = self.shards.get(&namespace).map(Shard::slots).unwrap_or_default();
+            let is_due = |slot: &&Slot| slot.shared().is_some_and(|number| numbers.contains(&number));
+            slots.iter().filter(is_due).cloned().collect::<Vec<Slot>>()
+        };
+        let groups = namespaces.into_iter().map(|namespace| (namespace, windows(namespace)));
+        Some(SharedPlan { groups: groups.filter(|(_, slots)| !slots.is_empty()).collect(), replaced })
+    }
+
+    /// Puts a shared segment in place. Namespaces whose segments have changed meanwhile are left out: their rows
+    /// do not count. Returns the others.
+    ///
+    /// # Errors
+    /// What the log reports.
+    pub(super) fn put_shared(
+        &mut self,
+        written: SharedWritten,
+        batch: &mut Batch,
+    ) -> Result<Vec<NamespaceId>, Error> {
+        let SharedWritten { made, entry, plan: SharedPlan { groups, replaced } } = written;
+        let mut marked = Vec::with_capacity(replaced.len());
+        for &number in &replaced {
+            marked.push((number, self.log.marked_rows(number)?));
+        }
+        let made = made.map(Arc::new);
+        let number = made.as_ref().and_then(|segment| segment.number());
+        let shared = self.shared.clone();
+        let (mut shards, mut dead, mut live, mut left_out) = (Vec::new(), Vec::new(), 0, false);
+        for (namespace, slots) in groups {
+            let window = made.as_ref().and_then(|segment| Part::of(segment, namespace)).map(Slot::of);
+            let rows = window.as_ref().map(|slot| slot.part.rows()).unwrap_or_default();
+            let plan = Plan { slots, packs: true };
+            let shard = self.shards.entry(namespace).or_default();
+            let before = shard.clone();
+            let is_placed = shard.replace(&plan, window);
+            let placed =
+                shard.slots().iter().find(|slot| is_placed && slot.shared() == number && number.is_some());
+            match placed {
+                Some(placed) => {
+                    live += placed.live();
+                    dead.extend(placed.part.live.unset());
+                    self.redundant.extend(in_log(&plan, placed).into_iter().map(|id| (namespace, id)));
+                }
+                None => dead.extend(rows),
+            }
+            self.len = self.len + shard.len() - before.len();
+            if is_placed {
+                shards.push((namespace, before));
+            } else {
+                left_out = true;
+            }
+        }
+        if shards.is_empty() && replaced.is_empty() || left_out && !replaced.is_empty() {
+            // Nobody but upkeep takes windows away, so shared segments can always be replaced.
+            debug_assert!(replaced.is_empty());
+            self.undo = Some(Undo::Merge { shards, shared, replaced: Vec::new(), number: None });
+            self.undo_upkeep();
+            number.zip(entry).into_iter().for_each(|(number, entry)| self.drop_file(number, &entry));
+            return Ok(Vec::new());
+        }
+        if let (Some(number), Some(entry), Some(segment)) = (number, entry, made) {
+            self.listed.insert(number, entry);
+            if let Some(files) = &self.files {
+                files.put_segment(number, entry, batch);
+                files.note_ids(number, NamespaceId::SHARED, &segment);
+            }
+            dead.into_iter().for_each(|row| batch.put_dead(number, row));
+            self.shared.insert(number, segment, live);
+        }
+        for (number, marked) in marked {
+            self.shared.0.remove(&number);
+            batch.remove_segment(number, marked);
+            batch.obsolete.extend(self.files.as_ref().map(|files| files.path(number)));
+        }
+        let changed = shards.iter().map(|(namespace, _)| *namespace).collect();
+        self.changed.extend(&changed);
+        self.undo = Some(Undo::Merge { shards, shared, replaced, number });
+        Ok(changed)
+    }
+}
