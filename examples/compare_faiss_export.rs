@@ -23,7 +23,7 @@ use mnemocore::internals::NamespaceId;
 use mnemocore::internals::log::{Batch, VolatileLog};
 use mnemocore::internals::segment::{PreparedMemory, Row, SKETCH_BITS};
 use mnemocore::internals::tier::local::{LocalTier, Residency};
-use mnemocore::internals::tier::{Effort, Tier};
+use mnemocore::internals::tier::{Effort, Limits, Tier};
 use mnemocore::{Config, Engine, Hit, MemoryId, Method, NewMemory, Query};
 use mnemocore_suite::workload::{Workload, partial_query};
 
@@ -116,7 +116,8 @@ impl Adding {
             .collect();
         let namespace = NamespaceId::default();
         let log = Arc::new(VolatileLog::default());
-        let mut tier = LocalTier::new(Residency::HOT, log, None, Arc::default(), 0.0, []);
+        let mut tier =
+            LocalTier::new(Residency::HOT, log, None, Arc::default(), (0.0, Limits::default()), []);
         let mut batch = Batch::default();
         let started = Instant::now();
         for memory in &memories {

@@ -23,6 +23,9 @@ pub enum WarmBackend {
 /// allocated, which would end the process.
 const MOST_CACHE_BYTES: usize = 1 << 40;
 
+/// The least [`Config::memory_budget`](field@Config::memory_budget): with less, merges never end.
+const LEAST_BUDGET: usize = 8 << 20;
+
 /// Settings of an [`Engine`](crate::Engine).
 ///
 /// ```
@@ -36,11 +39,17 @@ const MOST_CACHE_BYTES: usize = 1 << 40;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
+    /// Bytes of RAM that the engine's data, caches and merges may take; by default 256 MB. The first thing to
+    /// set: of what does not fit, the weakest memories move down, and no store is refused for it. It holds
+    /// about a thousandth of its bytes of memories in HOT: 230,000 by default, fewer with vectors.
+    /// Not counted are mapped files, which the system takes back when it needs their room, and what a call
+    /// takes while it runs. [`Stats::ram`](crate::Stats::ram) says how much is taken.
+    pub memory_budget: usize,
     /// Bits of a hypervector. Of embeddings, 16,384 lose 0.001 of nDCG, and 4,096 lose 0.003 at a
     /// quarter of the size.
     pub dimension: Dimension,
-    /// Memories in HOT, at about 0.4 KB each, and 2 KB more with a vector; the default takes
-    /// 20 MB without vectors. At 0 new memories enter WARM. A HOT of 4,096 memories and more may
+    /// Memories in HOT at most, at about 0.3 KB each, and 2 KB more with a vector; the default takes
+    /// 16 MB without vectors. At 0 new memories enter WARM. A HOT of 4,096 memories and more may
     /// hold up to 512 fewer.
     pub hot_capacity: usize,
     /// Memories in WARM, at about 0.05 KB of RAM and 0.4 KB of disk each, and 4 KB more of disk
@@ -60,8 +69,8 @@ pub struct Config {
     /// persists access counts as needed. Without it that happens in
     /// [`Engine::consolidate`](crate::Engine::consolidate) alone.
     pub background: bool,
-    /// Bytes of token vectors that are kept for deriving the vectors of texts; the default holds
-    /// 2,000 words.
+    /// Bytes of token vectors that are kept for deriving the vectors of texts, a sixteenth of
+    /// [`memory_budget`](field@Self::memory_budget) at most; the default holds 2,000 words.
     pub token_cache_bytes: usize,
     /// The place of WARM.
     #[cfg(feature = "postgres")]
@@ -86,6 +95,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            memory_budget: 256 << 20,
             dimension: Dimension::default(),
             hot_capacity: 50_000,
             warm_capacity: 1_000_000,
@@ -125,6 +135,22 @@ impl Config {
             config.cache_folder = folder;
         }
         config
+    }
+
+    /// Sets [`Config::memory_budget`](field@Config::memory_budget), in bytes.
+    ///
+    /// ```
+    /// use mnemocore::{Config, Engine};
+    ///
+    /// let engine = Engine::in_memory(Config::default().memory_budget(32 << 20))?;
+    /// engine.store("Marta is allergic to walnuts")?;
+    /// assert!(engine.stats().ram <= 32 << 20);
+    /// # Ok::<(), mnemocore::Error>(())
+    /// ```
+    #[must_use]
+    pub fn memory_budget(mut self, memory_budget: usize) -> Self {
+        self.memory_budget = memory_budget;
+        self
     }
 
     /// Sets [`Config::dimension`](field@Config::dimension).
@@ -236,6 +262,10 @@ impl Config {
                 let received = format!("{band:?}");
                 return Err(Error::InvalidConfig { name, expected: "leave at or below enter", received });
             }
+        }
+        if self.memory_budget < LEAST_BUDGET {
+            let received = self.memory_budget.to_string();
+            return Err(Error::InvalidConfig { name: "memory_budget", expected: "at least 8 MiB", received });
         }
         if self.token_cache_bytes > MOST_CACHE_BYTES {
             let received = self.token_cache_bytes.to_string();

@@ -19,6 +19,7 @@
 
 #[cfg(feature = "object-store")]
 mod bucket;
+mod budget;
 #[cfg(feature = "object-store")]
 mod cache;
 mod forget;
@@ -49,6 +50,7 @@ pub use store::check_text;
 pub use synthesize::{Fragment, Synthesis, SynthesisKind};
 pub use upkeep::Consolidation;
 
+use self::budget::Budget;
 use self::location::Location;
 use self::queue::Queue;
 use self::upkeep::Background;
@@ -62,7 +64,7 @@ use crate::log::{Log, Record, check_process};
 use crate::memory::{Memory, Namespace};
 use crate::sync::{ArcSwap, Mutex, MutexGuard, RwLock, RwLockReadGuard, lock, read};
 use crate::tier::files::SegmentFiles;
-use crate::tier::{TierBytes, TierView};
+use crate::tier::{Size, TierBytes, TierView};
 
 /// A tiered memory for agents.
 ///
@@ -95,6 +97,7 @@ struct Shared {
     /// The process that the engine works in.
     process: u32,
     config: Config,
+    budget: Budget,
     encoder: Arc<Encoder>,
     /// Encodes texts to their sketches, the first bits of their vectors.
     sketcher: Encoder,
@@ -127,6 +130,9 @@ struct Space {
     name: Namespace,
     view: ArcSwap<View>,
 }
+
+/// Bytes that a namespace takes besides its segments: its name, its view, and what the writer notes of it.
+const NAMESPACE_BYTES: usize = 900;
 
 /// Where a memory is, as of a view of its namespace.
 struct Located {
@@ -181,6 +187,9 @@ pub struct Stats {
     pub memories: [usize; 3],
     /// Bytes of HOT, WARM and COLD, as the tiers count them.
     pub bytes: [TierBytes; 3],
+    /// Bytes of RAM that the engine's data takes, with what is reserved for caches and merges. At most
+    /// [`Config::memory_budget`](field@Config::memory_budget), unless WARM, COLD and the namespaces alone take more.
+    pub ram: usize,
     /// Namespaces with their numbers of memories, in the order of their names.
     pub namespaces: Vec<(Namespace, usize)>,
 }
@@ -234,7 +243,9 @@ impl Engine {
     /// process, where it may wait forever.
     pub fn stats(&self) -> Stats {
         let spaces: Vec<Arc<Space>> = self.shared.spaces().by_id.values().cloned().collect();
-        let mut stats = Stats { memories: [0; 3], bytes: [TierBytes::default(); 3], namespaces: Vec::new() };
+        let ram = self.shared.ram(&self.shared.lock_writer());
+        let (memories, bytes) = ([0; 3], [TierBytes::default(); 3]);
+        let mut stats = Stats { memories, bytes, ram, namespaces: Vec::new() };
         for space in spaces {
             let view = space.view.load_full();
             for ((tier, memories), bytes) in view.tiers.iter().zip(&mut stats.memories).zip(&mut stats.bytes)
@@ -333,6 +344,24 @@ impl Shared {
     fn touch(&self, namespace: NamespaceId, ids: impl Iterator<Item = MemoryId>) {
         let mut touched = lock(&self.touched);
         ids.for_each(|id| *touched.entry(Placed { id, namespace }).or_default() += 1);
+    }
+
+    /// Returns how many memories HOT may hold.
+    fn hot_capacity(&self, writer: &Writer) -> usize {
+        let hot = writer.tiers[TierKind::Hot.index()].size();
+        self.config.hot_capacity.min(self.budget.hot_capacity(hot, self.besides_hot(writer)))
+    }
+
+    /// Returns the bytes that the engine takes, with what is reserved.
+    fn ram(&self, writer: &Writer) -> usize {
+        let hot = writer.tiers[TierKind::Hot.index()].size();
+        self.budget.reserved() + hot.bytes + self.besides_hot(writer).bytes
+    }
+
+    fn besides_hot(&self, writer: &Writer) -> Size {
+        let [_, warm, cold] = &writer.tiers;
+        let bytes = NAMESPACE_BYTES * self.spaces().by_id.len() + self.log.memory();
+        warm.size().plus(cold.size()).plus(Size { bytes, ..Size::default() })
     }
 
     fn lock_writer(&self) -> MutexGuard<'_, Writer> {

@@ -157,6 +157,11 @@ pub trait Log: Send + Sync {
         0
     }
 
+    /// Bytes of RAM that it takes, about.
+    fn memory(&self) -> usize {
+        0
+    }
+
     /// The number of the next commit; 0 if the log does not count them. It never gets smaller. A file
     /// that was made when it was greater is newer than the log: an old copy of the log is in its place.
     fn sequence(&self) -> u64 {

@@ -44,8 +44,8 @@ pub const SKETCH_BITS: usize = 512;
 /// Rows that share one block of the sketch column.
 pub const LANES: usize = 16;
 
-/// Of so many rows, those that hold a term are counted.
-const COUNTED_ROWS: usize = 4_096;
+/// Of so many rows, those that hold a term are counted. Of more, that would take longer than the search.
+const COUNTED_ROWS: usize = 512;
 
 /// Sketches of so many words and more would overflow the counters of
 /// [`sketch_distances`](crate::hdv::kernels::Kernels::sketch_distances).
@@ -176,6 +176,20 @@ impl Part {
             self.segment.find(id)
         };
         row.filter(|&row| self.live.contains(row))
+    }
+
+    /// Bytes of anonymous memory: of a shared segment, those of its rows.
+    pub fn heap_bytes(&self) -> usize {
+        self.share(self.segment.heap_bytes()) + self.live.heap_bytes()
+    }
+
+    /// Bytes of the mapped file: of a shared one, those of its rows.
+    pub fn mapped_bytes(&self) -> usize {
+        self.share(self.segment.mapped_bytes())
+    }
+
+    fn share(&self, bytes: usize) -> usize {
+        bytes * self.rows().len() / self.segment.len().max(1)
     }
 
     /// The postings of `term` in the rows of the namespace.

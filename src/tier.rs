@@ -114,6 +114,51 @@ pub struct TierBytes {
     pub mapped: u64,
 }
 
+/// What the work of a tier may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a merge: of what it reads, and what it makes.
+    pub merged_bytes: usize,
+    /// Bytes of memories that wait to be packed. Beyond them, more is packed, sooner.
+    pub loose_bytes: usize,
+}
+
+impl Default for Limits {
+    /// Those of the default budget.
+    fn default() -> Self {
+        Self { merged_bytes: 64 << 20, loose_bytes: 16 << 20 }
+    }
+}
+
+/// What a tier takes on this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Rows, whether they count or not.
+    pub rows: usize,
+    /// Bytes of anonymous memory, by its own count.
+    pub bytes: usize,
+    /// The bytes of memories that wait to be packed.
+    pub loose: usize,
+}
+
+impl Size {
+    /// The sum of two.
+    pub fn plus(self, other: Self) -> Self {
+        let Self { rows, bytes, loose } = other;
+        Self { rows: self.rows + rows, bytes: self.bytes + bytes, loose: self.loose + loose }
+    }
+
+    /// The difference of two, of which `other` is a part of this.
+    pub fn less(self, other: Self) -> Self {
+        let Self { rows, bytes, loose } = other;
+        Self {
+            rows: self.rows.saturating_sub(rows),
+            bytes: self.bytes.saturating_sub(bytes),
+            loose: self.loose.saturating_sub(loose),
+        }
+    }
+}
+
 /// The writer's side of a tier. All calls come from one writer at a time.
 pub trait Tier: Send {
     /// Which one it is.
@@ -196,9 +241,9 @@ pub trait Tier: Send {
     /// lock, whose result goes to [`Tier::apply`].
     fn upkeep(&mut self, effort: Effort) -> Option<Upkeep>;
 
-    /// Memories of `namespace` that wait to be packed into a file.
-    fn backlog(&self, _namespace: NamespaceId) -> usize {
-        0
+    /// What it takes on this machine.
+    fn size(&self) -> Size {
+        Size::default()
     }
 
     /// How many memories are best taken in together, where each time costs a round

@@ -18,6 +18,7 @@ use mnemocore::encoder::Encoder;
 use mnemocore::hdv::Dimension;
 use mnemocore::internals::Parts;
 use mnemocore::internals::log::{Batch, Log, Table, Visit, VolatileLog};
+use mnemocore::internals::tier::Limits;
 use mnemocore::internals::tier::files::{OpenedFiles, SegmentFiles};
 use mnemocore::internals::tier::local::tiers;
 use mnemocore::{Config, Durability, Engine, Error, MemoryId, Namespace, NewMemory, Query, Timestamp};
@@ -242,7 +243,7 @@ fn refusing_engine() -> (Arc<Engine>, tempfile::TempDir) {
     let log: Arc<dyn Log> = Arc::new(Refusing::default());
     let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
     let OpenedFiles { files, segments } = SegmentFiles::open(folder.path(), None, &log).unwrap();
-    let [hot, warm, cold] = tiers(&files, segments, true, &encoder, config.decay_per_day);
+    let [hot, warm, cold] = tiers(&files, segments, true, &encoder, config.decay_per_day, Limits::default());
     let files = Some(files);
     let parts = Parts { encoder, log, files, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
     (Arc::new(Engine::from_parts(config, parts).unwrap()), folder)

@@ -238,7 +238,7 @@ fn data_set() {
         Err(error) => return println!("  {DATA}: {error}"),
     };
     let memories = corpus.memories.len();
-    let config = Config::default().hot_capacity(memories).background(false);
+    let config = Config::default().memory_budget(usize::MAX).hot_capacity(memories).background(false);
     let engine = Engine::in_memory(config).expect("an engine");
     let batch = corpus.memories.iter().map(|item| NewMemory::new(item.content())).collect();
     engine.store_batch(batch).expect("memories that can be stored");

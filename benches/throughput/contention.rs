@@ -126,7 +126,7 @@ struct Busy {
 impl Busy {
     fn open(memories: usize) -> Self {
         // Not the age of its memories, which would all sink.
-        let config = Config::default().decay_per_day(0.0).hot_capacity(usize::MAX);
+        let config = Config::default().memory_budget(usize::MAX).decay_per_day(0.0).hot_capacity(usize::MAX);
         let store = Fixture::new(TierKind::Hot, memories).open_with(config);
         store.engine.consolidate().expect("a consolidation");
         let queries = store.queries(QUERIES).into_iter().map(|(query, _)| query).collect();

@@ -13,7 +13,7 @@ pub struct Memories(Engine);
 
 impl Memories {
     pub fn open(folder: &Path) -> Outcome<Self> {
-        let config = Config::default().hot_capacity(usize::MAX);
+        let config = Config::default().memory_budget(usize::MAX).hot_capacity(usize::MAX);
         Ok(Self(Engine::open(folder.join("memories"), config)?))
     }
 }

@@ -10,10 +10,6 @@ use crate::key::{NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability};
 use crate::tier::{Band, Done, Facts, strength};
 
-/// Memories that are moved in one batch. For COLD it is the size of a new segment: large enough
-/// that few segments are merged, and small enough that a move takes little memory (40 MB).
-const MOVED_AT_ONCE: usize = 16_384;
-
 /// WARM may exceed its capacity by this many memories before they are moved to a new COLD segment.
 /// A thorough pass ignores it.
 const SLACK: usize = 1_024;
@@ -106,7 +102,7 @@ impl Shared {
     ) -> Option<TierKind> {
         let strength = self.strength(facts, now);
         let above = [
-            (TierKind::Hot, self.config.hot_band, self.config.hot_capacity),
+            (TierKind::Hot, self.config.hot_band, self.hot_capacity(writer)),
             (TierKind::Warm, self.config.warm_band, self.config.warm_capacity),
         ];
         let fits = above.into_iter().find(|&(tier, Band { enter, .. }, capacity)| {
@@ -129,18 +125,19 @@ impl Shared {
     /// Moves down the memories that are too weak for their tier, or exceed its capacity. Returns
     /// the number of moved memories.
     pub(super) fn demote(&self, now: Timestamp, thorough: bool) -> Result<usize, Error> {
-        let hot = (TierKind::Hot, TierKind::Warm, self.config.hot_capacity, self.config.hot_band, 0);
+        let hot = (TierKind::Hot, TierKind::Warm, self.config.hot_band, 0);
         let slack = if thorough { 0 } else { SLACK };
-        let warm = (TierKind::Warm, TierKind::Cold, self.config.warm_capacity, self.config.warm_band, slack);
+        let warm = (TierKind::Warm, TierKind::Cold, self.config.warm_band, slack);
         let (mut moved, mut away) = (0, None);
-        for (from, to, capacity, band, slack) in [hot, warm] {
+        for (from, to, band, slack) in [hot, warm] {
             let mut stopped = None;
             while stopped.is_none() {
-                let sinking = self.sinking((from, to), capacity, band, slack, now);
+                let sinking = self.sinking((from, to), band, slack, now);
                 if sinking.is_empty() {
                     break;
                 }
                 moved += unless_away(self.move_all(sinking, from, to), &mut stopped)?;
+                self.relieve();
             }
             away = away.or(stopped);
         }
@@ -151,16 +148,17 @@ impl Shared {
     fn sinking(
         &self,
         (from, to): (TierKind, TierKind),
-        capacity: usize,
         band: Band,
         slack: usize,
         now: Timestamp,
     ) -> Vec<Placed> {
         let mut writer = self.lock_writer();
+        let capacity =
+            if from == TierKind::Hot { self.hot_capacity(&writer) } else { self.config.warm_capacity };
         let over = writer.tiers[from.index()].len().saturating_sub(capacity);
         // If the target tier asks for small batches, because a move takes a round trip under the
         // lock, the lock is released between batches.
-        let most = writer.tiers[to.index()].preferred_batch().unwrap_or(MOVED_AT_ONCE);
+        let most = writer.tiers[to.index()].preferred_batch().unwrap_or(self.budget.moved_at_once(to));
         let over = if over > slack { over.min(most) } else { 0 };
         let mut sinking = writer.take_weakest(from, over, now);
         while sinking.len() < most

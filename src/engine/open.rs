@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
+use super::budget::Budget;
 use super::location::{Location, SEGMENTS, check_threads, lock_or_make, settings};
 use super::upkeep::Background;
 use super::writer::{EMBEDDING, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
@@ -118,7 +119,8 @@ impl Engine {
     pub(super) fn start(location: Location, config: Config, log: Arc<dyn Log>) -> Result<Self, Error> {
         check_threads(&location.name)?;
         let mut batch = Batch::default();
-        let encoder = Arc::new(Encoder::new(config.dimension, config.token_cache_bytes));
+        let budget = Budget::new(&config);
+        let encoder = Arc::new(Encoder::new(config.dimension, budget.token_cache()));
         // Checked before anything is written: a refused engine leaves the folder as it was.
         check_settings(&location.name, &config, &*log, &mut batch)?;
         let folder = location.folder.join(SEGMENTS);
@@ -132,7 +134,8 @@ impl Engine {
         }
         // What HOT holds of an engine in memory needs no files.
         let hot_files = !location.is_temporary();
-        let [hot, warm, cold] = tiers(&files, segments, hot_files, &encoder, config.decay_per_day);
+        let [hot, warm, cold] =
+            tiers(&files, segments, hot_files, &encoder, config.decay_per_day, budget.limits());
         let warm = elsewhere.unwrap_or_else(|| Box::new(warm));
         let parts = Parts { encoder, log, files: Some(files), tiers: [Box::new(hot), warm, Box::new(cold)] };
         Self::assemble(config, parts, location, batch)
@@ -152,6 +155,7 @@ impl Engine {
         let sketcher = sketcher(config.dimension)?;
         let shared = Arc::new(Shared {
             process: process::id(),
+            budget: Budget::new(&config),
             config,
             encoder,
             sketcher,

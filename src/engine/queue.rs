@@ -78,8 +78,8 @@ impl Shared {
         let behind = writer.behind.take();
         drop(writer);
         drop(passed_on);
-        if let Some((tier, namespace)) = behind {
-            self.catch_up(tier, namespace);
+        if let Some(behind) = behind {
+            self.catch_up(behind);
         }
     }
 

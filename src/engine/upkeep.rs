@@ -5,10 +5,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::movement::unless_away;
-use super::writer::{NEXT_NAMESPACE, Writer};
+use super::writer::{Behind, NEXT_NAMESPACE, Writer};
 use super::{Engine, Shared, Space, lock};
 use crate::error::Error;
-use crate::key::{NamespaceId, TierKind, Timestamp};
+use crate::key::{TierKind, Timestamp};
 use crate::log::{Batch, Durability};
 use crate::sync::{Condvar, Mutex, PoisonError, write};
 use crate::tier::Effort;
@@ -137,14 +137,24 @@ impl Shared {
         away.map_or(Ok(Consolidation { promoted, demoted, merged }), Err)
     }
 
-    /// Packs memories of a tier in which that has fallen behind, unless another thread is at it.
-    pub(super) fn catch_up(&self, tier: TierKind, namespace: NamespaceId) {
-        let Ok(_alone) = self.upkeep.try_lock() else { return };
-        while self.lock_writer().is_behind(tier, namespace) {
+    /// Packs and merges what is due until no more waits than there is memory for.
+    pub(super) fn catch_up(&self, behind: Behind) {
+        let alone = match behind {
+            Behind::Some => self.upkeep.try_lock().ok(),
+            Behind::Far => Some(lock(&self.upkeep)),
+        };
+        if alone.is_some() {
+            self.relieve();
+        }
+    }
+
+    /// As [`catch_up`](Self::catch_up), for who does upkeep already.
+    pub(super) fn relieve(&self) {
+        for tier in TierKind::ALL {
             // The next pass tries again, and `consolidate` reports the error.
-            if !matches!(self.merge(tier, Effort::Due), Ok(Some(true))) {
-                break;
-            }
+            while self.behind(&self.lock_writer()).is_some()
+                && matches!(self.merge(tier, Effort::Due), Ok(Some(true)))
+            {}
         }
     }
 

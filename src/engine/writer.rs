@@ -33,9 +33,6 @@ const EVICTED_TOGETHER: usize = 512;
 /// From so many on, memories leave a HOT together.
 const LEAST_TOGETHER: usize = 256;
 
-/// Memories of a namespace that may wait in a tier to be packed. Beyond them, those who store do it.
-const MOST_LOOSE: usize = 65_536;
-
 /// From so many memories on, a batch is split into parts for the cores.
 const SPLIT_FROM: usize = 32_768;
 
@@ -75,14 +72,23 @@ pub(super) struct Placed {
     pub namespace: NamespaceId,
 }
 
+/// How far upkeep has fallen behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// Who stores does it if nobody else is at it.
+    Some,
+    /// Who stores waits for whoever is at it.
+    Far,
+}
+
 /// The state behind the writer's lock.
 pub(super) struct Writer {
     pub tiers: [Box<dyn Tier>; 3],
     pub next_id: u64,
     pub reserved: u64,
     pub next_namespace: u32,
-    /// A tier and a namespace in which packing has fallen behind.
-    pub behind: Option<(TierKind, NamespaceId)>,
+    /// Whether upkeep has fallen behind, and how far.
+    pub behind: Option<Behind>,
 }
 
 impl Writer {
@@ -91,9 +97,9 @@ impl Writer {
         if hot_capacity == 0 { TierKind::Warm } else { TierKind::Hot }
     }
 
-    /// Whether too many memories of a namespace wait in a tier to be packed.
-    pub(super) fn is_behind(&self, tier: TierKind, namespace: NamespaceId) -> bool {
-        self.tiers[tier.index()].backlog(namespace) > MOST_LOOSE
+    /// The most bytes that wait in a tier to be packed.
+    pub(super) fn loose(&self) -> usize {
+        self.tiers.iter().map(|tier| tier.size().loose).max().unwrap_or_default()
     }
 
     /// The tier that a memory is in, and what its strength depends on.
@@ -285,7 +291,8 @@ impl Shared {
 
     /// Takes the new memories in, and the weakest of HOT into WARM instead.
     fn admit(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Error> {
-        let tier = Writer::entry_tier(self.config.hot_capacity);
+        let capacity = self.hot_capacity(writer);
+        let tier = Writer::entry_tier(capacity);
         let mut stored = 0;
         for (namespace, memories) in std::mem::take(&mut group.stores) {
             stored += memories.len();
@@ -295,11 +302,11 @@ impl Shared {
         }
         // What is being forgotten makes room by itself.
         let leaving = group.removed.values().filter(|(tier, _)| *tier == TierKind::Hot).count();
-        let room = self.config.hot_capacity.saturating_add(leaving);
+        let room = capacity.saturating_add(leaving);
         let over = writer.tiers[TierKind::Hot.index()].len().saturating_sub(room);
         let warm = &writer.tiers[TierKind::Warm.index()];
         if tier == TierKind::Hot && over > 0 && warm.check_health().is_none() {
-            let spared = self.config.hot_capacity / SPARED;
+            let spared = capacity / SPARED;
             let together = match warm.preferred_batch() {
                 Some(batch) => batch.min(spared),
                 None if spared >= LEAST_TOGETHER => spared.min(EVICTED_TOGETHER),
@@ -370,9 +377,17 @@ impl Shared {
         for (name, id) in group.namespaces {
             self.add_space(writer, id, name);
         }
-        let places = changed.iter().flat_map(|&id| [(TierKind::Hot, id), (TierKind::Warm, id)]);
-        writer.behind = places.into_iter().find(|&(tier, namespace)| writer.is_behind(tier, namespace));
+        writer.behind = self.behind(writer);
         self.publish(writer, changed);
+    }
+
+    /// Whether more waits for upkeep than there is memory for. Then those who store do it.
+    pub(super) fn behind(&self, writer: &Writer) -> Option<Behind> {
+        let (loose, most) = (writer.loose(), self.budget.limits().loose_bytes);
+        if loose > 2 * most {
+            return Some(Behind::Far);
+        }
+        (loose > most || self.ram(writer) > self.config.memory_budget).then_some(Behind::Some)
     }
 
     /// Makes a namespace known to recalls.

@@ -395,6 +395,10 @@ impl Log for DiskLog {
         self.number
     }
 
+    fn memory(&self) -> usize {
+        read(&self.state).memory()
+    }
+
     fn sequence(&self) -> u64 {
         lock(&self.appender).sequence
     }

@@ -310,6 +310,10 @@ impl Log for ObjectLog {
         lock(&self.head).log
     }
 
+    fn memory(&self) -> usize {
+        self.local.memory()
+    }
+
     fn clean_up(&self) -> Result<(), Error> {
         self.local.clean_up()
     }

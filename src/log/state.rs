@@ -14,6 +14,10 @@ use super::{Change, Table};
 /// Bytes that an entry takes in a journal besides its key and value.
 const ENTRY_BYTES: u64 = 4;
 
+/// Bytes that an entry takes in RAM besides a value that is held: its key, and its part of a node, which is
+/// little more than half full.
+const HELD_ENTRY_BYTES: usize = 184;
+
 /// Values at least this long stay in the journal.
 const LONG: usize = 64;
 
@@ -35,6 +39,10 @@ enum Value {
 }
 
 impl Value {
+    fn held(&self) -> usize {
+        if let Self::Held(bytes) = self { bytes.len() } else { 0 }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Held(bytes) => bytes.len(),
@@ -51,6 +59,8 @@ pub(super) struct State {
     journal: Option<Arc<File>>,
     /// Bytes that all entries take in a journal.
     bytes: u64,
+    /// Bytes of the values in RAM.
+    held: usize,
 }
 
 impl State {
@@ -62,6 +72,11 @@ impl State {
     /// Bytes that all entries take in a journal.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes of RAM, about.
+    pub(super) fn memory(&self) -> usize {
+        self.tables.iter().map(BTreeMap::len).sum::<usize>() * HELD_ENTRY_BYTES + self.held
     }
 
     /// Makes a change. A value begins at `offset` of the journal, if there is one.
@@ -77,12 +92,14 @@ impl State {
                     _ => Value::Held(value.clone()),
                 };
                 self.bytes += size(key, &value);
+                self.held += value.held();
                 entries.insert(key.as_slice().into(), value)
             }
             None => entries.remove(key.as_slice()),
         };
         if let Some(before) = before {
             self.bytes -= size(key, &before);
+            self.held -= before.held();
         }
     }
 

@@ -14,6 +14,10 @@ pub struct VolatileLog {
 }
 
 impl Log for VolatileLog {
+    fn memory(&self) -> usize {
+        read(&self.state).memory()
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, Error> {
         let found = read(&self.state).get(table, key);
         Ok(found.and_then(|found| found.read().ok()))

@@ -23,7 +23,7 @@ use super::view::LocalView;
 use super::weakest::{Facts, Weakest, Weighed};
 use super::weights::{all_weighed, facts_of, weight};
 use super::written::write;
-use super::{Done, EmptyView, Staged, Tier, TierView, Upkeep};
+use super::{Done, EmptyView, Limits, Size, Staged, Tier, TierView, Upkeep};
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
@@ -52,6 +52,8 @@ pub struct LocalTier {
     redundant: VecDeque<(NamespaceId, MemoryId)>,
     undo: Option<Undo>,
     len: usize,
+    limits: Limits,
+    size: Size,
 }
 
 /// HOT, WARM and COLD of the `segments` in the files `all`. If `hot_files` is false, HOT writes no files.
@@ -61,6 +63,7 @@ pub fn tiers(
     hot_files: bool,
     encoder: &Arc<Encoder>,
     decay_per_day: f64,
+    limits: Limits,
 ) -> [LocalTier; 3] {
     let mut by_tier: [Vec<Opened>; 3] = Default::default();
     for segment in segments {
@@ -68,7 +71,14 @@ pub fn tiers(
     }
     let tier = |residency: Residency, segments| {
         let files = (residency.kind != TierKind::Hot || hot_files).then(|| all.clone());
-        LocalTier::new(residency, all.log().clone(), files, encoder.clone(), decay_per_day, segments)
+        LocalTier::new(
+            residency,
+            all.log().clone(),
+            files,
+            encoder.clone(),
+            (decay_per_day, limits),
+            segments,
+        )
     };
     let [hot, warm, cold] = by_tier;
     [tier(Residency::HOT, hot), tier(Residency::WARM, warm), tier(Residency::COLD, cold)]
@@ -81,7 +91,7 @@ impl LocalTier {
         log: Arc<dyn Log>,
         files: Option<Arc<SegmentFiles>>,
         encoder: Arc<Encoder>,
-        decay_per_day: f64,
+        (decay_per_day, limits): (f64, Limits),
         segments: impl IntoIterator<Item = Opened>,
     ) -> Self {
         let mut tier = Self {
@@ -100,6 +110,8 @@ impl LocalTier {
             redundant: VecDeque::new(),
             undo: None,
             len: 0,
+            limits,
+            size: Size::default(),
         };
         for opened in segments {
             tier.attach(opened);
@@ -117,7 +129,10 @@ impl LocalTier {
         }
         let Some(owners) = &segment.owners else {
             let part = Part { segment, live: Arc::new(live) };
-            self.shards.entry(entry.namespace).or_default().attach(Slot { noted, ..Slot::of(part) });
+            let mut slot = Slot::of(part);
+            slot.noted = noted;
+            self.size = self.size.plus(slot.size());
+            self.shards.entry(entry.namespace).or_default().attach(slot);
             return;
         };
         self.shared.insert(number, segment.clone(), live.len());
@@ -125,7 +140,9 @@ impl LocalTier {
             let live = live.within(rows);
             if !live.is_empty() {
                 let part = Part { segment: segment.clone(), live: Arc::new(live) };
-                self.shards.entry(namespace).or_default().attach(Slot::of(part));
+                let slot = Slot::of(part);
+                self.size = self.size.plus(slot.size());
+                self.shards.entry(namespace).or_default().attach(slot);
             }
         }
     }
@@ -160,7 +177,11 @@ impl LocalTier {
         }
         let taken: Vec<(MemoryId, Facts)> =
             memories.iter().map(|memory| (memory.row.id, Facts::from(&memory.row))).collect();
-        self.shards.entry(namespace).or_default().add(memories)?;
+        let shard = self.shards.entry(namespace).or_default();
+        let before = shard.size();
+        let added = shard.add(memories);
+        self.size = self.size.plus(shard.size()).less(before);
+        added?;
         self.loose.insert(namespace);
         self.changed.insert(namespace);
         self.len += taken.len();
@@ -299,9 +320,9 @@ impl Tier for LocalTier {
         Arc::new(LocalView { parts, tier: self.kind(), encoder: self.encoder.clone() })
     }
 
-    fn backlog(&self, namespace: NamespaceId) -> usize {
-        let slots = self.shards.get(&namespace).map(Shard::slots).unwrap_or_default();
-        slots.iter().rev().take_while(|slot| slot.is_loose()).map(Slot::rows).sum()
+    fn size(&self) -> Size {
+        let listed = self.weakest.bytes();
+        self.size.plus(Size { bytes: listed, ..Size::default() })
     }
 
     fn upkeep(&mut self, effort: Effort) -> Option<Upkeep> {

@@ -42,6 +42,15 @@ pub enum Effort {
     All,
 }
 
+/// What bounds the merges of a tier.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// A segment of which a greater share is dead is rewritten.
+    pub dead_share: f64,
+    /// Bytes that a merge reads at most, unless it rewrites a single segment.
+    pub content: usize,
+}
+
 /// Segments to be merged, as they were when the merge was planned.
 pub(super) struct Plan {
     /// The segments; none to add a new one.
@@ -52,21 +61,22 @@ pub(super) struct Plan {
 
 impl Plan {
     /// What of `slots`, the shared ones first and the loose ones last, is worth merging, if anything: the shared
-    /// or the loose ones if they are enough for a file; one of which more than `dead_share` is dead; or four
+    /// or the loose ones if they are enough for a file; one of which more than a share is dead; or four
     /// neighbors or more of one size class. From place `open` on, slots are in the hands of those who add
     /// memories.
-    pub(super) fn of(slots: &[Slot], open: usize, effort: Effort, dead_share: f64) -> Option<Self> {
+    pub(super) fn of(slots: &[Slot], open: usize, effort: Effort, bounds: Bounds) -> Option<Self> {
         let (shared, own) = slots.split_at(count_shared(slots));
         let is_grown = |slots: &[Slot]| slots.iter().map(Slot::live).sum::<usize>() >= PACKED_ROWS;
         if matches!(effort, Effort::Due | Effort::All) && is_grown(shared) {
-            return Some(Self { slots: within_limit(shared).to_vec(), packs: true });
+            return Some(Self { slots: within_limit(shared, bounds.content).to_vec(), packs: true });
         }
         let (open, slots) = (open.saturating_sub(shared.len()), own);
         let (packed, loose) = slots.split_at(count_packed(slots));
         let closed = loose.get(..open.saturating_sub(packed.len())).unwrap_or(loose);
         let (loose, least) = match effort {
             Effort::Open => {
-                return same_class(closed).map(|slots| Self { slots: slots.to_vec(), packs: false });
+                return same_class(closed, bounds.content)
+                    .map(|slots| Self { slots: slots.to_vec(), packs: false });
             }
             // An open one would be another by the time that the merge is made.
             Effort::Due => (closed, PACKED_ROWS),
@@ -74,17 +84,18 @@ impl Plan {
             Effort::All => (loose, OWN_ROWS),
         };
         if loose.iter().map(Slot::live).sum::<usize>() >= least {
-            return Some(Self { slots: within_limit(loose).to_vec(), packs: true });
+            return Some(Self { slots: within_limit(loose, bounds.content).to_vec(), packs: true });
         }
         let of_one_kind = [(packed, true), (loose, false)];
-        let first = |some: fn(&[Slot], f64) -> Option<&[Slot]>| {
-            of_one_kind.iter().find_map(|&(slots, packs)| Some((some(slots, dead_share)?, packs)))
+        let first = |some: fn(&[Slot], Bounds) -> Option<&[Slot]>| {
+            of_one_kind.iter().find_map(|&(slots, packs)| Some((some(slots, bounds)?, packs)))
         };
         let (slots, packs) = match effort {
             Effort::Open | Effort::Close => None,
             // Loose ones are shared after this.
-            Effort::All => fewest(packed).map(|slots| (slots, true)),
-            Effort::Due => first(mostly_dead).or_else(|| first(|slots, _| same_class(slots))),
+            Effort::All => fewest(packed, bounds.content).map(|slots| (slots, true)),
+            Effort::Due => first(|slots, bounds| mostly_dead(slots, bounds.dead_share))
+                .or_else(|| first(|slots, bounds| same_class(slots, bounds.content))),
         }?;
         Some(Self { slots: slots.to_vec(), packs })
     }
@@ -116,6 +127,9 @@ pub(super) trait Rows {
 
     /// Number of live rows.
     fn live(&self) -> usize;
+
+    /// Bytes of what a merge reads of it.
+    fn content(&self) -> usize;
 }
 
 impl Rows for Slot {
@@ -126,6 +140,10 @@ impl Rows for Slot {
     fn live(&self) -> usize {
         self.live()
     }
+
+    fn content(&self) -> usize {
+        self.content()
+    }
 }
 
 /// One of which more than `dead_share` is dead.
@@ -135,12 +153,12 @@ pub(super) fn mostly_dead<S: Rows>(slots: &[S], dead_share: f64) -> Option<&[S]>
 }
 
 /// Four neighbors or more of one size class, the smallest class first.
-pub(super) fn same_class<S: Rows>(slots: &[S]) -> Option<&[S]> {
+pub(super) fn same_class<S: Rows>(slots: &[S], most: usize) -> Option<&[S]> {
     let class = |slot: &S| slot.live().max(1).ilog2() / FANOUT.ilog2();
     let of_class = slots.chunk_by(|a, b| class(a) == class(b));
     // A large one must not keep those behind it from being merged.
     let due = of_class.filter_map(|run| {
-        let mut starts = (0..run.len()).map(|start| within_limit(&run[start..]));
+        let mut starts = (0..run.len()).map(|start| within_limit(&run[start..], most));
         starts.find(|run| run.len() >= FANOUT)
     });
     due.min_by_key(|run| run.first().map(class))
@@ -148,8 +166,8 @@ pub(super) fn same_class<S: Rows>(slots: &[S]) -> Option<&[S]> {
 
 /// The next step towards as few segments as [`SEGMENT_ROWS`] allows, without
 /// dead rows; none when nothing is left to do.
-pub(super) fn fewest<S: Rows>(slots: &[S]) -> Option<&[S]> {
-    let starts = (0..slots.len()).map(|start| within_limit(&slots[start..]));
+pub(super) fn fewest<S: Rows>(slots: &[S], most: usize) -> Option<&[S]> {
+    let starts = (0..slots.len()).map(|start| within_limit(&slots[start..], most));
     let mut due = starts.filter(|run| match run {
         [only] => only.live() < only.rows(),
         _ => true,
@@ -158,11 +176,12 @@ pub(super) fn fewest<S: Rows>(slots: &[S]) -> Option<&[S]> {
 }
 
 /// The longest start of `run` that may become one segment at once; at least one slot.
-fn within_limit<S: Rows>(run: &[S]) -> &[S] {
-    let mut rows = 0;
+fn within_limit<S: Rows>(run: &[S], most: usize) -> &[S] {
+    let (mut rows, mut content) = (0, 0);
     let fits = run.iter().take(MERGED_AT_ONCE).take_while(|slot| {
         rows += slot.live();
-        rows <= SEGMENT_ROWS
+        content += slot.content();
+        rows <= SEGMENT_ROWS && content <= most
     });
     &run[..fits.count().max(1).min(run.len())]
 }

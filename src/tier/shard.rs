@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use super::plan::{Effort, Plan, SEGMENT_ROWS, count_packed, count_shared};
+use super::Size;
+use super::plan::{Bounds, Effort, Plan, SEGMENT_ROWS, count_packed, count_shared};
 use super::slot::Slot;
 use crate::error::Error;
 use crate::key::MemoryId;
@@ -64,6 +65,11 @@ impl Shard {
     /// The loose segments.
     pub(super) fn loose(&self) -> &[Slot] {
         &self.slots[count_packed(&self.slots)..]
+    }
+
+    /// What it takes.
+    pub(super) fn size(&self) -> Size {
+        self.slots.iter().map(Slot::size).fold(Size::default(), Size::plus)
     }
 
     /// Number of live memories.
@@ -146,8 +152,8 @@ impl Shard {
     }
 
     /// What is worth merging, if anything; see [`Plan::of`].
-    pub(super) fn plan(&self, effort: Effort, dead_share: f64) -> Option<Plan> {
-        Plan::of(&self.slots, self.open(), effort, dead_share)
+    pub(super) fn plan(&self, effort: Effort, bounds: Bounds) -> Option<Plan> {
+        Plan::of(&self.slots, self.open(), effort, bounds)
     }
 
     /// Puts `merged` in the place of the segments of `plan`, which it was made
@@ -188,6 +194,8 @@ mod tests {
     use crate::encoder::{Count, Length, Term};
     use crate::segment::{Block, Row};
     use crate::tier::plan::PACKED_ROWS;
+
+    const BOUNDS: Bounds = Bounds { dead_share: 0.5, content: 16 << 20 };
 
     fn memory(id: u64) -> Arc<PreparedMemory> {
         let row = Row {
@@ -274,7 +282,7 @@ mod tests {
                         let plan = if all {
                             Some(Plan { slots: shard.slots().to_vec(), packs: true })
                         } else {
-                            shard.plan(Effort::All, 0.5)
+                            shard.plan(Effort::All, BOUNDS)
                         };
                         if let Some(plan) = plan {
                             let merged = plan.merge(codec).unwrap();
@@ -336,7 +344,7 @@ mod tests {
     }
 
     fn upkeep(shard: &mut Shard) {
-        while let Some(plan) = shard.plan(Effort::Due, 0.5) {
+        while let Some(plan) = shard.plan(Effort::Due, BOUNDS) {
             let merged = plan.merge(Codec::Plain).unwrap();
             assert!(shard.replace(&plan, merged.map(Slot::new)));
         }
@@ -376,7 +384,7 @@ mod tests {
         let plan = loop {
             shard.add(memories([id])).unwrap();
             id += 1;
-            match shard.plan(Effort::Due, 0.5) {
+            match shard.plan(Effort::Due, BOUNDS) {
                 Some(plan) if plan.packs => break plan,
                 Some(plan) => assert!(shard.replace(&plan, plan.merge(Codec::Plain).unwrap().map(Slot::new))),
                 None => {}

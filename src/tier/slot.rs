@@ -2,7 +2,14 @@
 
 use std::sync::Arc;
 
+use super::Size;
 use crate::segment::{Accesses, Live, Part, Segment, Source};
+
+/// Bytes of a slot besides its rows: the structures of its segment, mostly.
+const SLOT_BYTES: usize = 1_024;
+
+/// Bytes of a slot whose segment other namespaces share.
+const SHARED_SLOT_BYTES: usize = 192;
 
 /// A segment, and what the writer knows besides of its rows.
 #[derive(Clone)]
@@ -13,6 +20,9 @@ pub(super) struct Slot {
     pub accesses: Accesses,
     /// Which rows counted when that was noted in the log for the segment as a whole.
     pub noted: Option<Live>,
+    size: Size,
+    /// Bytes of what a merge reads of it.
+    content: usize,
 }
 
 impl Slot {
@@ -23,7 +33,22 @@ impl Slot {
 
     /// A slot of a segment as it was written.
     pub(super) fn of(part: Part) -> Self {
-        Self { part, accesses: Accesses::default(), noted: None }
+        let (heap, mapped) = (part.heap_bytes(), part.mapped_bytes());
+        let own = if part.segment.is_shared() { SHARED_SLOT_BYTES } else { SLOT_BYTES };
+        let bytes = own + heap;
+        let size =
+            Size { rows: part.rows().len(), bytes, loose: if part.segment.is_loose() { bytes } else { 0 } };
+        Self { part, accesses: Accesses::default(), noted: None, size, content: heap + mapped }
+    }
+
+    /// What it takes.
+    pub(super) fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Bytes of what a merge reads of it.
+    pub(super) fn content(&self) -> usize {
+        self.content
     }
 
     /// Whether a file says by itself that the memory in `row` was accessed so often.

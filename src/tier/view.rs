@@ -86,14 +86,8 @@ impl TierView for LocalView {
     }
 
     fn bytes(&self) -> TierBytes {
-        let bytes = |part: &Part| {
-            // Of a shared segment, the part of its rows.
-            let share = |bytes: usize| bytes * part.rows().len() / part.segment.len().max(1);
-            TierBytes {
-                ram: (share(part.segment.heap_bytes()) + part.live.heap_bytes()) as u64,
-                mapped: share(part.segment.mapped_bytes()) as u64,
-            }
-        };
+        let bytes =
+            |part: &Part| TierBytes { ram: part.heap_bytes() as u64, mapped: part.mapped_bytes() as u64 };
         let all = self.parts.iter().map(bytes);
         all.fold(TierBytes::default(), |sum, part| TierBytes {
             ram: sum.ram + part.ram,

@@ -111,6 +111,11 @@ impl Weakest {
         Self { heap: BinaryHeap::new(), ceiling: Ceiling::Top }
     }
 
+    /// Bytes that the list takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.heap.capacity() * size_of::<Reverse<Weighed>>()
+    }
+
     /// Lists a memory that has come into the tier, or is put back, unless it is above the ceiling.
     /// `now` gives the weight of a memory as it is now, if it is in the tier, which has `len`.
     pub(super) fn add(&mut self, memory: Weighed, len: usize, now: impl Fn(&Weighed) -> Option<f64>) {

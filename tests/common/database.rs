@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mnemocore::encoder::Encoder;
 use mnemocore::internals::Parts;
 use mnemocore::internals::log::{DiskLog, Log};
+use mnemocore::internals::tier::Limits;
 use mnemocore::internals::tier::files::{OpenedFiles, SegmentFiles};
 use mnemocore::internals::tier::local::tiers;
 use mnemocore::internals::tier::postgres::{Database, PostgresTier};
@@ -19,7 +20,7 @@ pub(crate) fn open(folder: &Path, config: &Config, connection: &str) -> Result<E
     let decay = config.decay_per_day;
     let warm = PostgresTier::open(database, encoder.clone(), log.clone(), config.remote, decay)?;
     let OpenedFiles { files, segments } = SegmentFiles::open(&folder.join("segments"), None, &log)?;
-    let [hot, _, cold] = tiers(&files, segments, true, &encoder, decay);
+    let [hot, _, cold] = tiers(&files, segments, true, &encoder, decay, Limits::default());
     let files = Some(files);
     let parts = Parts { encoder, log, files, tiers: [Box::new(hot), Box::new(warm), Box::new(cold)] };
     Engine::from_parts(config.clone(), parts)

@@ -218,7 +218,8 @@ impl StoredCorpus {
         let scopes: BTreeSet<&str> = corpus.memories.iter().map(|item| item.scope.as_str()).collect();
         let all = Namespace::new(unused_name(&scopes))?;
         let hot_capacity = 2 * corpus.memories.len();
-        let engine = Engine::in_memory(config.hot_capacity(hot_capacity).background(false))?;
+        let config = config.memory_budget(usize::MAX).hot_capacity(hot_capacity).background(false);
+        let engine = Engine::in_memory(config)?;
         let mut memories = Vec::with_capacity(hot_capacity);
         let mut stored = Vec::with_capacity(hot_capacity);
         for (position, item) in (0u32..).zip(&corpus.memories) {

@@ -82,7 +82,7 @@ impl Fixture {
         Self { metadata: true, ..Self::new(tier, memories) }
     }
 
-    /// Returns settings that keep every memory in the tier: no decay, and no background moves.
+    /// Returns settings that keep every memory in the tier: no decay, no background moves, and memory for all.
     pub fn config(self) -> Config {
         let (hot_capacity, warm_capacity) = match self.tier {
             TierKind::Hot => (self.memories, usize::MAX),
@@ -90,6 +90,7 @@ impl Fixture {
             TierKind::Cold => (0, 0),
         };
         Config::default()
+            .memory_budget(usize::MAX)
             .dimension(self.dimension)
             .hot_capacity(hot_capacity)
             .warm_capacity(warm_capacity)

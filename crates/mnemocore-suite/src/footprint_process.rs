@@ -78,6 +78,7 @@ fn answer(text: &str, heap: Option<HeapCount>) -> Result<String, FootprintError>
     let task: FootprintProcess = serde_json::from_str(text)?;
     let [hot_capacity, warm_capacity] = task.capacities;
     let config = Config::default()
+        .memory_budget(usize::MAX)
         .dimension(Dimension::new(task.bits)?)
         .hot_capacity(hot_capacity)
         .warm_capacity(warm_capacity)

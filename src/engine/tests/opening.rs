@@ -6,7 +6,7 @@ use crate::memory::Stored;
 use crate::segment::PreparedMemory;
 use crate::tier::files::{OpenedFiles, SegmentFiles};
 use crate::tier::local::{LocalTier, tiers};
-use crate::tier::{Done, Effort, Facts, Tier, TierView, Upkeep};
+use crate::tier::{Done, Effort, Facts, Limits, Tier, TierView, Upkeep};
 
 /// A few more memories than are restored before the first merge.
 const COUNT: usize = MERGED_AFTER * RESTORED_AT_ONCE + 100;
@@ -96,7 +96,7 @@ fn opened(
     let watched = |hot| Watched { hot, together, asked: asked.clone(), refuses };
     let opened = SegmentFiles::open(&folder.join("segments"), None, log).unwrap();
     let OpenedFiles { files, segments } = opened;
-    let [hot, warm, cold] = tiers(&files, segments, true, &encoder, config.decay_per_day);
+    let [hot, warm, cold] = tiers(&files, segments, true, &encoder, config.decay_per_day, Limits::default());
     let tiers: [Box<dyn Tier>; 3] = [Box::new(watched(hot)), Box::new(warm), Box::new(cold)];
     let engine = Engine::from_parts(config, Parts { encoder, log: log.clone(), files: Some(files), tiers });
     (engine, asked.load(Ordering::SeqCst))

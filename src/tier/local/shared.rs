@@ -14,16 +14,13 @@ use crate::key::NamespaceId;
 use crate::log::{Batch, SegmentEntry};
 use crate::segment::{Accesses, Codec, Live, Part, Segment, Source, share};
 use crate::tier::plan::{
-    CLOSED_ROWS, Effort, LEAST_PACKED_ROWS, OWN_ROWS, PACKED_ROWS, Plan, Rows, SEGMENT_ROWS, fewest,
+    Bounds, CLOSED_ROWS, Effort, LEAST_PACKED_ROWS, OWN_ROWS, PACKED_ROWS, Plan, Rows, SEGMENT_ROWS, fewest,
     mostly_dead, same_class,
 };
 use crate::tier::shard::Shard;
 use crate::tier::slot::Slot;
 use crate::tier::written::write_file;
 use crate::tier::{Done, Upkeep};
-
-/// So many loose rows, over all namespaces, are too many to wait until each namespace has enough for a file.
-const MOST_LOOSE: usize = 16 * PACKED_ROWS;
 
 /// The shared segments of a tier, by their numbers.
 #[derive(Clone, Default)]
@@ -45,6 +42,10 @@ impl Rows for Counted {
     fn live(&self) -> usize {
         self.live
     }
+
+    fn content(&self) -> usize {
+        self.segment.heap_bytes() + self.segment.mapped_bytes()
+    }
 }
 
 impl SharedSegments {
@@ -61,12 +62,12 @@ impl SharedSegments {
     }
 
     /// Those worth merging, if any are.
-    fn plan(&self, effort: Effort, dead_share: f64) -> Option<Vec<Counted>> {
+    fn plan(&self, effort: Effort, bounds: Bounds) -> Option<Vec<Counted>> {
         let all: Vec<Counted> = self.0.values().cloned().collect();
         let due = match effort {
             Effort::Open | Effort::Close => None,
-            Effort::Due => mostly_dead(&all, dead_share).or_else(|| same_class(&all)),
-            Effort::All => fewest(&all),
+            Effort::Due => mostly_dead(&all, bounds.dead_share).or_else(|| same_class(&all, bounds.content)),
+            Effort::All => fewest(&all, bounds.content),
         };
         due.map(<[Counted]>::to_vec)
     }
@@ -142,8 +143,11 @@ impl LocalTier {
     /// The loose segments of small namespaces, if they have rows enough together; or those of the largest
     /// namespace, if all have too many.
     fn small_loose(&mut self, effort: Effort) -> Option<Vec<(NamespaceId, Vec<Slot>)>> {
+        // Then none waits until a namespace, or all small ones together, have enough for a file.
+        let are_too_many = self.size.loose > self.limits.loose_bytes;
         let least = match effort {
             Effort::Open => return None,
+            Effort::Due if are_too_many => OWN_ROWS,
             Effort::Due => PACKED_ROWS,
             Effort::Close => CLOSED_ROWS,
             Effort::All => LEAST_PACKED_ROWS,
@@ -152,17 +156,19 @@ impl LocalTier {
         let loose = |namespace: &NamespaceId| shards.get(namespace).map(Shard::loose).unwrap_or_default();
         let rows = |slots: &[Slot]| slots.iter().map(Slot::live).sum::<usize>();
         self.loose.retain(|namespace| !loose(namespace).is_empty());
-        let (mut groups, mut small, mut all, mut largest) = (Vec::new(), 0, 0, (0, NamespaceId::default()));
+        let (mut groups, mut small, mut content, mut largest) =
+            (Vec::new(), 0, 0, (0, NamespaceId::default()));
+        let most = self.bounds().content;
         for namespace in &self.loose {
             let slots = loose(namespace);
             let count = rows(slots);
-            all += count;
             largest = largest.max((count, *namespace));
-            let fits = small + count <= SEGMENT_ROWS && count < OWN_ROWS;
+            let fits = small + count <= SEGMENT_ROWS && count < OWN_ROWS && content < most;
             // Without files, each is packed by itself.
             let is_enough = self.files.is_some() || count >= least;
             if fits && is_enough && effort != Effort::Open {
                 small += count;
+                content += slots.iter().map(Slot::content).sum::<usize>();
                 groups.push((*namespace, slots.to_vec()));
             }
         }
@@ -170,13 +176,13 @@ impl LocalTier {
             return Some(groups);
         }
         let (count, namespace) = largest;
-        (effort == Effort::Due && all >= MOST_LOOSE && count >= OWN_ROWS)
+        (effort == Effort::Due && are_too_many && count >= OWN_ROWS)
             .then(|| vec![(namespace, loose(&namespace).to_vec())])
     }
 
     /// Shared segments that are worth merging.
     fn shared_merge(&self, effort: Effort) -> Option<SharedPlan> {
-        let due = self.shared.plan(effort, self.residency.dead_share)?;
+        let due = self.shared.plan(effort, self.bounds())?;
         let replaced: Vec<u64> = due.iter().map(|counted| counted.number).collect();
         let owners = due.iter().filter_map(|counted| counted.segment.owners.as_deref());
         let mut namespaces: Vec<NamespaceId> =
@@ -230,6 +236,7 @@ impl LocalTier {
                 None => dead.extend(rows),
             }
             self.len = self.len + shard.len() - before.len();
+            self.size = self.size.plus(shard.size()).less(before.size());
             if is_placed {
                 shards.push((namespace, before));
             } else {

@@ -9,7 +9,7 @@ use crate::key::{MemoryId, NamespaceId, Timestamp};
 use crate::log::{Batch, SegmentEntry};
 use crate::segment::{Live, Segment};
 use crate::tier::listed::Discarded;
-use crate::tier::plan::{Effort, Plan};
+use crate::tier::plan::{Bounds, Effort, Plan};
 use crate::tier::residency::Residency;
 use crate::tier::shard::Shard;
 use crate::tier::slot::Slot;
@@ -79,10 +79,15 @@ impl LocalTier {
         self.discard(left)
     }
 
+    /// What bounds its merges: the result, and what is needed to make it, take about twice what is read.
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds { dead_share: self.residency.dead_share, content: self.limits.merged_bytes / 3 }
+    }
+
     /// What is worth doing for the segments that namespaces have of their own.
     fn own_upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
-        let dead_share = self.residency.dead_share;
-        let plan = |shard: &Shard| shard.plan(effort, dead_share);
+        let bounds = self.bounds();
+        let plan = |shard: &Shard| shard.plan(effort, bounds);
         let due = match effort {
             Effort::Open | Effort::Close => {
                 self.loose.iter().find_map(|namespace| Some((*namespace, plan(self.shards.get(namespace)?)?)))
@@ -193,6 +198,7 @@ impl LocalTier {
         }
         self.changed.insert(namespace);
         self.len = self.len + shard.len() - before.len();
+        self.size = self.size.plus(shard.size()).less(before.size());
         if let (Some(number), Some(entry)) = (number, entry) {
             self.list_file(namespace, (number, entry), &plan, batch);
         }
@@ -259,8 +265,10 @@ impl LocalTier {
             Some(Undo::Merge { shards, shared, number, .. }) => {
                 for (namespace, shard) in shards {
                     self.len += shard.len();
-                    let current = self.shards.insert(namespace, shard);
-                    self.len -= current.map_or(0, |shard| shard.len());
+                    self.size = self.size.plus(shard.size());
+                    let current = self.shards.insert(namespace, shard).unwrap_or_default();
+                    self.len -= current.len();
+                    self.size = self.size.less(current.size());
                     self.loose.insert(namespace);
                     self.changed.insert(namespace);
                 }
