@@ -1,7 +1,7 @@
 //! A tier on this machine: HOT, WARM and COLD differ in their [`Residency`] alone.
 //!
 //! Memories come into loose segments in RAM, the head, and into the log. Upkeep packs them into files, and
-//! then takes them out of the log. Small namespaces [share](shared) files. Files never change: what is forgotten or has
+//! then takes them out of the log. Small namespaces share files. Files never change: what is forgotten or has
 //! moved is noted in the log, and gone from the disk when [`Tier::upkeep`] has rewritten the segment. If a
 //! file is missing or damaged, it is fetched from the [`Depot`](super::Depot), if there is one.
 
