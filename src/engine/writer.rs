@@ -387,7 +387,10 @@ impl Shared {
         if loose > 2 * most {
             return Some(Behind::Far);
         }
-        (loose > most || self.ram(writer) > self.config.memory_budget).then_some(Behind::Some)
+        let hot = &writer.tiers[TierKind::Hot.index()];
+        // Rows of HOT that do not count are all that upkeep can free at once.
+        let is_waste = || hot.size().rows > 2 * hot.len() && self.ram(writer) > self.config.memory_budget;
+        (loose > most || is_waste()).then_some(Behind::Some)
     }
 
     /// Makes a namespace known to recalls.

@@ -15,7 +15,7 @@ use self::shared::SharedSegments;
 use self::upkeep::Undo;
 use super::files::{Opened, SegmentFiles};
 use super::listed::Listed;
-use super::plan::{Effort, Plan};
+use super::plan::{Effort, PACKED_ROWS, Plan};
 pub use super::residency::Residency;
 use super::shard::Shard;
 use super::slot::Slot;
@@ -116,7 +116,12 @@ impl LocalTier {
         for opened in segments {
             tier.attach(opened);
         }
-        tier.changed = tier.shards.keys().copied().collect();
+        // There is nothing to do for those that only share segments.
+        let may_change = |shard: &Shard| {
+            shard.len() >= PACKED_ROWS || shard.slots().iter().any(|slot| slot.shared().is_none())
+        };
+        let all = tier.shards.iter().filter(|(_, shard)| may_change(shard));
+        tier.changed = all.map(|(namespace, _)| *namespace).collect();
         tier
     }
 

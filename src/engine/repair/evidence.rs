@@ -230,9 +230,7 @@ impl Evidence {
             Some(Placement { tier, namespace, accesses: file.rows.get(row)?.accesses })
         });
         let unknown = Placement { tier: TierKind::Warm, namespace: record.namespace, accesses: 1 };
-        let mut placement = self.placements.get(&id).copied().or(was_in).unwrap_or(unknown);
-        // Nothing comes into COLD without a file.
-        placement.tier = placement.tier.min(TierKind::Warm);
+        let placement = self.placements.get(&id).copied().or(was_in).unwrap_or(unknown);
         Some(Recovered { record, vector, placement })
     }
 
