@@ -188,7 +188,8 @@ pub struct Stats {
     /// Bytes of HOT, WARM and COLD, as the tiers count them.
     pub bytes: [TierBytes; 3],
     /// Bytes of RAM that the engine's data takes, with what is reserved for caches and merges. At most
-    /// [`Config::memory_budget`](field@Config::memory_budget), unless WARM, COLD and the namespaces alone take more.
+    /// [`Config::memory_budget`](field@Config::memory_budget), unless the namespaces, and what the log notes of
+    /// recalled and forgotten memories, take more.
     pub ram: usize,
     /// Namespaces with their numbers of memories, in the order of their names.
     pub namespaces: Vec<(Namespace, usize)>,

@@ -45,7 +45,7 @@ pub const SKETCH_BITS: usize = 512;
 pub const LANES: usize = 16;
 
 /// Of so many rows, those that hold a term are counted. Of more, that would take longer than the search.
-const COUNTED_ROWS: usize = 512;
+pub(crate) const COUNTED_ROWS: usize = 512;
 
 /// Sketches of so many words and more would overflow the counters of
 /// [`sketch_distances`](crate::hdv::kernels::Kernels::sketch_distances).

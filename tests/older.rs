@@ -180,6 +180,15 @@ fn a_segment_that_the_log_cannot_explain_is_refused_and_set_aside_by_a_repair() 
 }
 
 #[test]
+fn a_store_without_its_folder_of_segments_is_refused_and_left_without() {
+    let copies = Copies::make();
+    let store = copies.of("closed");
+    fs::remove_dir_all(store.join("segments")).unwrap();
+    refused(&store);
+    assert!(!store.join("segments").exists());
+}
+
+#[test]
 fn a_segment_that_was_replaced_by_a_merge_may_still_be_there() {
     let copies = Copies::make();
     let store = copies.of("closed");

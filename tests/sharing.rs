@@ -187,3 +187,47 @@ fn a_damaged_byte_of_a_shared_file_costs_two_memories_at_most() {
         }
     }
 }
+
+/// Before, replacing files whose rows were all dead counted as failed attempts, and a compaction gave up.
+#[test]
+fn a_compaction_after_a_restart_removes_all_shared_files_in_which_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    // A budget so small that shared files are not merged.
+    let config = tiny().hot_capacity(0).warm_capacity(100_000).memory_budget(8 << 20);
+    let engine = Engine::open(folder.path(), config.clone()).unwrap();
+    for part in 0..12 {
+        let memory = |number: usize| {
+            NewMemory::new(format!("the secret q{part}z {}", "and so on ".repeat(60)))
+                .namespace(space(number))
+        };
+        engine.store_batch((0..600).map(memory).collect()).unwrap();
+        engine.consolidate().unwrap();
+    }
+    let files = || files_ending(&folder.path().join("segments"), "seg").len();
+    assert!(files() > 8, "{} files", files());
+    engine.forget_batch((0..100_000).map(MemoryId).collect::<Vec<_>>()).unwrap();
+    drop(engine);
+    let engine = Engine::open(folder.path(), config).unwrap();
+    engine.compact().unwrap();
+    assert_eq!((files(), engine.stats().total(), engine.stats().namespaces.len()), (0, 0, 0));
+}
+
+/// Before, the frequencies of a large segment in RAM with few live rows were estimated.
+#[test]
+fn forgotten_memories_do_not_count_in_scores_after_a_consolidation() {
+    let engine = Engine::in_memory(tiny().hot_capacity(10_000)).unwrap();
+    let alone = Engine::in_memory(tiny().hot_capacity(10_000)).unwrap();
+    let text =
+        |number: usize| format!("{} {} journal n{number}n", WORDS[number % 12], WORDS[number / 5 % 12]);
+    let ids = engine.store_batch((0..600).map(|number| NewMemory::new(text(number))).collect()).unwrap();
+    engine.forget_batch(&ids[7..]).unwrap();
+    engine.consolidate().unwrap();
+    alone.store_batch((0..7).map(|number| NewMemory::new(text(number))).collect()).unwrap();
+    for word in WORDS {
+        let hits = |engine: &Engine| {
+            let hits = engine.recall(Query::text(format!("{word} journal")).touch(false)).unwrap().hits;
+            hits.into_iter().map(|hit| (hit.memory.text, hit.score.to_bits())).collect::<Vec<_>>()
+        };
+        assert_eq!(hits(&engine), hits(&alone), "{word}");
+    }
+}

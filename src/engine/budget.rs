@@ -21,9 +21,6 @@ const ROW_BYTES: usize = 1_024;
 /// segments are merged.
 const MOST_MOVED: usize = 16_384;
 
-/// Fewer rows of HOT do not tell what one takes. Then it is taken for [`ROW_BYTES`].
-const TELLING_ROWS: usize = 512;
-
 /// The memory of an engine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
@@ -65,8 +62,7 @@ impl Budget {
         let loose = others.loose.max(3 * self.limits().loose_bytes);
         let taken = self.reserved() + loose + others.bytes.saturating_sub(others.loose);
         let share = self.bytes.saturating_sub(taken);
-        let row = if hot.rows < TELLING_ROWS { ROW_BYTES } else { hot.bytes / hot.rows };
-        share / 8 * 5 / row.max(1)
+        share / 8 * 5 / hot.bytes.checked_div(hot.rows).unwrap_or(ROW_BYTES).max(1)
     }
 
     fn merges(&self) -> usize {

@@ -167,11 +167,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Returns the merges of a tier that one pass may do. In COLD a merge may take an upload, so
-    /// the merges that concurrent forgets cause are left to the next pass.
+    /// Returns the merges of a tier that one pass may do: as many as there can be work for now. What others store
+    /// and forget meanwhile is left to the next pass, which would never end otherwise.
     fn merges(&self, tier: TierKind) -> Result<usize, Error> {
         const SPARE: usize = 64;
-        Ok(if tier == TierKind::Cold { self.log.segments()?.len() + SPARE } else { usize::MAX })
+        // One step removes 512 memories from the log.
+        let steps = self.lock_writer().tiers[tier.index()].len() / 256;
+        Ok(self.log.segments()?.len() + self.spaces().by_id.len() + steps + SPARE)
     }
 
     /// Removes empty namespaces. Their numbers are not reused: if a damaged log brings back one of

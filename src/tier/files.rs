@@ -92,12 +92,18 @@ impl SegmentFiles {
         depot: Option<Arc<dyn Depot>>,
         log: &Arc<dyn Log>,
     ) -> Result<OpenedFiles, Error> {
-        make_folder(folder).map_err(|error| Error::io(folder, error))?;
         let listed = log.segments()?;
+        // If it was lost with the files, that is damage, and the store stays as it is.
+        if listed.is_empty() || depot.is_some() {
+            make_folder(folder).map_err(|error| Error::io(folder, error))?;
+        }
         let noted = log.setting(NEXT_SEGMENT)?;
         let next = listed.iter().map(|(number, _)| number + 1).chain(noted).max().unwrap_or_default();
         let known = listed.iter().map(|(number, _)| *number).collect();
-        let strays = unlisted(folder, &known).map_err(|error| Error::io(folder, error))?;
+        let strays = match unlisted(folder, &known) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            found => found.map_err(|error| Error::io(folder, error))?,
+        };
         let (log, next_number) = (log.clone(), AtomicU64::new(next));
         let (folder, strays) = (folder.to_path_buf(), Mutex::new(strays));
         let files = Self { folder, depot, log, next_number, ids: RwLock::default(), strays };

@@ -2,7 +2,7 @@
 
 use super::slot::Slot;
 use crate::error::Error;
-use crate::segment::{Codec, MAX_ROWS, Segment, Source, merge};
+use crate::segment::{COUNTED_ROWS, Codec, MAX_ROWS, Segment, Source, merge};
 
 /// Once so many rows are loose, they are packed: a few files a minute at most, and few enough rows
 /// to be read from the log when the engine opens after a crash.
@@ -83,7 +83,8 @@ impl Plan {
             Effort::Close => (loose, CLOSED_ROWS),
             Effort::All => (loose, OWN_ROWS),
         };
-        if loose.iter().map(Slot::live).sum::<usize>() >= least {
+        let content = || loose.iter().map(Slot::content).sum::<usize>();
+        if loose.iter().map(Slot::live).sum::<usize>() >= least || content() >= bounds.content {
             return Some(Self { slots: within_limit(loose, bounds.content).to_vec(), packs: true });
         }
         let of_one_kind = [(packed, true), (loose, false)];
@@ -92,8 +93,13 @@ impl Plan {
         };
         let (slots, packs) = match effort {
             Effort::Open | Effort::Close => None,
-            // Loose ones are shared after this.
-            Effort::All => fewest(packed, bounds.content).map(|slots| (slots, true)),
+            // Loose ones are shared after this, if they are not too few. Dead rows of large ones would count in the
+            // statistics.
+            Effort::All => {
+                let estimated = |slot: &&Slot| slot.rows() > COUNTED_ROWS && slot.live() < slot.rows();
+                let estimated = loose.iter().find(estimated).map(|slot| (std::slice::from_ref(slot), false));
+                fewest(packed, bounds.content).map(|slots| (slots, true)).or(estimated)
+            }
             Effort::Due => first(|slots, bounds| mostly_dead(slots, bounds.dead_share))
                 .or_else(|| first(|slots, bounds| same_class(slots, bounds.content))),
         }?;

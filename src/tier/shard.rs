@@ -62,6 +62,12 @@ impl Shard {
         }
     }
 
+    /// Drops loose segments in which nothing is left. Others are listed, until upkeep has taken them off the
+    /// list.
+    pub(super) fn drop_dead(&mut self) {
+        self.slots.retain(|slot| slot.live() > 0 || !slot.is_loose());
+    }
+
     /// The loose segments.
     pub(super) fn loose(&self) -> &[Slot] {
         &self.slots[count_packed(&self.slots)..]
@@ -109,8 +115,7 @@ impl Shard {
 
     /// Adds memories that ascend by id.
     pub(super) fn add(&mut self, mut memories: Vec<Arc<PreparedMemory>>) -> Result<(), Error> {
-        // Others are listed, until upkeep has taken them off the list.
-        self.slots.retain(|slot| slot.live() > 0 || !slot.is_loose());
+        self.drop_dead();
         if let ([memory], Some(newest)) = (memories.as_slice(), self.slots.last_mut())
             && newest.rows() < TAIL_ROWS
             && newest.live() == newest.rows()

@@ -140,44 +140,57 @@ impl LocalTier {
         }))
     }
 
-    /// The loose segments of small namespaces, if they have rows enough together; or those of the largest
-    /// namespace, if all have too many.
+    /// The loose segments of small namespaces, if they are enough together for a file. If all namespaces have too
+    /// many bytes loose, those of the small ones or of the largest, whichever are more.
     fn small_loose(&mut self, effort: Effort) -> Option<Vec<(NamespaceId, Vec<Slot>)>> {
-        // Then none waits until a namespace, or all small ones together, have enough for a file.
-        let are_too_many = self.size.loose > self.limits.loose_bytes;
         let least = match effort {
             Effort::Open => return None,
-            Effort::Due if are_too_many => OWN_ROWS,
             Effort::Due => PACKED_ROWS,
             Effort::Close => CLOSED_ROWS,
             Effort::All => LEAST_PACKED_ROWS,
         };
-        let shards = &self.shards;
-        let loose = |namespace: &NamespaceId| shards.get(namespace).map(Shard::loose).unwrap_or_default();
-        let rows = |slots: &[Slot]| slots.iter().map(Slot::live).sum::<usize>();
-        self.loose.retain(|namespace| !loose(namespace).is_empty());
-        let (mut groups, mut small, mut content, mut largest) =
-            (Vec::new(), 0, 0, (0, NamespaceId::default()));
+        self.drop_dead();
         let most = self.bounds().content;
+        let (mut groups, mut rows, mut content) = (Vec::new(), 0, 0);
+        let (mut largest, mut largest_content) = (None, 0);
         for namespace in &self.loose {
-            let slots = loose(namespace);
-            let count = rows(slots);
-            largest = largest.max((count, *namespace));
-            let fits = small + count <= SEGMENT_ROWS && count < OWN_ROWS && content < most;
+            let slots = self.shards.get(namespace).map(Shard::loose).unwrap_or_default();
+            let count: usize = slots.iter().map(Slot::live).sum();
+            let own: usize = slots.iter().map(Slot::content).sum();
+            if own > largest_content {
+                (largest, largest_content) = (Some(*namespace), own);
+            }
             // Without files, each is packed by itself.
             let is_enough = self.files.is_some() || count >= least;
-            if fits && is_enough && effort != Effort::Open {
-                small += count;
-                content += slots.iter().map(Slot::content).sum::<usize>();
+            if count < OWN_ROWS && rows + count <= SEGMENT_ROWS && content < most && is_enough {
+                rows += count;
+                content += own;
                 groups.push((*namespace, slots.to_vec()));
             }
         }
-        if small >= least {
-            return Some(groups);
+        let are_too_many = effort == Effort::Due && self.size.loose > self.limits.loose_bytes;
+        if are_too_many && largest_content > content {
+            let namespace = largest?;
+            return Some(vec![(namespace, self.shards.get(&namespace)?.loose().to_vec())]);
         }
-        let (count, namespace) = largest;
-        (effort == Effort::Due && are_too_many && count >= OWN_ROWS)
-            .then(|| vec![(namespace, loose(&namespace).to_vec())])
+        (rows >= least || content >= most || are_too_many && rows > 0).then_some(groups)
+    }
+
+    /// Drops loose segments in which nothing is left. A merge that is under way would miss them, so this is left to
+    /// the next one.
+    fn drop_dead(&mut self) {
+        let (shards, size) = (&mut self.shards, &mut self.size);
+        self.loose.retain(|namespace| {
+            let Some(shard) = shards.get_mut(namespace) else { return false };
+            let before = shard.size();
+            shard.drop_dead();
+            *size = size.plus(shard.size()).less(before);
+            let is_loose = !shard.loose().is_empty();
+            if shard.slots().is_empty() {
+                shards.remove(namespace);
+            }
+            is_loose
+        });
     }
 
     /// Shared segments that are worth merging.
@@ -265,8 +278,12 @@ impl LocalTier {
             batch.remove_segment(number, marked);
             batch.obsolete.extend(self.files.as_ref().map(|files| files.path(number)));
         }
-        let changed = shards.iter().map(|(namespace, _)| *namespace).collect();
+        let mut changed: Vec<NamespaceId> = shards.iter().map(|(namespace, _)| *namespace).collect();
         self.changed.extend(&changed);
+        if changed.is_empty() {
+            // Nobody had a live row there, so no view changes, but the file is gone.
+            changed.push(NamespaceId::SHARED);
+        }
         self.undo = Some(Undo::Merge { shards, shared, replaced, number });
         Ok(changed)
     }

@@ -102,6 +102,9 @@ impl LocalTier {
                 if let Some(number) = shard.and_then(much_marked) {
                     return Some(Box::new(move || Ok(Box::new(Note { namespace, number }) as Done)));
                 }
+                if shard.is_some_and(|shard| shard.slots().is_empty()) {
+                    self.shards.remove(&namespace);
+                }
                 self.changed.pop_first();
             },
         };
