@@ -1,8 +1,11 @@
-//! MnemoCore beside text engines: the same texts, the same questions, one thread.
+//! MnemoCore beside text engines: the same texts, the same questions, one thread. `vectors` compares
+//! it with an index of vectors instead.
 
 mod fts5;
 mod mnemocore;
 mod tantivy;
+mod usearch;
+mod vectors;
 
 use std::error::Error;
 use std::path::Path;
@@ -52,12 +55,12 @@ const SYSTEMS: [(&str, Open); 3] = [
 ];
 
 fn main() -> Outcome<()> {
-    let mut arguments = std::env::args().skip(1);
-    let memories: usize = arguments.next().ok_or("expected a number of memories")?.parse()?;
-    let names: Vec<String> = arguments.collect();
-    if let Some(unknown) = names.iter().find(|name| SYSTEMS.iter().all(|(known, _)| known != name)) {
-        return Err(format!("expected mnemocore, tantivy or fts5; received {unknown}").into());
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if_eq("vectors").is_some() {
+        return vectors::compare(arguments);
     }
+    let memories: usize = arguments.next().ok_or("expected a number of memories")?.parse()?;
+    let systems = selected(&SYSTEMS, &arguments.collect::<Vec<_>>())?;
     let texts: Vec<String> =
         Workload::new(42).take(memories).map(|item| item.content().into_owned()).collect();
     let later: Vec<String> =
@@ -73,8 +76,7 @@ fn main() -> Outcome<()> {
         "| system | recall P50 | P95 | P99 | P99 / P50 | source in ten | store P50 | P99 | bulk, a memory | RAM | disk |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-    for (name, open) in SYSTEMS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name))
-    {
+    for (name, open) in systems {
         let folder = tempfile::tempdir()?;
         let before = anonymous_bytes();
         let mut system = open(folder.path())?;
@@ -82,6 +84,19 @@ fn main() -> Outcome<()> {
         println!("| {name} {measured}");
     }
     Ok(())
+}
+
+/// Returns the systems with these names, or all if there are none.
+fn selected<T: Copy>(systems: &[(&'static str, T)], names: &[String]) -> Outcome<Vec<(&'static str, T)>> {
+    if names.is_empty() {
+        return Ok(systems.to_vec());
+    }
+    let known = || systems.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let named = |name: &String| -> Outcome<_> {
+        let system = systems.iter().find(|(known, _)| known == name).copied();
+        system.ok_or_else(|| format!("expected one of {}; received {name}", known()).into())
+    };
+    names.iter().map(named).collect()
 }
 
 /// What one system printed.
@@ -135,21 +150,32 @@ impl Measured {
 
 impl std::fmt::Display for Measured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let us = |time: Duration| time.as_secs_f64() * 1e6;
-        let at = |times: &[Duration], share: f64| us(times[((times.len() - 1) as f64 * share) as usize]);
-        let (p50, p95, p99) = (at(&self.recalls, 0.5), at(&self.recalls, 0.95), at(&self.recalls, 0.99));
-        let (store, longest) = (at(&self.stores, 0.5), at(&self.stores, 0.99));
-        let mb = |bytes: u64| bytes as f64 / 1e6;
+        let recall = |share| quantile(&self.recalls, share);
+        let (p50, p95, p99) = (recall(0.5), recall(0.95), recall(0.99));
+        let (store, longest) = (quantile(&self.stores, 0.5), quantile(&self.stores, 0.99));
         write!(
             f,
             "| {p50:.1} us | {p95:.1} us | {p99:.1} us | {:.2} | {:.4} | {store:.1} us | {longest:.1} us | {:.2} us | {:.1} MB | {:.1} MB |",
             p99 / p50,
             self.found,
-            us(self.bulk),
-            mb(self.ram),
-            mb(self.disk),
+            micros(self.bulk),
+            megabytes(self.ram),
+            megabytes(self.disk),
         )
     }
+}
+
+/// Microseconds of the time that a share of the sorted times does not exceed.
+fn quantile(times: &[Duration], share: f64) -> f64 {
+    micros(times[((times.len() - 1) as f64 * share) as usize])
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 /// Anonymous memory of this process.
