@@ -60,6 +60,9 @@ fn what_the_engine_takes_stays_within_its_budget() {
     }
 }
 
+/// The name of a kind of memories, how many are stored, and what makes one.
+type Kind<'a> = (&'a str, usize, &'a dyn Fn(usize) -> NewMemory);
+
 /// Stores what `memory` makes for `count` numbers, and returns the most that was accounted for.
 fn most(engine: &Engine, count: usize, memory: impl Fn(usize) -> NewMemory) -> usize {
     let mut most = 0;
@@ -82,7 +85,7 @@ fn large_memories_and_small_namespaces_keep_to_the_budget_too() {
         |number: usize| NewMemory::new(text(number)).embedding(embedding(number)).namespace(space(number));
     let long = |number: usize| NewMemory::new(format!("{} {}", text(number), "long ".repeat(4_000)));
     let long_in_spaces = |number: usize| long(number).namespace(space(number));
-    let kinds: [(&str, usize, &dyn Fn(usize) -> NewMemory); 3] =
+    let kinds: [Kind<'_>; 3] =
         [("vectors", 2_000, &vector), ("long", 250, &long), ("long in namespaces", 250, &long_in_spaces)];
     for background in [false, true] {
         for (name, count, memory) in kinds {
