@@ -127,6 +127,26 @@ fn segments_that_are_newer_than_the_log_tell_that_it_is_an_older_one() {
     assert!(segments.iter().all(|path| !path.exists()));
 }
 
+/// Before, the opening deleted it: its file had the number of the commit that lists it, the older log's next one.
+#[test]
+fn a_large_batch_that_the_log_does_not_know_tells_too() {
+    const COUNT: usize = 16_500;
+    let folder = tempfile::tempdir().unwrap();
+    let (store, older) = (folder.path().join("store"), folder.path().join("older"));
+    let config = tiny().hot_capacity(20_000);
+    let engine = Engine::open(&store, config.clone()).unwrap();
+    engine.store(note("first")).unwrap();
+    // As somebody copies it who pays no heed to the engine.
+    copy(&store.join("log"), &older);
+    engine.store_batch((0..COUNT).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
+    drop(engine);
+    fs::remove_dir_all(store.join("log")).unwrap();
+    copy(&older, &store.join("log"));
+    refused(&store);
+    assert_eq!(Engine::repair(&store, config.clone()).unwrap().kept, COUNT + 1);
+    assert_eq!(Engine::open(&store, config).unwrap().stats().total(), COUNT + 1);
+}
+
 #[test]
 fn a_journal_of_a_closed_store_that_was_replaced_by_any_older_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use super::depot::Depot;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, Log, SegmentEntry, sync_folder, write_file};
+use crate::log::{Batch, Durability, Log, SegmentEntry, sync_folder, write_file};
 use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::file::{self, Label};
 use crate::segment::{Live, Part, Segment};
@@ -304,9 +304,7 @@ impl SegmentFiles {
         segment: &Segment,
     ) -> Result<(Segment, SegmentEntry), Error> {
         self.log.check()?;
-        // If the log is replaced by an older one, the file tells.
-        let (log, commit) = (self.log.number(), self.log.sequence());
-        self.log.sync()?;
+        let (log, commit) = (self.log.number(), self.announce()?);
         let bytes = file::serialize(segment, Label { log, number, commit, tier, namespace });
         let (length, checksum) = file::fingerprint(&bytes);
         let entry = SegmentEntry { tier, namespace, bytes: length, checksum };
@@ -328,6 +326,19 @@ impl SegmentFiles {
             self.delete(number);
         }
         Ok((kept?, entry))
+    }
+
+    /// Commits that another file is about to be written, durably, and returns the number of the next commit. So the
+    /// file is newer than every copy of the log without that commit, and tells if one takes the log's place.
+    fn announce(&self) -> Result<u64, Error> {
+        if self.log.sequence() > 0 {
+            let mut batch = Batch::default();
+            batch.put_setting(NEXT_SEGMENT, self.next_number.load(Ordering::Relaxed));
+            self.log.commit(&batch, Durability::Buffered)?;
+        }
+        let commit = self.log.sequence();
+        self.log.sync()?;
+        Ok(commit)
     }
 
     fn keep(&self, number: u64, entry: &SegmentEntry, bytes: &AlignedBytes) -> Result<(), Error> {
