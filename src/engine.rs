@@ -187,7 +187,7 @@ pub struct Stats {
     pub memories: [usize; 3],
     /// Bytes of HOT, WARM and COLD, as the tiers count them.
     pub bytes: [TierBytes; 3],
-    /// Bytes of RAM that the engine's data takes, with what is reserved for caches and merges. At most
+    /// Bytes of RAM of the engine's data, and of its reserves for caches and merges. At most
     /// [`Config::memory_budget`](field@Config::memory_budget), unless the namespaces, and what the log notes of
     /// recalled and forgotten memories, take more.
     pub ram: usize,
@@ -353,7 +353,7 @@ impl Shared {
         self.config.hot_capacity.min(self.budget.hot_capacity(hot, self.besides_hot(writer)))
     }
 
-    /// Returns the bytes that the engine takes, with what is reserved.
+    /// Returns the RAM of the engine in bytes, reserves included.
     fn ram(&self, writer: &Writer) -> usize {
         let hot = writer.tiers[TierKind::Hot.index()].size();
         self.budget.reserved() + hot.bytes + self.besides_hot(writer).bytes

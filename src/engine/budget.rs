@@ -52,7 +52,7 @@ impl Budget {
         (bytes / (ROW_BYTES + self.vector_bytes)).clamp(64, MOST_MOVED)
     }
 
-    /// What is taken whether there are memories or not.
+    /// Bytes that are reserved for caches and merges, even in an empty engine.
     pub(super) fn reserved(&self) -> usize {
         self.merges() + self.token_cache
     }

@@ -208,10 +208,7 @@ pub(super) fn finish_repair(lock: &StoreLock) -> Result<(), Error> {
 /// Moves the files of segments that are not `listed` into the folder of the damaged log.
 pub(super) fn set_segments_aside(path: &Path, listed: &HashSet<u64>) -> io::Result<()> {
     let (segments, aside) = (path.join(SEGMENTS), path.join(LOG_FOLDER).join(SEGMENTS));
-    let files = match unlisted(&segments, listed) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        files => files?,
-    };
+    let files = unlisted(&segments, listed)?;
     if files.is_empty() {
         return Ok(());
     }
@@ -224,10 +221,10 @@ pub(super) fn set_segments_aside(path: &Path, listed: &HashSet<u64>) -> io::Resu
 /// Undoes [`set_segments_aside`]. A file whose name was taken meanwhile stays.
 fn put_segments_back(path: &Path) -> io::Result<()> {
     let (segments, aside) = (path.join(SEGMENTS), path.join(LOG_FOLDER).join(SEGMENTS));
-    let files = match unlisted(&aside, &HashSet::new()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        files => files?,
-    };
+    if !aside.exists() {
+        return Ok(());
+    }
+    let files = unlisted(&aside, &HashSet::new())?;
     std::fs::create_dir_all(&segments)?;
     let is_free = |file: &&PathBuf| file.file_name().is_some_and(|name| !segments.join(name).exists());
     files.iter().filter(is_free).try_for_each(|file| move_into(&segments, file))?;

@@ -137,7 +137,7 @@ impl Shared {
         away.map_or(Ok(Consolidation { promoted, demoted, merged }), Err)
     }
 
-    /// Packs and merges what is due until no more waits than there is memory for.
+    /// Packs and merges segments until upkeep is no longer behind.
     pub(super) fn catch_up(&self, behind: Behind) {
         let alone = match behind {
             Behind::Some => self.upkeep.try_lock().ok(),

@@ -75,9 +75,9 @@ pub(super) struct Placed {
 /// How far upkeep has fallen behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Behind {
-    /// Who stores does it if nobody else is at it.
+    /// The thread that stores does upkeep, unless another thread does it already.
     Some,
-    /// Who stores waits for whoever is at it.
+    /// The thread that stores waits for that other thread.
     Far,
 }
 

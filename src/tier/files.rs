@@ -100,10 +100,7 @@ impl SegmentFiles {
         let noted = log.setting(NEXT_SEGMENT)?;
         let next = listed.iter().map(|(number, _)| number + 1).chain(noted).max().unwrap_or_default();
         let known = listed.iter().map(|(number, _)| *number).collect();
-        let strays = match unlisted(folder, &known) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            found => found.map_err(|error| Error::io(folder, error))?,
-        };
+        let strays = unlisted(folder, &known).map_err(|error| Error::io(folder, error))?;
         let (log, next_number) = (log.clone(), AtomicU64::new(next));
         let (folder, strays) = (folder.to_path_buf(), Mutex::new(strays));
         let files = Self { folder, depot, log, next_number, ids: RwLock::default(), strays };
@@ -381,12 +378,16 @@ pub(crate) fn is_finished(path: &Path) -> bool {
 /// The files of segments in `folder`, finished or not, that are none of the `listed` ones'.
 ///
 /// # Errors
-/// If the folder cannot be read.
+/// If the folder cannot be read. One that is missing holds no files.
 pub(crate) fn unlisted(folder: &Path, listed: &HashSet<u64>) -> io::Result<Vec<PathBuf>> {
     let listed: HashSet<PathBuf> =
         listed.iter().map(|&number| SegmentFiles::path_in(folder, number)).collect();
     let is_segment =
         |path: &PathBuf| is_finished(path) || path.extension().is_some_and(|ending| ending == "tmp");
-    let files = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let files = entries.flatten().map(|entry| entry.path());
     Ok(files.filter(is_segment).filter(|path| !listed.contains(path)).collect())
 }

@@ -256,10 +256,7 @@ type Labeled = (PathBuf, Label, (u64, u64));
 fn labels(path: &Path) -> Result<BTreeMap<u64, Labeled>, Error> {
     let folder = path.join(SEGMENTS);
     let failed = |error| Error::io(&shown(&folder), error);
-    let files = match unlisted(&folder, &HashSet::new()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        files => files.map_err(failed)?,
-    };
+    let files = unlisted(&folder, &HashSet::new()).map_err(failed)?;
     let mut found = BTreeMap::new();
     for file in files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "seg")) {
         if let Some((label, print)) = file::describe(&file).map_err(failed)?

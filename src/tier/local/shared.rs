@@ -1,7 +1,7 @@
 //! Segments that small namespaces share.
 //!
 //! A namespace with few memories takes no file of its own: its rows are in segments with those of others, a window
-//! in each. What is written and merged is the segment; what is read, and what a namespace loses, is a window. A
+//! in each. The tier writes and merges whole segments. A namespace reads its windows alone. A
 //! namespace that has grown leaves the segments that it shares for one of its own.
 
 use std::collections::{BTreeMap, HashSet};
@@ -121,7 +121,7 @@ impl SharedPlan {
 }
 
 impl LocalTier {
-    /// What is worth doing for namespaces that are too small for files of their own.
+    /// The next piece of upkeep for namespaces that are too small for files of their own.
     pub(super) fn shared_upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
         let (kind, codec) = (self.residency.kind, self.residency.codec);
         let files = self.files.clone();
