@@ -57,7 +57,7 @@ pub enum Durability {
 }
 
 /// Version of a store's layout as a whole.
-pub(crate) const FORMAT: u64 = 4;
+pub(crate) const FORMAT: u64 = 5;
 
 /// The name of the log's folder in a store.
 pub(crate) const LOG_FOLDER: &str = "log";

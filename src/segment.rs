@@ -94,8 +94,6 @@ pub struct Segment {
     pub created: Numbers,
     /// The length of each text.
     pub lengths: Column<u16>,
-    /// The length of the shortest text.
-    pub shortest: Length,
     /// How much each memory matters. Empty if that is 1 for all.
     importance: Column<f32>,
     /// How often each memory was accessed when it was put here. Empty if that is once for all.
@@ -165,12 +163,11 @@ impl Segment {
             ids: rows().map(|row| row.id.0 as i64).collect(),
             created: rows().map(|row| row.created).collect(),
             lengths: rows().map(|row| row.length.get()).collect(),
-            shortest: rows().map(|row| row.length).min().unwrap_or_default(),
             importance: unless_all(rows().map(|row| row.importance), 1.0),
             accesses: unless_all(rows().map(|row| row.accesses), 1),
             supplied: supplied.into(),
             sketches: sketches.into(),
-            postings: Postings::build(rows().map(|row| &*row.terms)),
+            postings: Postings::build(rows().map(|row| (&*row.terms, row.length))),
             owners: None,
             contents: Contents::Loose(memories),
             origin: None,
@@ -201,12 +198,11 @@ impl Segment {
             ids: self.ids.with(at, row.id.0 as i64),
             created: self.created.with(at, row.created),
             lengths: inserted(&self.lengths, at, row.length.get()).into(),
-            shortest: self.shortest.min(row.length),
             importance: unless_all(rows().map(|row| row.importance), 1.0),
             accesses: unless_all(rows().map(|row| row.accesses), 1),
             supplied: supplied.into(),
             sketches: sketches.into(),
-            postings: self.postings.with_row(at as u32, &row.terms),
+            postings: self.postings.with_row(at as u32, (&row.terms, row.length)),
             owners: None,
             contents: Contents::Loose(memories),
             origin: None,

@@ -86,6 +86,11 @@ impl Count {
         let number = NUMBERS[usize::from(self.0)];
         number / (number + length.saturation())
     }
+
+    /// [`Count::share`] in 255ths, rounded up.
+    pub(crate) fn share_bound(self, length: Length) -> u8 {
+        (self.share(length) * 255.0).ceil() as u8
+    }
 }
 
 /// The share of a term that occurs once, by the length of the text: most terms of most texts.

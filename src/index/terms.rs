@@ -2,34 +2,57 @@
 //! best.
 //!
 //! The score of a text is the sum, over the question's terms, of the term's weight (its IDF) times
-//! its [share](crate::encoder::Count::share) of the text, as in BM25. Terms are added up in
-//! descending order of weight. Once the k-th best score so far exceeds what the last terms can add
-//! together, a memory that holds only these is no hit: their long lists are then consulted for
-//! those memories that the other terms leave in question (MaxScore: Turtle and Flood, "Query
-//! evaluation: strategies and optimizations", 1995).
+//! its [share](crate::encoder::Count::share) of the text, as in BM25. A list has the shares rounded
+//! up to a byte, so that bounds of the scores are added up without looking up the lengths of the
+//! texts. Only the texts whose bounds exceed the k-th best score so far are scored exactly.
+//!
+//! Terms are added up in descending order of weight. Once the k-th best score so far exceeds what the
+//! last terms can add together, a memory that holds only these is no hit: their long lists are then
+//! consulted for those memories that the other terms leave in question (MaxScore: Turtle and Flood,
+//! "Query evaluation: strategies and optimizations", 1995).
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::filter::Scope;
 use super::text::{QueryTerm, TextQuery};
 use super::top::{Scored, TopK};
-use crate::encoder::{Count, Length};
+use crate::encoder::Count;
 use crate::key::TierKind;
 use crate::segment::Part;
 use crate::segment::postings::List;
 
-/// Rows whose scores are added up at a time: 64 KB of scores stay in the L2 cache.
+/// Rows whose bounds are added up at a time: 64 KB of bounds stay in the L2 cache.
 const BLOCK_ROWS: usize = 1 << 14;
 
+/// The first block is shorter, and each of the next ones twice as long: in the first one, no score is
+/// known that would rule out rows.
+const FIRST_BLOCK_ROWS: usize = 1 << 12;
+
 /// Looking a row up in a list takes about as long as adding so many postings.
-const LONGER: usize = 8;
+const LOOKUP: usize = 48;
+
+/// Of the rows that need several of the essential terms to be a hit, about one of so many has them.
+const RARELY: usize = 32;
 
 /// How much a bound may fall short of a score by rounding.
 const ROUNDING: f32 = 1e-5;
 
+type Bounds = [f32; BLOCK_ROWS];
+
 thread_local! {
-    /// The scores of one block, 0 between searches; kept, so that a recall allocates none.
-    static SCORES: RefCell<Vec<f32>> = RefCell::new(vec![0.0; BLOCK_ROWS]);
+    /// Kept, so that a recall allocates none.
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { bounds: Box::new([0.0; BLOCK_ROWS]), candidates: Vec::new() });
+}
+
+/// What a search needs to have in hand.
+struct Scratch {
+    /// The bound of each row's score, in the place of the row modulo their number; 0 between blocks.
+    bounds: Box<Bounds>,
+    /// The rows that may be among the best, each after its bound. The bits of positive numbers have
+    /// their order.
+    candidates: Vec<(u32, u16)>,
 }
 
 /// Offers the best of `scope` for `query` to `top`.
@@ -37,18 +60,18 @@ pub fn search(scope: &Scope<'_>, query: &TextQuery, top: &mut TopK) {
     if top.k() == 0 {
         return;
     }
-    SCORES.with_borrow_mut(|scores| {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut size = FIRST_BLOCK_ROWS;
         for part in scope.parts {
             let mut lists = lists(part, query.terms());
-            if lists.is_empty() {
-                continue;
-            }
-            let admits = scope.filter.admits(part);
-            let rows = part.rows();
-            let first = rows.start as usize / BLOCK_ROWS * BLOCK_ROWS;
-            for start in (first..rows.end as usize).step_by(BLOCK_ROWS) {
-                let block = Block::new(part, start, &mut lists, top);
-                block.search(scores, &admits, scope.tier, top);
+            let (admits, rows) = (scope.filter.admits(part), part.rows());
+            let (mut start, end) = (rows.start as usize, rows.end as usize);
+            while start < end && !lists.is_empty() {
+                let rows = start..end.min(start + size);
+                start = rows.end;
+                let block = Block::new(part, rows, &mut lists, top.threshold());
+                block.search(scratch, &admits, scope.tier, top);
+                size = BLOCK_ROWS.min(2 * size);
             }
         }
     });
@@ -56,130 +79,150 @@ pub fn search(scope: &Scope<'_>, query: &TextQuery, top: &mut TopK) {
 
 /// The postings of one term of the question.
 struct Listed<'a> {
+    /// Those of the block.
     list: List<'a>,
+    /// Those behind the block.
+    later: List<'a>,
     weight: f32,
-    /// No row of the part has more of this term.
-    bound: f32,
+}
+
+impl Listed<'_> {
+    /// The most that a row can have of a share in 255ths.
+    fn bound(&self, share: u8) -> f32 {
+        self.weight / 255.0 * f32::from(share)
+    }
+
+    /// No row has more of this term.
+    fn highest(&self) -> f32 {
+        self.bound(self.list.highest)
+    }
+
+    fn add_to(&self, bounds: &mut Bounds) {
+        for (&row, &share) in self.list.rows.iter().zip(self.list.shares) {
+            bounds[usize::from(row) % BLOCK_ROWS] += self.bound(share);
+        }
+    }
 }
 
 /// The lists of a part, in the order of the question's terms.
 fn lists<'a>(part: &'a Part, terms: &[QueryTerm]) -> Vec<Listed<'a>> {
-    let mut lists = Vec::with_capacity(terms.len());
-    for &QueryTerm { term, weight } in terms {
-        let list = part.list(term);
-        if !list.rows.is_empty() {
-            let most = list.counts.iter().copied().fold(0, u8::max);
-            let bound = weight * Count::from_byte(most).share(part.segment.shortest);
-            lists.push(Listed { list, weight, bound });
-        }
-    }
-    lists
+    let listed = |&QueryTerm { term, weight }: &QueryTerm| {
+        let later = part.list(term);
+        (!later.rows.is_empty()).then_some(Listed { list: later, later, weight })
+    };
+    terms.iter().filter_map(listed).collect()
 }
 
 /// The lists of the rows of one block.
 struct Block<'a> {
     part: &'a Part,
-    lengths: &'a [u16],
-    /// In the order of the question's terms.
-    lists: Vec<Listed<'a>>,
-    /// How many of them are added up for all rows. A row with others alone is no hit.
-    essential: usize,
+    rows: Range<usize>,
+    /// Those that are added up for all rows. A row with others alone is no hit.
+    essential: &'a [Listed<'a>],
+    /// The others.
+    others: &'a [Listed<'a>],
+    /// The most that a row can have of the others.
+    left: f32,
 }
 
 impl<'a> Block<'a> {
-    /// Takes the postings of the block that begins at row `start` off `lists`.
-    fn new(part: &'a Part, start: usize, lists: &mut [Listed<'a>], top: &TopK) -> Self {
-        let lengths = part.segment.lengths.get(start..).unwrap_or_default();
-        let lengths = lengths.get(..BLOCK_ROWS).unwrap_or(lengths);
-        let end = start + lengths.len();
-        let lists: Vec<Listed<'a>> = lists
-            .iter_mut()
-            .map(|listed| {
-                let here = listed.list.rows.partition_point(|&row| usize::from(row) < end);
-                let (list, later) = listed.list.split_at(here);
-                listed.list = later;
-                Listed { list, ..*listed }
-            })
-            .collect();
-        let essential = essential(&lists, top.threshold());
-        Self { part, lengths, lists, essential }
+    /// Takes the postings of a block's rows off `lists`. A hit's score is at least `threshold`.
+    fn new(part: &'a Part, rows: Range<usize>, lists: &'a mut [Listed<'_>], threshold: f32) -> Self {
+        let all = rows.start..part.rows().end as usize;
+        for listed in lists.iter_mut() {
+            let here = listed.later.count_below(rows.end, &all);
+            (listed.list, listed.later) = listed.later.split_at(here);
+        }
+        let (essential, others) = lists.split_at(count_essential(lists, threshold));
+        let left = others.iter().map(Listed::highest).sum();
+        Self { part, rows, essential, others, left }
     }
 
-    fn search(self, scores: &mut [f32], admits: impl Fn(u32) -> bool, tier: TierKind, top: &mut TopK) {
-        let (essential, others) = self.lists.split_at(self.essential);
-        for listed in essential {
-            self.add(scores, listed);
+    fn search(&self, scratch: &mut Scratch, admits: impl Fn(u32) -> bool, tier: TierKind, top: &mut TopK) {
+        for listed in self.essential {
+            listed.add_to(&mut scratch.bounds);
         }
-        let left: f32 = others.iter().map(|listed| listed.bound).sum();
-        let mut least = self.least(top.threshold(), left);
-        for listed in essential {
+        let enough = least(top.threshold(), self.left);
+        for listed in self.essential {
             for &row in listed.list.rows {
-                let Some(score) = scores.get_mut(usize::from(row) % BLOCK_ROWS) else { continue };
                 // 0 if it was looked at before.
-                let score = std::mem::take(score);
-                if score >= least
-                    && admits(u32::from(row))
-                    && let Some(score) = self.complete(row, score, others, left, top.threshold())
-                {
-                    let id = self.part.segment.id(u32::from(row)).unwrap_or_default();
-                    top.push(Scored { score, id, tier });
-                    least = self.least(top.threshold(), left);
+                let bound = std::mem::take(&mut scratch.bounds[usize::from(row) % BLOCK_ROWS]);
+                if bound >= enough && admits(row.into()) {
+                    scratch.candidates.push((bound.to_bits(), row));
                 }
             }
         }
-    }
-
-    /// The least sum of the essential terms with which a row may reach `threshold`.
-    fn least(&self, threshold: f32, left: f32) -> f32 {
-        (threshold * (1.0 - ROUNDING) - left).max(f32::MIN_POSITIVE)
-    }
-
-    /// Adds one list's part to the scores of the block's rows.
-    fn add(&self, scores: &mut [f32], listed: &Listed<'_>) {
-        for (&row, &count) in listed.list.rows.iter().zip(listed.list.counts) {
-            let at = usize::from(row) % BLOCK_ROWS;
-            if let (Some(score), Some(&length)) = (scores.get_mut(at), self.lengths.get(at)) {
-                *score += listed.weight * Count::from_byte(count).share(Length::from(length));
+        let candidates = &mut scratch.candidates;
+        if top.len() < top.k() && top.k() < candidates.len() {
+            // No score is known that would rule out rows. Those with the highest bounds give one.
+            candidates.select_nth_unstable_by(top.k(), |a, b| b.cmp(a));
+        }
+        for (bound, row) in candidates.drain(..) {
+            let bound = f32::from_bits(bound);
+            if bound >= least(top.threshold(), self.left)
+                && let Some(score) = self.score(row, bound, top.threshold())
+            {
+                let id = self.part.segment.id(row.into()).unwrap_or_default();
+                top.push(Scored { score, id, tier });
             }
         }
     }
 
-    /// Adds what the other lists have of a row to its score; `None` if it stays below `least`.
-    /// The others may have up to `left` of it.
-    fn complete(
-        &self,
-        row: u16,
-        mut score: f32,
-        others: &[Listed<'_>],
-        mut left: f32,
-        least: f32,
-    ) -> Option<f32> {
-        let length = Length::from(*self.lengths.get(usize::from(row) % BLOCK_ROWS)?);
-        for Listed { list, weight, bound } in others {
-            if (score + left) * (1.0 + ROUNDING) < least {
+    /// The score of a row, or `None` if it is below `threshold`. `bound` is what it may have of the
+    /// essential terms.
+    fn score(&self, row: u16, mut bound: f32, threshold: f32) -> Option<f32> {
+        let mut left = self.left;
+        for listed in self.others {
+            if bound < least(threshold, left) {
                 return None;
             }
-            left -= bound;
-            if let Ok(at) = list.rows.binary_search(&row) {
-                score += weight * Count::from_byte(*list.counts.get(at)?).share(length);
+            left -= listed.highest();
+            if let Some(&share) = listed.list.find(row, &self.rows).and_then(|at| listed.list.shares.get(at))
+            {
+                bound += listed.bound(share);
             }
         }
-        (score >= least).then_some(score)
+        if bound < least(threshold, 0.0) {
+            return None;
+        }
+        let (length, mut score) = (self.part.segment.length(row.into()), 0.0);
+        for Listed { list, weight, .. } in self.essential.iter().chain(self.others) {
+            if let Some(&count) = list.find(row, &self.rows).and_then(|at| list.counts.get(at)) {
+                score += weight * Count::from_byte(count).share(length);
+            }
+        }
+        (score >= threshold).then_some(score)
     }
 }
 
-/// How many of `lists` have to be added up so that the others together stay below `least`; all, if
-/// the others are not much longer than these.
-fn essential(lists: &[Listed<'_>], least: f32) -> usize {
-    let mut bound = 0.0;
-    let is_other = |listed: &&Listed<'_>| {
-        bound += listed.bound;
-        bound * (1.0 + ROUNDING) < least
-    };
-    let others = lists.iter().rev().take_while(is_other).count();
-    let (essential, others) = lists.split_at(lists.len() - others);
-    let postings = |lists: &[Listed<'_>]| lists.iter().map(|listed| listed.list.rows.len()).sum::<usize>();
-    if postings(others) < LONGER * postings(essential) { lists.len() } else { essential.len() }
+/// The least bound with which a row may reach `threshold`, if it may have `left` more.
+fn least(threshold: f32, left: f32) -> f32 {
+    (threshold * (1.0 - ROUNDING) - left).max(f32::MIN_POSITIVE)
+}
+
+/// How many of `lists` are best added up, so that the others together stay below `threshold`. The
+/// more are added up, the fewer rows have to be looked up in the others.
+fn count_essential(lists: &[Listed<'_>], threshold: f32) -> usize {
+    let (mut best, mut cheapest, mut left) = (lists.len(), usize::MAX, 0.0);
+    for count in (0..=lists.len()).rev() {
+        let (essential, others) = lists.split_at(count);
+        left += others.first().map_or(0.0, Listed::highest);
+        if !others.is_empty() && left * (1.0 + ROUNDING) >= threshold {
+            break;
+        }
+        let enough = least(threshold, left);
+        let (mut added, mut looked_up) = (0, 0);
+        for listed in essential {
+            let postings = listed.list.rows.len();
+            added += postings;
+            looked_up += if listed.highest() >= enough { postings } else { postings / RARELY };
+        }
+        let cost = if others.is_empty() { added } else { added + LOOKUP * looked_up };
+        if cost < cheapest {
+            (best, cheapest) = (count, cost);
+        }
+    }
+    best
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytemuck::Pod;
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
 /// Bytes that several columns lend: a mapped file, or a copy of one in RAM. Nothing changes or moves
 /// them.
@@ -35,14 +35,35 @@ impl AsRef<[u8]> for Bytes {
 
 /// Bytes in RAM that start as a mapped file does, aligned for every column.
 pub struct AlignedBytes {
-    words: Vec<u64>,
+    memory: Memory,
     length: usize,
 }
+
+enum Memory {
+    Heap(Vec<u64>),
+    /// In huge pages, where the operating system has them. A search goes to places all over a segment: with
+    /// small pages, finding out where they are in RAM takes longer than reading them.
+    Pages(MmapMut),
+}
+
+impl Memory {
+    fn in_huge_pages(pages: MmapMut) -> Self {
+        // Where there are none, small pages do as well.
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        Self::Pages(pages)
+    }
+}
+
+/// Twice the size of a huge page: at least one fits, wherever the memory begins.
+const LARGE: usize = 4 << 20;
 
 impl AlignedBytes {
     /// So many zeros.
     pub(super) fn zeroed(length: usize) -> Self {
-        Self { words: vec![0; length.div_ceil(8)], length }
+        let pages = (length >= LARGE).then(|| MmapMut::map_anon(length).ok()).flatten();
+        let heap = || Memory::Heap(vec![0; length.div_ceil(8)]);
+        Self { memory: pages.map_or_else(heap, Memory::in_huge_pages), length }
     }
 
     /// The next bytes of a file.
@@ -53,7 +74,10 @@ impl AlignedBytes {
     }
 
     pub(super) fn as_mut(&mut self) -> &mut [u8] {
-        let all: &mut [u8] = bytemuck::cast_slice_mut(&mut self.words);
+        let all: &mut [u8] = match &mut self.memory {
+            Memory::Heap(words) => bytemuck::cast_slice_mut(words),
+            Memory::Pages(pages) => pages,
+        };
         all.get_mut(..self.length).unwrap_or_default()
     }
 }
@@ -68,7 +92,11 @@ impl From<&[u8]> for AlignedBytes {
 
 impl AsRef<[u8]> for AlignedBytes {
     fn as_ref(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.words).get(..self.length).unwrap_or_default()
+        let all: &[u8] = match &self.memory {
+            Memory::Heap(words) => bytemuck::cast_slice(words),
+            Memory::Pages(pages) => pages,
+        };
+        all.get(..self.length).unwrap_or_default()
     }
 }
 

@@ -4,7 +4,7 @@
 //! | bytes | content |
 //! |---|---|
 //! | 8 | `MNEMOSEG` |
-//! | 8 | version of this layout, 6 |
+//! | 8 | version of this layout, 7 |
 //! | 8 | version of the text analysis |
 //! | 8 | the number of the log that lists it |
 //! | 8 | the number of the segment |
@@ -23,12 +23,12 @@
 //!
 //! | id | for |
 //! |---|---|
-//! | 30 | the session of each row, and its position there |
-//! | 31 | the language of each row |
-//! | 32 | a hash of each row's content |
-//! | 33 | the version of each row |
-//! | 2^31 + 34 | when each row expires |
-//! | 2^31 + 35 | which rows are superseded, and by what |
+//! | 40 | the session of each row, and its position there |
+//! | 41 | the language of each row |
+//! | 42 | a hash of each row's content |
+//! | 43 | the version of each row |
+//! | 2^31 + 44 | when each row expires |
+//! | 2^31 + 45 | which rows are superseded, and by what |
 #![allow(unsafe_code, reason = "mapping a file is unsafe; the argument stands at the call")]
 
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ use crate::key::{NamespaceId, TierKind};
 compile_error!("segments are mapped as they are, little-endian");
 
 const MAGIC: &[u8; 8] = b"MNEMOSEG";
-const VERSION: u64 = 6;
+const VERSION: u64 = 7;
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 8;
@@ -68,8 +68,8 @@ const MAX_COLUMNS: usize = 1_024;
 const REQUIRED: u64 = 1 << 31;
 
 /// The ids of the columns, in the order of the file.
-pub const COLUMNS: [u64; 29] = {
-    let (mut ids, mut at) = ([0; 29], 0);
+pub const COLUMNS: [u64; 31] = {
+    let (mut ids, mut at) = ([0; 31], 0);
     while at < ids.len() {
         ids[at] = at as u64 + 1;
         at += 1;
@@ -85,7 +85,7 @@ pub(crate) fn columns(segment: &Segment) -> [&[u8]; COLUMNS.len()] {
     let Packed { records, forward, vectors } = &**packed;
     let (first_id, ids, far_ids) = segment.ids.columns();
     let (first_time, times, far_times) = segment.created.columns();
-    let (terms, offsets, rows, counts) = segment.postings.columns();
+    let [terms, offsets, rows, counts, shares, highest] = segment.postings.columns();
     let (first_end, ends, far_ends) = records.ends.columns();
     let [namespaces, window_ends, order] = match &segment.owners {
         Some(owners) => owners.columns().map(|column| column.as_bytes()),
@@ -103,10 +103,12 @@ pub(crate) fn columns(segment: &Segment) -> [&[u8]; COLUMNS.len()] {
         segment.accesses.as_bytes(),
         segment.supplied.as_bytes(),
         segment.sketches.as_bytes(),
-        terms.as_bytes(),
-        offsets.as_bytes(),
-        rows.as_bytes(),
-        counts.as_bytes(),
+        terms,
+        offsets,
+        rows,
+        counts,
+        shares,
+        highest,
         bytemuck::cast_slice(first_end),
         ends.as_bytes(),
         far_ends.as_bytes(),
@@ -227,8 +229,10 @@ pub fn read(bytes: SharedBytes, number: u64, pinned: bool) -> Option<Segment> {
     let lengths: Column<u16> = columns.next()?;
     let (importance, accesses) = (columns.next()?, columns.next()?);
     let (supplied, sketches) = (columns.next::<u64>()?, columns.next()?);
-    let (terms, offsets) = (columns.next()?, columns.next()?);
-    let postings = Postings::from_columns(terms, offsets, columns.next()?, columns.next()?, ids.len())?;
+    let lists = (columns.next()?, columns.next()?);
+    let rows = columns.next()?;
+    let shares = [columns.next()?, columns.next()?, columns.next()?];
+    let postings = Postings::from_columns(lists, rows, shares, ids.len())?;
     let records = columns.records()?;
     let forward = Forward { ends: columns.next()?, bytes: columns.next()? };
     let vectors = columns.vectors(&supplied)?;
@@ -242,7 +246,6 @@ pub fn read(bytes: SharedBytes, number: u64, pinned: bool) -> Option<Segment> {
     let segment = Segment {
         ids,
         created,
-        shortest: lengths.iter().min().copied().unwrap_or_default().into(),
         lengths,
         importance,
         accesses,

@@ -105,6 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::encoder::Length;
 
     proptest! {
         #[test]
@@ -117,7 +118,7 @@ mod tests {
                 .collect();
             let listed: Vec<Vec<(Term, Count)>> =
                 rows.iter().map(|row| row.iter().map(|(&term, &count)| (term, count)).collect()).collect();
-            let postings = Postings::build(listed.iter().map(Vec::as_slice));
+            let postings = Postings::build(listed.iter().map(|terms| (terms.as_slice(), Length::default())));
             let forward = Forward::invert(&postings, rows.len());
             prop_assert!(rows.is_empty() || forward.fits(rows.len()));
             for (row, expected) in (0..).zip(&listed) {

@@ -78,7 +78,6 @@ fn combine(sources: &[Source<'_>], codec: Option<Codec>, shares: bool) -> Result
         ids,
         created: numbers(|segment| &segment.created),
         lengths: order.iter().map(|row| row.segment().length(row.row).get()).collect(),
-        shortest: order.iter().map(|row| row.segment().length(row.row)).min().unwrap_or_default(),
         importance: unless_all(order.iter().map(|row| row.segment().importance(row.row)), 1.0),
         accesses: unless_all(order.iter().map(Picked::accesses), 1),
         supplied: supplied.into(),

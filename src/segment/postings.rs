@@ -3,22 +3,27 @@
 use std::ops::Range;
 
 use super::column::Column;
-use crate::encoder::{Count, Term};
+use crate::encoder::{Count, Length, Term};
 
 /// The most rows that one segment can hold.
 pub const MAX_ROWS: usize = 1 << 16;
+
+/// The terms of a row, and the length of its text.
+pub type RowTerms<'a> = (&'a [(Term, Count)], Length);
 
 /// A row, and how often a term occurs in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Posting {
     row: u16,
     count: Count,
+    /// The term's share of the text, rounded up.
+    share: u8,
 }
 
 impl Posting {
-    fn new(row: u32, count: Count) -> Self {
+    fn new(row: u32, count: Count, length: Length) -> Self {
         debug_assert!((row as usize) < MAX_ROWS);
-        Self { row: row as u16, count }
+        Self { row: row as u16, count, share: count.share_bound(length) }
     }
 
     /// The row.
@@ -39,14 +44,20 @@ pub(crate) struct List<'a> {
     pub rows: &'a [u16],
     /// The byte of each [`Count`].
     pub counts: &'a [u8],
+    /// The term's share of each text in 255ths, rounded up: a bound of what it adds to a score.
+    pub shares: &'a [u8],
+    /// The largest share of the whole list.
+    pub highest: u8,
 }
 
 impl<'a> List<'a> {
     /// The first `count` postings, and the others.
     pub(crate) fn split_at(self, count: usize) -> (Self, Self) {
-        let (rows, later_rows) = self.rows.split_at_checked(count).unwrap_or((self.rows, &[]));
-        let (counts, later_counts) = self.counts.split_at_checked(count).unwrap_or((self.counts, &[]));
-        (Self { rows, counts }, Self { rows: later_rows, counts: later_counts })
+        let (rows, later_rows) = split(self.rows, count);
+        let (counts, later_counts) = split(self.counts, count);
+        let (shares, later_shares) = split(self.shares, count);
+        let later = Self { rows: later_rows, counts: later_counts, shares: later_shares, ..self };
+        (Self { rows, counts, shares, ..self }, later)
     }
 
     /// The postings of a range of rows.
@@ -56,12 +67,47 @@ impl<'a> List<'a> {
         self.split_at(end).0.split_at(start).1
     }
 
-    pub(crate) fn iter(self) -> impl ExactSizeIterator<Item = Posting> + Clone + 'a {
-        self.rows
-            .iter()
-            .zip(self.counts)
-            .map(|(&row, &count)| Posting { row, count: Count::from_byte(count) })
+    /// The number of postings whose rows are below `row`, in a list of rows of `range`. It is searched from
+    /// where it would be if they were evenly spread.
+    pub(crate) fn count_below(self, row: usize, range: &Range<usize>) -> usize {
+        let guess = row.saturating_sub(range.start) * self.rows.len() / range.len().max(1);
+        first_from(guess, self.rows, |&held| usize::from(held) < row)
     }
+
+    /// The place of `row` in a list of rows of `range`.
+    pub(crate) fn find(self, row: u16, range: &Range<usize>) -> Option<usize> {
+        let at = self.count_below(row.into(), range);
+        (self.rows.get(at) == Some(&row)).then_some(at)
+    }
+
+    pub(crate) fn iter(self) -> impl ExactSizeIterator<Item = Posting> + Clone + 'a {
+        let columns = self.rows.iter().zip(self.counts).zip(self.shares);
+        columns.map(|((&row, &count), &share)| Posting { row, count: Count::from_byte(count), share })
+    }
+}
+
+fn split<T>(items: &[T], at: usize) -> (&[T], &[T]) {
+    items.split_at_checked(at).unwrap_or((items, &[]))
+}
+
+/// The first place of `sorted` that is not below what is searched, looked for in doubling steps from `guess`.
+fn first_from<T>(guess: usize, sorted: &[T], is_below: impl Fn(&T) -> bool) -> usize {
+    let guess = guess.min(sorted.len());
+    let (mut low, mut high) = (guess, guess);
+    let mut step = 4;
+    while low > 0 && sorted.get(low - 1).is_some_and(|at| !is_below(at)) {
+        high = low - 1;
+        low = low.saturating_sub(step);
+        step *= 2;
+    }
+    step = 4;
+    while sorted.get(high).is_some_and(&is_below) {
+        low = high + 1;
+        high = (high + step).min(sorted.len());
+        step *= 2;
+    }
+    let window = sorted.get(low..high).unwrap_or_default();
+    low + window.partition_point(is_below)
 }
 
 /// All inverted lists of a segment: sorted term hashes, and for each a run of
@@ -71,15 +117,18 @@ pub struct Postings {
     offsets: Column<u32>,
     rows: Column<u16>,
     counts: Column<u8>,
+    shares: Column<u8>,
+    /// The largest share of each term.
+    highest: Column<u8>,
 }
 
 impl Postings {
     /// Builds the lists of rows `0..` from each row's terms, in any order. Of the
     /// rows, only the first [`MAX_ROWS`] are taken.
-    pub fn build<'a>(rows: impl IntoIterator<Item = &'a [(Term, Count)]>) -> Self {
+    pub fn build<'a>(rows: impl IntoIterator<Item = RowTerms<'a>>) -> Self {
         let mut tuples: Vec<(u64, Posting)> = Vec::new();
-        for (row, terms) in rows.into_iter().take(MAX_ROWS).enumerate() {
-            tuples.extend(terms.iter().map(|&(term, count)| (term.0, Posting::new(row as u32, count))));
+        for ((terms, length), row) in rows.into_iter().take(MAX_ROWS).zip(0..) {
+            tuples.extend(terms.iter().map(|&(term, count)| (term.0, Posting::new(row, count, length))));
         }
         tuples.sort_unstable();
         let mut lists = Builder::with_capacity(tuples.len(), tuples.len());
@@ -91,9 +140,9 @@ impl Postings {
 
     /// These lists with one more row, whose terms come in any order; the rows
     /// from `row` on move up by one.
-    pub fn with_row(&self, row: u32, terms: &[(Term, Count)]) -> Self {
+    pub fn with_row(&self, row: u32, (terms, length): RowTerms<'_>) -> Self {
         let mut added: Vec<(u64, Posting)> =
-            terms.iter().map(|&(term, count)| (term.0, Posting::new(row, count))).collect();
+            terms.iter().map(|&(term, count)| (term.0, Posting::new(row, count, length))).collect();
         added.sort_unstable();
         let up = |held: u16| held + u16::from(u32::from(held) >= row);
         let fresh = added.iter().filter(|&&(term, _)| self.find(term).is_none()).count();
@@ -148,10 +197,9 @@ impl Postings {
     /// Takes the columns of a file, or `None` when they contradict one another, a
     /// term or a row is out of order, or a posting names a row not below `count`.
     pub fn from_columns(
-        terms: Column<u64>,
-        offsets: Column<u32>,
+        (terms, offsets): (Column<u64>, Column<u32>),
         rows: Column<u16>,
-        counts: Column<u8>,
+        [counts, shares, highest]: [Column<u8>; 3],
         count: usize,
     ) -> Option<Self> {
         let consistent = offsets.len() == terms.len() + 1
@@ -159,18 +207,20 @@ impl Postings {
             && offsets.last().is_some_and(|&last| last as usize == rows.len())
             && offsets.is_sorted()
             && terms.is_sorted()
-            && rows.len() == counts.len()
+            && (counts.len(), shares.len(), highest.len()) == (rows.len(), rows.len(), terms.len())
             && rows.iter().all(|&row| usize::from(row) < count)
             && offsets.windows(2).all(|run| match *run {
                 [start, end] => rows.get(start as usize..end as usize).is_some_and(<[u16]>::is_sorted),
                 _ => true,
             });
-        consistent.then_some(Self { terms, offsets, rows, counts })
+        consistent.then_some(Self { terms, offsets, rows, counts, shares, highest })
     }
 
-    /// The columns, for writing them to a file: terms, offsets, rows, counts.
-    pub fn columns(&self) -> (&Column<u64>, &Column<u32>, &Column<u16>, &Column<u8>) {
-        (&self.terms, &self.offsets, &self.rows, &self.counts)
+    /// The columns, for writing them to a file: terms, offsets, rows, counts, shares, highest shares.
+    pub fn columns(&self) -> [&[u8]; 6] {
+        let Self { terms, offsets, rows, counts, shares, highest } = self;
+        let (terms, offsets, rows) = (terms.as_bytes(), offsets.as_bytes(), rows.as_bytes());
+        [terms, offsets, rows, counts.as_bytes(), shares.as_bytes(), highest.as_bytes()]
     }
 
     /// The postings of `term`, in ascending order of rows; empty if it does not
@@ -220,6 +270,8 @@ impl Postings {
             + self.offsets.heap_bytes()
             + self.rows.heap_bytes()
             + self.counts.heap_bytes()
+            + self.shares.heap_bytes()
+            + self.highest.heap_bytes()
     }
 
     fn run(&self, at: usize) -> List<'_> {
@@ -227,30 +279,20 @@ impl Postings {
             (Some(&start), Some(&end)) => start as usize..end as usize,
             _ => return List::default(),
         };
-        match (self.rows.get(range.clone()), self.counts.get(range)) {
-            (Some(rows), Some(counts)) => List { rows, counts },
+        let columns = (self.rows.get(range.clone()), self.counts.get(range.clone()), self.shares.get(range));
+        match columns {
+            (Some(rows), Some(counts), Some(shares)) => {
+                List { rows, counts, shares, highest: self.highest.get(at).copied().unwrap_or(u8::MAX) }
+            }
             _ => List::default(),
         }
     }
 
-    /// Interpolation search: term hashes are uniform, so the guess lands within
-    /// a few places and the search narrows from there by doubling steps.
+    /// Interpolation search: term hashes are uniform, so the guess lands within a few places.
     fn find(&self, term: u64) -> Option<usize> {
-        let terms = &*self.terms;
-        let guess = ((u128::from(term) * terms.len() as u128) >> 64) as usize;
-        let (mut low, mut high) = (guess, guess);
-        let mut step = 4;
-        while low > 0 && terms.get(low).is_none_or(|&at| at > term) {
-            low = low.saturating_sub(step);
-            step *= 2;
-        }
-        step = 4;
-        while high < terms.len() && terms.get(high).is_some_and(|&at| at < term) {
-            high = (high + step).min(terms.len());
-            step *= 2;
-        }
-        let window = terms.get(low..(high + 1).min(terms.len()))?;
-        window.binary_search(&term).ok().map(|at| low + at)
+        let guess = ((u128::from(term) * self.terms.len() as u128) >> 64) as usize;
+        let at = first_from(guess, &self.terms, |&held| held < term);
+        (self.terms.get(at) == Some(&term)).then_some(at)
     }
 }
 
@@ -267,6 +309,8 @@ struct Builder {
     offsets: Vec<u32>,
     rows: Vec<u16>,
     counts: Vec<u8>,
+    shares: Vec<u8>,
+    highest: Vec<u8>,
 }
 
 impl Builder {
@@ -276,16 +320,23 @@ impl Builder {
             offsets: Vec::with_capacity(terms + 1),
             rows: Vec::with_capacity(postings),
             counts: Vec::with_capacity(postings),
+            shares: Vec::with_capacity(postings),
+            highest: Vec::with_capacity(terms),
         }
     }
 
-    fn push(&mut self, term: u64, posting: Posting) {
+    fn push(&mut self, term: u64, Posting { row, count, share }: Posting) {
         if self.terms.last() != Some(&term) {
             self.terms.push(term);
             self.offsets.push(self.rows.len() as u32);
+            self.highest.push(0);
         }
-        self.rows.push(posting.row);
-        self.counts.push(posting.count.to_byte());
+        self.rows.push(row);
+        self.counts.push(count.to_byte());
+        self.shares.push(share);
+        if let Some(highest) = self.highest.last_mut() {
+            *highest = share.max(*highest);
+        }
     }
 
     /// Adds the lists at some places of another, whose terms are above all here,
@@ -300,17 +351,26 @@ impl Builder {
         let (start, end) = (start as usize, end as usize);
         let base = self.rows.len();
         self.terms.extend_from_slice(terms);
+        self.highest.extend_from_slice(from.highest.get(places).unwrap_or_default());
         self.offsets
             .extend(offsets.iter().take(terms.len()).map(|&offset| (offset as usize - start + base) as u32));
         let rows = from.rows.get(start..end).unwrap_or_default();
         self.rows.extend(rows.iter().map(|&row| up(row)));
         self.counts.extend_from_slice(from.counts.get(start..end).unwrap_or_default());
+        self.shares.extend_from_slice(from.shares.get(start..end).unwrap_or_default());
     }
 
     fn finish(mut self) -> Postings {
         self.offsets.push(self.rows.len() as u32);
-        let Self { terms, offsets, rows, counts } = self;
-        Postings { terms: terms.into(), offsets: offsets.into(), rows: rows.into(), counts: counts.into() }
+        let Self { terms, offsets, rows, counts, shares, highest } = self;
+        Postings {
+            terms: terms.into(),
+            offsets: offsets.into(),
+            rows: rows.into(),
+            counts: counts.into(),
+            shares: shares.into(),
+            highest: highest.into(),
+        }
     }
 }
 
@@ -333,9 +393,13 @@ mod tests {
         Term(u64::from(name).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
+    fn length(row: &BTreeMap<u8, u8>) -> Length {
+        Length::new(row.values().map(|&count| usize::from(count)).sum())
+    }
+
     fn build(rows: &Rows) -> Postings {
-        let rows: Vec<Vec<(Term, Count)>> = rows.iter().map(counted).collect();
-        Postings::build(rows.iter().map(Vec::as_slice))
+        let rows: Vec<_> = rows.iter().map(|row| (counted(row), length(row))).collect();
+        Postings::build(rows.iter().map(|(terms, length)| (terms.as_slice(), *length)))
     }
 
     fn naive_list(rows: &Rows, name: u8) -> Vec<(u32, Count)> {
@@ -359,7 +423,23 @@ mod tests {
             let postings = build(&rows);
             for name in 0..=40 {
                 prop_assert_eq!(lists(&postings, name), naive_list(&rows, name));
+                let list = postings.columns_of(term(name));
+                let length = |row: u16| length(&rows[usize::from(row)]);
+                let bounds = list.iter().map(|posting| posting.count.share_bound(length(posting.row)));
+                prop_assert_eq!(bounds.clone().collect::<Vec<_>>(), list.shares);
+                prop_assert_eq!(list.highest, bounds.max().unwrap_or_default());
             }
+        }
+
+        #[test]
+        fn a_search_from_any_guess_finds_the_first_place(
+            mut numbers in prop::collection::vec(0u8..50, 0..60),
+            sought in 0u8..51,
+            guess in 0usize..80,
+        ) {
+            numbers.sort_unstable();
+            let is_below = |&number: &u8| number < sought;
+            prop_assert_eq!(first_from(guess, &numbers, is_below), numbers.partition_point(is_below));
         }
 
         #[test]
@@ -370,12 +450,8 @@ mod tests {
             let whole = build(&rows);
             let at = at.index(rows.len());
             let row = rows.remove(at);
-            let added = build(&rows).with_row(at as u32, &counted(&row));
-            let columns = |postings: &Postings| {
-                let (terms, offsets, rows, counts) = postings.columns();
-                (terms.to_vec(), offsets.to_vec(), rows.to_vec(), counts.to_vec())
-            };
-            prop_assert_eq!(columns(&added), columns(&whole));
+            let added = build(&rows).with_row(at as u32, (&counted(&row), length(&row)));
+            prop_assert_eq!(added.columns(), whole.columns());
         }
 
         #[test]
@@ -400,17 +476,17 @@ mod tests {
             let built: Vec<Postings> = parts.iter().map(build).collect();
             let inputs: Vec<(&Postings, &[u32])> = built.iter().zip(&remaps).map(|(p, r)| (p, r.as_slice())).collect();
             let result = Postings::merge(&inputs);
-            for name in 0..=40 {
-                prop_assert_eq!(lists(&result, name), naive_list(&merged, name));
-            }
+            let built = build(&merged);
+            prop_assert_eq!(result.columns(), built.columns());
         }
     }
 
     #[test]
     fn columns_that_contradict_one_another_are_refused() {
         let from = |terms: &[u64], offsets: &[u32], rows: &[u16], counts: &[u8]| {
-            let (terms, offsets) = (terms.to_vec().into(), offsets.to_vec().into());
-            Postings::from_columns(terms, offsets, rows.to_vec().into(), counts.to_vec().into(), 5)
+            let lists = (terms.to_vec().into(), offsets.to_vec().into());
+            let shares = [counts, counts, &vec![1; terms.len()]].map(|bytes| bytes.to_vec().into());
+            Postings::from_columns(lists, rows.to_vec().into(), shares, 5)
         };
         let one = Count::ONE.to_byte();
         assert!(from(&[1], &[0, 1], &[4], &[one]).is_some());

@@ -53,7 +53,7 @@ fn salvage_rows(header: Header, bytes: SharedBytes) -> Option<SalvagedFile> {
     let accesses: Column<u32> = columns.next()?;
     let accesses = if is_sound(8) { accesses } else { Vec::new().into() };
     let supplied: Column<u64> = columns.next()?;
-    columns.skip(5);
+    columns.skip(7);
     let records = columns.records()?;
     columns.skip(2);
     let vectors = if is_sound(9) { columns.vectors(&supplied) } else { None };

@@ -200,11 +200,11 @@ mod tests {
     const ACCESSES: usize = 8;
     const SUPPLIED: usize = 9;
     const SKETCHES: usize = 10;
-    const FIRST_END: usize = 15;
-    const ENDS: usize = 16;
-    const BLOCK_STARTS: usize = 18;
-    const TERM_PLACES: usize = 22;
-    const VECTORS: usize = 24;
+    const FIRST_END: usize = 17;
+    const ENDS: usize = 18;
+    const BLOCK_STARTS: usize = 20;
+    const TERM_PLACES: usize = 24;
+    const VECTORS: usize = 26;
 
     /// The checksum hid these: each was taken, and panicked when it was used, or gave
     /// an error that opening the store again did not mend.
