@@ -42,6 +42,7 @@ mod phrase;
 mod projection;
 mod query;
 mod token;
+mod word_cache;
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;

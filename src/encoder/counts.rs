@@ -143,7 +143,8 @@ impl TermCounts {
         let length = Length::new(words.len());
         words.sort_unstable();
         let counted = |run: &[Term]| Some((*run.first()?, Count::new(run.len())));
-        let mut terms: Vec<(Term, Count)> = words.chunk_by(|a, b| a == b).filter_map(counted).collect();
+        let mut terms: Vec<(Term, Count)> = Vec::with_capacity(words.len() + labels.len());
+        terms.extend(words.chunk_by(|a, b| a == b).filter_map(counted));
         if !labels.is_empty() {
             terms.extend(labels.into_iter().map(|label| (label, Count::ONE)));
             terms.sort_unstable();

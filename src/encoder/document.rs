@@ -95,7 +95,8 @@ impl From<&TermCounts> for TermVector {
 
 /// The terms of a text in the order of its words, with repeats.
 pub(super) fn words(text: &str) -> Vec<Term> {
-    let mut words = Vec::new();
+    // English words have about six bytes each with the blank, of which half are stop words.
+    let mut words = Vec::with_capacity(text.len() / 8);
     normalise::index_forms(text, |form| words.push(Term::word(form)));
     words
 }

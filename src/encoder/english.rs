@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 use rustc_hash::FxHashMap;
 use snowball_stemmers_rs::{Algorithm, Stemmer};
 
+use super::word_cache;
+
 /// Words that say how a sentence is built and not what it is about, and the
 /// common contractions as they are typed without an apostrophe. Standard
 /// function words: a longer list loses words that questions ask for, the 33
@@ -105,9 +107,7 @@ pub(super) fn index_forms(word: &str, mut emit: impl FnMut(&str)) {
         if part.is_empty() || (place > 0 && CLITICS.contains(&part)) {
             continue;
         }
-        if let Some(form) = index_form(part) {
-            emit(&form);
-        }
+        word_cache::with_form(part, index_form, &mut emit);
     }
 }
 
