@@ -163,6 +163,11 @@ impl Bucket {
         &self.name
     }
 
+    /// Returns the error for an object that does not read as it was written.
+    pub(crate) fn damaged(&self, object: String) -> Error {
+        Error::CorruptObject { bucket: self.name.clone(), object }
+    }
+
     /// Returns the requests and bytes so far.
     pub fn traffic(&self) -> Traffic {
         self.counter.traffic()

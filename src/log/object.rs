@@ -97,7 +97,7 @@ impl ObjectLog {
 
     fn decode(&self, span: Span, bytes: &[u8]) -> Result<Content, Error> {
         let content = Content::decode(bytes).filter(|content| content.span == span);
-        content.ok_or_else(|| self.damaged(span.name()))
+        content.ok_or_else(|| self.bucket.damaged(span.name()))
     }
 
     /// Adds changes to the local copy, which is then as `head` says. Where a part of
@@ -219,10 +219,6 @@ impl ObjectLog {
 
     fn unreachable(&self, action: &'static str, attempts: u32, message: &str) -> Error {
         Error::Unreachable { what: self.bucket.name().into(), action, attempts, message: message.into() }
-    }
-
-    fn damaged(&self, object: String) -> Error {
-        Error::CorruptObject { bucket: self.bucket.name().into(), object }
     }
 
     /// All that is in the log, without what is the local copy's own.

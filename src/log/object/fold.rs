@@ -269,10 +269,7 @@ impl Folds {
         {
             let span = part.span;
             let Some(content) = self.bucket.read(&span.name())? else { return Ok(false) };
-            let content = Content::decode(&content).ok_or_else(|| Error::CorruptObject {
-                bucket: self.bucket.name().into(),
-                object: span.name(),
-            })?;
+            let content = Content::decode(&content).ok_or_else(|| self.bucket.damaged(span.name()))?;
             let newer = std::mem::replace(&mut changes, content.changes);
             changes.extend(newer);
             folded.push(*part);

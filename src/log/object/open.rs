@@ -154,7 +154,7 @@ impl ObjectLog {
                 Some(number) if number != content.log => return Ok(CaughtUp::CopyIsUseless),
                 // Without a copy the first object tells.
                 None if head.next > 0 && head.log != content.log => {
-                    return Err(self.damaged(format!("{}, which is another store's,", span.name())));
+                    return Err(self.bucket.damaged(format!("{}, which is another store's,", span.name())));
                 }
                 _ => head.log = content.log,
             }
@@ -179,7 +179,7 @@ impl ObjectLog {
         let spans: Vec<Span> = self.folds.list()?.iter().map(|object| object.span).collect();
         match chain(&spans, 0) {
             Err(missing) if missing == commit => {
-                Err(self.damaged(format!("commit {commit}, which is in no object,")))
+                Err(self.bucket.damaged(format!("commit {commit}, which is in no object,")))
             }
             _ => Ok(CaughtUp::ObjectsWent),
         }
