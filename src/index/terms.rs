@@ -4,7 +4,8 @@
 //! The score of a text is the sum, over the question's terms, of the term's weight (its IDF) times
 //! its [share](crate::encoder::Count::share) of the text, as in BM25. A list has the shares rounded
 //! up to a byte, so that bounds of the scores are added up without looking up the lengths of the
-//! texts. Only the texts whose bounds exceed the k-th best score so far are scored exactly.
+//! texts. Only the texts whose bounds exceed the k-th best score so far are scored exactly. Among few
+//! rows, that costs more than the lengths: there, the exact shares are added up.
 //!
 //! Terms are added up in descending order of weight. Once the k-th best score so far exceeds what the
 //! last terms can add together, a memory that holds only these is no hit: their long lists are then
@@ -35,6 +36,9 @@ const LOOKUP: usize = 48;
 /// Of the rows that need several of the essential terms to be a hit, about one of so many has them.
 const RARELY: usize = 32;
 
+/// Up to so many rows, their lengths are in the caches: scores are added up in place of bounds.
+const SCORED_ROWS: usize = 1 << 17;
+
 /// How much a bound may fall short of a score by rounding.
 const ROUNDING: f32 = 1e-5;
 
@@ -57,6 +61,12 @@ struct Scratch {
 
 /// Offers the best of `scope` for `query` to `top`.
 pub fn search(scope: &Scope<'_>, query: &TextQuery, top: &mut TopK) {
+    let rows: usize = scope.parts.iter().map(|part| part.rows().len()).sum();
+    search_by(rows <= SCORED_ROWS, scope, query, top);
+}
+
+/// As [`search`]. Scores are added up in place of bounds if `is_scored`.
+fn search_by(is_scored: bool, scope: &Scope<'_>, query: &TextQuery, top: &mut TopK) {
     if top.k() == 0 {
         return;
     }
@@ -69,7 +79,7 @@ pub fn search(scope: &Scope<'_>, query: &TextQuery, top: &mut TopK) {
             while start < end && !lists.is_empty() {
                 let rows = start..end.min(start + size);
                 start = rows.end;
-                let block = Block::new(part, rows, &mut lists, top.threshold());
+                let block = Block::new(part, rows, &mut lists, top.threshold(), is_scored);
                 block.search(scratch, &admits, scope.tier, top);
                 size = BLOCK_ROWS.min(2 * size);
             }
@@ -97,9 +107,21 @@ impl Listed<'_> {
         self.bound(self.list.highest)
     }
 
-    fn add_to(&self, bounds: &mut Bounds) {
+    fn score(&self, count: u8, length: u16) -> f32 {
+        self.weight * Count::from_byte(count).share(length.into())
+    }
+
+    fn add_bounds(&self, bounds: &mut Bounds) {
         for (&row, &share) in self.list.rows.iter().zip(self.list.shares) {
             bounds[usize::from(row) % BLOCK_ROWS] += self.bound(share);
+        }
+    }
+
+    fn add_scores(&self, lengths: &[u16], scores: &mut Bounds) {
+        for (&row, &count) in self.list.rows.iter().zip(self.list.counts) {
+            if let Some(&length) = lengths.get(usize::from(row)) {
+                scores[usize::from(row) % BLOCK_ROWS] += self.score(count, length);
+            }
         }
     }
 }
@@ -123,11 +145,19 @@ struct Block<'a> {
     others: &'a [Listed<'a>],
     /// The most that a row can have of the others.
     left: f32,
+    /// Whether scores are added up in place of bounds.
+    is_scored: bool,
 }
 
 impl<'a> Block<'a> {
     /// Takes the postings of a block's rows off `lists`. A hit's score is at least `threshold`.
-    fn new(part: &'a Part, rows: Range<usize>, lists: &'a mut [Listed<'_>], threshold: f32) -> Self {
+    fn new(
+        part: &'a Part,
+        rows: Range<usize>,
+        lists: &'a mut [Listed<'_>],
+        threshold: f32,
+        is_scored: bool,
+    ) -> Self {
         let all = rows.start..part.rows().end as usize;
         for listed in lists.iter_mut() {
             let here = listed.later.count_below(rows.end, &all);
@@ -135,60 +165,78 @@ impl<'a> Block<'a> {
         }
         let (essential, others) = lists.split_at(count_essential(lists, threshold));
         let left = others.iter().map(Listed::highest).sum();
-        Self { part, rows, essential, others, left }
+        Self { part, rows, essential, others, left, is_scored }
     }
 
     fn search(&self, scratch: &mut Scratch, admits: impl Fn(u32) -> bool, tier: TierKind, top: &mut TopK) {
         for listed in self.essential {
-            listed.add_to(&mut scratch.bounds);
+            if self.is_scored {
+                listed.add_scores(&self.part.segment.lengths, &mut scratch.bounds);
+            } else {
+                listed.add_bounds(&mut scratch.bounds);
+            }
         }
-        let enough = least(top.threshold(), self.left);
+        // While no score is known that would rule out rows, those with the highest bounds come first.
+        let gathers = !self.is_scored && top.len() < top.k();
+        let candidates = &mut scratch.candidates;
+        let mut enough = least(top.threshold(), self.left);
         for listed in self.essential {
             for &row in listed.list.rows {
                 // 0 if it was looked at before.
                 let bound = std::mem::take(&mut scratch.bounds[usize::from(row) % BLOCK_ROWS]);
-                if bound >= enough && admits(row.into()) {
-                    scratch.candidates.push((bound.to_bits(), row));
+                if bound < enough || !admits(row.into()) {
+                    continue;
+                }
+                if gathers {
+                    candidates.push((bound.to_bits(), row));
+                } else if self.offer(row, bound, tier, top) {
+                    enough = least(top.threshold(), self.left);
                 }
             }
         }
-        let candidates = &mut scratch.candidates;
-        if top.len() < top.k() && top.k() < candidates.len() {
-            // No score is known that would rule out rows. Those with the highest bounds give one.
+        if top.k() < candidates.len() {
             candidates.select_nth_unstable_by(top.k(), |a, b| b.cmp(a));
         }
         for (bound, row) in candidates.drain(..) {
             let bound = f32::from_bits(bound);
-            if bound >= least(top.threshold(), self.left)
-                && let Some(score) = self.score(row, bound, top.threshold())
-            {
-                let id = self.part.segment.id(row.into()).unwrap_or_default();
-                top.push(Scored { score, id, tier });
+            if bound >= least(top.threshold(), self.left) {
+                self.offer(row, bound, tier, top);
             }
         }
     }
 
-    /// The score of a row, or `None` if it is below `threshold`. `bound` is what it may have of the
-    /// essential terms.
+    /// Offers a row to `top` if its score is not below the threshold, and returns whether it did.
+    fn offer(&self, row: u16, bound: f32, tier: TierKind, top: &mut TopK) -> bool {
+        let Some(score) = self.score(row, bound, top.threshold()) else { return false };
+        let id = self.part.segment.id(row.into()).unwrap_or_default();
+        top.push(Scored { score, id, tier });
+        true
+    }
+
+    /// The score of a row, or `None` if it is below `threshold`. `bound` is what it has of the essential
+    /// terms, or the most that it may have.
     fn score(&self, row: u16, mut bound: f32, threshold: f32) -> Option<f32> {
+        let length = *self.part.segment.lengths.get(usize::from(row))?;
         let mut left = self.left;
         for listed in self.others {
             if bound < least(threshold, left) {
                 return None;
             }
             left -= listed.highest();
-            if let Some(&share) = listed.list.find(row, &self.rows).and_then(|at| listed.list.shares.get(at))
-            {
-                bound += listed.bound(share);
-            }
+            let Some(at) = listed.list.find(row, &self.rows) else { continue };
+            bound += if self.is_scored {
+                listed.score(*listed.list.counts.get(at)?, length)
+            } else {
+                listed.bound(*listed.list.shares.get(at)?)
+            };
         }
-        if bound < least(threshold, 0.0) {
-            return None;
+        if self.is_scored || bound < least(threshold, 0.0) {
+            return (self.is_scored && bound >= threshold).then_some(bound);
         }
-        let (length, mut score) = (self.part.segment.length(row.into()), 0.0);
-        for Listed { list, weight, .. } in self.essential.iter().chain(self.others) {
-            if let Some(&count) = list.find(row, &self.rows).and_then(|at| list.counts.get(at)) {
-                score += weight * Count::from_byte(count).share(length);
+        let mut score = 0.0;
+        for listed in self.essential.iter().chain(self.others) {
+            if let Some(at) = listed.list.find(row, &self.rows) {
+                score += listed.score(*listed.list.counts.get(at)?, length);
             }
         }
         (score >= threshold).then_some(score)
@@ -295,11 +343,13 @@ mod tests {
                 .collect();
             let query = TextQuery::new(&asked, &statistics).unwrap();
             let (filter, k) = (&filters[number % 2], [1, 10, 100][number % 3]);
-            let mut found = TopK::with_ties(k, 20);
+            let mut found = [false, true].map(|is_scored| (is_scored, TopK::with_ties(k, 20)));
             let mut expected = TopK::with_ties(k, 20);
             for (first, part) in &parts {
                 let scope = Scope { parts: std::slice::from_ref(part), tier: TierKind::Hot, filter };
-                search(&scope, &query, &mut found);
+                for (is_scored, found) in &mut found {
+                    search_by(*is_scored, &scope, &query, found);
+                }
                 let admits = filter.admits(part);
                 for row in (0..part.segment.len() as u32).filter(|&row| admits(row)) {
                     let id = first + row as usize;
@@ -309,7 +359,10 @@ mod tests {
                     }
                 }
             }
-            assert_eq!(found.into_sorted(), expected.into_sorted(), "{asked}");
+            let expected = expected.into_sorted();
+            for (is_scored, found) in found {
+                assert_eq!(found.into_sorted(), expected, "{asked}, scored: {is_scored}");
+            }
         }
     }
 }
