@@ -4,8 +4,8 @@
 //! The score of a text is the sum, over the question's terms, of the term's weight (its IDF) times
 //! its [share](crate::encoder::Count::share) of the text, as in BM25. A list has the shares rounded
 //! up to a byte, so that bounds of the scores are added up without looking up the lengths of the
-//! texts. Only the texts whose bounds exceed the k-th best score so far are scored exactly. Among few
-//! rows, that costs more than the lengths: there, the exact shares are added up.
+//! texts. Only the texts whose bounds exceed the k-th best score so far are scored exactly. With few
+//! rows, the second look costs more than it saves, and exact scores are added up at once.
 //!
 //! Terms are added up in descending order of weight. Once the k-th best score so far exceeds what the
 //! last terms can add together, a memory that holds only these is no hit: their long lists are then
@@ -18,7 +18,7 @@ use std::ops::Range;
 use super::filter::Scope;
 use super::text::{QueryTerm, TextQuery};
 use super::top::{Scored, TopK};
-use crate::encoder::Count;
+use crate::encoder::{Count, Length};
 use crate::key::TierKind;
 use crate::segment::Part;
 use crate::segment::postings::List;
@@ -50,7 +50,7 @@ thread_local! {
         RefCell::new(Scratch { bounds: Box::new([0.0; BLOCK_ROWS]), candidates: Vec::new() });
 }
 
-/// What a search needs to have in hand.
+/// The memory that a search works in.
 struct Scratch {
     /// The bound of each row's score, in the place of the row modulo their number; 0 between blocks.
     bounds: Box<Bounds>,
@@ -107,8 +107,8 @@ impl Listed<'_> {
         self.bound(self.list.highest)
     }
 
-    fn score(&self, count: u8, length: u16) -> f32 {
-        self.weight * Count::from_byte(count).share(length.into())
+    fn score(&self, count: u8, length: Length) -> f32 {
+        self.weight * Count::from_byte(count).share(length)
     }
 
     fn add_bounds(&self, bounds: &mut Bounds) {
@@ -120,7 +120,7 @@ impl Listed<'_> {
     fn add_scores(&self, lengths: &[u16], scores: &mut Bounds) {
         for (&row, &count) in self.list.rows.iter().zip(self.list.counts) {
             if let Some(&length) = lengths.get(usize::from(row)) {
-                scores[usize::from(row) % BLOCK_ROWS] += self.score(count, length);
+                scores[usize::from(row) % BLOCK_ROWS] += self.score(count, length.into());
             }
         }
     }
@@ -213,33 +213,38 @@ impl<'a> Block<'a> {
         true
     }
 
-    /// The score of a row, or `None` if it is below `threshold`. `bound` is what it has of the essential
-    /// terms, or the most that it may have.
+    /// Returns the score of a row, or `None` if it is below `threshold`. `bound` is what the row has of the
+    /// essential terms, or the most that it may have.
     fn score(&self, row: u16, mut bound: f32, threshold: f32) -> Option<f32> {
-        let length = *self.part.segment.lengths.get(usize::from(row))?;
         let mut left = self.left;
         for listed in self.others {
             if bound < least(threshold, left) {
                 return None;
             }
             left -= listed.highest();
-            let Some(at) = listed.list.find(row, &self.rows) else { continue };
-            bound += if self.is_scored {
-                listed.score(*listed.list.counts.get(at)?, length)
-            } else {
-                listed.bound(*listed.list.shares.get(at)?)
-            };
+            bound += if self.is_scored { self.score_of(listed, row) } else { self.bound_of(listed, row) };
         }
-        if self.is_scored || bound < least(threshold, 0.0) {
-            return (self.is_scored && bound >= threshold).then_some(bound);
-        }
-        let mut score = 0.0;
-        for listed in self.essential.iter().chain(self.others) {
-            if let Some(at) = listed.list.find(row, &self.rows) {
-                score += listed.score(*listed.list.counts.get(at)?, length);
-            }
-        }
+        let score = if self.is_scored {
+            bound
+        } else if bound < least(threshold, 0.0) {
+            return None;
+        } else {
+            let all = self.essential.iter().chain(self.others);
+            all.fold(0.0, |sum, listed| sum + self.score_of(listed, row))
+        };
         (score >= threshold).then_some(score)
+    }
+
+    /// What one term adds to the score of a row.
+    fn score_of(&self, listed: &Listed<'_>, row: u16) -> f32 {
+        let count = listed.list.find(row, &self.rows).and_then(|at| listed.list.counts.get(at));
+        count.map_or(0.0, |&count| listed.score(count, self.part.segment.length(row.into())))
+    }
+
+    /// The most that one term may add to the score of a row.
+    fn bound_of(&self, listed: &Listed<'_>, row: u16) -> f32 {
+        let share = listed.list.find(row, &self.rows).and_then(|at| listed.list.shares.get(at));
+        share.map_or(0.0, |&share| listed.bound(share))
     }
 }
 

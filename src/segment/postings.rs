@@ -90,7 +90,7 @@ fn split<T>(items: &[T], at: usize) -> (&[T], &[T]) {
     items.split_at_checked(at).unwrap_or((items, &[]))
 }
 
-/// The first place of `sorted` that is not below what is searched, looked for in doubling steps from `guess`.
+/// Returns the first place in `sorted` whose value is not below. Searches in doubling steps from `guess`.
 fn first_from<T>(guess: usize, sorted: &[T], is_below: impl Fn(&T) -> bool) -> usize {
     let guess = guess.min(sorted.len());
     let (mut low, mut high) = (guess, guess);
