@@ -41,7 +41,7 @@ const LEAST_BUDGET: usize = 8 << 20;
 pub struct Config {
     /// Bytes of RAM that the engine's data, caches and merges may take; by default 256 MB. The first thing to
     /// set: of what does not fit, the weakest memories move down, and no store is refused for it. The
-    /// default has room for about 290,000 short texts in HOT, or 35,000 with vectors.
+    /// default has room for about 270,000 short texts in HOT, or 33,000 with vectors.
     /// Not counted are mapped files, which the system takes back when it needs their room, and what a call
     /// takes while it runs. [`Stats::ram`](crate::Stats::ram) says how much is taken.
     pub memory_budget: usize,

@@ -42,6 +42,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use rustc_hash::FxHashMap;
+
 pub use open::Parts;
 pub use recall::{Hit, Query, Recall};
 pub use repair::Repair;
@@ -114,7 +116,7 @@ struct Shared {
     /// Held while memories move or segments are merged.
     upkeep: Mutex<()>,
     /// Accesses by recalls that are not yet counted.
-    touched: Mutex<HashMap<Placed, u32>>,
+    touched: Mutex<FxHashMap<Placed, u32>>,
 }
 
 /// All namespaces.

@@ -30,7 +30,7 @@ pub use self::owners::Owners;
 pub(crate) use self::part::COUNTED_ROWS;
 pub use self::part::Part;
 pub use self::postings::{MAX_ROWS, Postings};
-pub use self::records::{Block, Codec};
+pub use self::records::{Block, Codec, CompressedRow};
 
 use self::forward::Forward;
 use self::records::Records;
@@ -295,6 +295,14 @@ impl Segment {
             Contents::Packed(packed) => self.id(row).and_then(|id| packed.records.get(row, id, block)),
         };
         record.ok_or_else(|| self.damaged("a record"))
+    }
+
+    /// The name of the record in `row`, if it is compressed: then reading it takes longer than a look into a cache.
+    pub fn compressed(&self, row: u32) -> Option<CompressedRow> {
+        match &self.contents {
+            Contents::Loose(_) => None,
+            Contents::Packed(packed) => packed.records.compressed(row),
+        }
     }
 
     /// The vector that the caller supplied with the memory in `row`.

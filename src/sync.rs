@@ -61,8 +61,8 @@ mod model {
             read(&self.0).clone()
         }
 
-        pub(crate) fn store(&self, value: Arc<T>) {
-            *write(&self.0) = value;
+        pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
+            std::mem::replace(&mut *write(&self.0), value)
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod local;
 mod plan;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod record_cache;
 mod residency;
 mod shard;
 mod slot;
@@ -121,12 +122,14 @@ pub struct Limits {
     pub merged_bytes: usize,
     /// Bytes of memories that wait to be packed. Beyond them, more is packed, sooner.
     pub loose_bytes: usize,
+    /// Bytes of decompressed records that are kept.
+    pub cached_bytes: usize,
 }
 
 impl Default for Limits {
     /// Those of the default budget.
     fn default() -> Self {
-        Self { merged_bytes: 64 << 20, loose_bytes: 16 << 20 }
+        Self { merged_bytes: 64 << 20, loose_bytes: 16 << 20, cached_bytes: 8 << 20 }
     }
 }
 
@@ -328,7 +331,7 @@ pub trait TierView: Send + Sync {
     ///
     /// # Errors
     /// Whatever reading it reports.
-    fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error>;
+    fn record(&self, id: MemoryId) -> Result<Option<Arc<[u8]>>, Error>;
 
     /// All of memory `id`, which was accessed so often, if it is here and need not be fetched from
     /// another machine.
@@ -375,7 +378,7 @@ impl TierView for EmptyView {
         None
     }
 
-    fn record(&self, _id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
+    fn record(&self, _id: MemoryId) -> Result<Option<Arc<[u8]>>, Error> {
         Ok(None)
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | 4/16 | a merge or a move: what it reads and makes |
 //! | 1/16 at most | the token cache |
+//! | 1/32 | records of COLD that are decompressed |
 //! | 3/16 | loose memories of WARM and COLD. Beyond 1/16 in a tier, those who store pack them; beyond 2/16, they wait for it |
 //! | the rest | HOT, and what the namespaces, the log and the files' live bits take |
 //!
@@ -43,7 +44,11 @@ impl Budget {
 
     /// What the work of a tier may take.
     pub(super) fn limits(&self) -> Limits {
-        Limits { merged_bytes: self.merges(), loose_bytes: self.bytes / 16 }
+        Limits {
+            merged_bytes: self.merges(),
+            loose_bytes: self.bytes / 16,
+            cached_bytes: self.bytes / 32,
+        }
     }
 
     /// Memories that move to a tier in one batch. In WARM they are loose for a while, in COLD they become a file.
@@ -54,7 +59,7 @@ impl Budget {
 
     /// Bytes that are reserved for caches and merges, even in an empty engine.
     pub(super) fn reserved(&self) -> usize {
-        self.merges() + self.token_cache
+        self.merges() + self.token_cache + self.limits().cached_bytes
     }
 
     /// How many memories HOT may hold, if it holds `hot` now, and all else takes `others`.

@@ -36,7 +36,9 @@ impl Shared {
     /// enough. Those that they displace move down before the next ones rise, so that no tier
     /// exceeds its capacity by much. Returns the numbers of moves up and down.
     pub(super) fn promote(&self, now: Timestamp) -> Result<(usize, usize), Error> {
-        let mut counts: Vec<(Placed, u32)> = std::mem::take(&mut *lock(&self.touched)).into_iter().collect();
+        // In a statement of its own, so that no recall waits for the lock until all are collected.
+        let touched = std::mem::take(&mut *lock(&self.touched));
+        let mut counts: Vec<(Placed, u32)> = touched.into_iter().collect();
         counts.sort_unstable();
         let (mut risen, mut displaced, mut away) = (0, 0, None);
         let mut rest = counts.as_slice();

@@ -116,6 +116,7 @@ impl Shared {
     pub(super) fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
         self.location.check_writable()?;
         let _alone = lock(&self.upkeep);
+        self.lock_writer().free_retired();
         // Checked first, because segments written to a moved store could not be committed.
         self.log.check()?;
         let mut away = None;

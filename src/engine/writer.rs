@@ -89,9 +89,17 @@ pub(super) struct Writer {
     pub next_namespace: u32,
     /// Whether upkeep has fallen behind, and how far.
     pub behind: Option<Behind>,
+    /// Views that recalls were reading when others took their places.
+    pub retired: Vec<Arc<View>>,
 }
 
 impl Writer {
+    /// Frees retired views that nobody reads any more. What only such a view held may be many segments, and
+    /// freeing them takes milliseconds: the writer's time, and no recall's.
+    pub(super) fn free_retired(&mut self) {
+        self.retired.retain(|view| Arc::strong_count(view) > 1);
+    }
+
     /// The tier that new memories enter.
     pub(super) fn entry_tier(hot_capacity: usize) -> TierKind {
         if hot_capacity == 0 { TierKind::Warm } else { TierKind::Hot }
@@ -406,9 +414,11 @@ impl Shared {
     pub(super) fn publish(&self, writer: &mut Writer, changed: impl IntoIterator<Item = NamespaceId>) {
         for id in changed {
             if let Some(space) = self.space_by_id(id) {
-                space.view.store(Arc::new(view_of(writer, id)));
+                let replaced = space.view.swap(Arc::new(view_of(writer, id)));
+                writer.retired.push(replaced);
             }
         }
+        writer.free_retired();
     }
 }
 

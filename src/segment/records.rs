@@ -32,6 +32,20 @@ pub enum Codec {
     Zstd,
 }
 
+/// A record that has to be decompressed: names it among all of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CompressedRow {
+    records: u64,
+    row: u32,
+}
+
+#[cfg(test)]
+impl CompressedRow {
+    pub(crate) fn new(records: u64, row: u32) -> Self {
+        Self { records, row }
+    }
+}
+
 /// The records of a packed segment, in the order of its rows.
 pub(super) struct Records {
     /// Tells them from all others of this process.
@@ -81,6 +95,11 @@ impl Records {
             && block_ends.is_sorted()
             && block_ends.last() == Some(&(bytes.len() as u64));
         records && (plain || blocks)
+    }
+
+    /// The name of the record in `row`, if it is compressed.
+    pub(super) fn compressed(&self, row: u32) -> Option<CompressedRow> {
+        (!self.block_starts.is_empty()).then_some(CompressedRow { records: self.id, row })
     }
 
     /// The record in `row`, of memory `id`. A compressed block is decoded into `block`, unless it is there

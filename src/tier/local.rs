@@ -16,6 +16,7 @@ use self::upkeep::Undo;
 use super::files::{Opened, SegmentFiles};
 use super::listed::Listed;
 use super::plan::{Effort, PACKED_ROWS, Plan};
+use super::record_cache::RecordCache;
 pub use super::residency::Residency;
 use super::shard::Shard;
 use super::slot::Slot;
@@ -28,7 +29,7 @@ use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Log, Placement, SegmentEntry};
-use crate::segment::{Part, PreparedMemory, Segment};
+use crate::segment::{Codec, Part, PreparedMemory, Segment};
 
 /// A tier in segments.
 pub struct LocalTier {
@@ -37,6 +38,7 @@ pub struct LocalTier {
     /// None if its memories need not outlive the process.
     files: Option<Arc<SegmentFiles>>,
     encoder: Arc<Encoder>,
+    records: Option<Arc<RecordCache>>,
     decay_per_day: f64,
     /// The view of a namespace that has nothing here.
     empty: Arc<dyn TierView>,
@@ -94,11 +96,13 @@ impl LocalTier {
         (decay_per_day, limits): (f64, Limits),
         segments: impl IntoIterator<Item = Opened>,
     ) -> Self {
+        let is_compressed = residency.codec == Codec::Zstd;
         let mut tier = Self {
             residency,
             log,
             files,
             encoder,
+            records: is_compressed.then(|| Arc::new(RecordCache::new(limits.cached_bytes))),
             decay_per_day,
             empty: Arc::new(EmptyView),
             shards: HashMap::new(),
@@ -322,7 +326,8 @@ impl Tier for LocalTier {
         if parts.is_empty() {
             return self.empty.clone();
         }
-        Arc::new(LocalView { parts, tier: self.kind(), encoder: self.encoder.clone() })
+        let (encoder, records) = (self.encoder.clone(), self.records.clone());
+        Arc::new(LocalView { parts, tier: self.kind(), encoder, records })
     }
 
     fn size(&self) -> Size {

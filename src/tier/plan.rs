@@ -62,8 +62,8 @@ pub(super) struct Plan {
 impl Plan {
     /// What of `slots`, the shared ones first and the loose ones last, is worth merging, if anything: the shared
     /// or the loose ones if they are enough for a file; one of which more than a share is dead; or four
-    /// neighbors or more of one size class. From place `open` on, slots are in the hands of those who add
-    /// memories.
+    /// or more of one size class. From place `open` on, slots are in the hands of those who add memories:
+    /// these are not packed.
     pub(super) fn of(slots: &[Slot], open: usize, effort: Effort, bounds: Bounds) -> Option<Self> {
         let (shared, own) = slots.split_at(count_shared(slots));
         let is_grown = |slots: &[Slot]| slots.iter().map(Slot::live).sum::<usize>() >= PACKED_ROWS;
@@ -75,8 +75,7 @@ impl Plan {
         let closed = loose.get(..open.saturating_sub(packed.len())).unwrap_or(loose);
         let (loose, least) = match effort {
             Effort::Open => {
-                return same_class(closed, bounds.content)
-                    .map(|slots| Self { slots: slots.to_vec(), packs: false });
+                return same_class(closed, bounds.content).map(|slots| Self { slots, packs: false });
             }
             // An open one would be another by the time that the merge is made.
             Effort::Due => (closed, PACKED_ROWS),
@@ -87,9 +86,12 @@ impl Plan {
         if loose.iter().map(Slot::live).sum::<usize>() >= least || content() >= bounds.content {
             return Some(Self { slots: within_limit(loose, bounds.content).to_vec(), packs: true });
         }
-        let of_one_kind = [(packed, true), (loose, false)];
-        let first = |some: fn(&[Slot], Bounds) -> Option<&[Slot]>| {
-            of_one_kind.iter().find_map(|&(slots, packs)| Some((some(slots, bounds)?, packs)))
+        // All but the newest, which the next store replaces.
+        let grown = own.get(packed.len()..own.len().saturating_sub(1)).unwrap_or_default();
+        let first = |some: fn(&[Slot], Bounds) -> Option<Vec<Slot>>| {
+            [(packed, true), (grown, false)]
+                .into_iter()
+                .find_map(|(slots, packs)| Some((some(slots, bounds)?, packs)))
         };
         let (slots, packs) = match effort {
             Effort::Open | Effort::Close => None,
@@ -97,13 +99,13 @@ impl Plan {
             // statistics.
             Effort::All => {
                 let estimated = |slot: &&Slot| slot.rows() > COUNTED_ROWS && slot.live() < slot.rows();
-                let estimated = loose.iter().find(estimated).map(|slot| (std::slice::from_ref(slot), false));
-                fewest(packed, bounds.content).map(|slots| (slots, true)).or(estimated)
+                let estimated = loose.iter().find(estimated).map(|slot| (vec![slot.clone()], false));
+                fewest(packed, bounds.content).map(|slots| (slots.to_vec(), true)).or(estimated)
             }
-            Effort::Due => first(|slots, bounds| mostly_dead(slots, bounds.dead_share))
+            Effort::Due => first(|slots, bounds| Some(mostly_dead(slots, bounds.dead_share)?.to_vec()))
                 .or_else(|| first(|slots, bounds| same_class(slots, bounds.content))),
         }?;
-        Some(Self { slots: slots.to_vec(), packs })
+        Some(Self { slots, packs })
     }
 
     /// The merged segment, packed with `codec` if the plan says so; `None` if no row is live.
@@ -158,16 +160,24 @@ pub(super) fn mostly_dead<S: Rows>(slots: &[S], dead_share: f64) -> Option<&[S]>
     slots.iter().find(dead).map(std::slice::from_ref)
 }
 
-/// Four neighbors or more of one size class, the smallest class first.
-pub(super) fn same_class<S: Rows>(slots: &[S], most: usize) -> Option<&[S]> {
+/// Four or more of one size class, the smallest class first, together with all that are smaller: what is
+/// forgotten leaves segments of many sizes, and each takes a recall its lookups.
+pub(super) fn same_class<S: Rows + Clone>(slots: &[S], most: usize) -> Option<Vec<S>> {
     let class = |slot: &S| slot.live().max(1).ilog2() / FANOUT.ilog2();
-    let of_class = slots.chunk_by(|a, b| class(a) == class(b));
-    // A large one must not keep those behind it from being merged.
-    let due = of_class.filter_map(|run| {
-        let mut starts = (0..run.len()).map(|start| within_limit(&run[start..], most));
-        starts.find(|run| run.len() >= FANOUT)
-    });
-    due.min_by_key(|run| run.first().map(class))
+    let mut by_size = slots.to_vec();
+    by_size.sort_by_key(S::live);
+    let mut smaller = 0;
+    for run in by_size.chunk_by(|a, b| class(a) == class(b)) {
+        let up_to_here = by_size.get(..smaller + run.len()).unwrap_or_default();
+        for (some, others) in [(up_to_here, smaller), (run, 0)] {
+            let due = within_limit(some, most);
+            if due.len() >= others + FANOUT {
+                return Some(due.to_vec());
+            }
+        }
+        smaller += run.len();
+    }
+    None
 }
 
 /// The next step towards as few segments as [`SEGMENT_ROWS`] allows, without
@@ -190,4 +200,80 @@ fn within_limit<S: Rows>(run: &[S], most: usize) -> &[S] {
         rows <= SEGMENT_ROWS && content <= most
     });
     &run[..fits.count().max(1).min(run.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// So many live rows of a segment without dead ones.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Live(usize);
+
+    impl Rows for Live {
+        fn rows(&self) -> usize {
+            self.0
+        }
+
+        fn live(&self) -> usize {
+            self.0
+        }
+
+        fn content(&self) -> usize {
+            self.0
+        }
+    }
+
+    fn due(sizes: &[usize]) -> Option<Vec<usize>> {
+        let slots: Vec<Live> = sizes.iter().copied().map(Live).collect();
+        same_class(&slots, usize::MAX).map(|due| due.into_iter().map(|Live(size)| size).collect())
+    }
+
+    /// Before, four had to be neighbors: moves of 8 and 40 memories in turn left 30 segments in WARM.
+    #[test]
+    fn segments_of_a_class_are_merged_wherever_they_stand() {
+        assert_eq!(due(&[8, 40, 9, 41, 8, 49]), None);
+        assert_eq!(due(&[8, 40, 9, 41, 8, 49, 10]), Some(vec![8, 8, 9, 10]));
+        assert_eq!(due(&[5_000, 20, 3, 21, 900, 22, 23]), Some(vec![3, 20, 21, 22, 23]));
+    }
+
+    #[test]
+    fn large_segments_that_exceed_the_limit_together_wait_and_smaller_ones_do_not() {
+        assert_eq!(due(&[20_000, 1_000, 20_000, 20_000, 20_000]), None);
+        let small = Some(vec![1_000, 1_000, 1_000, 1_000]);
+        assert_eq!(due(&[20_000, 1_000, 20_000, 1_000, 20_000, 1_000, 20_000, 1_000]), small);
+        assert_eq!(due(&[16_384, 60, 16_384, 16_384, 16_384]), Some(vec![16_384; 4]), "without the small one");
+    }
+
+    proptest! {
+        #[test]
+        fn merging_ends_with_at_most_three_of_a_class_and_copies_each_row_a_few_times(
+            sizes in prop::collection::vec(1usize..600, 1..200),
+        ) {
+            let (mut slots, mut copied) = (Vec::new(), 0);
+            for &size in &sizes {
+                slots.push(size);
+                while let Some(due) = due(&slots) {
+                    let merged = due.iter().sum();
+                    copied += merged;
+                    for size in due {
+                        let at = slots.iter().position(|&slot| slot == size).unwrap();
+                        slots.remove(at);
+                    }
+                    slots.push(merged);
+                }
+                let mut classes: BTreeMap<u32, usize> = BTreeMap::new();
+                slots.iter().for_each(|size| *classes.entry(size.ilog2() / 2).or_default() += 1);
+                prop_assert!(classes.values().all(|&count| count < FANOUT), "{:?}", slots);
+            }
+            let rows: usize = sizes.iter().sum();
+            prop_assert_eq!(slots.iter().sum::<usize>(), rows);
+            // log4 of the rows is at most 9.
+            prop_assert!(copied <= 9 * rows, "{} copies of {} rows", copied, rows);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::record_cache::RecordCache;
 use super::{Method, Search, Target, TierBytes, TierView};
 use crate::encoder::{Document, Encoder, Term};
 use crate::error::Error;
@@ -15,6 +16,8 @@ pub(super) struct LocalView {
     pub parts: Vec<Part>,
     pub tier: TierKind,
     pub encoder: Arc<Encoder>,
+    /// Those that were read last, if the tier compresses them.
+    pub records: Option<Arc<RecordCache>>,
 }
 
 impl LocalView {
@@ -69,9 +72,14 @@ impl TierView for LocalView {
         Some(terms.filter(|&term| part.segment.postings.holds(term, row)).collect())
     }
 
-    fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
+    fn record(&self, id: MemoryId) -> Result<Option<Arc<[u8]>>, Error> {
         let Some((part, row)) = self.find(id) else { return Ok(None) };
-        part.segment.record(row, &mut Block::default()).map(|record| Some(record.to_vec()))
+        let read = || part.segment.record(row, &mut Block::default()).map(Arc::from);
+        match (&self.records, part.segment.compressed(row)) {
+            (Some(records), Some(compressed)) => records.get(compressed, read),
+            _ => read(),
+        }
+        .map(Some)
     }
 
     fn vector(&self, id: MemoryId) -> Result<Option<Vec<u64>>, Error> {

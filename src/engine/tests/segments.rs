@@ -176,3 +176,36 @@ fn a_memory_that_is_listed_twice_moves_once() {
     assert_eq!(engine.shared.move_all(twice, TierKind::Warm, TierKind::Cold).unwrap(), 1);
     assert_eq!(engine.stats().memories, [0, 0, 1]);
 }
+
+/// Before, the recall that read a view last freed it: 10 ms in place of 0.1 ms after a merge.
+#[test]
+fn a_view_that_a_recall_has_read_is_freed_by_the_writer() {
+    let engine = Engine::in_memory(Config { background: false, ..tiny() }).unwrap();
+    engine.store(text(0)).unwrap();
+    let space = engine.shared.space(&Namespace::default()).unwrap();
+    let view = space.view.load_full();
+    let retired = Arc::downgrade(&view);
+    engine.store(text(1)).unwrap();
+    drop(view);
+    assert!(retired.upgrade().is_some(), "the reader freed it");
+    engine.store(text(2)).unwrap();
+    assert!(retired.upgrade().is_none(), "the writer did not free it at the next store");
+
+    let retired = Arc::downgrade(&space.view.load_full());
+    engine.store(text(3)).unwrap();
+    assert!(retired.upgrade().is_none(), "nobody read it");
+}
+
+/// Views may be the last to hold segments that were merged.
+#[test]
+fn retired_views_are_freed_by_upkeep_where_nothing_is_stored() {
+    let engine = Engine::in_memory(Config { background: false, ..tiny() }).unwrap();
+    engine.store(text(0)).unwrap();
+    let space = engine.shared.space(&Namespace::default()).unwrap();
+    let view = space.view.load_full();
+    engine.store(text(1)).unwrap();
+    let retired = Arc::downgrade(&view);
+    drop(view);
+    engine.consolidate().unwrap();
+    assert!(retired.upgrade().is_none());
+}

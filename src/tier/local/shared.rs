@@ -64,12 +64,14 @@ impl SharedSegments {
     /// Those worth merging, if any are.
     fn plan(&self, effort: Effort, bounds: Bounds) -> Option<Vec<Counted>> {
         let all: Vec<Counted> = self.0.values().cloned().collect();
-        let due = match effort {
+        match effort {
             Effort::Open | Effort::Close => None,
-            Effort::Due => mostly_dead(&all, bounds.dead_share).or_else(|| same_class(&all, bounds.content)),
-            Effort::All => fewest(&all, bounds.content),
-        };
-        due.map(<[Counted]>::to_vec)
+            Effort::Due => match mostly_dead(&all, bounds.dead_share) {
+                Some(due) => Some(due.to_vec()),
+                None => same_class(&all, bounds.content),
+            },
+            Effort::All => fewest(&all, bounds.content).map(<[Counted]>::to_vec),
+        }
     }
 }
 

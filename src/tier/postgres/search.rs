@@ -28,7 +28,7 @@ const RECORDS: usize = 1_024;
 
 /// What a search has read of a row, for who asks for it next.
 pub(super) struct Fetched {
-    record: Vec<u8>,
+    record: Arc<[u8]>,
     /// How its terms are listed; empty if they were not read.
     terms: Vec<i64>,
 }
@@ -168,7 +168,7 @@ impl PostgresView {
             // A call that was given up may have left a row that is not known here.
             if self.present().row(self.namespace, id, self.seq) == Some(seq) && offered.insert(id) {
                 let (score, terms) = score(row)?;
-                records.insert(id, Fetched { record, terms });
+                records.insert(id, Fetched { record: record.into(), terms });
                 top.push(Scored { score, id, tier: TierKind::Warm });
             }
         }
@@ -261,14 +261,14 @@ impl TierView for PostgresView {
         Some(terms.iter().map(|asked| asked.term).filter(held).collect())
     }
 
-    fn record(&self, id: MemoryId) -> Result<Option<Vec<u8>>, Error> {
+    fn record(&self, id: MemoryId) -> Result<Option<Arc<[u8]>>, Error> {
         if let Some(fetched) = lock(&self.records).get(&id) {
             return Ok(Some(fetched.record.clone()));
         }
         if !self.contains(id) {
             return Ok(None);
         }
-        Ok(self.log.record(id)?.map(|record| record.to_vec()))
+        self.log.record(id)
     }
 
     fn vector(&self, id: MemoryId) -> Result<Option<Vec<u64>>, Error> {
