@@ -27,7 +27,6 @@ pub use self::live::Live;
 pub use self::merge::{Source, merge, share};
 pub use self::numbers::Numbers;
 pub use self::owners::Owners;
-pub(crate) use self::part::COUNTED_ROWS;
 pub use self::part::Part;
 pub use self::postings::{MAX_ROWS, Postings};
 pub use self::records::{Block, Codec, CompressedRow};

@@ -73,7 +73,10 @@ fn fetch(scored: Scored, space: &Space, view: &View) -> Result<Option<Hit>, Erro
 fn coverage(query: &TextQuery, view: &View, hit: &Hit) -> Result<f32, Error> {
     let tier = &view.tiers[hit.memory.tier.index()];
     Ok(match tier.held_terms(hit.memory.id, query.terms()) {
-        Some(held) => query.coverage(|term| held.contains(&term)),
+        Some(mut held) => {
+            held.sort_unstable();
+            query.coverage(|term| held.binary_search(&term).is_ok())
+        }
         None => {
             let text = Document::new(&hit.memory.text).counts()?;
             query.coverage(|term| text.contains(term))

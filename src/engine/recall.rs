@@ -166,7 +166,8 @@ pub struct Hit {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recall {
     /// The hits, best first. Among texts with equal scores, the first is the one that has the
-    /// question as a phrase (at least half of its pairs of neighboring words), then the newer one.
+    /// question as a phrase (at least half of its pairs of neighboring words), then the newer one. Of
+    /// the texts that tie with the last hit, the 256 newest are compared so.
     /// Among equal vectors, the newest memory is first.
     pub hits: Vec<Hit>,
     /// The part of the query that the best of the first five hits covers, from 0 to 1.

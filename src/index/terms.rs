@@ -39,8 +39,8 @@ const RARELY: usize = 32;
 /// Up to so many rows, their lengths are in the caches: scores are added up in place of bounds.
 const SCORED_ROWS: usize = 1 << 17;
 
-/// How much a bound may fall short of a score by rounding.
-const ROUNDING: f32 = 1e-5;
+/// Of many lists, the cost is compared for about so many numbers of essential ones.
+const COMPARED: usize = 64;
 
 type Bounds = [f32; BLOCK_ROWS];
 
@@ -145,6 +145,8 @@ struct Block<'a> {
     others: &'a [Listed<'a>],
     /// The most that a row can have of the others.
     left: f32,
+    /// See [`rounding`].
+    rounding: f32,
     /// Whether scores are added up in place of bounds.
     is_scored: bool,
 }
@@ -163,9 +165,10 @@ impl<'a> Block<'a> {
             let here = listed.later.count_below(rows.end, &all);
             (listed.list, listed.later) = listed.later.split_at(here);
         }
-        let (essential, others) = lists.split_at(count_essential(lists, threshold));
+        let rounding = rounding(lists.len());
+        let (essential, others) = lists.split_at(count_essential(lists, threshold, rounding));
         let left = others.iter().map(Listed::highest).sum();
-        Self { part, rows, essential, others, left, is_scored }
+        Self { part, rows, essential, others, left, rounding, is_scored }
     }
 
     fn search(&self, scratch: &mut Scratch, admits: impl Fn(u32) -> bool, tier: TierKind, top: &mut TopK) {
@@ -179,7 +182,7 @@ impl<'a> Block<'a> {
         // While no score is known that would rule out rows, those with the highest bounds come first.
         let gathers = !self.is_scored && top.len() < top.k();
         let candidates = &mut scratch.candidates;
-        let mut enough = least(top.threshold(), self.left);
+        let mut enough = self.least(top.threshold(), self.left);
         for listed in self.essential {
             for &row in listed.list.rows {
                 // 0 if it was looked at before.
@@ -190,7 +193,7 @@ impl<'a> Block<'a> {
                 if gathers {
                     candidates.push((bound.to_bits(), row));
                 } else if self.offer(row, bound, tier, top) {
-                    enough = least(top.threshold(), self.left);
+                    enough = self.least(top.threshold(), self.left);
                 }
             }
         }
@@ -199,7 +202,7 @@ impl<'a> Block<'a> {
         }
         for (bound, row) in candidates.drain(..) {
             let bound = f32::from_bits(bound);
-            if bound >= least(top.threshold(), self.left) {
+            if bound >= self.least(top.threshold(), self.left) {
                 self.offer(row, bound, tier, top);
             }
         }
@@ -218,7 +221,7 @@ impl<'a> Block<'a> {
     fn score(&self, row: u16, mut bound: f32, threshold: f32) -> Option<f32> {
         let mut left = self.left;
         for listed in self.others {
-            if bound < least(threshold, left) {
+            if bound < self.least(threshold, left) {
                 return None;
             }
             left -= listed.highest();
@@ -226,13 +229,17 @@ impl<'a> Block<'a> {
         }
         let score = if self.is_scored {
             bound
-        } else if bound < least(threshold, 0.0) {
+        } else if bound < self.least(threshold, 0.0) {
             return None;
         } else {
             let all = self.essential.iter().chain(self.others);
             all.fold(0.0, |sum, listed| sum + self.score_of(listed, row))
         };
         (score >= threshold).then_some(score)
+    }
+
+    fn least(&self, threshold: f32, left: f32) -> f32 {
+        least(threshold, left, self.rounding)
     }
 
     /// What one term adds to the score of a row.
@@ -248,22 +255,33 @@ impl<'a> Block<'a> {
     }
 }
 
+/// By how much of a score a bound may fall short of it, because so many terms are rounded in each of them:
+/// the sum of n numbers is wrong by n/2 epsilons at most (Higham, "Accuracy and stability of numerical
+/// algorithms", 2002, section 4.2), and a score, its bound and what is left are three sums.
+pub(crate) fn rounding(terms: usize) -> f32 {
+    2.0 * f32::EPSILON * (terms + 4) as f32
+}
+
 /// The least bound with which a row may reach `threshold`, if it may have `left` more.
-fn least(threshold: f32, left: f32) -> f32 {
-    (threshold * (1.0 - ROUNDING) - left).max(f32::MIN_POSITIVE)
+fn least(threshold: f32, left: f32, rounding: f32) -> f32 {
+    (threshold * (1.0 - rounding) - left).max(f32::MIN_POSITIVE)
 }
 
 /// How many of `lists` are best added up, so that the others together stay below `threshold`. The
 /// more are added up, the fewer rows have to be looked up in the others.
-fn count_essential(lists: &[Listed<'_>], threshold: f32) -> usize {
+fn count_essential(lists: &[Listed<'_>], threshold: f32, rounding: f32) -> usize {
     let (mut best, mut cheapest, mut left) = (lists.len(), usize::MAX, 0.0);
+    let step = lists.len().div_ceil(COMPARED).max(1);
     for count in (0..=lists.len()).rev() {
         let (essential, others) = lists.split_at(count);
         left += others.first().map_or(0.0, Listed::highest);
-        if !others.is_empty() && left * (1.0 + ROUNDING) >= threshold {
+        if !others.is_empty() && left * (1.0 + rounding) >= threshold {
             break;
         }
-        let enough = least(threshold, left);
+        if !(lists.len() - count).is_multiple_of(step) {
+            continue;
+        }
+        let enough = least(threshold, left, rounding);
         let (mut added, mut looked_up) = (0, 0);
         for listed in essential {
             let postings = listed.list.rows.len();
@@ -308,6 +326,50 @@ mod tests {
         }
     }
 
+    fn memory(text: &TermCounts, id: u64) -> Arc<PreparedMemory> {
+        let row = Row {
+            id: MemoryId(id),
+            created: id as i64 % 10,
+            importance: 1.0,
+            accesses: 1,
+            length: text.length(),
+            supplied: false,
+            terms: text.terms().into(),
+            sketch: [0].into(),
+        };
+        Arc::new(PreparedMemory { row, vector: None, record: [0].into() })
+    }
+
+    /// Before, the margin for rounding did not grow with the number of terms: of two equal texts in a form of 300
+    /// words, the older one was found.
+    #[test]
+    fn the_newest_of_equal_texts_is_found_however_many_terms_are_added_up() {
+        let filter = RowFilter::default();
+        // Terms of equal weights are all rounded in the same direction, and of a text of 800 words, each share is
+        // just what its list says.
+        for own in 2..12 {
+            for held_by in [13_854, 13_867, 13_971, 13_997] {
+                let form = 800 - own;
+                let own_words = (0..own).map(|word| (format!("own{word}x"), 2));
+                let form_words = (0..form).map(|word| (format!("form{word}x"), held_by));
+                let words: Vec<(String, u64)> = own_words.chain(form_words).collect();
+                let term = |(word, frequency): &(String, u64)| (Term::word(word), *frequency);
+                let statistics = Statistics(words.iter().map(term).collect(), 14_000);
+                let asked: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
+                let query = TextQuery::new(&asked.join(" "), &statistics).unwrap();
+                let text = TermCounts::new(words.iter().map(|word| term(word).0).collect(), Vec::new());
+                let parts = [0, 1].map(|id| Part::new(Segment::loose(vec![memory(&text, id)])));
+                let scope = Scope { parts: &parts, tier: TierKind::Hot, filter: &filter };
+                for is_scored in [false, true] {
+                    let mut found = TopK::new(1);
+                    search_by(is_scored, &scope, &query, &mut found);
+                    let [best] = found.into_sorted()[..] else { panic!("nothing found") };
+                    assert_eq!((best.id.0, best.score), (1, query.score(&text)), "{own} words, {form} in {held_by} texts");
+                }
+            }
+        }
+    }
+
     /// Over several segments and blocks, with dead rows and a filter: most questions leave their
     /// frequent terms to those rows that the rare ones bring up.
     #[test]
@@ -317,20 +379,7 @@ mod tests {
         for size in [2 * BLOCK_ROWS + 100, 700, BLOCK_ROWS] {
             let first = texts.len();
             texts.extend((0..size).map(|_| TermCounts::new(words(&mut random, 12), Vec::new())));
-            let memory = |(text, id): (&TermCounts, usize)| {
-                let row = Row {
-                    id: MemoryId(id as u64),
-                    created: id as i64 % 10,
-                    importance: 1.0,
-                    accesses: 1,
-                    length: text.length(),
-                    supplied: false,
-                    terms: text.terms().into(),
-                    sketch: [0].into(),
-                };
-                Arc::new(PreparedMemory { row, vector: None, record: [0].into() })
-            };
-            let memories = texts[first..].iter().zip(first..).map(memory);
+            let memories = texts[first..].iter().zip(first as u64..).map(|(text, id)| memory(text, id));
             let mut part = Part::new(Segment::loose(memories.collect()));
             for row in (0..size as u32).step_by(7) {
                 Arc::make_mut(&mut part.live).remove(row);

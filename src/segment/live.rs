@@ -65,6 +65,11 @@ impl Live {
         self.words.get(at as usize / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
+    /// How many of `rows` are set.
+    pub fn count(&self, rows: &[u16]) -> usize {
+        rows.iter().filter(|&&row| self.contains(row.into())).count()
+    }
+
     /// Sets `row`; out of range it does nothing.
     pub fn insert(&mut self, row: u32) {
         let at = row.wrapping_sub(self.start);

@@ -8,9 +8,6 @@ use super::{Live, Segment};
 use crate::encoder::Term;
 use crate::key::{MemoryId, NamespaceId};
 
-/// Of so many rows, those that hold a term are counted. Of more, that would take longer than the search.
-pub(crate) const COUNTED_ROWS: usize = 512;
-
 /// The rows of one namespace in a segment, and which of them still count.
 #[derive(Clone)]
 pub struct Part {
@@ -71,13 +68,9 @@ impl Part {
         if self.segment.is_shared() { list.within(self.rows()) } else { list }
     }
 
-    /// In how many live rows `term` occurs. Of many rows, about: so large a share as is left of all rows.
+    /// In how many live rows `term` occurs.
     pub fn document_frequency(&self, term: Term) -> usize {
-        let (live, all, list) = (self.live.len(), self.rows().len(), self.list(term));
-        match list.rows.len() {
-            frequency if live == all => frequency,
-            frequency if all > COUNTED_ROWS => (frequency * live).div_ceil(all),
-            _ => list.rows.iter().filter(|&&row| self.live.contains(row.into())).count(),
-        }
+        let rows = self.list(term).rows;
+        if self.live.len() == self.rows().len() { rows.len() } else { self.live.count(rows) }
     }
 }

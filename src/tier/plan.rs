@@ -2,7 +2,7 @@
 
 use super::slot::Slot;
 use crate::error::Error;
-use crate::segment::{COUNTED_ROWS, Codec, MAX_ROWS, Segment, Source, merge};
+use crate::segment::{Codec, MAX_ROWS, Segment, Source, merge};
 
 /// Once so many rows are loose, they are packed: a few files a minute at most, and few enough rows
 /// to be read from the log when the engine opens after a crash.
@@ -95,13 +95,8 @@ impl Plan {
         };
         let (slots, packs) = match effort {
             Effort::Open | Effort::Close => None,
-            // Loose ones are shared after this, if they are not too few. Dead rows of large ones would count in the
-            // statistics.
-            Effort::All => {
-                let estimated = |slot: &&Slot| slot.rows() > COUNTED_ROWS && slot.live() < slot.rows();
-                let estimated = loose.iter().find(estimated).map(|slot| (vec![slot.clone()], false));
-                fewest(packed, bounds.content).map(|slots| (slots.to_vec(), true)).or(estimated)
-            }
+            // Loose ones are shared after this, if they are not too few.
+            Effort::All => fewest(packed, bounds.content).map(|slots| (slots.to_vec(), true)),
             Effort::Due => first(|slots, bounds| Some(mostly_dead(slots, bounds.dead_share)?.to_vec()))
                 .or_else(|| first(|slots, bounds| same_class(slots, bounds.content))),
         }?;

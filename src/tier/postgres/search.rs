@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use super::candidates::{Asked, Candidates, ROUNDING};
+use super::candidates::{Asked, Candidates, rounding};
 use super::client::Client;
 use super::present::{Present, Seq};
 use super::rows::{SHARE, Table};
@@ -132,9 +132,10 @@ impl PostgresView {
         let candidates = candidates.condition(&mut made);
         let score = sum(&mut made, asked);
         let conditions = self.conditions(&mut made, search.filter);
-        let least = made.bind(top.threshold().max(0.0) * (1.0 - ROUNDING));
+        let rounding = rounding(asked.len());
+        let least = made.bind(top.threshold().max(0.0) * (1.0 - rounding));
         let (k, most) = (made.bind(limit(top.k())), made.bind(limit(top.k().saturating_add(top.ties()))));
-        let kept = made.bind(1.0 - ROUNDING);
+        let kept = made.bind(1.0 - rounding);
         let table = &self.table.name;
         made.text(format!(
             "WITH scored AS MATERIALIZED ( \
