@@ -5,6 +5,8 @@
 use std::collections::HashSet;
 use std::fs;
 
+use rustix::io::Errno;
+
 /// A process, distinguished from a later one with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
@@ -28,10 +30,16 @@ impl Process {
         stat(self.pid).is_some_and(|stat| stat.process == *self && !stat.is_dead)
     }
 
-    /// Returns the proportional set size in bytes: a page shared by n processes counts as 1/n.
-    /// Returns `None` if the kernel does not report it.
+    /// Returns the proportional set size in bytes: a page shared by n processes counts as 1/n. A process
+    /// that is ending has none. Returns `None` if the kernel does not report it.
     fn proportional(&self) -> Option<u64> {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
+        let rollup = match fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)) {
+            // Its memory is gone before it is a zombie.
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) || !self.is_running() => {
+                return Some(0);
+            }
+            rollup => rollup.ok()?,
+        };
         let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
     }
@@ -114,5 +122,24 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!found.is_running() && memory(&[found]).is_none());
+    }
+
+    /// Before, there was no figure at all if a process was ending.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_ends_while_it_is_measured_counts_nothing() {
+        // Whose memory takes a while to be given back.
+        let copy = || {
+            std::process::Command::new("dd")
+                .args(["if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"])
+                .output()
+        };
+        let spawning =
+            std::thread::spawn(move || (0..20).for_each(|_| assert!(copy().unwrap().status.success())));
+        let own = std::process::id() as i32;
+        while !spawning.is_finished() {
+            assert!(memory(&tree(&[own])).is_some());
+        }
+        spawning.join().unwrap();
     }
 }
