@@ -44,11 +44,7 @@ impl Budget {
 
     /// What the work of a tier may take.
     pub(super) fn limits(&self) -> Limits {
-        Limits {
-            merged_bytes: self.merges(),
-            loose_bytes: self.bytes / 16,
-            cached_bytes: self.bytes / 32,
-        }
+        Limits { merged_bytes: self.merges(), loose_bytes: self.bytes / 16, cached_bytes: self.bytes / 32 }
     }
 
     /// Memories that move to a tier in one batch. In WARM they are loose for a while, in COLD they become a file.

@@ -150,7 +150,14 @@ impl Engine {
             let _ = projection.set(Arc::new(Projection::new(length, config.dimension)?));
         }
         let reserved = log.setting(NEXT_ID)?.unwrap_or_default();
-        let writer = Writer { tiers, next_id: reserved, reserved, next_namespace: 0, behind: None, retired: Vec::new() };
+        let writer = Writer {
+            tiers,
+            next_id: reserved,
+            reserved,
+            next_namespace: 0,
+            behind: None,
+            retired: Vec::new(),
+        };
         let background = config.background && location.writable;
         let sketcher = sketcher(config.dimension)?;
         let shared = Arc::new(Shared {

@@ -364,7 +364,11 @@ mod tests {
                     let mut found = TopK::new(1);
                     search_by(is_scored, &scope, &query, &mut found);
                     let [best] = found.into_sorted()[..] else { panic!("nothing found") };
-                    assert_eq!((best.id.0, best.score), (1, query.score(&text)), "{own} words, {form} in {held_by} texts");
+                    assert_eq!(
+                        (best.id.0, best.score),
+                        (1, query.score(&text)),
+                        "{own} words, {form} in {held_by} texts"
+                    );
                 }
             }
         }

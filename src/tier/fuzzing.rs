@@ -129,7 +129,8 @@ impl TermStatistics for LocalView {
 }
 
 fn use_all(parts: &[Part], encoder: &Arc<Encoder>) {
-    let view = LocalView { parts: parts.to_vec(), tier: TierKind::Cold, encoder: encoder.clone(), records: None };
+    let view =
+        LocalView { parts: parts.to_vec(), tier: TierKind::Cold, encoder: encoder.clone(), records: None };
     for part in parts {
         use_rows(&view, &part.segment, encoder);
     }

@@ -241,7 +241,11 @@ mod tests {
         assert_eq!(due(&[20_000, 1_000, 20_000, 20_000, 20_000]), None);
         let small = Some(vec![1_000, 1_000, 1_000, 1_000]);
         assert_eq!(due(&[20_000, 1_000, 20_000, 1_000, 20_000, 1_000, 20_000, 1_000]), small);
-        assert_eq!(due(&[16_384, 60, 16_384, 16_384, 16_384]), Some(vec![16_384; 4]), "without the small one");
+        assert_eq!(
+            due(&[16_384, 60, 16_384, 16_384, 16_384]),
+            Some(vec![16_384; 4]),
+            "without the small one"
+        );
     }
 
     proptest! {

@@ -60,7 +60,6 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::segment::{Codec, Segment};
 
     #[test]
     fn what_is_kept_stays_within_the_bound_and_is_not_read_again() {
