@@ -312,7 +312,7 @@ pub trait TierView: Send + Sync {
         self.len() == 0
     }
 
-    /// In how many of them `term` occurs, about.
+    /// In how many of them `term` occurs.
     fn document_frequency(&self, term: Term) -> usize;
 
     /// Offers the best of them to `top`.
