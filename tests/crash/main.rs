@@ -117,11 +117,20 @@ fn writing_process() {
 struct Expected {
     stored: BTreeMap<MemoryId, Stored>,
     forgotten: HashSet<MemoryId>,
-    /// Being stored when the process was killed: all of them are there, or none.
-    storing: Vec<Stored>,
-    /// Being forgotten when the process was killed.
-    forgetting: Option<MemoryId>,
+    /// What the process is doing.
+    current: Operation,
+    /// What processes were doing when they were killed, as far as nobody has opened the store for writing since:
+    /// a request that was on its way to a bucket may still arrive.
+    interrupted: Vec<Operation>,
     acknowledged: u64,
+}
+
+/// An operation that was announced.
+#[derive(Default)]
+struct Operation {
+    /// All of a namespace will be there, or none.
+    storing: Vec<Stored>,
+    forgetting: Option<MemoryId>,
 }
 
 impl Expected {
@@ -129,19 +138,19 @@ impl Expected {
         let Some((_, line)) = line.split_once('@') else { return };
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
-            "storing" => self.storing = rest.split(' ').map(parse).collect(),
+            "storing" => self.current.storing = rest.split(' ').map(parse).collect(),
             "stored" => {
                 let ids: Vec<MemoryId> = rest.split(' ').map(|id| MemoryId(id.parse().unwrap())).collect();
-                assert_eq!(ids.len(), self.storing.len());
-                for (id, one) in ids.into_iter().zip(std::mem::take(&mut self.storing)) {
+                assert_eq!(ids.len(), self.current.storing.len());
+                for (id, one) in ids.into_iter().zip(std::mem::take(&mut self.current.storing)) {
                     assert!(!self.forgotten.contains(&id), "id {id} was given again");
                     assert!(self.stored.insert(id, one).is_none(), "id {id} was given twice");
                     self.acknowledged += 1;
                 }
             }
-            "forgetting" => self.forgetting = Some(MemoryId(rest.parse().unwrap())),
+            "forgetting" => self.current.forgetting = Some(MemoryId(rest.parse().unwrap())),
             "forgotten" => {
-                let id = self.forgetting.take().expect("announced");
+                let id = self.current.forgetting.take().expect("announced");
                 assert!(self.stored.remove(&id).is_some());
                 self.forgotten.insert(id);
                 self.acknowledged += 1;
@@ -150,11 +159,13 @@ impl Expected {
         }
     }
 
-    /// Compares with the store, and learns the outcome of the interrupted operation.
-    fn check(&mut self, engine: &Engine) {
+    /// Compares with the store, and learns the outcomes of the interrupted operations. They may still change if
+    /// the store was opened to be read.
+    fn check(&mut self, engine: &Engine, is_writable: bool) {
+        self.interrupted.push(std::mem::take(&mut self.current));
         let mut found = 0;
         for (number, namespace) in namespaces().into_iter().enumerate() {
-            let mut interrupted = 0;
+            let mut arrived = vec![0; self.interrupted.len()];
             let all = everything(engine, &namespace);
             assert!(all.windows(2).all(|two| two[0].0 != two[1].0), "a memory was recalled twice");
             for (id, text) in &all {
@@ -163,24 +174,33 @@ impl Expected {
                     assert_eq!((one.namespace, note(&one.word)), (number, text.clone()));
                     continue;
                 }
-                let one = self.storing.iter().find(|one| note(&one.word) == *text);
-                let one = one.unwrap_or_else(|| panic!("{text:?} was never stored"));
+                let storing = |operation: &Operation| {
+                    operation.storing.iter().find(|one| note(&one.word) == *text).cloned()
+                };
+                let operations = self.interrupted.iter().zip(&mut arrived);
+                let one =
+                    operations.filter_map(|(operation, arrived)| Some((storing(operation)?, arrived))).next();
+                let (one, arrived) = one.unwrap_or_else(|| panic!("{text:?} was never stored"));
                 assert_eq!(one.namespace, number);
-                self.stored.insert(*id, one.clone());
-                interrupted += 1;
+                self.stored.insert(*id, one);
+                *arrived += 1;
             }
-            let whole = self.storing.iter().filter(|one| one.namespace == number).count();
-            assert!(interrupted == 0 || interrupted == whole, "{interrupted} of {whole} of a batch");
+            for (operation, arrived) in self.interrupted.iter().zip(arrived) {
+                let whole = operation.storing.iter().filter(|one| one.namespace == number).count();
+                assert!(arrived == 0 || arrived == whole, "{arrived} of {whole} of a batch");
+            }
             found += all.len();
         }
-        if let Some(id) = self.forgetting.take()
-            && engine.get(id).unwrap().is_none()
-        {
-            self.stored.remove(&id);
-            self.forgotten.insert(id);
+        for id in self.interrupted.iter().filter_map(|operation| operation.forgetting) {
+            if engine.get(id).unwrap().is_none() && self.stored.remove(&id).is_some() {
+                self.forgotten.insert(id);
+            }
         }
-        self.storing.clear();
-        assert_eq!(found, self.stored.len(), "memories were lost");
+        if is_writable {
+            self.interrupted.clear();
+        }
+        let lost: Vec<_> = self.stored.keys().filter(|&&id| engine.get(id).unwrap().is_none()).collect();
+        assert_eq!((found, lost), (self.stored.len(), Vec::new()), "memories were lost");
         for (&id, one) in &self.stored {
             one.check(engine, id);
         }
@@ -241,7 +261,7 @@ fn kill(default: u64, make: impl Fn(u64) -> Box<dyn Storage>) {
             done += 1;
             run_and_kill(&*storage, first * 1_000_000 + done, &mut random, &mut expected);
             let config = config(done).background(false);
-            storage.open(config, &mut random, &mut |engine| expected.check(engine));
+            storage.open(config, &mut random, &mut |engine, is_writable| expected.check(engine, is_writable));
         }
         acknowledged += expected.acknowledged;
     }

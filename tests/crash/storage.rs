@@ -18,8 +18,8 @@ pub(crate) trait Storage {
         Vec::new()
     }
 
-    /// Opens it after a kill, and hands it to `check`.
-    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine));
+    /// Opens it after a kill, and hands it to `check`, with whether it is open for writing.
+    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine, bool));
 }
 
 /// A folder on this machine.
@@ -30,14 +30,14 @@ impl Storage for Folder {
         self.0.path().into()
     }
 
-    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
+    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine, bool)) {
         // Copies it sometimes, so that opening does not tidy up between all kills.
         if random.bool() {
-            check(&Engine::open(self.0.path(), config).unwrap());
+            check(&Engine::open(self.0.path(), config).unwrap(), true);
         } else {
             let elsewhere = tempfile::tempdir().unwrap();
             copy(self.0.path(), elsewhere.path());
-            check(&Engine::open(elsewhere.path(), config).unwrap());
+            check(&Engine::open(elsewhere.path(), config).unwrap(), true);
         }
     }
 }
@@ -62,16 +62,17 @@ impl Storage for Objects {
     }
 
     /// Opens it on the same machine, on one without a copy, or read-only.
-    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
+    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine, bool)) {
         let elsewhere = tempfile::tempdir().unwrap();
         let cache = if random.bool() { self.cache.path() } else { elsewhere.path() };
         let config = config.cache_folder(cache);
-        let open = if random.u8(0..3) == 0 { Engine::open_snapshot } else { Engine::open_bucket };
+        let is_writable = random.u8(0..3) > 0;
+        let open = if is_writable { Engine::open_bucket } else { Engine::open_snapshot };
         match open(self.bucket.clone(), config.clone()) {
-            Ok(engine) => check(&engine),
+            Ok(engine) => check(&engine, is_writable),
             // The process was killed before it had made anything.
             Err(mnemocore::Error::NotAStore { .. }) => {
-                check(&Engine::open_bucket(self.bucket.clone(), config).unwrap());
+                check(&Engine::open_bucket(self.bucket.clone(), config).unwrap(), true);
             }
             Err(error) => panic!("{error}"),
         }
@@ -96,16 +97,16 @@ impl Storage for WarmElsewhere {
     }
 
     /// Sometimes from a copy of the folder, which takes over the rows of the store.
-    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine)) {
+    fn open(&self, config: Config, random: &mut Rng, check: &mut dyn FnMut(&Engine, bool)) {
         let open = |folder: &std::path::Path| {
             super::postgres::open(folder, &config, &self.server.connection()).unwrap()
         };
         if random.bool() {
-            check(&open(self.folder.path()));
+            check(&open(self.folder.path()), true);
         } else {
             let elsewhere = tempfile::tempdir().unwrap();
             copy(self.folder.path(), elsewhere.path());
-            check(&open(elsewhere.path()));
+            check(&open(elsewhere.path()), true);
         }
     }
 }
