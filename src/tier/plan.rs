@@ -149,6 +149,20 @@ impl Rows for Slot {
     }
 }
 
+impl<S: Rows> Rows for &S {
+    fn rows(&self) -> usize {
+        (**self).rows()
+    }
+
+    fn live(&self) -> usize {
+        (**self).live()
+    }
+
+    fn content(&self) -> usize {
+        (**self).content()
+    }
+}
+
 /// One of which more than `dead_share` is dead.
 pub(super) fn mostly_dead<S: Rows>(slots: &[S], dead_share: f64) -> Option<&[S]> {
     let dead = |slot: &&S| 1.0 - slot.live() as f64 / slot.rows().max(1) as f64 > dead_share;
@@ -159,15 +173,16 @@ pub(super) fn mostly_dead<S: Rows>(slots: &[S], dead_share: f64) -> Option<&[S]>
 /// forgotten leaves segments of many sizes, and each takes a recall its lookups.
 pub(super) fn same_class<S: Rows + Clone>(slots: &[S], most: usize) -> Option<Vec<S>> {
     let class = |slot: &S| slot.live().max(1).ilog2() / FANOUT.ilog2();
-    let mut by_size = slots.to_vec();
-    by_size.sort_by_key(S::live);
+    // Only those that are merged are copied: this runs under the writer's lock.
+    let mut by_size: Vec<&S> = slots.iter().collect();
+    by_size.sort_by_key(|slot| slot.live());
     let mut smaller = 0;
     for run in by_size.chunk_by(|a, b| class(a) == class(b)) {
         let up_to_here = by_size.get(..smaller + run.len()).unwrap_or_default();
         for (some, others) in [(up_to_here, smaller), (run, 0)] {
             let due = within_limit(some, most);
             if due.len() >= others + FANOUT {
-                return Some(due.to_vec());
+                return Some(due.iter().copied().cloned().collect());
             }
         }
         smaller += run.len();
