@@ -11,6 +11,7 @@
 //! | [`Table::Catalogue`] | a letter and an id | settings, namespaces, segments, where each memory is |
 
 mod appender;
+mod batch;
 mod codec;
 mod disk;
 mod durable;
@@ -29,7 +30,7 @@ mod volatile;
 
 pub use codec::{Placement, Record, SegmentEntry};
 pub use disk::DiskLog;
-pub(crate) use durable::{sync_folder, write_file};
+pub(crate) use durable::{free_name, sync_folder, write_file};
 pub(crate) use lock::{LOCK, StoreLock, absolute, check_process};
 #[cfg(feature = "object-store")]
 pub use object::ObjectLog;
@@ -57,7 +58,7 @@ pub enum Durability {
 }
 
 /// Version of a store's layout as a whole.
-pub(crate) const FORMAT: u64 = 5;
+pub(crate) const FORMAT: u64 = 6;
 
 /// The name of the log's folder in a store.
 pub(crate) const LOG_FOLDER: &str = "log";

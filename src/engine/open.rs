@@ -79,7 +79,9 @@ impl Engine {
         Err(Error::InvalidConfig { name: "the store's place", expected, received: url.into() })
     }
 
-    /// Returns the damaged files that opening has repaired: e.g. a journal whose last write was torn.
+    /// Returns the damaged files that opening has repaired: e.g. a journal whose last write was torn. If there was
+    /// more behind the tear, the next file is `journal.damaged-1`, into which it was set aside. The engine does not
+    /// read that file again; it may contain texts of forgotten memories.
     pub fn repaired_files(&self) -> &[PathBuf] {
         &self.repaired_files
     }

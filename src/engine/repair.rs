@@ -21,7 +21,9 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId};
-use crate::log::{Batch, DiskLog, Durability, LOCK, LOG_FOLDER, Log, StoreLock, absolute, sync_folder};
+use crate::log::{
+    Batch, DiskLog, Durability, LOCK, LOG_FOLDER, Log, StoreLock, absolute, free_name, sync_folder,
+};
 use crate::memory::Namespace;
 
 /// Prefix of the name of a damaged log; a number follows.
@@ -113,7 +115,7 @@ impl Engine {
         // If the store's lock file was deleted, an engine may still hold this lock.
         let _log_lock = DiskLog::lock(&log)?;
         let found = Evidence::collect(path, &config)?;
-        let set_aside = free_name(path);
+        let set_aside = free_name(path, DAMAGED);
         let damaged = found.log.damaged.iter().cloned();
         let mut repair = Repair {
             kept: 0,
@@ -155,18 +157,6 @@ fn exchange(path: &Path, found: &Evidence, set_aside: &str) -> io::Result<()> {
     std::fs::rename(&log, path.join(set_aside))?;
     std::fs::rename(&repaired, &log)?;
     sync_folder(path)
-}
-
-/// Returns the first unused name for a damaged log in `folder`.
-fn free_name(folder: &Path) -> String {
-    let mut number = 1;
-    loop {
-        let name = format!("{DAMAGED}-{number}");
-        if !folder.join(&name).exists() {
-            return name;
-        }
-        number += 1;
-    }
 }
 
 /// Writes the new log and closes it.

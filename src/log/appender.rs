@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::durable::write_file;
@@ -21,6 +21,8 @@ pub(super) struct Appender {
     /// The sequence number of the last batch that is on the disk.
     pub synced: u64,
     pub faults: Faults,
+    /// Where to set aside what is behind the end, if an earlier engine has left something there.
+    pub rest: Option<PathBuf>,
     /// Whether the journal is a checkpoint and nothing else.
     pub is_checkpoint: bool,
     /// The batch being written.
@@ -59,6 +61,7 @@ impl Appender {
             sequence,
             synced,
             faults: Faults::default(),
+            rest: None,
             is_checkpoint: true,
             buffer,
         }
@@ -87,7 +90,7 @@ pub(super) fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appende
     let file = OpenOptions::new().write(true).open(path)?;
     let mut state = State::over(Arc::new(File::open(path)?));
     let sequence = journal.next_sequence();
-    let Journal { header, batches, end: found } = journal;
+    let Journal { header, batches, end: found, .. } = journal;
     let end = batches.last().map_or(header.checkpoint, |last| last.end);
     let behind = batches.last().filter(|last| last.end > header.checkpoint);
     // The page cache may hold later batches that are not on the disk.

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::appender::{Appender, Faults, Position, go_on, make};
-use super::durable::sync_folder;
+use super::batch;
+use super::durable::{free_name, sync_folder};
 use super::folder::LogFolder;
 use super::identity::{self, random_number};
-use super::journal::{self, End, Header, encode_batch, file_name};
+use super::journal::{self, End, Header, file_name};
 use super::lock::{HeldLock, StoreLock};
-use super::recovery::{find, is_former, is_unfinished, remove_former};
+use super::recovery::{find, is_former, is_unfinished, remove_former, set_aside};
 use super::state::{Key, Places, State};
 use super::{Batch, Durability, FORMAT, LOG_FOLDER, Log, Table, Visit, memory_id};
 use crate::error::Error;
@@ -33,6 +34,9 @@ const OVERDUE: u64 = 8;
 
 /// Bytes of a checkpoint's batch: what one damaged byte costs.
 const CHECKPOINT_BYTES: usize = 4 << 10;
+
+/// Prefix of the names of what is set aside of journals; a number follows.
+const DAMAGED: &str = "journal.damaged";
 
 /// The format of stores before they had this journal.
 const FORMER_FORMAT: u64 = 2;
@@ -67,8 +71,9 @@ impl DiskLog {
     /// Opens the log of the store in the folder `store`, which exists, or makes one. The
     /// log is in the folder `log` there, and the store is locked while the log is open.
     ///
-    /// A journal whose end is torn, as a kill leaves it, is cut there by [`Log::clean_up`] or the first commit.
-    /// Any other damage is refused. Nothing is changed before.
+    /// A journal whose end is torn, as a power loss leaves it, is cut there by [`Log::clean_up`] or the first
+    /// commit. If there is more behind than a batch that is cut off, it is set aside as `journal.damaged-1`. Any
+    /// other damage is refused. Nothing is changed before.
     ///
     /// # Errors
     /// [`Error::Locked`] if it is open already, [`Error::Corrupt`] if its files
@@ -100,12 +105,15 @@ impl DiskLog {
         folder.check()?;
         let (number, state, appender) = match found {
             Some((path, journal)) => {
-                let torn = matches!(journal.end, End::Torn(_)).then(|| path.clone());
                 let unknown = known.is_none().then(|| identity::path(folder.anchor()));
-                repaired.extend(unknown.iter().chain(&torn).map(|path| shown(path)));
+                let torn = (journal.end != End::Whole).then(|| path.clone());
+                let aside = || folder.anchor().join(free_name(folder.anchor(), DAMAGED));
+                let rest = matches!(journal.end, End::Torn(_)).then(aside);
+                repaired.extend(unknown.iter().chain(&torn).chain(&rest).map(|path| shown(path)));
                 let number = journal.header.number;
                 let (state, mut appender) = go_on(&path, journal).map_err(failed)?;
                 appender.faults.unnamed = known != Some(appender.identity(number));
+                appender.rest = rest;
                 (number, state, appender)
             }
             None => {
@@ -148,16 +156,24 @@ impl DiskLog {
             || is_former(path)
     }
 
-    /// Refuses a log of the former format.
+    /// Refuses a log of an older format, or of a newer one.
     ///
     /// # Errors
-    /// [`Error::Incompatible`].
+    /// [`Error::Incompatible`], [`Error::Io`].
     pub(crate) fn check_format(path: &Path) -> Result<(), Error> {
         if is_former(path) {
             let (path, what) = (shown(path), "format");
             return Err(Error::Incompatible { path, what, expected: FORMER_FORMAT, received: FORMAT });
         }
-        Ok(())
+        let newest = journal::paths(path).unwrap_or_default().pop();
+        let Some((_, newest)) = newest else { return Ok(()) };
+        match journal::version(&newest).map_err(|error| Error::io(&shown(&newest), error))? {
+            Some(expected) if expected != journal::VERSION => {
+                let (path, what) = (shown(&newest), "version of the journal");
+                Err(Error::Incompatible { path, what, expected, received: journal::VERSION })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes the lock of the log at `path`.
@@ -216,7 +232,7 @@ impl DiskLog {
                 let read: Vec<(Key, Arc<[u8]>)> = read.collect::<io::Result<_>>()?;
                 let changes = read.iter().map(|(key, value)| (table, &**key, Some(&**value)));
                 bytes.clear();
-                let places = encode_batch(&mut bytes, self.number, (sequence, 0), changes);
+                let places = batch::encode(&mut bytes, self.number, (sequence, 0), changes);
                 file.write_all(&bytes)?;
                 let places = places.into_iter().map(|place| end + place as u64);
                 values[table as usize].extend(read.into_iter().map(|(key, _)| key).zip(places));
@@ -300,6 +316,10 @@ impl DiskLog {
     /// The end of the journal, once its faults are mended.
     fn sound(&self) -> Result<MutexGuard<'_, Appender>, Error> {
         let mut journal = lock(&self.appender);
+        if let Some(rest) = journal.rest.clone() {
+            set_aside(&rest, &journal, self.number).map_err(|error| self.failed(error))?;
+            journal.rest = None;
+        }
         if journal.faults.trailing {
             journal.cut().map_err(|error| self.failed(error))?;
         }
@@ -362,7 +382,7 @@ impl Log for DiskLog {
         let changes = batch.changes.iter();
         let changes = changes.map(|(table, key, value)| (*table, key.as_slice(), value.as_deref()));
         let numbers = (journal.sequence, journal.synced);
-        let places = encode_batch(&mut journal.buffer, self.number, numbers, changes);
+        let places = batch::encode(&mut journal.buffer, self.number, numbers, changes);
         let start = journal.end;
         if let Err(error) = (&*journal.file).write_all(&journal.buffer) {
             return Err(self.refused(guard, error));
@@ -404,7 +424,11 @@ impl Log for DiskLog {
     }
 
     fn clean_up(&self) -> Result<(), Error> {
-        let journal = self.sound()?;
+        let journal = match self.sound() {
+            // There is no room to set the rest aside. Reads need not wait for it.
+            Err(Error::NoSpace { .. }) if lock(&self.appender).rest.is_some() => return Ok(()),
+            journal => journal?,
+        };
         self.check()?;
         remove_former(self.folder.anchor(), journal.generation).map_err(|error| self.failed(error))
     }

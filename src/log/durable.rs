@@ -9,6 +9,18 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
+/// Returns the first name in `folder` that is unused, of `prefix` and a number.
+pub(crate) fn free_name(folder: &Path, prefix: &str) -> String {
+    let mut number = 1;
+    loop {
+        let name = format!("{prefix}-{number}");
+        if !folder.join(&name).exists() {
+            return name;
+        }
+        number += 1;
+    }
+}
+
 /// Writes a file, which gets its name in `folder` once it is on the disk. Until then it is `unfinished`.
 pub(crate) fn write_file(folder: &Path, unfinished: &str, name: &str, content: &[u8]) -> io::Result<File> {
     let (unfinished, path) = (folder.join(unfinished), folder.join(name));

@@ -1,4 +1,4 @@
-//! The journal: a file of batches, each with a checksum.
+//! The journal: a file of batches, each with checksums.
 //!
 //! A journal begins with a checkpoint: batches that put everything the log held when the file was made.
 //! The file gets its name once the checkpoint is on the disk. Commits are appended. When the
@@ -8,41 +8,33 @@
 //! | header | content |
 //! |---|---|
 //! | 8 | `MNEMOJNL` |
-//! | 8 | version of this format, 1 |
+//! | 8 | version of this format, 2 |
 //! | 8 | the number of the log |
 //! | 8 | the generation |
 //! | 8 | the sequence number of the first batch behind the checkpoint, whose own batches count from 0 |
 //! | 8 | where the checkpoint ends |
 //! | 8 | XXH3-64 of the preceding bytes |
 //!
-//! | batch | content |
-//! |---|---|
-//! | 4 | `BTCH` |
-//! | 8 | its sequence number, one more than that of the batch before |
-//! | 8 | the sequence number of the last batch that was on the disk when this one was written |
-//! | 8 | bytes of the changes |
-//! | 8 | XXH3-64 of the rest of the batch, seeded with the number of the log |
-//! | | the changes: table (`u8`, and 128 for a removal), key, value unless it is a removal. Key and value are preceded by their lengths (LEB128) |
+//! Batches follow; [`batch`] has their layout.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::codec::{Reader, put_bytes, u64_le};
-use super::{Change, Table};
+use super::batch::{self, BatchHeader, Placed};
+use super::codec::u64_le;
 
 const MAGIC: &[u8; 8] = b"MNEMOJNL";
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 const HEADER_BYTES: usize = 56;
 const WORD_BYTES: usize = 8;
-const BATCH_MAGIC: &[u8; 4] = b"BTCH";
-const BATCH_HEADER_BYTES: usize = 36;
-const REMOVAL: u8 = 128;
+
+/// Where the checkpoint of a journal ends whose header is damaged: behind all batches.
+const UNKNOWN: u64 = u64::MAX;
 
 /// The least that disks write at once.
 const SECTOR_BYTES: usize = 512;
@@ -75,57 +67,24 @@ impl Header {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    /// Reads the version and the rest; `None` if the header is damaged.
+    fn decode(bytes: &[u8]) -> Option<(u64, Self)> {
         let (hashed, checksum) = bytes.get(..HEADER_BYTES)?.split_at_checked(HEADER_BYTES - 8)?;
         (xxh3_64(hashed).to_le_bytes() == checksum && hashed.starts_with(MAGIC)).then_some(())?;
         let words: Vec<u64> = hashed.chunks_exact(8).filter_map(u64_le).collect();
-        let [_, VERSION, number, generation, first, checkpoint] = words[..] else { return None };
-        Some(Self { number, generation, first, checkpoint })
+        let [_, version, number, generation, first, checkpoint] = words[..] else { return None };
+        Some((version, Self { number, generation, first, checkpoint }))
     }
-}
-
-/// Appends a batch to `bytes`: with its sequence number, and that of the last batch on the disk.
-/// Returns where in the batch each value begins.
-pub(super) fn encode_batch<'a>(
-    bytes: &mut Vec<u8>,
-    number: u64,
-    (sequence, synced): (u64, u64),
-    changes: impl Iterator<Item = (Table, &'a [u8], Option<&'a [u8]>)>,
-) -> Vec<usize> {
-    let start = bytes.len();
-    bytes.extend_from_slice(BATCH_MAGIC);
-    bytes.extend_from_slice(&sequence.to_le_bytes());
-    bytes.extend_from_slice(&synced.to_le_bytes());
-    bytes.extend_from_slice(&[0; 16]);
-    let content = bytes.len();
-    let mut values = Vec::with_capacity(changes.size_hint().0);
-    for (table, key, value) in changes {
-        bytes.push(table as u8 | if value.is_none() { REMOVAL } else { 0 });
-        put_bytes(bytes, key);
-        value.iter().for_each(|value| put_bytes(bytes, value));
-        values.push(bytes.len() - value.map_or(0, <[u8]>::len) - start);
-    }
-    let length = ((bytes.len() - content) as u64).to_le_bytes();
-    if let Some(batch) = bytes.get_mut(start..) {
-        batch[20..28].copy_from_slice(&length);
-        let checksum = checksum(batch, number);
-        batch[28..36].copy_from_slice(&checksum.to_le_bytes());
-    }
-    values
-}
-
-/// The checksum of a whole batch, without the bytes of the checksum itself.
-fn checksum(batch: &[u8], number: u64) -> u64 {
-    let (header, content) = batch.split_at(BATCH_HEADER_BYTES);
-    xxh3_64_with_seed(content, xxh3_64_with_seed(&header[..BATCH_HEADER_BYTES - 8], number))
 }
 
 /// The content of a journal.
 #[derive(Debug)]
 pub(super) struct Journal {
     pub header: Header,
-    /// All batches that can be read.
+    /// The batches that count: all that can be read, or those before a tear.
     pub batches: Vec<JournalBatch>,
+    /// Whole batches behind a tear. Nothing says that they were on the disk.
+    pub rest: Vec<JournalBatch>,
     pub end: End,
 }
 
@@ -142,7 +101,10 @@ impl Journal {
 pub(super) enum End {
     /// With a batch.
     Whole,
-    /// Within a batch that begins here, as after a kill or a power loss. Nothing behind it was synced.
+    /// Within a batch that begins here and is cut off, as after a kill, or with zeros.
+    Unfinished(u64),
+    /// With a tear, as after a power loss: here begins something that is no batch, and nothing says that
+    /// it, or what follows, was on the disk.
     Torn(u64),
     /// Something that was on the disk, or has whole batches behind it, is no batch.
     Damaged,
@@ -157,22 +119,6 @@ pub(super) struct JournalBatch {
     /// The end of the batch in the file.
     pub end: u64,
     pub changes: Vec<Placed>,
-}
-
-/// A change, and where its value stands in the file.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Placed {
-    pub table: Table,
-    pub key: Vec<u8>,
-    /// The value and where it begins; `None` for a removal.
-    pub value: Option<(Arc<[u8]>, u64)>,
-}
-
-impl Placed {
-    /// The change alone.
-    pub(super) fn into_change(self) -> Change {
-        (self.table, self.key, self.value.map(|(value, _)| value))
-    }
 }
 
 /// The name of the journal of a generation.
@@ -195,6 +141,13 @@ pub(super) fn paths(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// The version of the journal at `path`; `None` if its header is damaged.
+pub(super) fn version(path: &Path) -> io::Result<Option<u64>> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    File::open(path)?.take(Header::BYTES).read_to_end(&mut bytes)?;
+    Ok(Header::decode(&bytes).map(|(version, _)| version))
+}
+
 /// Reads the journal at `path`; `None` if its header is damaged.
 pub(super) fn read(path: &Path) -> io::Result<Option<Journal>> {
     std::fs::read(path).map(|bytes| parse(&bytes))
@@ -205,9 +158,8 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Journal>> {
 pub(super) fn read_without_header(path: &Path, generation: u64, logs: &BTreeSet<u64>) -> io::Result<Journal> {
     let bytes = std::fs::read(path)?;
     let named = bytes.get(2 * WORD_BYTES..).and_then(u64_le);
-    // No batch is known to be in the checkpoint, or behind it.
-    let (first, checkpoint) = (0, u64::MAX);
-    let read = |number| parse_batches(&bytes, Header { number, generation, first, checkpoint });
+    let (first, checkpoint) = (0, UNKNOWN);
+    let read = |number| Scan::new(&bytes, Header { number, generation, first, checkpoint }).journal();
     let known = logs.iter().copied().filter(|number| Some(*number) != named);
     let own = known.map(read).fold(read(named.unwrap_or_default()), |best, read| {
         if read.batches.len() > best.batches.len() { read } else { best }
@@ -216,52 +168,20 @@ pub(super) fn read_without_header(path: &Path, generation: u64, logs: &BTreeSet<
 }
 
 fn parse(bytes: &[u8]) -> Option<Journal> {
-    Some(parse_batches(bytes, Header::decode(bytes)?))
+    let (version, header) = Header::decode(bytes)?;
+    (version == VERSION).then(|| Scan::new(bytes, header).journal())
 }
 
-fn parse_batches(bytes: &[u8], header: Header) -> Journal {
-    let (mut batches, mut gaps, mut at) = (Vec::<JournalBatch>::new(), Vec::<Gap>::new(), HEADER_BYTES);
-    let mut is_in_order = true;
-    while at < bytes.len() {
-        let expected = match batches.last() {
-            _ if at as u64 == header.checkpoint => header.first,
-            last => last.map_or(0, |batch| batch.sequence.wrapping_add(1)),
-        };
-        if let Some(batch) = batch(bytes, at, header.number) {
-            let is_next = batch.sequence == expected;
-            is_in_order &= is_next || gaps.last().is_some_and(|gap| gap.range.end == at);
-            at = usize::try_from(batch.end).unwrap_or(bytes.len());
-            batches.push(batch);
-        } else {
-            let start = at;
-            // Further damage within the same run of bytes that are no batch.
-            let ends_here = |at: usize| batch(bytes, at, header.number).is_some();
-            let starts = bytes.windows(BATCH_MAGIC.len()).enumerate().skip(at + 1);
-            let mut starts = starts.filter(|(_, window)| window == BATCH_MAGIC).map(|(at, _)| at);
-            at = starts.find(|&at| ends_here(at)).unwrap_or(bytes.len());
-            gaps.push(Gap { range: start..at, batches: batches.len(), expected });
-        }
-    }
-    let length = bytes.len() as u64;
-    let is_whole = gaps.is_empty() && is_in_order && length >= header.checkpoint;
-    let torn = gaps.first().filter(|gap| {
-        let later = batches.get(gap.batches..).unwrap_or_default();
-        // Of the last writes before a power loss any sector may be missing, also one with whole
-        // batches behind it. It reads as zeros.
-        gap.range.start as u64 >= header.checkpoint
-            && is_in_order
-            && (later.is_empty() || lacks_a_sector(bytes, gap.range.clone()))
-            && later.iter().all(|batch| batch.synced < gap.expected)
-    });
-    let end = match torn {
-        Some(gap) => {
-            batches.truncate(gap.batches);
-            End::Torn(gap.range.start as u64)
-        }
-        None if is_whole => End::Whole,
-        None => End::Damaged,
-    };
-    Journal { header, batches, end }
+/// Reads a journal from its first batch to its end, also where it is damaged.
+struct Scan<'a> {
+    bytes: &'a [u8],
+    header: Header,
+    batches: Vec<JournalBatch>,
+    gaps: Vec<Gap>,
+    /// Where each batch begins, damaged ones too, and which batch it says was on the disk.
+    synced: Vec<(usize, u64)>,
+    /// Whether no batch is missing but for those in gaps.
+    is_in_order: bool,
 }
 
 /// Bytes that are no batch.
@@ -271,6 +191,100 @@ struct Gap {
     batches: usize,
     /// The sequence number of the batch that should begin there.
     expected: u64,
+    /// Whether nothing is there but the beginning of a batch that is cut off, or zeros.
+    is_unfinished: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(bytes: &'a [u8], header: Header) -> Self {
+        let (batches, gaps, synced) = Default::default();
+        let mut scan = Self { bytes, header, batches, gaps, synced, is_in_order: true };
+        scan.run();
+        scan
+    }
+
+    fn run(&mut self) {
+        let (mut at, mut expected) = (HEADER_BYTES, 0);
+        while at < self.bytes.len() {
+            if at as u64 == self.header.checkpoint {
+                expected = self.header.first;
+            }
+            let found = BatchHeader::read(self.bytes, at, self.header.number);
+            let end = found.as_ref().map_or_else(|| self.next(at, expected), |found| found.changes.end);
+            let range = at..end.min(self.bytes.len());
+            at = range.end;
+            let changes = found.as_ref().and_then(|found| found.read_changes(self.bytes));
+            let sequence = match &found {
+                Some(BatchHeader { sequence, synced, .. }) => {
+                    let is_behind_a_gap = self.gaps.last().is_some_and(|gap| gap.range.end == range.start);
+                    self.is_in_order &= *sequence == expected || is_behind_a_gap;
+                    self.synced.push((range.start, *synced));
+                    *sequence
+                }
+                None => expected,
+            };
+            match (found, changes) {
+                (Some(BatchHeader { sequence, synced, .. }), Some(changes)) => {
+                    self.batches.push(JournalBatch { sequence, synced, end: at as u64, changes });
+                }
+                (found, _) => {
+                    let is_cut = found.map_or(range.len() < batch::HEADER_BYTES, |_| end > self.bytes.len());
+                    let is_unfinished = is_cut || self.bytes[range.clone()].iter().all(|&byte| byte == 0);
+                    let batches = self.batches.len();
+                    self.gaps.push(Gap { range, batches, expected: sequence, is_unfinished });
+                }
+            }
+            expected = sequence.wrapping_add(1);
+        }
+    }
+
+    /// Where the next batch begins behind `at`, where the header of a batch is damaged. Within the file, such
+    /// a batch can have only so many before it. A value may hold a copy of an earlier one.
+    fn next(&self, at: usize, expected: u64) -> usize {
+        let checkpoint = self.header.checkpoint;
+        let is_possible = |sequence: u64, found: usize| {
+            let is_behind = (at as u64) < checkpoint && found as u64 >= checkpoint;
+            let (from, first) =
+                if is_behind { (checkpoint, self.header.first) } else { (at as u64, expected) };
+            let most = (found as u64 - from) / batch::HEADER_BYTES as u64;
+            checkpoint == UNKNOWN || sequence.checked_sub(first).is_some_and(|between| between <= most)
+        };
+        let starts = self.bytes.windows(batch::MAGIC.len()).enumerate().skip(at + 1);
+        let mut starts = starts.filter(|(_, window)| window == batch::MAGIC).map(|(start, _)| start);
+        let begins = |&start: &usize| {
+            let found = BatchHeader::read(self.bytes, start, self.header.number);
+            found.is_some_and(|found| is_possible(found.sequence, start))
+        };
+        starts.find(begins).unwrap_or(self.bytes.len())
+    }
+
+    fn journal(mut self) -> Journal {
+        let is_long_enough = self.bytes.len() as u64 >= self.header.checkpoint;
+        let (rest, end) = match self.gaps.first().filter(|gap| self.is_tear(gap)) {
+            Some(gap) => {
+                let rest = self.batches.split_off(gap.batches);
+                let start = gap.range.start as u64;
+                let is_unfinished = gap.is_unfinished && gap.range.end == self.bytes.len();
+                (rest, if is_unfinished { End::Unfinished(start) } else { End::Torn(start) })
+            }
+            None if self.gaps.is_empty() && self.is_in_order && is_long_enough => (Vec::new(), End::Whole),
+            None => (Vec::new(), End::Damaged),
+        };
+        Journal { header: self.header, batches: self.batches, rest, end }
+    }
+
+    /// Whether a power loss can have left the first gap: no later batch says that it was on the disk.
+    ///
+    /// Of the last writes before a power loss any sector may be missing, also one with whole batches
+    /// behind it. It reads as zeros.
+    fn is_tear(&self, gap: &Gap) -> bool {
+        let later = self.batches.get(gap.batches..).unwrap_or_default();
+        let mut synced = self.synced.iter().filter(|(start, _)| *start > gap.range.start);
+        gap.range.start as u64 >= self.header.checkpoint
+            && self.is_in_order
+            && (later.is_empty() || lacks_a_sector(self.bytes, gap.range.clone()))
+            && synced.all(|(_, synced)| *synced < gap.expected)
+    }
 }
 
 /// Whether a sector of `range`, or the end of one, may never have been written.
@@ -284,32 +298,6 @@ fn lacks_a_sector(bytes: &[u8], range: Range<usize>) -> bool {
     })
 }
 
-/// The batch that begins at `at`.
-fn batch(bytes: &[u8], at: usize, number: u64) -> Option<JournalBatch> {
-    let header = bytes.get(at..at.checked_add(BATCH_HEADER_BYTES)?)?;
-    header.starts_with(BATCH_MAGIC).then_some(())?;
-    let word = |from: usize| header.get(from..from + 8).and_then(u64_le);
-    let length = usize::try_from(word(20)?).ok()?;
-    let whole = bytes.get(at..at.checked_add(BATCH_HEADER_BYTES)?.checked_add(length)?)?;
-    (checksum(whole, number) == word(28)?).then_some(())?;
-    let mut reader = Reader(&whole[BATCH_HEADER_BYTES..]);
-    let mut changes = Vec::new();
-    while !reader.0.is_empty() {
-        let kind = reader.byte()?;
-        let table = *Table::ALL.get(usize::from(kind & !REMOVAL))?;
-        let key = reader.bytes()?.to_vec();
-        let value = if kind & REMOVAL == 0 {
-            let value = reader.bytes()?;
-            let end = at + whole.len() - reader.0.len();
-            Some((value.into(), (end - value.len()) as u64))
-        } else {
-            None
-        };
-        changes.push(Placed { table, key, value });
-    }
-    Some(JournalBatch { sequence: word(4)?, synced: word(12)?, end: (at + whole.len()) as u64, changes })
-}
-
 /// Reads `length` bytes of `file` from `at` on.
 pub(super) fn read_at(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
@@ -317,7 +305,7 @@ pub(super) fn read_at(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>
     std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, at)?;
     #[cfg(not(unix))]
     {
-        use std::io::{Read, Seek};
+        use std::io::Seek;
         // It moves the place of the file, which must not be the one that is written to.
         let mut file = file;
         file.seek(io::SeekFrom::Start(at))?;
@@ -331,6 +319,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::log::Table;
 
     const LOG: u64 = 7;
 
@@ -344,7 +333,7 @@ mod tests {
             let sequence = if sequence < 12 { sequence - 10 } else { sequence };
             let changes =
                 [(Table::Records, &key[..], Some(value.as_slice())), (Table::Vectors, &key[..], None)];
-            encode_batch(&mut batches, LOG, (sequence, synced), changes.into_iter());
+            batch::encode(&mut batches, LOG, (sequence, synced), changes.into_iter());
             if sequence == 1 {
                 checkpoint = batches.len();
             }
@@ -387,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_behind_the_checkpoint_is_torn_and_one_within_it_is_damage() {
+    fn a_cut_behind_the_checkpoint_is_unfinished_and_one_within_it_is_damage() {
         let bytes = journal(&values(6, 100), 0);
         let checkpoint = parse(&bytes).unwrap().header.checkpoint as usize;
         for at in 0..bytes.len() {
@@ -398,7 +387,7 @@ mod tests {
                     assert_eq!(batches.last().unwrap().end, at as u64);
                 }
                 Some(Journal { end, batches, .. }) => {
-                    assert_eq!(end, End::Torn(batches.last().unwrap().end), "cut at {at}");
+                    assert_eq!(end, End::Unfinished(batches.last().unwrap().end), "cut at {at}");
                 }
             }
         }
@@ -412,7 +401,7 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x20;
             let read = parse(&flipped).unwrap();
-            assert_eq!(read.batches.len(), 5, "byte {at}");
+            assert_eq!((read.batches.len(), read.rest.len()), (5, 0), "byte {at}");
             let expected = if at < last { End::Damaged } else { End::Torn(last as u64) };
             assert_eq!(read.end, expected, "byte {at}");
         }
@@ -430,7 +419,7 @@ mod tests {
         // The same batch of another log.
         let mut other = bytes[..ends[2]].to_vec();
         let change = (Table::Records, &[13u8][..], Some(&[4u8; 100][..]));
-        encode_batch(&mut other, LOG + 1, (13, 0), [change].into_iter());
+        batch::encode(&mut other, LOG + 1, (13, 0), [change].into_iter());
         other.extend_from_slice(&bytes[ends[3]..]);
         let read = parse(&other).unwrap();
         assert_eq!((read.end, read.batches.len()), (End::Damaged, 5));
@@ -448,8 +437,39 @@ mod tests {
                 let mut lacking = bytes.clone();
                 lacking[sector + kept..sector + SECTOR_BYTES].fill(0);
                 let read = parse(&lacking).unwrap();
-                let expected = if is_torn { (End::Torn(start as u64), 4) } else { (End::Damaged, 8) };
-                assert_eq!((read.end, read.batches.len()), expected, "synced {synced}, from {kept}");
+                let expected = if is_torn { (End::Torn(start as u64), 4, 4) } else { (End::Damaged, 8, 0) };
+                let counts = (read.batches.len(), read.rest.len());
+                assert_eq!((read.end, counts.0, counts.1), expected, "synced {synced}, from {kept}");
+            }
+        }
+    }
+
+    /// Damage to a batch does not make a batch of what a caller has stored.
+    #[test]
+    fn bytes_within_a_value_are_never_read_as_a_batch() {
+        let first = values(3, 100);
+        let plain = journal(&first, 0);
+        let copied = parse(&plain).unwrap().batches[1].end as usize..plain.len();
+        // What a caller who knew the number of the log would forge: the very batch that comes next.
+        let mut forged = Vec::new();
+        batch::encode(&mut forged, LOG, (14, 0), [(Table::Records, &[12u8][..], None)].into_iter());
+        for (name, inner) in [("a copy", plain[copied].to_vec()), ("a forgery", forged)] {
+            let mut values = first.clone();
+            values.push([vec![1; 700], inner, vec![2; 700]].concat());
+            values.extend(self::values(2, 100));
+            let bytes = journal(&values, 0);
+            let read = parse(&bytes).unwrap();
+            let (start, end) = (read.batches[2].end as usize, read.batches[3].end as usize);
+            for at in start..end {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 0x20;
+                let read = parse(&damaged).unwrap();
+                let sequences: Vec<u64> = read.batches.iter().map(|batch| batch.sequence).collect();
+                // Without its header, the batch has no length, and a forgery is told from a batch only by the
+                // number of the log.
+                if name == "a copy" || at >= start + batch::HEADER_BYTES {
+                    assert_eq!(sequences, [0, 1, 12, 14, 15], "{name}, byte {at}");
+                }
             }
         }
     }

@@ -1,12 +1,14 @@
 //! Finds the journal of a log that is opened.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::appender::Appender;
+use super::durable::write_file;
 use super::folder::LogFolder;
 use super::identity::{self, Identity};
-use super::journal::{self, End, Journal, file_name};
+use super::journal::{self, End, Header, Journal, file_name};
 use crate::error::Error;
 use crate::identity::shown;
 
@@ -54,6 +56,20 @@ pub(super) fn remove_former(folder: &Path, generation: u64) -> io::Result<()> {
     let entries = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     let unfinished = entries.filter(|path| is_unfinished(path));
     former.chain(unfinished).try_for_each(fs::remove_file)
+}
+
+/// Writes what is behind the end of `journal`, of the log `number`, into the file `path`. It is a journal without
+/// a checkpoint: in the folder of a log of its own, a repair reads what can be read of it.
+pub(super) fn set_aside(path: &Path, journal: &Appender, number: u64) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let &Appender { generation, sequence: first, .. } = journal;
+    let mut content = Header { number, generation, first, checkpoint: Header::BYTES }.encode();
+    let mut file = File::open(folder.join(file_name(generation)))?;
+    file.seek(SeekFrom::Start(journal.end))?;
+    file.read_to_end(&mut content)?;
+    write_file(folder, &format!("{name}.tmp"), name, &content).map(drop)
 }
 
 pub(super) fn damaged(path: &Path, what: &str) -> Error {

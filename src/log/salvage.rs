@@ -91,7 +91,8 @@ impl Salvage {
 
     /// Takes over what a journal holds if it is this store's.
     fn take(&mut self, path: &Path, journal: Journal, is_own: bool) {
-        let is_sound = journal.end != End::Damaged;
+        // What is behind a tear was committed too, if not for certain.
+        let is_sound = journal.end != End::Damaged && journal.rest.is_empty();
         if !(is_own && is_sound) {
             self.damaged.insert(shown(path));
         }
@@ -100,8 +101,10 @@ impl Salvage {
             return;
         }
         self.number = Some(journal.header.number);
-        self.sequence = journal.next_sequence();
-        for change in journal.batches.into_iter().flat_map(|batch| batch.changes) {
+        let behind = journal.rest.last().map_or(0, |last| last.sequence.saturating_add(1));
+        self.sequence = journal.next_sequence().max(behind);
+        let batches = journal.batches.into_iter().chain(journal.rest);
+        for change in batches.flat_map(|batch| batch.changes) {
             let (table, key, value) = change.into_change();
             self.values.insert((table, key), value);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
@@ -127,18 +127,16 @@ fn commits_and_reads_go_on_while_the_journal_is_written_again() {
         batch.put_record(MemoryId(id), record.as_bytes().into(), None);
         batch
     };
-    let is_done = AtomicBool::new(false);
+    let (is_done, rewrites) = (AtomicBool::new(false), [AtomicUsize::new(0), AtomicUsize::new(0)]);
     let last = std::thread::scope(|scope| {
-        let rewrite = || {
-            let mut rounds = 0;
+        let rewrite = |count: &AtomicUsize| {
             while !is_done.load(Ordering::SeqCst) {
                 log.compact().unwrap();
-                rounds += 1;
+                count.fetch_add(1, Ordering::SeqCst);
             }
-            rounds
         };
         // Two at once: before, they wrote to the same file.
-        let rewriting = [scope.spawn(rewrite), scope.spawn(rewrite)];
+        let rewriting = rewrites.each_ref().map(|count| scope.spawn(move || rewrite(count)));
         scope.spawn(|| {
             while !is_done.load(Ordering::SeqCst) {
                 for id in 0..50 {
@@ -148,13 +146,16 @@ fn commits_and_reads_go_on_while_the_journal_is_written_again() {
             }
         });
         let mut last = BTreeMap::new();
-        for round in 0..4_000 {
+        let is_enough = |round: u64| {
+            round >= 4_000 && rewrites.iter().all(|count| count.load(Ordering::SeqCst) > 3)
+                || rewriting.iter().any(|thread| thread.is_finished())
+        };
+        for round in (0..).take_while(|&round| !is_enough(round)) {
             let id = round * 7 % 50;
             log.commit(&put(id, round), Durability::Buffered).unwrap();
             last.insert(id, round);
         }
         is_done.store(true, Ordering::SeqCst);
-        assert!(rewriting.into_iter().all(|thread| thread.join().unwrap() > 3));
         last
     });
     let check = |log: &DiskLog| {
