@@ -39,6 +39,7 @@ mod upkeep;
 mod writer;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -343,10 +344,20 @@ impl Shared {
         })
     }
 
-    /// Records that memories of a namespace were recalled.
+    /// Records that memories of a namespace were recalled. If nobody counts their accesses for long, only those
+    /// are recorded for which the budget has room.
     fn touch(&self, namespace: NamespaceId, ids: impl Iterator<Item = MemoryId>) {
         let mut touched = lock(&self.touched);
-        ids.for_each(|id| *touched.entry(Placed { id, namespace }).or_default() += 1);
+        for id in ids {
+            let is_full = touched.len() >= self.budget.recalled();
+            match touched.entry(Placed { id, namespace }) {
+                Entry::Occupied(count) => *count.into_mut() += 1,
+                Entry::Vacant(count) if !is_full => {
+                    count.insert(1);
+                }
+                Entry::Vacant(_) => {}
+            }
+        }
     }
 
     /// Returns how many memories HOT may hold.

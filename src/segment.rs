@@ -434,7 +434,8 @@ impl Segment {
 }
 
 impl PreparedMemory {
-    fn bytes(&self) -> usize {
+    /// Bytes of RAM, without its postings in a loose segment.
+    pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()
             + size_of_val(&*self.row.terms)
             + size_of_val(&*self.row.sketch)

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use common::{note, word};
 use mnemocore::{Config, Engine, Namespace, NewMemory, Query};
 
@@ -10,6 +12,12 @@ fn anonymous() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<usize>().ok()).unwrap_or(0) * 1_024
+}
+
+/// Keeps other tests out of what [`anonymous`] counts.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn count() -> usize {
@@ -24,6 +32,7 @@ fn text(number: usize) -> String {
 
 #[test]
 fn what_the_engine_takes_stays_within_its_budget() {
+    let _alone = alone();
     let count = count();
     let budget = if count > 100_000 { 64 << 20 } else { 16 << 20 };
     let folder = tempfile::tempdir().unwrap();
@@ -76,6 +85,7 @@ fn most(engine: &Engine, count: usize, memory: impl Fn(usize) -> NewMemory) -> u
 /// Before, rows were counted, whatever they take: 98 MB with vectors in small namespaces, 108 MB with long texts.
 #[test]
 fn large_memories_and_small_namespaces_keep_to_the_budget_too() {
+    let _alone = alone();
     const BUDGET: usize = 8 << 20;
     let embedding = |number: usize| -> Vec<f32> {
         (0..32).map(|at| ((number * 31 + at * 7) % 13) as f32 - 6.0).collect()
@@ -100,9 +110,64 @@ fn large_memories_and_small_namespaces_keep_to_the_budget_too() {
     }
 }
 
+/// A text of many different words.
+fn long(number: usize) -> String {
+    let some: Vec<String> = (0..900).map(|step| format!("w{}x", number * 900 + step)).collect();
+    format!("{} {}", note(&word(number)), some.join(" "))
+}
+
+/// Before, moves were bounded by rows: 88 MB of anonymous memory and 30 MB by the engine's own count.
+#[test]
+fn moves_of_long_texts_keep_to_the_budget() {
+    const BUDGET: usize = 8 << 20;
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::default().memory_budget(BUDGET).warm_capacity(100);
+    let (empty, mut most, mut most_anonymous) = (anonymous(), 0, 0);
+    let engine = Engine::open(folder.path(), config).unwrap();
+    for number in 0..2_000 {
+        engine.store(long(number)).unwrap();
+        most = most.max(engine.stats().ram);
+        most_anonymous = most_anonymous.max(anonymous().saturating_sub(empty));
+    }
+    engine.consolidate().unwrap();
+    let [hot, warm, cold] = engine.stats().memories;
+    println!("{most} of {BUDGET}, anonymous {most_anonymous}, {hot} {warm} {cold}");
+    assert!(warm == 100 && cold > 1_000, "{hot} {warm} {cold}");
+    assert!(most <= BUDGET && most_anonymous <= BUDGET + BUDGET / 4 + (16 << 20), "{most} {most_anonymous}");
+    // Recalled ones rise, and displace others.
+    for number in 0..500 {
+        let hits = engine.recall(Query::text(word(number)).limit(1)).unwrap().hits;
+        assert_eq!(hits[0].memory.text, long(number));
+        most = most.max(engine.stats().ram);
+    }
+    let risen = engine.consolidate().unwrap().promoted;
+    most = most.max(engine.stats().ram);
+    most_anonymous = most_anonymous.max(anonymous().saturating_sub(empty));
+    println!("{most} of {BUDGET}, anonymous {most_anonymous}, {risen} risen");
+    assert!(most <= BUDGET && most_anonymous <= BUDGET + BUDGET / 4 + (16 << 20), "{most} {most_anonymous}");
+}
+
+/// Before, five times the budget was in HOT after a batch, until later stores had moved it down.
+#[test]
+fn a_batch_that_exceeds_the_budget_does_so_only_while_it_is_stored() {
+    const BUDGET: usize = 8 << 20;
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let engine =
+        Engine::open(folder.path(), Config::default().memory_budget(BUDGET).background(false)).unwrap();
+    for batch in 0..3 {
+        let texts = (0..2_000).map(|number| NewMemory::new(long(batch * 2_000 + number)));
+        engine.store_batch(texts.collect()).unwrap();
+        let ram = engine.stats().ram;
+        assert!(ram <= BUDGET, "{ram} of {BUDGET} after batch {batch}, {:?}", engine.stats().memories);
+    }
+}
+
 /// Before, each left an empty segment in RAM for good.
 #[test]
 fn namespaces_that_come_and_go_leave_nothing() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let config = Config::default().memory_budget(16 << 20).background(false);
     let engine = Engine::open(folder.path(), config).unwrap();
@@ -121,6 +186,7 @@ fn namespaces_that_come_and_go_leave_nothing() {
 
 #[test]
 fn a_store_is_never_refused_for_the_budget() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let config = Config::default().memory_budget(8 << 20).background(false);
     let engine = Engine::open(folder.path(), config).unwrap();

@@ -122,6 +122,39 @@ fn unfinished_files_of_segments_are_deleted() {
     assert_complete(&engine, 48);
 }
 
+/// Before, the damaged memory was chosen again and again: WARM outgrew its capacity, and the texts of forgotten
+/// memories stayed.
+#[test]
+fn a_damaged_record_keeps_no_other_memory_from_moving_and_no_text_from_being_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(folder.path(), tiny().warm_capacity(500)).unwrap();
+    let spoiled = Namespace::new("spoiled").unwrap();
+    let memory = |number: usize| NewMemory::new(note(&word(number))).namespace(spoiled.clone());
+    engine.store_batch((0..100).map(memory).collect()).unwrap();
+    engine.consolidate().unwrap();
+    let in_files = |text: &str| {
+        let holds =
+            |file: &PathBuf| fs::read(file).unwrap().windows(text.len()).position(|at| at == text.as_bytes());
+        segments(folder.path()).into_iter().find_map(|file| Some((holds(&file)?, file)))
+    };
+    let (at, file) = in_files(&note(&word(3))).unwrap();
+    // In place, because the engine has mapped the file.
+    use std::os::unix::fs::FileExt;
+    OpenOptions::new().write(true).open(&file).unwrap().write_all_at(b"X", at as u64).unwrap();
+    let others =
+        engine.store_batch((1_000..3_000).map(|number| note(&word(number)).into()).collect()).unwrap();
+    assert!(matches!(engine.consolidate(), Err(Error::Corrupt { .. })));
+    let [hot, warm, cold] = engine.stats().memories;
+    assert!(hot <= 8 && warm <= 501 && cold >= 1_590, "{hot} {warm} {cold}");
+    let found = engine.get(MemoryId(3));
+    assert!(matches!(found, Err(Error::Corrupt { .. })), "{found:?}");
+    let (last, text) = (others[1_999], note(&word(2_999)));
+    assert!(in_files(&text).is_some());
+    engine.forget(last).unwrap();
+    assert!(matches!(engine.compact(), Err(Error::Corrupt { .. })));
+    assert!(in_files(&text).is_none());
+}
+
 #[test]
 fn a_flipped_byte_in_hot_or_warm_costs_one_memory_at_most_and_vectors_are_told_from_texts() {
     const COUNT: usize = 40;

@@ -5,6 +5,7 @@
 //! | 4/16 | a merge or a move: what it reads and makes |
 //! | 1/16 at most | the token cache |
 //! | 1/32 | records of COLD that are decompressed |
+//! | 1/64 | which memories were recalled, until their accesses are counted |
 //! | 3/16 | loose memories of WARM and COLD. Beyond 1/16 in a tier, those who store pack them; beyond 2/16, they wait for it |
 //! | the rest | HOT, and what the namespaces, the log and the files' live bits take |
 //!
@@ -17,6 +18,9 @@ use crate::tier::{Limits, Size};
 
 /// Bytes of one memory, at least, while it is merged or moves: its terms, record, sketch and places.
 const ROW_BYTES: usize = 1_024;
+
+/// Bytes of the note that a memory was recalled: its entry in a table that is half full.
+const RECALLED_BYTES: usize = 48;
 
 /// Memories that move in one batch at most. For COLD it is the size of a new segment: large enough that few
 /// segments are merged.
@@ -53,9 +57,20 @@ impl Budget {
         (bytes / (ROW_BYTES + self.vector_bytes)).clamp(64, MOST_MOVED)
     }
 
+    /// Bytes of memories that move in one step. The segment that they become, and what makes it, take three times
+    /// as much.
+    pub(super) fn moved_bytes(&self) -> usize {
+        self.merges() / 4
+    }
+
+    /// Recalled memories that are noted until their accesses are counted.
+    pub(super) fn recalled(&self) -> usize {
+        self.bytes / 64 / RECALLED_BYTES
+    }
+
     /// Bytes that are reserved for caches and merges, even in an empty engine.
     pub(super) fn reserved(&self) -> usize {
-        self.merges() + self.token_cache + self.limits().cached_bytes
+        self.merges() + self.token_cache + self.limits().cached_bytes + self.bytes / 64
     }
 
     /// How many memories HOT may hold, if it holds `hot` now, and all else takes `others`.

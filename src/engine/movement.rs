@@ -2,12 +2,14 @@
 //! up when they are recalled and strong.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::writer::{Placed, Writer};
 use super::{Shared, lock};
 use crate::error::Error;
 use crate::key::{NamespaceId, TierKind, Timestamp};
 use crate::log::{Batch, Durability};
+use crate::segment::PreparedMemory;
 use crate::tier::{Band, Done, Facts, strength};
 
 /// WARM may exceed its capacity by this many memories before they are moved to a new COLD segment.
@@ -17,30 +19,47 @@ const SLACK: usize = 1_024;
 /// Recalled memories whose accesses are counted while the lock is held once.
 const COUNTED_AT_ONCE: usize = 256;
 
-/// Records that another machine is unreachable, so that work that does not need it goes on.
-pub(super) fn unless_away<T: Default>(
-    result: Result<T, Error>,
-    away: &mut Option<Error>,
-) -> Result<T, Error> {
-    match result {
-        Err(error @ Error::Unreachable { .. }) => {
-            *away = Some(error);
-            Ok(T::default())
+/// The first error of a part of the work that was left undone while the rest went on.
+#[derive(Default)]
+pub(super) struct Left(Option<Error>);
+
+impl Left {
+    /// Takes note of an error that concerns a part of the work alone: a machine that cannot be reached, or damage.
+    /// Returns other errors.
+    pub(super) fn note<T: Default>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        match result {
+            Err(error @ (Error::Unreachable { .. } | Error::Corrupt { .. })) => {
+                self.0.get_or_insert(error);
+                Ok(T::default())
+            }
+            other => other,
         }
-        other => other,
     }
+
+    /// Returns the value if nothing was left.
+    pub(super) fn nothing<T>(self, value: T) -> Result<T, Error> {
+        self.0.map_or(Ok(value), Err)
+    }
+}
+
+/// Where memories move.
+#[derive(Clone, Copy)]
+pub(super) struct Move {
+    pub from: TierKind,
+    pub to: TierKind,
+    pub now: Timestamp,
 }
 
 impl Shared {
     /// Counts the accesses of recalls so far, and moves up the memories that have become strong
     /// enough. Those that they displace move down before the next ones rise, so that no tier
     /// exceeds its capacity by much. Returns the numbers of moves up and down.
-    pub(super) fn promote(&self, now: Timestamp) -> Result<(usize, usize), Error> {
+    pub(super) fn promote(&self, now: Timestamp, left: &mut Left) -> Result<(usize, usize), Error> {
         // In a statement of its own, so that no recall waits for the lock until all are collected.
         let touched = std::mem::take(&mut *lock(&self.touched));
         let mut counts: Vec<(Placed, u32)> = touched.into_iter().collect();
         counts.sort_unstable();
-        let (mut risen, mut displaced, mut away) = (0, 0, None);
+        let (mut risen, mut displaced) = (0, 0);
         let mut rest = counts.as_slice();
         while !rest.is_empty() {
             let (some, later) = rest.split_at(COUNTED_AT_ONCE.min(rest.len()));
@@ -48,15 +67,14 @@ impl Shared {
             rest = later;
             let displaces = !counted.is_empty();
             for ((from, to), rising) in counted {
-                let moved = unless_away(self.move_all(rising, from, to), &mut away);
-                risen += moved.inspect_err(|_| self.recount(rest))?;
+                let moved = self.move_all(rising, Move { from, to, now }, left);
+                risen += left.note(moved).inspect_err(|_| self.recount(rest))?;
             }
             if displaces {
-                let moved = unless_away(self.demote(now, false), &mut away);
-                displaced += moved.inspect_err(|_| self.recount(rest))?;
+                displaced += self.demote(now, false, left).inspect_err(|_| self.recount(rest))?;
             }
         }
-        away.map_or(Ok((risen, displaced)), Err)
+        Ok((risen, displaced))
     }
 
     /// Puts accesses back for the next pass.
@@ -126,24 +144,24 @@ impl Shared {
 
     /// Moves down the memories that are too weak for their tier, or exceed its capacity. Returns
     /// the number of moved memories.
-    pub(super) fn demote(&self, now: Timestamp, thorough: bool) -> Result<usize, Error> {
+    pub(super) fn demote(&self, now: Timestamp, thorough: bool, left: &mut Left) -> Result<usize, Error> {
         let hot = (TierKind::Hot, TierKind::Warm, self.config.hot_band, 0);
         let slack = if thorough { 0 } else { SLACK };
         let warm = (TierKind::Warm, TierKind::Cold, self.config.warm_band, slack);
-        let (mut moved, mut away) = (0, None);
+        let mut all = 0;
         for (from, to, band, slack) in [hot, warm] {
-            let mut stopped = None;
-            while stopped.is_none() {
+            loop {
                 let sinking = self.sinking((from, to), band, slack, now);
-                if sinking.is_empty() {
+                let moved = self.move_all(sinking, Move { from, to, now }, left);
+                let moved = left.note(moved)?;
+                if moved == 0 {
+                    // None is due, or none can move now.
                     break;
                 }
-                moved += unless_away(self.move_all(sinking, from, to), &mut stopped)?;
-                self.relieve();
+                all += moved;
             }
-            away = away.or(stopped);
         }
-        away.map_or(Ok(moved), Err)
+        Ok(all)
     }
 
     /// Takes the memories that have to leave a tier next off its list of the weakest.
@@ -172,13 +190,9 @@ impl Shared {
     }
 
     /// Moves memories from one tier to another. It reads them, and writes a segment, without the
-    /// writer's lock. Memories that are forgotten meanwhile stay forgotten.
-    pub(super) fn move_all(
-        &self,
-        memories: Vec<Placed>,
-        from: TierKind,
-        to: TierKind,
-    ) -> Result<usize, Error> {
+    /// writer's lock. Memories that are forgotten meanwhile stay forgotten. A damaged one stays where it is, and
+    /// is not listed among the weakest any more, so that others can move.
+    pub(super) fn move_all(&self, memories: Vec<Placed>, way: Move, left: &mut Left) -> Result<usize, Error> {
         let mut by_namespace: HashMap<NamespaceId, Vec<Placed>> = HashMap::new();
         for memory in memories {
             by_namespace.entry(memory.namespace).or_default().push(memory);
@@ -188,48 +202,81 @@ impl Shared {
             memories.sort_unstable();
             // One may be listed twice among the weakest.
             memories.dedup();
-            let result =
-                if failed.is_none() { self.move_some(namespace, &memories, from, to) } else { Ok(0) };
-            match result {
-                Ok(count) if failed.is_none() => moved += count,
-                // Those that could not leave the tier are listed again.
-                Ok(_) => self.lock_writer().put_back(from, memories),
-                Err(error) => {
-                    self.lock_writer().put_back(from, memories);
-                    failed = Some(error);
-                }
+            let mut rest = memories.as_slice();
+            while failed.is_none() && !rest.is_empty() {
+                let reached = self.reach(way.to);
+                let taken = reached.and_then(|()| self.take_some(namespace, rest, way.from, left));
+                let done = taken.and_then(|Taken { count, prepared }| {
+                    moved += self.move_some(namespace, prepared, way)?;
+                    rest = rest.get(count..).unwrap_or_default();
+                    self.make_room(way, left)
+                });
+                failed = done.err();
             }
+            // Those that could not leave the tier are listed again.
+            self.lock_writer().put_back(way.from, rest.iter().copied());
         }
         failed.map_or(Ok(moved), Err)
+    }
+
+    /// Finds out whether a tier can be reached, if it could not be of late.
+    fn reach(&self, tier: TierKind) -> Result<(), Error> {
+        let check = self.lock_writer().tiers[tier.index()].check_health();
+        check.map_or(Ok(()), |check| check().map(drop))
+    }
+
+    /// Reads the first of `memories`, until they are as large as what one move may take.
+    fn take_some(
+        &self,
+        namespace: NamespaceId,
+        memories: &[Placed],
+        from: TierKind,
+        left: &mut Left,
+    ) -> Result<Taken, Error> {
+        let view = self.space_by_id(namespace).map(|space| space.view.load_full());
+        let Some(view) = view else { return Ok(Taken { count: memories.len(), prepared: Vec::new() }) };
+        let (mut prepared, mut count, mut bytes) = (Vec::new(), 0, 0);
+        for &Placed { id, .. } in memories {
+            if bytes >= self.budget.moved_bytes() {
+                break;
+            }
+            count += 1;
+            let facts = self.lock_writer().tiers[from.index()].facts(namespace, id);
+            let Some(Facts { accesses, .. }) = facts else { continue };
+            let read = match view.tiers[from.index()].memory(id, accesses) {
+                Ok(None) => self.prepared_from_log(id, accesses),
+                read => read,
+            };
+            if let Some(memory) = left.note(read)? {
+                bytes += memory.bytes();
+                prepared.push(memory);
+            }
+        }
+        Ok(Taken { count, prepared })
     }
 
     fn move_some(
         &self,
         namespace: NamespaceId,
-        memories: &[Placed],
-        from: TierKind,
-        to: TierKind,
+        prepared: Vec<Arc<PreparedMemory>>,
+        way: Move,
     ) -> Result<usize, Error> {
-        let check = self.lock_writer().tiers[to.index()].check_health();
-        if let Some(check) = check {
-            check()?;
-        }
-        let Some(space) = self.space_by_id(namespace) else { return Ok(0) };
-        let view = space.view.load_full();
-        let mut prepared = Vec::with_capacity(memories.len());
-        for memory in memories {
-            let facts = self.lock_writer().tiers[from.index()].facts(namespace, memory.id);
-            let Some(Facts { accesses, .. }) = facts else { continue };
-            match view.tiers[from.index()].memory(memory.id, accesses)? {
-                Some(memory) => prepared.push(memory),
-                None => prepared.extend(self.prepared_from_log(memory.id, accesses)?),
-            }
-        }
         if prepared.is_empty() {
             return Ok(0);
         }
-        let work = self.lock_writer().tiers[to.index()].stage(namespace, prepared);
-        self.finish_move(namespace, memories, from, to, work()?)
+        let memories: Vec<Placed> =
+            prepared.iter().map(|memory| Placed { id: memory.row.id, namespace }).collect();
+        let work = self.lock_writer().tiers[way.to.index()].stage(namespace, prepared);
+        self.finish_move(namespace, &memories, way, work()?)
+    }
+
+    /// Packs what has moved, and moves down what it has displaced, so that little exceeds the budget meanwhile.
+    fn make_room(&self, way: Move, left: &mut Left) -> Result<(), Error> {
+        self.relieve();
+        if way.to == TierKind::Hot && self.ram(&self.lock_writer()) > self.config.memory_budget {
+            self.demote(way.now, false, left)?;
+        }
+        Ok(())
     }
 
     /// Commits the memories that a tier has staged, and removes them from their former tier.
@@ -237,8 +284,7 @@ impl Shared {
         &self,
         namespace: NamespaceId,
         memories: &[Placed],
-        from: TierKind,
-        to: TierKind,
+        Move { from, to, .. }: Move,
         done: Done,
     ) -> Result<usize, Error> {
         let mut writer = self.lock_writer();
@@ -285,6 +331,13 @@ impl Shared {
         self.publish(&mut writer, [namespace]);
         Ok(moved.len())
     }
+}
+
+/// The memories that were read for a move.
+struct Taken {
+    /// So many were looked at.
+    count: usize,
+    prepared: Vec<Arc<PreparedMemory>>,
 }
 
 /// Memories that rise, by where from and where to.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::movement::{Left, Move};
 use super::*;
 use crate::hdv::Dimension;
 use crate::key::Timestamp;
@@ -346,7 +347,7 @@ fn a_refused_merge_leaves_no_file_behind() {
         // Enough for a file of their own.
         let memory = |word: usize| NewMemory::new(text(part * 1_100 + word));
         engine.store_batch((0..1_100).map(memory).collect()).unwrap();
-        engine.shared.demote(Timestamp::now(), true).unwrap();
+        engine.shared.demote(Timestamp::now(), true, &mut Left::default()).unwrap();
     }
     let files = || std::fs::read_dir(folder.path().join("segments")).unwrap().count();
     assert_eq!(files(), 3);
@@ -359,6 +360,10 @@ fn a_refused_merge_leaves_no_file_behind() {
     engine.consolidate().unwrap();
     assert_eq!(files(), 1);
     assert_eq!(everything(&engine).len(), 3_300);
+}
+
+fn hot_to(to: TierKind) -> Move {
+    Move { from: TierKind::Hot, to, now: Timestamp::now() }
 }
 
 #[test]
@@ -374,7 +379,7 @@ fn a_memory_that_is_forgotten_while_it_moves_stays_forgotten() {
         let work = engine.shared.lock_writer().tiers[to.index()].stage(namespace, admissions);
         let done = work().unwrap();
         engine.forget(ids[1]).unwrap();
-        engine.shared.finish_move(namespace, &moving, TierKind::Hot, to, done).unwrap();
+        engine.shared.finish_move(namespace, &moving, hot_to(to), done).unwrap();
         assert_eq!(everything(&engine).len(), 3);
         assert_eq!(engine.stats().memories_in(to), 3);
         drop(engine);
@@ -409,7 +414,7 @@ fn a_memory_that_two_threads_move_at_once_is_there_once_and_stays() {
             };
             let (first, second) = (stage(), stage());
             for done in [first, second] {
-                engine.shared.finish_move(namespace, &moving, TierKind::Hot, to, done).unwrap();
+                engine.shared.finish_move(namespace, &moving, hot_to(to), done).unwrap();
                 assert_eq!(everything(&engine).len(), 12);
             }
             std::mem::forget(engine);
@@ -475,7 +480,7 @@ fn memories_that_rise_displace_others_before_the_next_ones_rise() {
     for round in 0..3 {
         let recall = engine.recall(Query::text("harbour").limit(1_000)).unwrap();
         assert_eq!(recall.hits.len(), 1_000);
-        let (risen, _) = engine.shared.promote(Timestamp::now()).unwrap();
+        let (risen, _) = engine.shared.promote(Timestamp::now(), &mut Left::default()).unwrap();
         assert!((1..=1_000).contains(&risen), "{risen} memories rose in round {round}");
         assert_eq!(engine.stats().memories_in(TierKind::Hot), 4);
     }
@@ -483,4 +488,20 @@ fn memories_that_rise_displace_others_before_the_next_ones_rise() {
     engine.recall(Query::text("harbour").limit(1_000)).unwrap();
     drop(engine);
     assert_eq!(open(&log, folder.path()).stats().memories_in(TierKind::Hot), 4);
+}
+
+/// Before, every recalled memory was noted until somebody counted the accesses, forgotten ones too.
+#[test]
+fn recalled_memories_are_noted_as_far_as_the_budget_has_room() {
+    let config = Config { background: false, memory_budget: 8 << 20, ..tiny() };
+    let engine = Engine::in_memory(config).unwrap();
+    let most = engine.shared.budget.recalled();
+    engine.store_batch((0..most + 100).map(|word| NewMemory::new(text(word))).collect()).unwrap();
+    let namespace = engine.shared.space(&Namespace::default()).unwrap().id;
+    for id in (0..most as u64 + 100).chain(0..10) {
+        engine.shared.touch(namespace, [MemoryId(id)].into_iter());
+    }
+    let touched = lock(&engine.shared.touched).clone();
+    assert_eq!(touched.len(), most);
+    assert_eq!(touched[&Placed { id: MemoryId(3), namespace }], 2);
 }

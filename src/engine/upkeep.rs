@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::movement::unless_away;
+use super::movement::Left;
 use super::writer::{Behind, NEXT_NAMESPACE, Writer};
 use super::{Engine, Shared, Space, lock};
 use crate::error::Error;
@@ -54,15 +54,19 @@ impl Engine {
     /// Removes the texts of forgotten memories and the names of empty namespaces from the disk.
     ///
     /// Rewrites the log, and the segments that contain forgotten memories. Stores wait until it is
-    /// done.
+    /// done. Of a damaged segment, the texts of forgotten memories stay.
     ///
     /// # Errors
     /// As [`Engine::consolidate`].
     pub fn compact(&self) -> Result<(), Error> {
-        self.consolidate()?;
+        let consolidated = self.consolidate();
+        if !matches!(consolidated, Ok(_) | Err(Error::Corrupt { .. })) {
+            return consolidated.map(drop);
+        }
         let writer = self.shared.lock_writer();
         self.shared.drop_empty_namespaces(&writer)?;
-        self.shared.log.compact()
+        self.shared.log.compact()?;
+        consolidated.map(drop)
     }
 }
 
@@ -87,7 +91,8 @@ impl Engine {
         }
         drop(self.background.take());
         let promoted = if self.shared.location.writable {
-            let promoted = self.shared.promote(Timestamp::now()).map(drop);
+            let mut left = Left::default();
+            let promoted = self.shared.promote(Timestamp::now(), &mut left).and_then(|_| left.nothing(()));
             // What cannot be packed now is read from the log when the engine opens. Files that end
             // with the engine are not worth it.
             if !self.shared.location.is_temporary() {
@@ -119,23 +124,32 @@ impl Shared {
         self.lock_writer().free_retired();
         // Checked first, because segments written to a moved store could not be committed.
         self.log.check()?;
-        let mut away = None;
-        let (promoted, displaced) = unless_away(self.promote(now), &mut away)?;
-        let demoted = displaced + unless_away(self.demote(now, thorough), &mut away)?;
+        let mut left = Left::default();
+        let (promoted, displaced) = self.promote(now, &mut left)?;
+        let demoted = displaced + self.demote(now, thorough, &mut left)?;
         let (mut merged, effort) = (0, if thorough { Effort::All } else { Effort::Due });
         for tier in TierKind::ALL {
             let (mut attempts, most) = (0, self.merges(tier)?.saturating_add(merged));
             while attempts < MERGE_ATTEMPTS && merged < most {
-                match unless_away(self.merge(tier, effort), &mut away)? {
+                match self.merge(tier, effort) {
                     // The inputs of a merge are deleted before the next merge.
-                    Some(true) => (merged, attempts) = (merged + 1, 0),
-                    Some(false) => attempts += 1,
-                    None => break,
+                    Ok(Some(true)) => (merged, attempts) = (merged + 1, 0),
+                    Ok(Some(false)) => attempts += 1,
+                    Ok(None) => break,
+                    // Other segments may be sound.
+                    Err(error @ Error::Corrupt { .. }) => {
+                        attempts += 1;
+                        left.note::<()>(Err(error))?;
+                    }
+                    Err(error) => {
+                        left.note::<()>(Err(error))?;
+                        break;
+                    }
                 }
             }
         }
         self.log.maintain()?;
-        away.map_or(Ok(Consolidation { promoted, demoted, merged }), Err)
+        left.nothing(Consolidation { promoted, demoted, merged })
     }
 
     /// Packs and merges segments until upkeep is no longer behind.

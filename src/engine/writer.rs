@@ -299,8 +299,7 @@ impl Shared {
 
     /// Takes the new memories in, and the weakest of HOT into WARM instead.
     fn admit(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Error> {
-        let capacity = self.hot_capacity(writer);
-        let tier = Writer::entry_tier(capacity);
+        let tier = Writer::entry_tier(self.hot_capacity(writer));
         let mut stored = 0;
         for (namespace, memories) in std::mem::take(&mut group.stores) {
             stored += memories.len();
@@ -308,6 +307,7 @@ impl Shared {
             apply(writer, tier, namespace, memories, &mut group.batch)?;
             group.admitted.extend(ids.into_iter().map(|id| (tier, namespace, id)));
         }
+        let capacity = self.hot_capacity(writer);
         // What is being forgotten makes room by itself.
         let leaving = group.removed.values().filter(|(tier, _)| *tier == TierKind::Hot).count();
         let room = capacity.saturating_add(leaving);

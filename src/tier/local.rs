@@ -231,7 +231,8 @@ impl Tier for LocalTier {
 
     fn stage(&mut self, namespace: NamespaceId, memories: Vec<Arc<PreparedMemory>>) -> Upkeep {
         let Residency { kind, codec, packed_at_once, .. } = self.residency;
-        if self.files.is_none() || memories.len() < packed_at_once {
+        let bytes = || memories.iter().map(|memory| memory.bytes()).sum::<usize>();
+        if self.files.is_none() || memories.len() < packed_at_once && bytes() < self.limits.loose_bytes {
             return Box::new(move || Ok(Box::new(Staged { namespace, memories }) as Done));
         }
         let files = self.files.clone();

@@ -173,9 +173,10 @@ pub(super) fn mostly_dead<S: Rows>(slots: &[S], dead_share: f64) -> Option<&[S]>
 /// forgotten leaves segments of many sizes, and each takes a recall its lookups.
 pub(super) fn same_class<S: Rows + Clone>(slots: &[S], most: usize) -> Option<Vec<S>> {
     let class = |slot: &S| slot.live().max(1).ilog2() / FANOUT.ilog2();
-    // Only those that are merged are copied: this runs under the writer's lock.
+    // Only those that are merged are copied: this runs under the writer's lock. Of a class, those that take the
+    // least are first, so that the limit leaves out as few as possible.
     let mut by_size: Vec<&S> = slots.iter().collect();
-    by_size.sort_by_key(|slot| slot.live());
+    by_size.sort_by_key(|slot| (class(slot), slot.content()));
     let mut smaller = 0;
     for run in by_size.chunk_by(|a, b| class(a) == class(b)) {
         let up_to_here = by_size.get(..smaller + run.len()).unwrap_or_default();
@@ -236,6 +237,36 @@ mod tests {
         fn content(&self) -> usize {
             self.0
         }
+    }
+
+    /// Rows, and bytes that a merge reads.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Sized(usize, usize);
+
+    impl Rows for Sized {
+        fn rows(&self) -> usize {
+            self.0
+        }
+
+        fn live(&self) -> usize {
+            self.0
+        }
+
+        fn content(&self) -> usize {
+            self.1
+        }
+    }
+
+    /// Before, 154 segments of short texts piled up behind four of long ones with a little fewer rows.
+    #[test]
+    fn segments_with_much_content_keep_no_others_of_their_class_from_being_merged() {
+        let large = vec![Sized(4_096, 700); 4];
+        let small = vec![Sized(4_200, 70); 4];
+        assert_eq!(same_class(&[large.clone(), small[..3].to_vec()].concat(), 800), None);
+        assert_eq!(
+            same_class(&[large, small.clone()].concat(), 800).map(|due| due[..4].to_vec()),
+            Some(small)
+        );
     }
 
     fn due(sizes: &[usize]) -> Option<Vec<usize>> {

@@ -9,7 +9,7 @@ pub struct Residency {
     pub(super) kind: TierKind,
     pub(super) codec: Codec,
     /// So many memories of a namespace that come together are packed at once, without the detour through the
-    /// log and the head: in HOT and WARM only if writing fewer to the log takes less time than syncing
+    /// log and the head, and so are fewer that are large: in HOT and WARM only if writing fewer to the log takes less time than syncing
     /// a file.
     pub(super) packed_at_once: usize,
     /// Segments with a greater share of dead rows are rewritten at the next upkeep. At a half, a

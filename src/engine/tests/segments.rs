@@ -172,8 +172,9 @@ fn a_memory_that_is_listed_twice_moves_once() {
     let engine = Engine::over(log.clone(), folder.path(), config).unwrap();
     let id = engine.store(text(1)).unwrap().id;
     let namespace = engine.shared.space(&Namespace::default()).unwrap().id;
+    let way = Move { from: TierKind::Warm, to: TierKind::Cold, now: Timestamp::now() };
     let twice = vec![Placed { id, namespace }; 2];
-    assert_eq!(engine.shared.move_all(twice, TierKind::Warm, TierKind::Cold).unwrap(), 1);
+    assert_eq!(engine.shared.move_all(twice, way, &mut Left::default()).unwrap(), 1);
     assert_eq!(engine.stats().memories, [0, 0, 1]);
 }
 
