@@ -17,7 +17,7 @@ use crate::tier::Effort;
 /// counts since the last pass. A store in a bucket may lose those since its last commit.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Failed attempts after which a merge is given up, because stores interfered. A later pass tries
+/// Failed attempts after which merging is given up: stores interfered, or segments are damaged. A later pass tries
 /// again.
 const MERGE_ATTEMPTS: usize = 8;
 
@@ -136,7 +136,7 @@ impl Shared {
                     Ok(Some(true)) => (merged, attempts) = (merged + 1, 0),
                     Ok(Some(false)) => attempts += 1,
                     Ok(None) => break,
-                    // Other segments may be sound.
+                    // The tier goes on with other segments.
                     Err(error @ Error::Corrupt { .. }) => {
                         attempts += 1;
                         left.note::<()>(Err(error))?;
@@ -167,9 +167,15 @@ impl Shared {
     pub(super) fn relieve(&self) {
         for tier in TierKind::ALL {
             // The next pass tries again, and `consolidate` reports the error.
-            while self.behind(&self.lock_writer()).is_some()
-                && matches!(self.merge(tier, Effort::Due), Ok(Some(true)))
-            {}
+            let mut failed = 0;
+            while failed < MERGE_ATTEMPTS && self.behind(&self.lock_writer()).is_some() {
+                match self.merge(tier, Effort::Due) {
+                    Ok(Some(true)) => {}
+                    // The tier goes on with other segments.
+                    Err(Error::Corrupt { .. }) => failed += 1,
+                    _ => break,
+                }
+            }
         }
     }
 

@@ -392,13 +392,16 @@ impl Shared {
     /// Whether more waits for upkeep than there is memory for. Then those who store do it.
     pub(super) fn behind(&self, writer: &Writer) -> Option<Behind> {
         let (loose, most) = (writer.loose(), self.budget.limits().loose_bytes);
-        if loose > 2 * most {
-            return Some(Behind::Far);
-        }
         let hot = &writer.tiers[TierKind::Hot.index()];
         // Rows of HOT that do not count are all that upkeep can free at once.
-        let is_waste = || hot.size().rows > 2 * hot.len() && self.ram(writer) > self.config.memory_budget;
-        (loose > most || is_waste()).then_some(Behind::Some)
+        let waste = match hot.size().rows > 2 * hot.len() {
+            true => self.ram(writer).saturating_sub(self.config.memory_budget),
+            false => 0,
+        };
+        if loose > 2 * most || waste > most {
+            return Some(Behind::Far);
+        }
+        (loose > most || waste > 0).then_some(Behind::Some)
     }
 
     /// Makes a namespace known to recalls.

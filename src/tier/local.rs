@@ -48,6 +48,9 @@ pub struct LocalTier {
     loose: BTreeSet<NamespaceId>,
     /// Namespaces that have changed since upkeep found nothing to do for them.
     changed: BTreeSet<NamespaceId>,
+    /// Namespaces whose segments could not be merged, because one is damaged. They are passed over until there is
+    /// nothing else to do.
+    damaged: BTreeSet<NamespaceId>,
     weakest: Weakest,
     listed: Listed,
     /// Memories of which the log may hold no more than a file does.
@@ -109,6 +112,7 @@ impl LocalTier {
             shared: SharedSegments::default(),
             loose: BTreeSet::new(),
             changed: BTreeSet::new(),
+            damaged: BTreeSet::new(),
             weakest: Weakest::default(),
             listed: Listed::default(),
             redundant: VecDeque::new(),

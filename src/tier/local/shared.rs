@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::upkeep::Undo;
+use super::upkeep::{Undo, unless_damaged};
 use super::{LocalTier, in_log};
 use crate::error::Error;
 use crate::key::NamespaceId;
@@ -135,7 +135,7 @@ impl LocalTier {
             Some(groups) => SharedPlan { groups, replaced: Vec::new() },
             None => self.shared_merge(effort)?,
         };
-        Some(Box::new(move || {
+        Some(unless_damaged(NamespaceId::SHARED, move || {
             let made = plan.merge(codec)?;
             let (made, entry) = write_file(files.as_deref(), kind, NamespaceId::SHARED, made)?;
             Ok(Box::new(SharedWritten { made, entry, plan }) as Done)
@@ -197,7 +197,8 @@ impl LocalTier {
 
     /// Shared segments that are worth merging.
     fn shared_merge(&self, effort: Effort) -> Option<SharedPlan> {
-        let due = self.shared.plan(effort, self.bounds())?;
+        let is_damaged = self.damaged.contains(&NamespaceId::SHARED);
+        let due = self.shared.plan(effort, self.bounds()).filter(|_| !is_damaged)?;
         let replaced: Vec<u64> = due.iter().map(|counted| counted.number).collect();
         let owners = due.iter().filter_map(|counted| counted.segment.owners.as_deref());
         let mut namespaces: Vec<NamespaceId> =

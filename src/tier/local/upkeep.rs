@@ -45,6 +45,12 @@ struct Note {
     number: u64,
 }
 
+/// A merge met damage in the segments of a namespace.
+struct Damaged {
+    namespace: NamespaceId,
+    error: Error,
+}
+
 /// Redundant memories are to be removed from the log.
 struct Settle;
 
@@ -74,6 +80,7 @@ impl LocalTier {
         if effort == Effort::Open {
             return None;
         }
+        self.damaged.clear();
         // What could not be deleted waits for all that can be done.
         let left = self.listed.take_left();
         self.discard(left)
@@ -86,19 +93,15 @@ impl LocalTier {
 
     /// What is worth doing for the segments that namespaces have of their own.
     fn own_upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
-        let bounds = self.bounds();
-        let plan = |shard: &Shard| shard.plan(effort, bounds);
         let due = match effort {
-            Effort::Open | Effort::Close => {
-                self.loose.iter().find_map(|namespace| Some((*namespace, plan(self.shards.get(namespace)?)?)))
-            }
-            Effort::All => self.shards.iter().find_map(|(namespace, shard)| Some((*namespace, plan(shard)?))),
+            Effort::Open | Effort::Close => self.loose.iter().find_map(|id| self.own_plan(*id, effort)),
+            Effort::All => self.shards.keys().find_map(|id| self.own_plan(*id, effort)),
             Effort::Due => loop {
                 let namespace = *self.changed.first()?;
-                let shard = self.shards.get(&namespace);
-                if let Some(plan) = shard.and_then(plan) {
-                    break Some((namespace, plan));
+                if let Some(due) = self.own_plan(namespace, effort) {
+                    break Some(due);
                 }
+                let shard = self.shards.get(&namespace);
                 if let Some(number) = shard.and_then(much_marked) {
                     return Some(Box::new(move || Ok(Box::new(Note { namespace, number }) as Done)));
                 }
@@ -111,10 +114,15 @@ impl LocalTier {
         due.map(|(namespace, plan)| self.packing(namespace, plan))
     }
 
+    fn own_plan(&self, namespace: NamespaceId, effort: Effort) -> Option<(NamespaceId, Plan)> {
+        let shard = self.shards.get(&namespace).filter(|_| !self.damaged.contains(&namespace))?;
+        Some((namespace, shard.plan(effort, self.bounds())?))
+    }
+
     /// Merges segments of a namespace into one of its own.
     pub(super) fn packing(&self, namespace: NamespaceId, plan: Plan) -> Upkeep {
         let (files, Residency { kind, codec, .. }) = (self.files.clone(), self.residency);
-        Box::new(move || {
+        unless_damaged(namespace, move || {
             let made = plan.merge(codec)?;
             write(files.as_deref(), kind, namespace, made, plan)
         })
@@ -139,6 +147,13 @@ impl LocalTier {
         };
         let done = match done.downcast::<Note>() {
             Ok(note) => return Ok(self.note(&note, batch).into_iter().collect()),
+            Err(done) => done,
+        };
+        let done = match done.downcast::<Damaged>() {
+            Ok(damaged) => {
+                self.damaged.insert(damaged.namespace);
+                return Err(damaged.error);
+            }
             Err(done) => done,
         };
         let Ok(discarded) = done.downcast::<Discarded>() else { return Ok(Vec::new()) };
@@ -299,4 +314,15 @@ impl LocalTier {
 fn much_marked(shard: &Shard) -> Option<u64> {
     let slots = shard.slots().iter().filter(|slot| slot.shared().is_none());
     slots.filter(|slot| slot.count_marked() >= MARKED).find_map(|slot| slot.part.segment.number())
+}
+
+/// Work on the segments of a namespace, after whose failure for damage the tier goes on with other ones.
+pub(super) fn unless_damaged(
+    namespace: NamespaceId,
+    work: impl FnOnce() -> Result<Done, Error> + Send + 'static,
+) -> Upkeep {
+    Box::new(move || match work() {
+        Err(error @ Error::Corrupt { .. }) => Ok(Box::new(Damaged { namespace, error }) as Done),
+        done => done,
+    })
 }
