@@ -30,7 +30,7 @@ mod volatile;
 
 pub use codec::{Placement, Record, SegmentEntry};
 pub use disk::DiskLog;
-pub(crate) use durable::{free_name, sync_folder, write_file};
+pub(crate) use durable::{free_name, make_file, make_folder, make_folders, sync_folder, write_file};
 pub(crate) use lock::{LOCK, StoreLock, absolute, check_process};
 #[cfg(feature = "object-store")]
 pub use object::ObjectLog;

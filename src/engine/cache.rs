@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bucket::Bucket;
 use crate::error::Error;
-use crate::log::{LOCK, LOG_FOLDER, StoreLock, absolute};
+use crate::log::{LOCK, LOG_FOLDER, StoreLock, absolute, make_folders};
 
 /// The copy of one store, held for one engine.
 pub(super) struct LocalCopy {
@@ -27,7 +27,7 @@ impl LocalCopy {
         let (cache, name) = (absolute(cache)?, xxh3_64(bucket.name().as_bytes()));
         for number in 0.. {
             let folder = cache.join(format!("{name:016x}-{number}"));
-            fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, error))?;
+            make_folders(&folder).map_err(|error| Error::io(&folder, error))?;
             if let Some(lock) = StoreLock::try_acquire(&folder)? {
                 lock.touch()?;
                 return Ok(Self { bucket, lock: Arc::new(lock) });

@@ -13,7 +13,10 @@ use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::identity::shown;
-use crate::log::{DiskLog, FORMAT, LOCK, LOG_FOLDER, StoreLock, absolute, check_process, sync_folder};
+use crate::log::{
+    DiskLog, FORMAT, LOCK, LOG_FOLDER, StoreLock, absolute, check_process, make_folder, make_folders,
+    sync_folder,
+};
 use crate::process;
 use crate::tier::Depot;
 
@@ -119,7 +122,7 @@ pub(super) fn check_threads(store: &Path) -> Result<(), Error> {
 pub(super) fn lock_or_make(path: &Path) -> Result<Arc<StoreLock>, Error> {
     let path = &absolute(path)?;
     let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
-    std::fs::create_dir_all(path).map_err(|error| Error::io(path, error))?;
+    make_folders(path).map_err(|error| Error::io(path, error))?;
     if !is_lock(&path.join(LOCK)) {
         // A lock file must not be written into a folder that is not a store.
         look_at(path)?;
@@ -212,7 +215,7 @@ pub(super) fn set_segments_aside(path: &Path, listed: &HashSet<u64>) -> io::Resu
     if files.is_empty() {
         return Ok(());
     }
-    std::fs::create_dir_all(&aside)?;
+    make_folder(&aside)?;
     files.iter().try_for_each(|file| move_into(&aside, file))?;
     sync_folder(&aside)?;
     sync_folder(&segments)
@@ -225,7 +228,7 @@ fn put_segments_back(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let files = unlisted(&aside, &HashSet::new())?;
-    std::fs::create_dir_all(&segments)?;
+    make_folder(&segments)?;
     let is_free = |file: &&PathBuf| file.file_name().is_some_and(|name| !segments.join(name).exists());
     files.iter().filter(is_free).try_for_each(|file| move_into(&segments, file))?;
     sync_folder(&segments)?;

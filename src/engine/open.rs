@@ -47,7 +47,7 @@ impl Engine {
     /// Opens the store in the folder `path`, or makes one if there is none. A relative
     /// path is made absolute here: a later change of the working folder has no effect.
     /// With the feature `object-store` it may also be the URL of a `Bucket`, such as
-    /// `s3://bucket/folder`.
+    /// `s3://bucket/folder`. On Unix, other users cannot read the folders and files that are made.
     ///
     /// Every acknowledged memory is there again, however the last engine ended. All files are
     /// checked. Damaged files that opening could repair are [listed](Engine::repaired_files). Other

@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId};
 use crate::log::{
-    Batch, DiskLog, Durability, LOCK, LOG_FOLDER, Log, StoreLock, absolute, free_name, sync_folder,
+    Batch, DiskLog, Durability, LOCK, LOG_FOLDER, Log, StoreLock, absolute, free_name, make_folder,
+    sync_folder,
 };
 use crate::memory::Namespace;
 
@@ -111,7 +112,7 @@ impl Engine {
             return Err(no_store(path));
         }
         DiskLog::check_format(&log)?;
-        std::fs::create_dir_all(&log).map_err(|error| Error::io(&log, error))?;
+        make_folder(&log).map_err(|error| Error::io(&log, error))?;
         // If the store's lock file was deleted, an engine may still hold this lock.
         let _log_lock = DiskLog::lock(&log)?;
         let found = Evidence::collect(path, &config)?;

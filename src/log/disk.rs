@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::appender::{Appender, Faults, Position, go_on, make};
 use super::batch;
-use super::durable::{free_name, sync_folder};
+use super::durable::{free_name, make_file, sync_folder};
 use super::folder::LogFolder;
 use super::identity::{self, random_number};
 use super::journal::{self, End, Header, file_name};
@@ -215,7 +215,7 @@ impl DiskLog {
     }
 
     fn write_checkpoint(&self, of: Position, path: &Path) -> io::Result<Checkpoint> {
-        let mut file = BufWriter::new(File::create(path)?);
+        let mut file = BufWriter::new(make_file(path)?);
         file.write_all(&[0; Header::BYTES as usize])?;
         let (mut end, mut sequence, mut bytes) = (Header::BYTES, 0, Vec::new());
         let mut values: [Places; Table::ALL.len()] = Default::default();

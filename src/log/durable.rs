@@ -1,8 +1,21 @@
-//! Files that survive a power loss.
+//! Files and folders of a store: nobody but their user can read them, and they survive a power loss.
+//!
+//! Everything that the engine makes on this machine is made here. Only the objects of a shared folder are not,
+//! because other users may write there too.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+
+/// Its user reads and writes a file.
+#[cfg(unix)]
+const FILE_MODE: u32 = 0o600;
+
+/// Its user lists and changes a folder.
+#[cfg(unix)]
+const FOLDER_MODE: u32 = 0o700;
 
 /// Makes the names in `folder` survive a power loss.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -24,10 +37,49 @@ pub(crate) fn free_name(folder: &Path, prefix: &str) -> String {
 /// Writes a file, which gets its name in `folder` once it is on the disk. Until then it is `unfinished`.
 pub(crate) fn write_file(folder: &Path, unfinished: &str, name: &str, content: &[u8]) -> io::Result<File> {
     let (unfinished, path) = (folder.join(unfinished), folder.join(name));
-    let mut file = File::create(&unfinished)?;
+    let mut file = make_file(&unfinished)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(unfinished, path)?;
     sync_folder(folder)?;
     Ok(file)
+}
+
+/// Makes a file, or empties the one that is there.
+pub(crate) fn make_file(path: &Path) -> io::Result<File> {
+    private_file().write(true).truncate(true).open(path)
+}
+
+/// Opens a file for reading and writing. Makes an empty one if there is none.
+pub(crate) fn open_or_make_file(path: &Path) -> io::Result<File> {
+    private_file().read(true).write(true).open(path)
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true);
+    #[cfg(unix)]
+    options.mode(FILE_MODE);
+    options
+}
+
+/// Makes the folder `path`, whose parent exists, if there is none. One that is there keeps its mode.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    match private_folder().create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// As [`make_folder`], with those above it.
+pub(crate) fn make_folders(path: &Path) -> io::Result<()> {
+    private_folder().recursive(true).create(path)
+}
+
+fn private_folder() -> DirBuilder {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has modes"))]
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    builder.mode(FOLDER_MODE);
+    builder
 }

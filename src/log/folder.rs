@@ -1,11 +1,10 @@
 //! The folder of a log that is open.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::durable::make_folder;
 use super::identity;
 use super::lock::StoreLock;
 use crate::error::Error;
@@ -28,11 +27,8 @@ impl LogFolder {
     pub(super) fn open(lock: Arc<StoreLock>, name: &str) -> Result<Self, Error> {
         lock.check()?;
         let (path, within) = (lock.folder().join(name), lock.anchor().join(name));
-        let made = match fs::create_dir(&within) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        };
-        let open = made.and_then(|()| OpenFolder::open(&within)).map_err(|error| Error::io(&path, error))?;
+        let open = make_folder(&within).and_then(|()| OpenFolder::open(&within));
+        let open = open.map_err(|error| Error::io(&path, error))?;
         Ok(Self { lock, path, open, moved: AtomicBool::new(false) })
     }
 

@@ -10,7 +10,7 @@
 //! | 8 | the generation of the journal, or of one before it |
 //! | 8 | XXH3-64 of the preceding bytes |
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::codec::u64_le;
+use super::durable::open_or_make_file;
 use crate::key::Timestamp;
 
 const MAGIC: &[u8; 8] = b"MNEMOLOG";
@@ -59,7 +60,7 @@ fn decode(bytes: &[u8]) -> Option<Identity> {
 
 /// Opens the file in `folder`, or makes an empty one.
 pub(super) fn open(folder: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path(folder))
+    open_or_make_file(&path(folder))
 }
 
 /// Writes the identity over the content of the file in `folder`, durably. A torn file counts as one without an

@@ -5,7 +5,7 @@
 //! renamed, deleted, or replaced by another store. So the engine compares the file at
 //! the lock's path with the file that it locked before it changes or reopens anything.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use std::time::{Duration, Instant};
 
+use super::durable::open_or_make_file;
 use crate::error::Error;
 use crate::identity::{Identity, OpenFolder};
 use crate::process;
@@ -69,9 +70,8 @@ impl StoreLock {
             if path.symlink_metadata().is_ok_and(|lock| !lock.is_file()) {
                 return Err(Error::NotAStore { path: folder, found: LOCK.into() });
             }
-            let file =
-                OpenOptions::new().create(true).truncate(false).write(true).open(open.anchor().join(LOCK));
-            let Some(held) = HeldLock::wait(file.map_err(failed)?, time).map_err(failed)? else {
+            let file = open_or_make_file(&open.anchor().join(LOCK)).map_err(failed)?;
+            let Some(held) = HeldLock::wait(file, time).map_err(failed)? else {
                 return Ok(None);
             };
             let identity = Identity::of(&held.file.metadata().map_err(failed)?);

@@ -1,7 +1,7 @@
 //! The files of segments in a store's folder, and in its [`Depot`] if there is one.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::depot::Depot;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, Durability, Log, SegmentEntry, sync_folder, write_file};
+use crate::log::{Batch, Durability, Log, SegmentEntry, make_file, make_folder, sync_folder, write_file};
 use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::file::{self, Label};
 use crate::segment::{Live, Part, Segment};
@@ -95,7 +95,7 @@ impl SegmentFiles {
         let listed = log.segments()?;
         // If it was lost with the files, that is damage, and the store stays as it is.
         if listed.is_empty() || depot.is_some() {
-            make_folder(folder).map_err(|error| Error::io(folder, error))?;
+            make_segments_folder(folder).map_err(|error| Error::io(folder, error))?;
         }
         let noted = log.setting(NEXT_SEGMENT)?;
         let next = listed.iter().map(|(number, _)| number + 1).chain(noted).max().unwrap_or_default();
@@ -281,7 +281,8 @@ impl SegmentFiles {
         for ((number, _), content) in some.iter().zip(contents) {
             let path = self.path(*number);
             if let Some(content) = content {
-                std::fs::write(&path, content).map_err(|error| Error::io(&path, error))?;
+                let written = make_file(&path).and_then(|mut file| file.write_all(&content));
+                written.map_err(|error| Error::io(&path, error))?;
             }
         }
         Ok(())
@@ -353,12 +354,12 @@ impl SegmentFiles {
 }
 
 /// Makes the folder of segments, if there is none, so that it survives a power loss.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    if !folder.is_dir() {
-        std::fs::create_dir_all(folder)?;
-        folder.parent().map_or(Ok(()), sync_folder)?;
+fn make_segments_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
     }
-    Ok(())
+    make_folder(folder)?;
+    folder.parent().map_or(Ok(()), sync_folder)
 }
 
 fn file_name(number: u64) -> String {
