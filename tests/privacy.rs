@@ -1,10 +1,11 @@
-//! Which users can read the files of a store.
+//! Which users can read the files of a store, and what is left of an engine in memory.
 #![cfg(unix)]
 
 mod common;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -24,6 +25,7 @@ fn run(work: &str, place: &Path) -> ExitStatus {
         .args(["--ignored", "--exact", "child", "--nocapture", "--test-threads=1"])
         .env(WORK, work)
         .env(PLACE, place)
+        .env("TMPDIR", place)
         .status()
         .unwrap()
 }
@@ -37,6 +39,14 @@ fn child() {
         "folder" => use_folder(&place),
         #[cfg(feature = "object-store")]
         "bucket" => use_bucket(&place),
+        "abort" => {
+            let _engine = use_memory(&place);
+            std::process::abort();
+        }
+        "exit" => {
+            let _engine = use_memory(&place);
+            std::process::exit(0);
+        }
         _ => panic!("unknown work {work}"),
     }
 }
@@ -68,6 +78,21 @@ fn use_bucket(place: &Path) {
     let engine = Engine::open(&url, tiny().cache_folder(second)).unwrap();
     assert_eq!(engine.stats().total(), 200);
     engine.compact().unwrap();
+}
+
+/// An engine in memory whose tiers all hold memories.
+fn use_memory(temporary: &Path) -> Engine {
+    let engine = Engine::in_memory(tiny()).unwrap();
+    engine.store_batch((0..200).map(|number| NewMemory::new(note(&word(number)))).collect()).unwrap();
+    engine.consolidate().unwrap();
+    let stats = engine.stats();
+    assert!(stats.memories.iter().all(|&count| count > 0) && stats.bytes[2].mapped > 0, "{stats:?}");
+    assert_eq!(std::env::temp_dir(), temporary);
+    assert_eq!(fs::read_dir(temporary).unwrap().count(), 0, "a file has a name");
+    assert!(engine.forget(find(&engine, &word(3)).unwrap().0).unwrap());
+    engine.compact().unwrap();
+    assert!(find(&engine, &word(3)).is_none() && find(&engine, &word(4)).is_some());
+    engine
 }
 
 /// The permissions of a file or a folder.
@@ -127,5 +152,16 @@ fn nobody_else_can_read_the_caches_of_a_shared_folder_that_everybody_can_read() 
     for (path, mode) in modes(&folder.path().join("shared")) {
         let expected = if path.is_dir() { 0o777 } else { 0o666 };
         assert_eq!(mode, expected, "{} has {mode:o}", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_of_an_engine_in_memory_however_its_process_ends() {
+    for work in ["abort", "exit"] {
+        let folder = tempfile::tempdir().unwrap();
+        let status = run(work, folder.path());
+        let is_expected = if work == "abort" { status.signal().is_some() } else { status.success() };
+        assert!(is_expected, "{status}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{work}");
     }
 }

@@ -5,8 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use tempfile::TempDir;
-
 #[cfg(feature = "object-store")]
 use super::cache::LocalCopy;
 use crate::config::Config;
@@ -40,8 +38,8 @@ pub(super) struct Location {
     pub writable: bool,
     /// The lock of the folder, which also keeps it open.
     pub _lock: Option<Arc<StoreLock>>,
-    /// A temporary folder, deleted with the engine.
-    pub temporary: Option<TempDir>,
+    /// Whether the files have no names, and end with the engine.
+    pub is_temporary: bool,
     /// The local copy, for a store in a bucket.
     #[cfg(feature = "object-store")]
     pub copy: Option<LocalCopy>,
@@ -55,7 +53,7 @@ impl Location {
             folder: path,
             writable: true,
             _lock: None,
-            temporary: None,
+            is_temporary: false,
             #[cfg(feature = "object-store")]
             copy: None,
         }
@@ -65,11 +63,6 @@ impl Location {
     pub(super) fn locked(lock: Arc<StoreLock>) -> Self {
         let (folder, name) = (lock.anchor().into(), lock.folder().into());
         Self { folder, name, _lock: Some(lock), ..Self::folder(PathBuf::new()) }
-    }
-
-    /// Returns whether the files end with the engine.
-    pub(super) fn is_temporary(&self) -> bool {
-        self.temporary.is_some()
     }
 
     /// Returns the storage of the segments besides the folder.
@@ -86,12 +79,9 @@ impl Location {
         if self.writable { Ok(()) } else { Err(Error::ReadOnly { path: self.name.clone() }) }
     }
 
-    /// A temporary folder, deleted with the engine.
-    pub(super) fn temporary() -> Result<Self, Error> {
-        let temporary = TempDir::with_prefix("mnemocore-")
-            .map_err(|error| Error::io(Path::new("temporary folder"), error))?;
-        let path = temporary.path().to_path_buf();
-        Ok(Self { temporary: Some(temporary), ..Self::folder(path) })
+    /// No folder: the files end with the engine.
+    pub(super) fn temporary() -> Self {
+        Self { is_temporary: true, ..Self::folder(PathBuf::new()) }
     }
 }
 

@@ -86,16 +86,16 @@ impl Engine {
         &self.repaired_files
     }
 
-    /// Opens an engine whose memories end with it. Its WARM and COLD files are in a temporary
-    /// folder. All tiers are in this process, whatever the settings say.
+    /// Opens an engine whose memories end with it, also if the process is killed. Its WARM and COLD files are in the
+    /// system's temporary folder, without names. All tiers are in this process, whatever the settings say.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] for an invalid setting, [`Error::Io`] if the folder cannot be made.
+    /// [`Error::InvalidConfig`] for an invalid setting, [`Error::Io`] if no thread can be started.
     pub fn in_memory(config: Config) -> Result<Self, Error> {
         config.check()?;
         #[cfg(feature = "postgres")]
         let config = Config { warm: WarmBackend::Local, ..config };
-        Self::start(Location::temporary()?, config, Arc::new(VolatileLog::default()))
+        Self::start(Location::temporary(), config, Arc::new(VolatileLog::default()))
     }
 
     /// Builds an engine from the caller's parts, e.g. with another kind of log or tier.
@@ -125,8 +125,11 @@ impl Engine {
         let encoder = Arc::new(Encoder::new(config.dimension, budget.token_cache()));
         // Checked before anything is written: a refused engine leaves the folder as it was.
         check_settings(&location.name, &config, &*log, &mut batch)?;
-        let folder = location.folder.join(SEGMENTS);
-        let OpenedFiles { files, mut segments } = SegmentFiles::open(&folder, location.depot(), &log)?;
+        let OpenedFiles { files, mut segments } = if location.is_temporary {
+            SegmentFiles::unnamed(&log)
+        } else {
+            SegmentFiles::open(&location.folder.join(SEGMENTS), location.depot(), &log)?
+        };
         let elsewhere = open_warm_elsewhere(&location, &config, &encoder, &log)?;
         if elsewhere.is_some() {
             // Memories that are in local files of WARM move there.
@@ -135,7 +138,7 @@ impl Engine {
             }
         }
         // What HOT holds of an engine in memory needs no files.
-        let hot_files = !location.is_temporary();
+        let hot_files = !location.is_temporary;
         let [hot, warm, cold] =
             tiers(&files, segments, hot_files, &encoder, config.decay_per_day, budget.limits());
         let warm = elsewhere.unwrap_or_else(|| Box::new(warm));

@@ -95,7 +95,7 @@ impl Engine {
             let promoted = self.shared.promote(Timestamp::now(), &mut left).and_then(|_| left.nothing(()));
             // What cannot be packed now is read from the log when the engine opens. Files that end
             // with the engine are not worth it.
-            if !self.shared.location.is_temporary() {
+            if !self.shared.location.is_temporary {
                 let _ = self.shared.pack();
             }
             promoted

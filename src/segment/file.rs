@@ -33,7 +33,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -215,10 +215,23 @@ pub(super) fn bytes_of(path: &Path, pinned: bool) -> io::Result<SharedBytes> {
         let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
         return Ok(Arc::new(Bytes::Held(AlignedBytes::read(&mut file, length)?)));
     }
-    // SAFETY: a map is undefined behaviour when the file changes under it. A
-    // segment's file is never written again after it got its name, and the
-    // store's lock keeps other engines out.
-    Ok(Arc::new(Bytes::Mapped(unsafe { Mmap::map(&file) }?)))
+    map(&file)
+}
+
+/// Writes a file that has no name, and maps it. It is gone when the map is, also if the process is killed.
+///
+/// # Errors
+/// The operating system's.
+pub fn write_unnamed(content: &[u8]) -> io::Result<SharedBytes> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(content)?;
+    map(&file)
+}
+
+fn map(file: &File) -> io::Result<SharedBytes> {
+    // SAFETY: a map is undefined behaviour when the file changes under it. A segment's file is never written again
+    // after it got its name, and the store's lock keeps other engines out. One without a name is nobody else's.
+    Ok(Arc::new(Bytes::Mapped(unsafe { Mmap::map(file) }?)))
 }
 
 /// Reads the columns, whatever their checksums; `None` when they contradict one another.

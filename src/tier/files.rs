@@ -31,7 +31,8 @@ const FETCHED_AT_ONCE: usize = 8;
 
 /// The files of a store's segments, which all tiers share.
 pub struct SegmentFiles {
-    folder: PathBuf,
+    /// None if the files have no names: they end with the process, however it ends.
+    folder: Option<PathBuf>,
     depot: Option<Arc<dyn Depot>>,
     /// Says whether the folder is still the store's.
     log: Arc<dyn Log>,
@@ -102,11 +103,11 @@ impl SegmentFiles {
         let known = listed.iter().map(|(number, _)| *number).collect();
         let strays = unlisted(folder, &known).map_err(|error| Error::io(folder, error))?;
         let (log, next_number) = (log.clone(), AtomicU64::new(next));
-        let (folder, strays) = (folder.to_path_buf(), Mutex::new(strays));
-        let files = Self { folder, depot, log, next_number, ids: RwLock::default(), strays };
+        let (here, strays) = (Some(folder.to_path_buf()), Mutex::new(strays));
+        let files = Self { folder: here, depot, log, next_number, ids: RwLock::default(), strays };
         files.explain_strays()?;
-        files.fetch_missing(&listed)?;
-        let read = |&(number, entry): &(u64, SegmentEntry)| files.read_or_fetch(number, entry);
+        files.fetch_missing(folder, &listed)?;
+        let read = |&(number, entry): &(u64, SegmentEntry)| files.read_or_fetch(folder, number, entry);
         let read: Vec<_> = listed.par_iter().map(read).collect();
         let mut segments = Vec::new();
         for ((number, entry), segment) in listed.into_iter().zip(read) {
@@ -122,6 +123,14 @@ impl SegmentFiles {
         Ok(OpenedFiles { files: Arc::new(files), segments })
     }
 
+    /// The segments of a log that ends with the process. Their files are in the system's temporary folder without
+    /// names, so nobody else can open them, and nothing is left of them.
+    pub(crate) fn unnamed(log: &Arc<dyn Log>) -> OpenedFiles {
+        let (ids, strays, next_number) = (RwLock::default(), Mutex::default(), AtomicU64::default());
+        let files = Self { folder: None, depot: None, log: log.clone(), next_number, ids, strays };
+        OpenedFiles { files: Arc::new(files), segments: Vec::new() }
+    }
+
     /// Refuses files that are neither listed, nor what a crash before or after a commit leaves. A copy in
     /// front of a depot may be left by an earlier engine at any moment.
     fn explain_strays(&self) -> Result<(), Error> {
@@ -133,7 +142,7 @@ impl SegmentFiles {
             let what = match label.map(|(label, _)| label) {
                 None => "its header",
                 Some(label) if label.log != self.log.number() => "it is another store's: the segment",
-                Some(label) if *path != self.path(label.number) => "its name: the segment",
+                Some(label) if self.path(label.number).as_ref() != Some(path) => "its name: the segment",
                 Some(label) if label.commit > self.log.sequence() => {
                     "the journal is older than this segment: the log"
                 }
@@ -160,11 +169,11 @@ impl SegmentFiles {
     }
 
     /// Reads a segment from its file, or from the depot if that is damaged.
-    fn read_or_fetch(&self, number: u64, entry: SegmentEntry) -> Result<Segment, Error> {
-        match (Self::read(&self.folder, number, entry), &self.depot) {
+    fn read_or_fetch(&self, folder: &Path, number: u64, entry: SegmentEntry) -> Result<Segment, Error> {
+        match (Self::read(folder, number, entry), &self.depot) {
             (Err(Error::Corrupt { .. }), Some(depot)) => {
-                self.fetch(&[(number, entry)])?;
-                Self::read(&self.folder, number, entry).map_err(|error| match error {
+                self.fetch(folder, &[(number, entry)])?;
+                Self::read(folder, number, entry).map_err(|error| match error {
                     Error::Corrupt { .. } => {
                         let (bucket, object) = (depot.place().into(), depot_name(number, &entry));
                         Error::CorruptObject { bucket, object }
@@ -191,9 +200,9 @@ impl SegmentFiles {
         }
     }
 
-    /// Where segment `number` lies.
-    pub fn path(&self, number: u64) -> PathBuf {
-        Self::path_in(&self.folder, number)
+    /// Where segment `number` lies; `None` if files have no names.
+    pub fn path(&self, number: u64) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| Self::path_in(folder, number))
     }
 
     /// Where segment `number` lies in `folder`.
@@ -264,22 +273,22 @@ impl SegmentFiles {
     }
 
     /// Fetches the files that are not here from the depot.
-    fn fetch_missing(&self, listed: &[(u64, SegmentEntry)]) -> Result<(), Error> {
+    fn fetch_missing(&self, folder: &Path, listed: &[(u64, SegmentEntry)]) -> Result<(), Error> {
         let here = |number: u64, entry: &SegmentEntry| {
-            std::fs::metadata(self.path(number)).is_ok_and(|file| file.len() == entry.bytes)
+            std::fs::metadata(Self::path_in(folder, number)).is_ok_and(|file| file.len() == entry.bytes)
         };
         let missing: Vec<(u64, SegmentEntry)> =
             listed.iter().filter(|(number, entry)| !here(*number, entry)).copied().collect();
-        missing.chunks(FETCHED_AT_ONCE).try_for_each(|some| self.fetch(some))
+        missing.chunks(FETCHED_AT_ONCE).try_for_each(|some| self.fetch(folder, some))
     }
 
     /// Fetches files from the depot, as far as that has them. Reading one that it lacks says so.
-    fn fetch(&self, some: &[(u64, SegmentEntry)]) -> Result<(), Error> {
+    fn fetch(&self, folder: &Path, some: &[(u64, SegmentEntry)]) -> Result<(), Error> {
         let Some(depot) = &self.depot else { return Ok(()) };
         let contents =
             depot.fetch(some.iter().map(|(number, entry)| depot_name(*number, entry)).collect())?;
         for ((number, _), content) in some.iter().zip(contents) {
-            let path = self.path(*number);
+            let path = Self::path_in(folder, *number);
             if let Some(content) = content {
                 let written = make_file(&path).and_then(|mut file| file.write_all(&content));
                 written.map_err(|error| Error::io(&path, error))?;
@@ -306,19 +315,24 @@ impl SegmentFiles {
         let bytes = file::serialize(segment, Label { log, number, commit, tier, namespace });
         let (length, checksum) = file::fingerprint(&bytes);
         let entry = SegmentEntry { tier, namespace, bytes: length, checksum };
-        let (path, unfinished) = (self.path(number), format!("{number:010}.tmp"));
-        let written = write_file(&self.folder, &unfinished, &file_name(number), bytes.as_ref());
-        if let Err(error) = written {
+        let Some(folder) = &self.folder else {
+            let written = file::write_unnamed(bytes.as_ref());
+            let written = written.map_err(|error| Error::io(&std::env::temp_dir(), error))?;
+            let read = file::read(written, number, false);
+            return Ok((read.ok_or_else(|| segment.damaged("what was written"))?, entry));
+        };
+        let unfinished = format!("{number:010}.tmp");
+        if let Err(error) = write_file(folder, &unfinished, &file_name(number), bytes.as_ref()) {
             // Makes room for whatever comes next.
-            let _ = std::fs::remove_file(self.folder.join(unfinished));
-            return Err(Error::io(&path, error));
+            let _ = std::fs::remove_file(folder.join(unfinished));
+            return Err(Error::io(&Self::path_in(folder, number), error));
         }
         let kept = self.keep(number, &entry, &bytes).and_then(|()| {
             if tier == TierKind::Hot {
                 let read = file::read(Arc::new(Bytes::Held(bytes)), number, true);
                 return read.ok_or_else(|| segment.damaged("what was written"));
             }
-            Self::read(&self.folder, number, entry)
+            Self::read(folder, number, entry)
         });
         if kept.is_err() {
             self.delete(number);
@@ -349,7 +363,9 @@ impl SegmentFiles {
     /// Deletes the file of a segment that is not listed. If it cannot be deleted now, it is when the
     /// engine opens.
     pub fn delete(&self, number: u64) {
-        let _ = self.log.check().map(|()| std::fs::remove_file(self.path(number)));
+        if let Some(path) = self.path(number) {
+            let _ = self.log.check().map(|()| std::fs::remove_file(path));
+        }
     }
 }
 

@@ -279,7 +279,7 @@ impl LocalTier {
         for (number, marked) in marked {
             self.shared.0.remove(&number);
             batch.remove_segment(number, marked);
-            batch.obsolete.extend(self.files.as_ref().map(|files| files.path(number)));
+            batch.obsolete.extend(self.files.as_ref().and_then(|files| files.path(number)));
         }
         let mut changed: Vec<NamespaceId> = shards.iter().map(|(namespace, _)| *namespace).collect();
         self.changed.extend(&changed);

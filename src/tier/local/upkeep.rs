@@ -237,7 +237,7 @@ impl LocalTier {
         }
         let number = slot.part.segment.number()?;
         batch.remove_segment(number, slot.marked());
-        batch.obsolete.extend(self.files.as_ref().map(|files| files.path(number)));
+        batch.obsolete.extend(self.files.as_ref().and_then(|files| files.path(number)));
         Some(number)
     }
 
