@@ -28,6 +28,7 @@ mod state;
 mod tests;
 mod volatile;
 
+pub(crate) use appender::NewLog;
 pub use codec::{Placement, Record, SegmentEntry};
 pub use disk::DiskLog;
 pub(crate) use durable::{free_name, make_file, make_folder, make_folders, sync_folder, write_file};

@@ -3,12 +3,10 @@
 mod common;
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{assert_complete, files, find, note, spread, tiny, word};
+use common::{assert_complete, files, find, holds, note, spread, tiny, word};
 use mnemocore::{Engine, Error, Namespace, NewMemory, Query};
 
 /// Incompressible words, so that a search of bytes finds them.
@@ -17,20 +15,8 @@ fn secret(random: &mut fastrand::Rng) -> String {
 }
 
 /// Returns the file below `folder` that contains `text`, plain or compressed.
-fn holds(folder: &Path, text: &str) -> Option<PathBuf> {
-    const ZSTD: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
-    let within = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-    files(folder).into_iter().find(|path| {
-        let bytes = fs::read(path).unwrap();
-        let frames = bytes.windows(4).enumerate().filter(|(_, window)| *window == ZSTD);
-        within(&bytes)
-            || frames.map(|(at, _)| at).any(|at| {
-                let mut frame = Vec::new();
-                let reader = zstd::stream::read::Decoder::new(&bytes[at..]);
-                let read = reader.and_then(|reader| reader.single_frame().read_to_end(&mut frame));
-                read.is_ok() && within(&frame)
-            })
-    })
+fn holder(folder: &Path, text: &str) -> Option<PathBuf> {
+    files(folder).into_iter().find(|path| holds(path, text))
 }
 
 #[test]
@@ -54,17 +40,17 @@ fn after_forget_and_compact_the_text_is_in_no_file() {
     }
     assert_eq!(tiers.len(), 3);
     for (&tier, &(number, id)) in &tiers {
-        let found = holds(folder.path(), &secrets[number]);
+        let found = holder(folder.path(), &secrets[number]);
         assert!(found.is_some(), "the search of files finds nothing of {tier}");
         assert!(engine.forget(id).unwrap());
         assert!(find(&engine, &secrets[number]).is_none(), "{tier}");
     }
-    assert!(holds(folder.path(), name.as_str()).is_some(), "the search of files finds no name");
+    assert!(holder(folder.path(), name.as_str()).is_some(), "the search of files finds no name");
     assert!(engine.forget(someone).unwrap());
     engine.compact().unwrap();
-    assert_eq!(holds(folder.path(), name.as_str()), None, "the name of an empty namespace");
+    assert_eq!(holder(folder.path(), name.as_str()), None, "the name of an empty namespace");
     for (tier, (number, _)) in &tiers {
-        assert_eq!(holds(folder.path(), &secrets[*number]), None, "{tier}");
+        assert_eq!(holder(folder.path(), &secrets[*number]), None, "{tier}");
     }
     for (number, secret) in secrets.iter().enumerate() {
         let gone = tiers.values().any(|&(other, _)| other == number);
@@ -90,8 +76,8 @@ fn after_forget_and_compact_no_file_holds_any_of_many_texts() {
     let engine = open();
     engine.forget_batch(ids[..5_000].iter().copied()).unwrap();
     engine.compact().unwrap();
-    assert_eq!(holds(folder.path(), &note(&word(17))), None);
-    assert!(holds(folder.path(), &note(&word(5_017))).is_some());
+    assert_eq!(holder(folder.path(), &note(&word(17))), None);
+    assert!(holder(folder.path(), &note(&word(5_017))).is_some());
 }
 
 /// A small file system that is unmounted when the value is dropped.

@@ -171,6 +171,26 @@ fn a_journal_of_a_closed_store_that_was_replaced_by_any_older_one_is_refused() {
     assert_complete(&Engine::open(folder.path(), tiny()).unwrap(), 4);
 }
 
+/// Before, the log of a repair began with generation 0, so a journal from before it passed for a newer one.
+#[test]
+fn a_journal_from_before_a_repair_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals = || files_ending(&folder.path().join("log"), "journal");
+    let store = |numbers: std::ops::Range<usize>| {
+        let engine = Engine::open(folder.path(), tiny()).unwrap();
+        numbers.for_each(|number| assert!(engine.store(note(&word(number))).is_ok()));
+    };
+    (0..3).for_each(|number| store(number..number + 1));
+    let [older] = &journals()[..] else { panic!("one journal") };
+    let content = fs::read(older).unwrap();
+    assert!(Engine::repair(folder.path(), tiny()).unwrap().complete);
+    store(3..5);
+    journals().into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    fs::write(older, content).unwrap();
+    let error = refused(folder.path());
+    assert!(error.to_string().contains("older than"), "{error}");
+}
+
 /// Before, the opening deleted each of them.
 #[test]
 fn a_segment_that_the_log_cannot_explain_is_refused_and_set_aside_by_a_repair() {

@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId};
 use crate::log::{
-    Batch, DiskLog, Durability, LOCK, LOG_FOLDER, Log, StoreLock, absolute, free_name, make_folder,
+    Batch, DiskLog, Durability, LOCK, LOG_FOLDER, Log, NewLog, StoreLock, absolute, free_name, make_folder,
     sync_folder,
 };
 use crate::memory::Namespace;
@@ -40,8 +40,11 @@ pub struct Repair {
     pub kept: usize,
     /// Memories that the store still mentions, but whose text is lost, in ascending order.
     pub lost: Vec<MemoryId>,
-    /// Whether the whole log and all segments could be read. If not, more memories may be lost than
-    /// [`Repair::lost`] lists, and a forgotten memory may be back.
+    /// Whether the whole log and all segments could be read, and no commit can be missing. If not, more memories
+    /// may be lost than [`Repair::lost`] lists, and a forgotten memory may be back.
+    ///
+    /// It is also false if the log's identity is lost, or if the journal ends within a batch. A crash can leave such
+    /// a journal without a loss of synced memories, but damage to the last commits looks the same.
     pub complete: bool,
     /// Memories that have lost the vector supplied with them. Their text still finds them.
     pub without_vector: Vec<MemoryId>,
@@ -117,14 +120,15 @@ impl Engine {
         let _log_lock = DiskLog::lock(&log)?;
         let found = Evidence::collect(path, &config)?;
         let set_aside = free_name(path, DAMAGED);
-        let damaged = found.log.damaged.iter().cloned();
+        let segments = found.damaged_segments.iter().chain(&found.strange).map(|path| shown(path));
+        let damaged: BTreeSet<PathBuf> = found.log.damaged.iter().cloned().chain(segments).collect();
         let mut repair = Repair {
             kept: 0,
             lost: Vec::new(),
-            complete: found.log.is_whole && found.damaged_segments.is_empty(),
+            complete: found.is_complete(),
             without_vector: Vec::new(),
             renamed: Vec::new(),
-            damaged: damaged.chain(found.damaged_segments.iter().map(|path| shown(path))).collect(),
+            damaged: damaged.into_iter().collect(),
             set_aside: lock.folder().join(&set_aside),
         };
         let repairing = path.join(REPAIRING);
@@ -163,8 +167,9 @@ fn exchange(path: &Path, found: &Evidence, set_aside: &str) -> io::Result<()> {
 /// Writes the new log and closes it.
 fn write(lock: &Arc<StoreLock>, config: &Config, found: &Evidence, repair: &mut Repair) -> Result<(), Error> {
     lock.check()?;
+    let (first, generation) = (found.next_commit, found.log.next_generation);
     let log = match found.log.number {
-        Some(number) => DiskLog::open_or_make(lock.clone(), REPAIRING, (number, found.next_commit))?,
+        Some(number) => DiskLog::open_or_make(lock.clone(), REPAIRING, NewLog { number, generation, first })?,
         None => DiskLog::open_locked(lock.clone(), REPAIRING)?,
     };
     let mut batch = Batch::default();

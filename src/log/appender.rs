@@ -106,12 +106,24 @@ pub(super) fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appende
     Ok((state, Appender { is_checkpoint, faults, ..Appender::new(file, position, synced) }))
 }
 
-/// Makes the journal of a new log, whose first batch will have the sequence number `first`.
-pub(super) fn make(folder: &Path, number: u64, first: u64) -> io::Result<(State, Appender)> {
-    let name = file_name(0);
-    let header = Header { number, generation: 0, first, checkpoint: Header::BYTES };
+/// How a new log begins.
+#[derive(Clone, Copy)]
+pub(crate) struct NewLog {
+    /// Tells it from any other.
+    pub number: u64,
+    /// The generation of its first journal.
+    pub generation: u64,
+    /// The sequence number of its first batch.
+    pub first: u64,
+}
+
+/// Makes the journal of a new log.
+pub(super) fn make(folder: &Path, new: NewLog) -> io::Result<(State, Appender)> {
+    let NewLog { number, generation, first } = new;
+    let name = file_name(generation);
+    let header = Header { number, generation, first, checkpoint: Header::BYTES };
     let file = write_file(folder, &format!("{name}.tmp"), &name, &header.encode())?;
     let state = State::over(Arc::new(File::open(folder.join(name))?));
-    let position = Position { generation: 0, end: Header::BYTES, sequence: first };
+    let position = Position { generation, end: Header::BYTES, sequence: first };
     Ok((state, Appender::new(file, position, first.wrapping_sub(1))))
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::appender::{Appender, Faults, Position, go_on, make};
+use super::appender::{Appender, Faults, NewLog, Position, go_on, make};
 use super::batch;
 use super::durable::{free_name, make_file, sync_folder};
 use super::folder::LogFolder;
@@ -85,16 +85,11 @@ impl DiskLog {
     /// Opens the log in the folder `name` of a store that the caller has locked.
     pub(crate) fn open_locked(lock: Arc<StoreLock>, name: &str) -> Result<Self, Error> {
         // No commit has the number before the first.
-        Self::open_or_make(lock, name, (random_number(), 1))
+        Self::open_or_make(lock, name, NewLog { number: random_number(), generation: 0, first: 1 })
     }
 
-    /// As [`DiskLog::open_locked`]. If a new log is made, it gets the number `new`, and its first commit has the
-    /// number `first`.
-    pub(crate) fn open_or_make(
-        lock: Arc<StoreLock>,
-        name: &str,
-        (new, first): (u64, u64),
-    ) -> Result<Self, Error> {
+    /// As [`DiskLog::open_locked`]. If a new log is made, it begins as `new`.
+    pub(crate) fn open_or_make(lock: Arc<StoreLock>, name: &str, new: NewLog) -> Result<Self, Error> {
         let folder = LogFolder::open(lock, name)?;
         Self::check_format(folder.anchor())?;
         let failed = |error| Error::io(folder.path(), error);
@@ -117,12 +112,12 @@ impl DiskLog {
                 (number, state, appender)
             }
             None => {
-                let (state, appender) = make(folder.anchor(), new, first).map_err(failed)?;
+                let (state, appender) = make(folder.anchor(), new).map_err(failed)?;
                 let named = sync_folder(folder.store())
-                    .and_then(|()| identity::write(folder.anchor(), appender.identity(new)))
+                    .and_then(|()| identity::write(folder.anchor(), appender.identity(new.number)))
                     .and_then(|()| sync_folder(folder.anchor()));
                 named.map_err(failed)?;
-                (new, state, appender)
+                (new.number, state, appender)
             }
         };
         let (state, appender) = (RwLock::new(state), Mutex::new(appender));

@@ -16,8 +16,13 @@ pub(crate) struct Salvage {
     pub values: Changes,
     /// Whether the whole log could be read. If so, it did not hold a key that is missing here.
     pub is_whole: bool,
+    /// Whether its last commits may be missing without a trace: nothing says that the journal is the last one, or it
+    /// ends within a batch, which may be damage as well as a crash.
+    pub may_lack_commits: bool,
     /// The number of the log, if that is known.
     pub number: Option<u64>,
+    /// No journal of the log has had this generation yet, as far as is known.
+    pub next_generation: u64,
     /// The sequence number of the next commit, as far as the journal could be read.
     pub sequence: u64,
     /// Files that are damaged, missing or another store's.
@@ -34,6 +39,7 @@ impl Salvage {
         let mut salvage = Self::default();
         let identity = identity::read(folder).unwrap_or_default();
         let known = identity.map(|identity| identity.number);
+        salvage.next_generation = identity.map_or(0, |identity| identity.generation.saturating_add(1));
         let mut newest: Option<(PathBuf, Journal)> = None;
         let mut are_headers_sound = true;
         let failed = |error| Error::io(&shown(folder), error);
@@ -45,7 +51,11 @@ impl Salvage {
                 salvage.damaged.insert(shown(&path));
             }
             let journal = match journal {
-                Some(journal) => journal,
+                Some(journal) => {
+                    let next = journal.header.generation.saturating_add(1);
+                    salvage.next_generation = salvage.next_generation.max(next);
+                    journal
+                }
                 None => {
                     let logs = labels.iter().copied().chain(known).collect();
                     match journal::read_without_header(&path, generation, &logs).map_err(failed)? {
@@ -80,6 +90,7 @@ impl Salvage {
         }
         salvage.number = known;
         let is_last = identity.is_none_or(|identity| identity.generation <= journal.header.generation);
+        salvage.may_lack_commits = !is_known || journal.end != End::Whole;
         if !is_last {
             salvage.damaged.insert(shown(&path));
         }
@@ -93,7 +104,7 @@ impl Salvage {
     fn take(&mut self, path: &Path, journal: Journal, is_own: bool) {
         // What is behind a tear was committed too, if not for certain.
         let is_sound = journal.end != End::Damaged && journal.rest.is_empty();
-        if !(is_own && is_sound) {
+        if !(is_own && journal.end == End::Whole) {
             self.damaged.insert(shown(path));
         }
         self.is_whole = is_own && is_sound;

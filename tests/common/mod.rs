@@ -5,6 +5,7 @@
 pub(crate) mod acknowledged;
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use mnemocore::hdv::Dimension;
@@ -82,6 +83,21 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 /// The files below `folder` with this ending.
 pub(crate) fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
     files(folder).into_iter().filter(|path| path.extension().is_some_and(|own| own == ending)).collect()
+}
+
+/// Whether a file contains `text`, plain or compressed.
+pub(crate) fn holds(path: &Path, text: &str) -> bool {
+    const ZSTD: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+    let within = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    let bytes = fs::read(path).unwrap();
+    let frames = bytes.windows(4).enumerate().filter(|(_, window)| *window == ZSTD);
+    within(&bytes)
+        || frames.map(|(at, _)| at).any(|at| {
+            let mut frame = Vec::new();
+            let reader = zstd::stream::read::Decoder::new(&bytes[at..]);
+            let read = reader.and_then(|reader| reader.single_frame().read_to_end(&mut frame));
+            read.is_ok() && within(&frame)
+        })
 }
 
 /// A store of `count` memories that are spread over all tiers, still open.

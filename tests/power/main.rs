@@ -11,6 +11,7 @@
 mod common;
 mod disk;
 mod refusal;
+mod repair;
 mod trace;
 mod work;
 

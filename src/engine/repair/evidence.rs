@@ -18,7 +18,7 @@ use crate::memory::Namespace;
 use crate::segment::file::{self, Label};
 use crate::segment::salvage::{SalvagedFile, salvage};
 use crate::segment::{Block, Live, Segment};
-use crate::tier::files::{SegmentFiles, unlisted};
+use crate::tier::files::{SegmentFiles, is_finished, unlisted};
 
 /// Ids that may have been given without a trace, if the journal is lost: more than it has had room for.
 const LOST_IDS: u64 = 1 << 28;
@@ -35,6 +35,8 @@ pub(super) struct Evidence {
     salvaged: BTreeMap<u64, (SegmentEntry, SalvagedFile)>,
     /// The files of these.
     pub damaged_segments: Vec<PathBuf>,
+    /// Files of segments that no crash can have left: they are another store's, or not listed and unreadable.
+    pub strange: Vec<PathBuf>,
     /// Rows that no longer count.
     pub dead: BTreeSet<(u64, u32)>,
     /// The segment and row of each memory in a file that is whole.
@@ -62,7 +64,7 @@ pub(super) struct Recovered {
 impl Evidence {
     /// Collects it from the store in the folder `path`, changing nothing.
     pub(super) fn collect(path: &Path, config: &Config) -> Result<Self, Error> {
-        let labels = labels(path)?;
+        let (labels, unknown) = labels(path)?;
         let logs = labels.values().map(|(_, label, _)| label.log).collect();
         let mut found = Self { log: Salvage::read(&path.join(LOG_FOLDER), &logs)?, ..Self::default() };
         let (mut live, mut entries) = (Vec::new(), BTreeMap::new());
@@ -73,11 +75,13 @@ impl Evidence {
                 found.take(key, value, &mut live, &mut entries);
             }
         }
+        found.find_strange(path, &labels, unknown, &entries);
         // A journal that lists a file that is gone may be an older one, and one that lacks commits that were
         // before a file is.
         let mut own = labels.values().filter(|(_, label, _)| Some(label.log) == found.log.number);
-        found.log.is_whole &= entries.keys().all(|number| labels.contains_key(number))
-            && own.all(|(_, label, _)| label.commit <= found.log.sequence);
+        let is_older = own.any(|(_, label, _)| label.commit > found.log.sequence);
+        found.log.damaged.extend(is_older.then(|| shown(&path.join(LOG_FOLDER))));
+        found.log.is_whole &= entries.keys().all(|number| labels.contains_key(number)) && !is_older;
         let commits = labels.values().map(|(_, label, _)| label.commit);
         found.next_commit = commits.chain([1, found.log.sequence]).max().unwrap_or_default();
         if !found.log.is_whole {
@@ -103,6 +107,31 @@ impl Evidence {
         found.place();
         found.check_settings(path, config)?;
         Ok(found)
+    }
+
+    /// Whether the log and all segments could be read, and nothing can be missing besides what they mention.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_all_known() && self.damaged_segments.is_empty()
+    }
+
+    /// Whether the log could be read, and no commit can be missing.
+    fn is_all_known(&self) -> bool {
+        self.log.is_whole && !self.log.may_lack_commits && self.strange.is_empty()
+    }
+
+    /// Finds files of segments that are another store's, or `unknown` and not listed.
+    fn find_strange(
+        &mut self,
+        path: &Path,
+        labels: &BTreeMap<u64, Labeled>,
+        unknown: Vec<PathBuf>,
+        entries: &BTreeMap<u64, SegmentEntry>,
+    ) {
+        let listed: HashSet<PathBuf> =
+            entries.keys().map(|&number| SegmentFiles::path_in(&path.join(SEGMENTS), number)).collect();
+        let foreign = labels.values().filter(|(_, label, _)| Some(label.log) != self.log.number);
+        let unlisted = unknown.into_iter().filter(|file| !listed.contains(file));
+        self.strange = foreign.map(|(file, ..)| file.clone()).chain(unlisted).collect();
     }
 
     fn take(
@@ -190,7 +219,7 @@ impl Evidence {
         }
         let noted = self.settings.remove(NEXT_ID).and_then(|value| value.try_into().ok());
         let next = greatest.map_or(0, |id| id.0 + 1).max(noted.map_or(0, u64::from_le_bytes));
-        self.next_id = if self.log.is_whole { next } else { next.saturating_add(LOST_IDS) };
+        self.next_id = if self.is_all_known() { next } else { next.saturating_add(LOST_IDS) };
     }
 
     fn check_settings(&self, path: &Path, config: &Config) -> Result<(), Error> {
@@ -252,18 +281,20 @@ impl Evidence {
 /// A file, its label, and its fingerprint.
 type Labeled = (PathBuf, Label, (u64, u64));
 
-/// What the files of segments say of themselves, by the numbers of the segments.
-fn labels(path: &Path) -> Result<BTreeMap<u64, Labeled>, Error> {
+/// What the files of segments say of themselves, by the numbers of the segments; and those that say nothing, or have
+/// the name of another one.
+fn labels(path: &Path) -> Result<(BTreeMap<u64, Labeled>, Vec<PathBuf>), Error> {
     let folder = path.join(SEGMENTS);
     let failed = |error| Error::io(&shown(&folder), error);
     let files = unlisted(&folder, &HashSet::new()).map_err(failed)?;
-    let mut found = BTreeMap::new();
-    for file in files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "seg")) {
-        if let Some((label, print)) = file::describe(&file).map_err(failed)?
-            && file == SegmentFiles::path_in(&folder, label.number)
-        {
-            found.insert(label.number, (file, label, print));
+    let (mut found, mut unknown) = (BTreeMap::new(), Vec::new());
+    for file in files.into_iter().filter(|file| is_finished(file)) {
+        match file::describe(&file).map_err(failed)? {
+            Some((label, print)) if file == SegmentFiles::path_in(&folder, label.number) => {
+                found.insert(label.number, (file, label, print));
+            }
+            _ => unknown.push(file),
         }
     }
-    Ok(found)
+    Ok((found, unknown))
 }
