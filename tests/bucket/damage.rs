@@ -7,8 +7,19 @@ use std::time::Duration;
 use mnemocore::Error;
 use mnemocore::internals::log::{Log, ObjectLog};
 
-use super::faulty::{Faulty, LIMITS};
+use super::faulty::{Faulty, LIMITS, on_every_server};
 use super::sequence::{commit, open, records, value};
+
+on_every_server! {
+    a_damaged_or_missing_object_is_named_and_a_machine_with_a_copy_makes_it_anew,
+    a_machine_with_a_copy_mends_what_is_damaged_while_it_writes,
+    a_bucket_that_has_less_than_the_copy_is_refused_and_neither_is_changed,
+    a_bucket_without_conditional_writes_is_refused,
+    a_copy_is_kept_while_the_bucket_lacks_what_would_replace_it,
+    a_copy_of_another_log_that_had_more_is_made_anew,
+    a_copy_of_another_log_with_as_many_commits_is_made_anew,
+    a_folder_of_other_objects_is_refused,
+}
 
 /// A log of five commits, whose engine has ended; its copy has them all.
 fn write_five(objects: &Arc<Faulty>, copy: &Path) {

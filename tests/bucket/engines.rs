@@ -13,8 +13,22 @@ use mnemocore::hdv::Dimension;
 use mnemocore::{Bucket, Config, Engine, Error, MemoryId, Namespace, NewMemory, Query, RemoteLimits};
 
 use super::common::{assert_complete, everything, find, note, tiny, word};
-use super::faulty::{Faulty, LIMITS};
-use super::s3::S3;
+use super::faulty::{Faulty, LIMITS, on_every_server};
+
+on_every_server! {
+    memories_of_all_tiers_are_there_again_on_another_machine,
+    a_segment_that_is_gone_from_the_bucket_is_named_and_a_machine_with_a_copy_puts_it_back,
+    segments_that_were_replaced_go_from_the_bucket,
+    a_snapshot_shows_what_was_stored_before_it_and_takes_nothing,
+    a_snapshot_of_nothing_is_refused,
+    an_engine_that_was_replaced_stores_nothing_and_goes_on_reading,
+    an_engine_that_was_replaced_deletes_no_segment_of_the_one_that_replaced_it,
+    an_engine_that_was_replaced_writes_no_segments,
+    an_engine_of_other_settings_is_refused_and_replaces_nobody,
+    while_the_bucket_is_away_stores_are_refused_recalls_answered_and_nothing_is_lost,
+    recalls_alone_write_no_objects,
+    a_store_that_does_not_fit_into_the_cache_says_how_large_it_is,
+}
 
 fn config(cache: &Path) -> Config {
     tiny().cache_folder(cache).remote(LIMITS)
@@ -24,7 +38,7 @@ fn open(objects: &Arc<Faulty>, cache: &Path) -> Engine {
     Engine::open_bucket(objects.bucket(LIMITS), config(cache)).unwrap()
 }
 
-fn fill(engine: &Engine, numbers: std::ops::Range<usize>) -> Vec<MemoryId> {
+pub(crate) fn fill(engine: &Engine, numbers: std::ops::Range<usize>) -> Vec<MemoryId> {
     let memories = numbers.map(|number| NewMemory::new(note(&word(number)))).collect();
     engine.store_batch(memories).unwrap().iter().map(MemoryId::from).collect()
 }
@@ -377,36 +391,6 @@ fn a_server_that_refuses_is_asked_once_and_its_answer_shows_no_credentials() {
         assert!(text.contains(code) && !text.contains("hush"), "{text}");
         assert_eq!(requests.load(Ordering::SeqCst), 1);
     }
-}
-
-#[test]
-fn a_server_that_speaks_s3_keeps_memories_of_all_tiers_and_fences_writers() {
-    let Some(server) = S3::start() else { return };
-    let bucket = || server.bucket("agents/anna");
-    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let first = Engine::open_bucket(bucket(), config(here.path())).unwrap();
-    fill(&first, 0..60);
-    first.consolidate().unwrap();
-    let second = Engine::open_bucket(bucket(), config(there.path())).unwrap();
-    assert!(second.repaired_files().is_empty());
-    assert_complete(&second, 60);
-    assert!(matches!(first.store("too late"), Err(Error::Fenced { .. })));
-    fill(&second, 60..80);
-    second.compact().unwrap();
-    drop((first, second));
-    assert_complete(&Engine::open_snapshot(bucket(), config(here.path())).unwrap(), 80);
-}
-
-#[test]
-fn a_server_that_is_not_there_is_a_typed_error_without_credentials() {
-    let Some(server) = S3::start() else { return };
-    let bucket = server.bucket("agents/anna");
-    drop(server);
-    let cache = tempfile::tempdir().unwrap();
-    let error = Engine::open_bucket(bucket, config(cache.path())).map(drop).unwrap_err();
-    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
-    let text = format!("{error} {error:?}");
-    assert!(text.contains("s3://memories/agents/anna") && !text.contains("secret"), "{text}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! An object store in memory whose answers can be late, lost or refused.
+//! An object store whose answers can be late, lost or refused. Its objects are in memory, or in a
+//! server.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +19,8 @@ use object_store::{
     ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use super::servers::{Kind, Server, wait};
+
 /// Short limits, so that calls fail soon.
 pub(crate) const LIMITS: RemoteLimits =
     RemoteLimits { call: Duration::from_secs(5), attempts: 3, pause: Duration::from_millis(1) };
@@ -27,9 +31,63 @@ const PIECE: usize = 256 << 10;
 /// An action of another machine.
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
+thread_local! {
+    /// Where the objects of the current test are, if not in memory.
+    static SERVER: Cell<Option<&'static Server>> = const { Cell::new(None) };
+}
+
+/// Runs a test with its objects in a server, unless that is to be skipped.
+pub(crate) fn run_on(kind: Kind, test: fn()) {
+    let Some(server) = Server::shared(kind) else { return };
+    // On a thread of its own, so that no other test finds the server there.
+    let run = std::thread::spawn(move || {
+        SERVER.set(Some(server));
+        test();
+    });
+    if let Err(panic) = run.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The server of the current test.
+pub(crate) fn server() -> &'static Server {
+    SERVER.get().expect("a test that runs on servers only")
+}
+
+/// The number of sequences that a test tries, which is small on a server in a short run.
+pub(crate) fn sequences() -> u32 {
+    match (SERVER.get(), std::env::var("MNEMO_SEQUENCES")) {
+        (Some(_), Ok(count)) => count.parse().unwrap(),
+        (Some(_), Err(_)) => 2,
+        (None, _) => 24,
+    }
+}
+
+/// Makes tests that run the functions on each server. Their names are `azurite::the_function`, for
+/// example.
+macro_rules! on_every_server {
+    ($($test:ident),* $(,)?) => {
+        on_every_server!(@moto Moto $($test)*);
+        on_every_server!(@seaweedfs Seaweedfs $($test)*);
+        on_every_server!(@azurite Azurite $($test)*);
+        on_every_server!(@gcs Gcs $($test)*);
+    };
+    (@$server:ident $kind:ident $($test:ident)*) => {
+        mod $server {
+            $(
+                #[test]
+                fn $test() {
+                    crate::faulty::run_on(crate::servers::Kind::$kind, super::$test);
+                }
+            )*
+        }
+    };
+}
+pub(crate) use on_every_server;
+
 /// Objects that several machines share, and the faults of the network to them.
 pub(crate) struct Faulty {
-    objects: InMemory,
+    objects: Arc<dyn ObjectStore>,
     random: Mutex<Rng>,
     /// Percentages of requests that are lost, and of requests whose answers are lost.
     lost: AtomicU8,
@@ -51,8 +109,9 @@ pub(crate) struct Faulty {
 
 impl Faulty {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
+        let in_memory = || Arc::new(InMemory::new()) as Arc<dyn ObjectStore>;
         Arc::new(Self {
-            objects: InMemory::new(),
+            objects: SERVER.get().map_or_else(in_memory, Server::store),
             random: Mutex::new(Rng::with_seed(seed)),
             lost: AtomicU8::new(0),
             unanswered: AtomicU8::new(0),
@@ -112,19 +171,18 @@ impl Faulty {
         *self.meanwhile.lock().unwrap() = Some(Box::new(others));
     }
 
-    /// All objects with their contents.
+    /// All objects with their contents, sorted by name.
     pub(crate) fn contents(&self) -> Vec<(String, Vec<u8>)> {
-        let read = async {
-            let listed: Vec<_> = self.objects.list(None).collect().await;
+        wait(async {
             let mut found = Vec::new();
-            for meta in listed {
-                let path = meta.unwrap().location;
+            for object in self.objects.list(None).try_collect::<Vec<_>>().await.unwrap() {
+                let path = object.location;
                 let answer = self.objects.get_opts(&path, GetOptions::default()).await.unwrap();
                 found.push((path.to_string(), answer.bytes().await.unwrap().to_vec()));
             }
+            found.sort();
             found
-        };
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(read)
+        })
     }
 
     pub(crate) fn overwrite(&self, name: &str, content: Option<Vec<u8>>) {
@@ -141,7 +199,7 @@ impl Faulty {
                 }
             }
         };
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(write).unwrap();
+        wait(write).unwrap();
     }
 
     fn pause(&self) -> Duration {
@@ -238,23 +296,20 @@ impl ObjectStore for Faulty {
         if let Err(error) = self.ask() {
             return futures_util::stream::iter([Err(error)]).boxed();
         }
-        let meanwhile = self.meanwhile.lock().unwrap().take();
-        let Some(others) = meanwhile else {
-            let (listed, late) = (self.objects.list(prefix), *self.late.lock().unwrap());
-            let wait = async move {
-                tokio::time::sleep(late).await;
-                listed
-            };
-            return wait.flatten_stream().boxed();
+        let (objects, prefix) = (self.objects.clone(), prefix.cloned());
+        let (others, late) = (self.meanwhile.lock().unwrap().take(), *self.late.lock().unwrap());
+        let listed = async move {
+            tokio::time::sleep(late).await;
+            let Some(others) = others else { return objects.list(prefix.as_ref()) };
+            let list = || objects.list(prefix.as_ref()).try_collect::<Vec<_>>();
+            let mut listed = list().await.unwrap();
+            listed.truncate(listed.len() / 2);
+            tokio::task::spawn_blocking(others).await.unwrap();
+            let last = listed.last().unwrap().location.clone();
+            listed.extend(list().await.unwrap().into_iter().filter(|object| object.location > last));
+            futures_util::stream::iter(listed).map(Ok).boxed()
         };
-        let list = || async { self.objects.list(prefix).try_collect::<Vec<_>>().await.unwrap() };
-        // The listing is in memory, so it is ready at once.
-        let mut listed = list().now_or_never().unwrap();
-        listed.truncate(listed.len() / 2);
-        std::thread::spawn(others).join().unwrap();
-        let last = listed.last().unwrap().location.clone();
-        listed.extend(list().now_or_never().unwrap().into_iter().filter(|object| object.location > last));
-        futures_util::stream::iter(listed).map(Ok).boxed()
+        listed.flatten_stream().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

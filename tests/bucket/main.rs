@@ -5,6 +5,9 @@ mod common;
 mod damage;
 mod engines;
 mod faulty;
-#[path = "../common/s3.rs"]
-mod s3;
+#[path = "../common/proxy.rs"]
+mod proxy;
 mod sequence;
+mod server;
+#[path = "../common/servers.rs"]
+mod servers;

@@ -10,7 +10,7 @@ use mnemocore::internals::log::{Batch, Durability, Log, ObjectLog, Table};
 use mnemocore::{Error, MemoryId, RemoteLimits};
 use proptest::prelude::*;
 
-use super::faulty::{Faulty, LIMITS};
+use super::faulty::{Faulty, LIMITS, on_every_server, sequences};
 
 pub(crate) type Values = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -90,8 +90,20 @@ fn apply(values: &mut Values, changes: &[(u8, Option<u16>)]) {
     }
 }
 
+on_every_server! {
+    any_sequence_of_commits_is_there_again_on_any_machine,
+    with_answers_lost_what_was_acknowledged_is_there_and_what_was_refused_is_not,
+    a_writer_that_was_replaced_gets_a_typed_error_and_overwrites_nothing,
+    of_writers_that_replace_each_other_all_the_time_nothing_acknowledged_is_lost,
+    readers_see_what_was_committed_before_while_objects_are_folded_under_them,
+    after_a_compaction_nothing_of_what_was_removed_is_in_any_object,
+    a_commit_that_meets_itself_on_its_way_fences_nobody,
+    objects_that_go_while_they_are_listed_are_no_damage,
+    a_writer_that_commits_all_the_time_is_replaced_all_the_same,
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(sequences()))]
 
     #[test]
     fn any_sequence_of_commits_is_there_again_on_any_machine(

@@ -5,7 +5,7 @@
 pub(crate) mod acknowledged;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use mnemocore::hdv::Dimension;
@@ -15,9 +15,14 @@ use mnemocore::{Config, Engine, MemoryId, Method, Namespace, NewMemory, Query};
 pub(crate) fn skips(name: &str) -> bool {
     let skips = std::env::var("MNEMO_SKIP").is_ok_and(|names| names.split(',').any(|own| own == name));
     if skips {
-        eprintln!("left out: MNEMO_SKIP names {name}");
+        tell(&format!("left out: MNEMO_SKIP names {name}"));
     }
     skips
+}
+
+/// Prints a line even if the test passes, whose output is not shown then.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Small vectors, small tiers and no background thread.

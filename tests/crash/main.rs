@@ -10,8 +10,8 @@ mod common;
 #[path = "../common/postgres.rs"]
 mod postgres;
 #[cfg(feature = "object-store")]
-#[path = "../common/s3.rs"]
-mod s3;
+#[path = "../common/servers.rs"]
+mod servers;
 mod storage;
 
 use std::collections::{BTreeMap, HashSet};
@@ -286,14 +286,37 @@ fn acknowledged_operations_survive_kills_in_a_shared_folder() {
 }
 
 #[cfg(feature = "object-store")]
-#[test]
-fn acknowledged_operations_survive_kills_in_a_bucket() {
-    let Some(server) = s3::S3::start() else { return };
-    kill(24, |number| {
-        let bucket = server.bucket(&number.to_string());
+fn acknowledged_operations_survive_kills_in_a_bucket(kind: servers::Kind) {
+    let Some(server) = servers::Server::shared(kind) else { return };
+    kill(24, |_| {
+        let bucket = server.bucket(&server.new_folder());
         let cache = tempfile::tempdir().unwrap();
         Box::new(storage::Objects { bucket, variables: server.variables(), cache })
     });
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+fn acknowledged_operations_survive_kills_in_a_bucket_of_moto() {
+    acknowledged_operations_survive_kills_in_a_bucket(servers::Kind::Moto);
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+fn acknowledged_operations_survive_kills_in_a_bucket_of_seaweedfs() {
+    acknowledged_operations_survive_kills_in_a_bucket(servers::Kind::Seaweedfs);
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+fn acknowledged_operations_survive_kills_in_a_container_of_azurite() {
+    acknowledged_operations_survive_kills_in_a_bucket(servers::Kind::Azurite);
+}
+
+#[cfg(feature = "object-store")]
+#[test]
+fn acknowledged_operations_survive_kills_in_a_bucket_of_fake_gcs_server() {
+    acknowledged_operations_survive_kills_in_a_bucket(servers::Kind::Gcs);
 }
 
 #[cfg(feature = "postgres")]
