@@ -76,8 +76,8 @@ impl Bucket {
     /// Describes the folder at `url`. No request is made yet.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] for a URL that names no object storage, or an
-    /// environment that contradicts it.
+    /// [`Error::InvalidConfig`] for a URL that names no object storage, an environment that contradicts it,
+    /// or invalid limits.
     pub fn at(url: &str, limits: Limits) -> Result<Self, Error> {
         Self::with(url, &[], limits)
     }
@@ -88,6 +88,7 @@ impl Bucket {
     /// # Errors
     /// As [`Bucket::at`].
     pub fn with(url: &str, settings: &[(&str, &str)], limits: Limits) -> Result<Self, Error> {
+        limits.check()?;
         let refused = |received: &dyn Display| Error::InvalidConfig {
             name: "the store's place",
             expected: "a URL such as s3://bucket/folder, gs://bucket/folder, az://container/folder or file:///folder, and an environment that goes with it",
@@ -136,7 +137,11 @@ impl Bucket {
 
     /// Describes a folder in a store that the caller has built. `name` stands for it in errors, and
     /// identifies its local copies.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] for a folder that is no path, or invalid limits.
     pub fn of(store: Arc<dyn ObjectStore>, folder: &str, name: &str, limits: Limits) -> Result<Self, Error> {
+        limits.check()?;
         let folder = Path::parse(folder).map_err(|error| Error::InvalidConfig {
             name: "the store's place",
             expected: "a path of plain names",

@@ -1,5 +1,7 @@
 //! Settings of an engine, each default with its reason.
 
+use std::fmt::Debug;
+
 use crate::error::Error;
 use crate::hdv::Dimension;
 use crate::index::cascade;
@@ -19,9 +21,13 @@ pub enum WarmBackend {
     Postgres,
 }
 
-/// The largest [`Config::token_cache_bytes`](field@Config::token_cache_bytes): more cannot be
-/// allocated, which would end the process.
-const MOST_CACHE_BYTES: usize = 1 << 40;
+/// The largest [`Config::token_cache_bytes`](field@Config::token_cache_bytes). The table of the cache is made
+/// when the engine opens, and one that cannot be allocated ends the process. English has fewer words than fit.
+const MOST_CACHE_BYTES: usize = 1 << 30;
+
+/// The largest [`Config::decay_per_day`](field@Config::decay_per_day): a memory is forgotten within a second. With
+/// more, the order of two memories is lost to rounding.
+const MOST_DECAY: f64 = 1e6;
 
 /// The least [`Config::memory_budget`](field@Config::memory_budget): with less, merges never end.
 const LEAST_BUDGET: usize = 8 << 20;
@@ -41,7 +47,8 @@ const LEAST_BUDGET: usize = 8 << 20;
 pub struct Config {
     /// Bytes of RAM that the engine's data, caches and merges may take; by default 256 MB. The first thing to
     /// set: of what does not fit, the weakest memories move down, and no store is refused for it. The
-    /// default has room for about 270,000 short texts in HOT, or 33,000 with vectors.
+    /// default has room for about 270,000 short texts in HOT, or 33,000 with vectors. At least 8 MiB;
+    /// `usize::MAX` is no limit.
     /// Not counted are mapped files, which the system takes back when it needs their room, and what a call
     /// takes while it runs. [`Stats::ram`](crate::Stats::ram) says how much is taken.
     pub memory_budget: usize,
@@ -63,14 +70,14 @@ pub struct Config {
     /// Strengths at which a memory enters and leaves WARM.
     pub warm_band: Band,
     /// Lambda of the [`strength`](crate::strength), per day: at 0.01 a
-    /// memory loses half its strength in 69 days.
+    /// memory loses half its strength in 69 days. From 0 to 1,000,000.
     pub decay_per_day: f64,
     /// Whether a thread of the engine moves memories, merges segments and
     /// persists access counts as needed. Without it that happens in
     /// [`Engine::consolidate`](crate::Engine::consolidate) alone.
     pub background: bool,
     /// Bytes of token vectors that are kept for deriving the vectors of texts, a sixteenth of
-    /// [`memory_budget`](field@Self::memory_budget) at most; the default holds 2,000 words.
+    /// [`memory_budget`](field@Self::memory_budget) and 1 GiB at most; the default holds 2,000 words.
     pub token_cache_bytes: usize,
     /// The place of WARM.
     #[cfg(feature = "postgres")]
@@ -258,33 +265,33 @@ impl Config {
     /// Says what is wrong with these settings, if anything is.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for (name, band) in [("hot_band", self.hot_band), ("warm_band", self.warm_band)] {
-            if band.leave.is_nan() || band.enter.is_nan() || band.leave > band.enter {
-                let received = format!("{band:?}");
-                return Err(Error::InvalidConfig { name, expected: "leave at or below enter", received });
-            }
+            expect(band.leave <= band.enter, name, "leave at or below enter", &band)?;
         }
-        if self.memory_budget < LEAST_BUDGET {
-            let received = self.memory_budget.to_string();
-            return Err(Error::InvalidConfig { name: "memory_budget", expected: "at least 8 MiB", received });
+        let &Self { memory_budget, token_cache_bytes, decay_per_day, .. } = self;
+        expect(memory_budget >= LEAST_BUDGET, "memory_budget", "at least 8 MiB", &memory_budget)?;
+        let fits = token_cache_bytes <= MOST_CACHE_BYTES;
+        expect(fits, "token_cache_bytes", "at most 1 GiB", &token_cache_bytes)?;
+        let fits = (0.0..=MOST_DECAY).contains(&decay_per_day);
+        expect(fits, "decay_per_day", "a number from 0 to 1,000,000", &decay_per_day)?;
+        let z = self.cascade_limits.z;
+        expect(z >= 0.0 && z.is_finite(), "cascade_limits.z", "a finite number, not negative", &z)?;
+        #[cfg(feature = "object-store")]
+        {
+            let folder = &self.cache_folder;
+            expect(!folder.as_os_str().is_empty(), "cache_folder", "the path of a folder", folder)?;
         }
-        if self.token_cache_bytes > MOST_CACHE_BYTES {
-            let received = self.token_cache_bytes.to_string();
-            return Err(Error::InvalidConfig {
-                name: "token_cache_bytes",
-                expected: "at most 1 TiB",
-                received,
-            });
-        }
-        if !(self.decay_per_day >= 0.0 && self.decay_per_day.is_finite()) {
-            let received = self.decay_per_day.to_string();
-            return Err(Error::InvalidConfig {
-                name: "decay_per_day",
-                expected: "a finite number, not negative",
-                received,
-            });
-        }
+        #[cfg(feature = "remote")]
+        self.remote.check()?;
         Ok(())
     }
+}
+
+/// Refuses the value of a setting that does not fit.
+fn expect(fits: bool, name: &'static str, expected: &'static str, received: &dyn Debug) -> Result<(), Error> {
+    if fits {
+        return Ok(());
+    }
+    Err(Error::InvalidConfig { name, expected, received: format!("{received:?}") })
 }
 
 /// The folder that an environment variable names, if it names one.

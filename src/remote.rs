@@ -14,16 +14,29 @@ use crate::error::Error;
 /// Threads that wait for other machines, for all engines of the process.
 const THREADS: usize = 2;
 
+/// The least time limit of a call: less than this is no time for an answer.
+const LEAST_CALL: Duration = Duration::from_millis(10);
+
+/// The greatest time limit of a call. PostgreSQL takes none of a month.
+const MOST_CALL: Duration = Duration::from_secs(86_400);
+
+/// The most attempts of a call. So many, with a minute between two, take 17 hours.
+const MOST_ATTEMPTS: u32 = 1_000;
+
+/// The longest mean pause between two attempts.
+const MOST_PAUSE: Duration = Duration::from_secs(60);
+
 /// Time limits and attempts of a call to another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The time limit of one call, besides the time that its content takes at a million bytes
-    /// per second.
+    /// per second. From 10 milliseconds to one day.
     pub call: Duration,
-    /// Attempts before the call fails, including the first one.
+    /// Attempts before the call fails, including the first one. From 1 to 1,000.
     pub attempts: u32,
-    /// The mean pause before the second attempt. It doubles with each further attempt, and is
-    /// drawn at random, so that machines that were cut off together do not return together.
+    /// The mean pause before the second attempt, at most one minute. It doubles with each further attempt,
+    /// up to one minute, and is drawn at random, so that machines that were cut off together do not
+    /// return together.
     pub pause: Duration,
 }
 
@@ -35,6 +48,22 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Refuses limits with which no call succeeds, or one that fails takes forever.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        let Self { call, attempts, pause } = self;
+        let invalid = |name, expected, received| Err(Error::InvalidConfig { name, expected, received });
+        if !(LEAST_CALL..=MOST_CALL).contains(&call) {
+            return invalid("remote.call", "from 10 milliseconds to one day", format!("{call:?}"));
+        }
+        if !(1..=MOST_ATTEMPTS).contains(&attempts) {
+            return invalid("remote.attempts", "from 1 to 1,000", attempts.to_string());
+        }
+        if pause > MOST_PAUSE {
+            return invalid("remote.pause", "at most one minute", format!("{pause:?}"));
+        }
+        Ok(())
+    }
+
     /// The limits of a call that carries `bytes` bytes.
     pub(crate) fn carrying(self, bytes: u64) -> Self {
         Self { call: self.call.saturating_add(Duration::from_micros(bytes)), ..self }
@@ -111,7 +140,7 @@ pub(crate) async fn attempt<T, E: Display, F: Future<Output = Result<T, E>>>(
             return Err(Failure::Unreachable(Error::Unreachable { what, action, attempts, message }));
         }
         let doubled = limits.pause.saturating_mul(1 << (attempts - 1).min(16));
-        sleep(doubled.mul_f64(0.5 + fastrand::f64())).await;
+        sleep(doubled.min(MOST_PAUSE).mul_f64(0.5 + fastrand::f64())).await;
     }
 }
 

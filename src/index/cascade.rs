@@ -30,10 +30,11 @@ const AHEAD: usize = 8;
 /// How far a search goes; the defaults keep recall@10 at 0.99 and above.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Rows per segment that pass the sketch stage at most, the nearest first.
+    /// Rows per segment that pass the sketch stage at most, the nearest first. As many as the query asks for
+    /// always pass.
     pub candidates: usize,
     /// A row is left out when its prefix is this many standard deviations too
-    /// far.
+    /// far. A finite number, not negative.
     pub z: f64,
 }
 
