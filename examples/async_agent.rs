@@ -1,13 +1,12 @@
-//! The same engine from tokio tasks: many agents write and ask at once, each in
-//! a namespace of its own.
+//! A server with several users, in tokio tasks. Each user has a scope, which reaches no memory of another user.
 //!
 //! ```sh
 //! cargo run --features tokio --example async_agent
 //! ```
 
-use mnemocore::{AsyncEngine, Config, Error, Namespace, NewMemory, Query};
+use mnemocore::{AsyncEngine, AsyncScope, Config, Error, MemoryId, Namespace};
 
-const AGENTS: [(&str, &str); 3] = [
+const USERS: [(&str, &str); 3] = [
     ("ada", "The door code of the studio is 4711"),
     ("bruno", "The door code of the boat house is 1234"),
     ("chiara", "The door code of the archive is 8080"),
@@ -17,24 +16,28 @@ const AGENTS: [(&str, &str); 3] = [
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = AsyncEngine::in_memory(Config::default()).await?;
 
-    // A clone is another handle to the same engine. Stores that come together
-    // are committed together.
-    let tasks: Vec<_> =
-        AGENTS.into_iter().map(|(name, note)| tokio::spawn(live(engine.clone(), name, note))).collect();
+    // Only the server has the engine. A task has the scope of its user.
+    let mut tasks = Vec::new();
+    for (name, note) in USERS {
+        tasks.push(tokio::spawn(serve(engine.scope(Namespace::new(name)?), note)));
+    }
     for task in tasks {
         println!("{}", task.await??);
     }
-    println!("{} memories in {} namespaces", engine.stats().await.total(), AGENTS.len());
+    println!("{} memories of {} users", engine.stats().await.total(), USERS.len());
     Ok(())
 }
 
-/// Stores a note, asks for it, and says what came back.
-async fn live(engine: AsyncEngine, name: &str, note: &str) -> Result<String, Error> {
-    let namespace = Namespace::new(name)?;
-    engine.store(NewMemory::new(note).namespace(namespace.clone())).await?;
-
-    let recall = engine.recall(Query::text("What is the door code?").namespace(namespace)).await?;
-    // One hit: no recall crosses its namespace.
+/// Stores a note, asks for it, and returns what came back.
+async fn serve(user: AsyncScope, note: &str) -> Result<String, Error> {
+    user.store(note).await?;
+    let recall = user.recall("What is the door code?").await?;
     let found: Vec<&str> = recall.hits.iter().map(|hit| hit.memory.text.as_str()).collect();
-    Ok(format!("{name} remembers: {}", found.join("; ")))
+
+    // Ids are easy to guess. The scope finds its own memory only.
+    let mut guessed = 0;
+    for id in 0..USERS.len() as u64 {
+        guessed += usize::from(user.get(MemoryId(id)).await?.is_some());
+    }
+    Ok(format!("{} remembers: {}. {guessed} id guessed", user.namespace(), found.join("; ")))
 }

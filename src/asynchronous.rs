@@ -1,10 +1,13 @@
 //! The engine for tokio: every verb runs on the pool for blocking work, so that
 //! no task waits for a disk.
 
+mod scope;
+
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
+pub use self::scope::AsyncScope;
 use crate::config::Config;
 use crate::engine::{Consolidation, Engine, Query, Recall, Stats, Synthesis};
 use crate::error::Error;
@@ -18,6 +21,10 @@ use crate::memory::{Memory, NewMemory, Stored};
 ///
 /// Dropping a future does not stop what it has begun: a store is done or not
 /// done as a whole.
+///
+/// A server with several users gives each of them an [`AsyncScope`]. The verbs of the engine itself are for who may
+/// see everything: [`get`](Self::get), [`vector`](Self::vector) and [`forget`](Self::forget) find a memory by its
+/// id in all namespaces, and ids are easy to guess.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -105,7 +112,7 @@ impl AsyncEngine {
         self.with(move |engine| engine.synthesize(query)).await
     }
 
-    /// As [`Engine::get`].
+    /// As [`Engine::get`], which crosses namespaces. For the memories of one user, call [`AsyncScope::get`].
     ///
     /// # Errors
     /// As [`Engine::get`].
@@ -114,7 +121,7 @@ impl AsyncEngine {
         self.with(move |engine| engine.get(id)).await
     }
 
-    /// As [`Engine::vector`].
+    /// As [`Engine::vector`], which crosses namespaces. For the memories of one user, call [`AsyncScope::vector`].
     ///
     /// # Errors
     /// As [`Engine::vector`].
@@ -123,7 +130,7 @@ impl AsyncEngine {
         self.with(move |engine| engine.vector(id)).await
     }
 
-    /// As [`Engine::forget`].
+    /// As [`Engine::forget`], which crosses namespaces. For the memories of one user, call [`AsyncScope::forget`].
     ///
     /// # Errors
     /// As [`Engine::forget`].
@@ -132,7 +139,8 @@ impl AsyncEngine {
         self.with(move |engine| engine.forget(id)).await
     }
 
-    /// As [`Engine::forget_batch`].
+    /// As [`Engine::forget_batch`], which crosses namespaces. For the memories of one user, call
+    /// [`AsyncScope::forget_batch`].
     ///
     /// # Errors
     /// As [`Engine::forget_batch`].

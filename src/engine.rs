@@ -83,6 +83,9 @@ use crate::tier::{Size, TierBytes, TierView};
 /// # Ok::<(), mnemocore::Error>(())
 /// ```
 ///
+/// If it serves several users, give each of them a [`Scope`]: the verbs of the engine itself reach the memories of
+/// all namespaces.
+///
 /// It is shared between threads by reference or in an [`Arc`]. Dropping it closes the store. It
 /// works only in the process that opened it: in a forked process, every verb returns
 /// [`Error::Forked`].
@@ -213,6 +216,22 @@ impl Stats {
 impl Engine {
     /// Returns the memory with this id, whichever tier it is in; `None` if there is none.
     ///
+    /// Ids are consecutive numbers from 0 over all namespaces, so this finds the memories of every user.
+    /// [`Scope::get`] finds those of one.
+    ///
+    /// ```
+    /// use mnemocore::{Config, Engine, MemoryId, Namespace};
+    ///
+    /// let engine = Engine::in_memory(Config::default())?;
+    /// let (ada, bob) = (engine.scope(Namespace::new("ada")?), engine.scope(Namespace::new("bob")?));
+    /// ada.store("The code of the safe is 4711")?;
+    ///
+    /// let guessed = MemoryId(0);
+    /// assert!(engine.get(guessed)?.is_some());
+    /// assert!(bob.get(guessed)?.is_none());
+    /// # Ok::<(), mnemocore::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Io`], [`Error::Log`] or [`Error::Corrupt`] if it cannot be read.
     pub fn get(&self, id: impl Into<MemoryId>) -> Result<Option<Memory>, Error> {
@@ -222,7 +241,8 @@ impl Engine {
     }
 
     /// Returns the hypervector of a memory: the one that was supplied with it, or else that of its
-    /// text, which the engine derives. `None` if there is no such memory.
+    /// text, which the engine derives. `None` if there is no such memory. As [`Engine::get`], this crosses
+    /// namespaces; [`Scope::vector`] does not.
     ///
     /// ```
     /// use mnemocore::{Config, Engine, Query};

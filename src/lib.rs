@@ -24,14 +24,33 @@
 //! # Ok::<(), mnemocore::Error>(())
 //! ```
 //!
+//! # Several users
+//!
+//! A memory belongs to a namespace. If a program serves several users or agents, give each of them a scope:
+//! [`Engine::scope`], or with the feature `tokio` `AsyncEngine::scope`, whose handle moves into tasks. No verb of a
+//! scope reaches a memory of another namespace. The verbs of the engine itself do: ids are consecutive numbers over
+//! all namespaces, so never pass an id from a user to [`Engine::get`] or [`Engine::forget`].
+//!
+//! ```
+//! use mnemocore::{Config, Engine, Namespace};
+//!
+//! let engine = Engine::in_memory(Config::default())?;
+//! let (ada, bob) = (engine.scope(Namespace::new("ada")?), engine.scope(Namespace::new("bob")?));
+//! let code = ada.store("The code of the safe is 4711")?;
+//! assert_eq!(ada.recall("What is the code?")?.hits.len(), 1);
+//! assert!(bob.recall("What is the code?")?.hits.is_empty());
+//! assert!(!bob.forget(code)?);
+//! # Ok::<(), mnemocore::Error>(())
+//! ```
+//!
 //! # Where to look
 //!
 //! | topic | items |
 //! |---|---|
+//! | one user of several | [`Scope`], and `AsyncScope` with the feature `tokio` |
 //! | the verbs: store, recall, synthesize, get, forget, consolidate, compact | [`Engine`], and `AsyncEngine` with the feature `tokio` |
 //! | input and output of a store | [`NewMemory`], [`Stored`], [`MemoryId`], [`Memory`], [`Metadata`], [`Namespace`] |
 //! | input and output of a recall | [`Query`], [`Recall`], [`Hit`], [`Synthesis`], [`Fragment`] |
-//! | confining a caller to one namespace | [`Scope`] |
 //! | settings, durability, and counts | [`Config`], [`Durability`], [`Stats`] |
 //! | errors, and repairing a damaged log | [`Error`], [`Engine::repair`], [`Repair`] |
 //! | object storage, with the feature `object-store` | `Bucket`, `Engine::open_bucket`, `Engine::open_snapshot` |
@@ -67,7 +86,7 @@ mod sync;
 mod tier;
 
 #[cfg(feature = "tokio")]
-pub use asynchronous::AsyncEngine;
+pub use asynchronous::{AsyncEngine, AsyncScope};
 #[cfg(feature = "object-store")]
 pub use bucket::Bucket;
 pub use config::Config;

@@ -197,3 +197,42 @@ fn moves_to_another_tier_change_no_score_and_no_order() {
     engine.consolidate().unwrap();
     assert_eq!(recall(), before);
 }
+
+/// Every verb of a scope that moved into a task, called with ids and namespaces of another user.
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn an_async_scope_moves_into_a_task_and_reaches_no_other_namespace() {
+    use mnemocore::{AsyncEngine, Durability};
+
+    let [ada, _, bob] = namespaces();
+    let engine = AsyncEngine::in_memory(tiny()).await.unwrap();
+    let theirs = engine.scope(ada.clone());
+    let first = theirs.store("The code of the safe is 4711").await.unwrap().id;
+    assert_eq!(first, MemoryId(0), "ids can be guessed");
+    let ids: Vec<MemoryId> = (0..10).map(MemoryId).collect();
+    let owned = engine.scope(bob.clone());
+    let task = async move {
+        assert_eq!(owned.namespace(), &bob);
+        let stolen = || Query::text("What is the code of the safe?").namespace(ada.clone());
+        assert!(owned.recall(stolen()).await.unwrap().hits.is_empty());
+        assert!(owned.synthesize(stolen()).await.unwrap().fragments.is_empty());
+        assert!(owned.get(first).await.unwrap().is_none());
+        assert!(owned.vector(first).await.unwrap().is_none());
+        assert!(!owned.forget(first).await.unwrap());
+        assert!(owned.forget_batch(ids.clone()).await.unwrap().is_empty());
+        assert!(owned.blocking().get(first).unwrap().is_none());
+
+        let own = |number| NewMemory::new(format!("The lamp is number {number}")).namespace(ada.clone());
+        let mut stored = vec![owned.store(own(1)).await.unwrap().id];
+        stored.push(owned.store_with(own(2), Durability::Synced).await.unwrap().id);
+        stored.extend(owned.store_batch(vec![own(3)]).await.unwrap().iter().map(|stored| stored.id));
+        assert_eq!(owned.recall("lamp").await.unwrap().hits.len(), 3);
+        assert_eq!(owned.get(stored[0]).await.unwrap().unwrap().namespace, bob);
+        assert!(owned.vector(stored[0]).await.unwrap().is_some());
+        assert!(owned.forget(stored[0]).await.unwrap());
+        assert_eq!(owned.forget_batch(ids).await.unwrap(), stored[1..]);
+    };
+    tokio::spawn(task).await.unwrap();
+    assert_eq!(theirs.recall("code").await.unwrap().hits[0].memory.id, first);
+    assert_eq!(engine.stats().await.total(), 1);
+}

@@ -8,6 +8,9 @@ use crate::key::MemoryId;
 impl Engine {
     /// Forgets a memory, and returns whether it was there.
     ///
+    /// Ids are consecutive numbers from 0 over all namespaces, so this forgets the memories of every user.
+    /// [`Scope::forget`](crate::Scope::forget) forgets those of one.
+    ///
     /// A recall that begins after `forget` has returned does not find the memory. Its text may
     /// stay in files that no recall reads until [`Engine::compact`] has run.
     ///
@@ -18,7 +21,8 @@ impl Engine {
         Ok(!self.forget_batch([id.into()])?.is_empty())
     }
 
-    /// Forgets many memories at once, all or none, and returns those that were there.
+    /// Forgets many memories at once, all or none, and returns those that were there. As [`Engine::forget`], this
+    /// crosses namespaces.
     ///
     /// # Errors
     /// As [`Engine::forget`].

@@ -5,10 +5,13 @@ use super::{Engine, Query, Recall, Synthesis};
 use crate::error::Error;
 use crate::hdv::Hypervector;
 use crate::key::MemoryId;
+use crate::log::Durability;
 use crate::memory::{Memory, Namespace, NewMemory, Stored};
 
 /// The verbs of an [`Engine`] within one namespace, whatever namespace a memory
 /// or a query names, and whatever ids are asked for.
+///
+/// Give each user of a server a scope of their own. `AsyncEngine::scope` returns one that moves into tasks.
 ///
 /// ```
 /// use mnemocore::{Config, Engine, Namespace};
@@ -31,14 +34,14 @@ pub struct Scope<'e> {
 }
 
 impl Engine {
-    /// This engine, confined to `namespace`.
+    /// Returns a handle for one namespace, which reaches no memory of another one.
     pub fn scope(&self, namespace: Namespace) -> Scope<'_> {
         Scope { engine: self, namespace }
     }
 }
 
 impl Scope<'_> {
-    /// Whose memories these are.
+    /// Returns the namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -49,6 +52,14 @@ impl Scope<'_> {
     /// As [`Engine::store`].
     pub fn store(&self, memory: impl Into<NewMemory>) -> Result<Stored, Error> {
         self.engine.store(memory.into().namespace(self.namespace.clone()))
+    }
+
+    /// As [`Engine::store_with`].
+    ///
+    /// # Errors
+    /// As [`Engine::store`].
+    pub fn store_with(&self, memory: impl Into<NewMemory>, durability: Durability) -> Result<Stored, Error> {
+        self.engine.store_with(memory.into().namespace(self.namespace.clone()), durability)
     }
 
     /// As [`Engine::store_batch`].
