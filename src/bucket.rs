@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use self::disk::Disk;
 use self::response::{is_refusal, without_secrets};
 use crate::error::Error;
-use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
+use crate::remote::{Counter, Failed, Failure, Limits, Traffic, attempt, wait};
 
 /// Objects that are read or deleted at the same time.
 const AT_ONCE: usize = 8;
@@ -178,6 +178,11 @@ impl Bucket {
         self.counter.traffic()
     }
 
+    /// Returns what counts them.
+    pub(crate) fn counter(&self) -> &Arc<Counter> {
+        &self.counter
+    }
+
     /// Returns the same bucket for an engine that is opened now. A folder on a disk may have been
     /// replaced since another engine used it.
     pub(crate) fn afresh(mut self) -> Self {
@@ -219,7 +224,7 @@ impl Bucket {
                 let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
                 bucket.store.put_opts(&path, payload.clone(), options)
             };
-            attempt(limits, &bucket.name, WRITE, passes, call).await.map(drop)
+            attempt(limits, &bucket.name, WRITE, &bucket.counter, call).await.map(drop)
         })?)?
         .map_or_else(|error| Ok(Err(error)), |()| self.check_disk().map(Ok))
     }
@@ -280,7 +285,7 @@ impl Bucket {
         };
         // `call` sets the time limits itself, once the size of the object is known.
         let limits = Limits { call: Duration::MAX, ..self.limits };
-        attempt(limits, &self.name, READ, passes, call).await
+        attempt(limits, &self.name, READ, &self.counter, call).await
     }
 
     /// Lists the objects in a folder of the bucket, sorted by name.
@@ -293,7 +298,7 @@ impl Bucket {
                 bucket.counter.request(0);
                 bucket.store.list(Some(&path)).try_collect::<Vec<_>>()
             };
-            attempt(bucket.limits, &bucket.name, LIST, passes, call).await
+            attempt(bucket.limits, &bucket.name, LIST, &bucket.counter, call).await
         })?)?;
         let now = std::time::SystemTime::now();
         let object = |meta: object_store::ObjectMeta| {
@@ -326,7 +331,7 @@ impl Bucket {
                 };
                 bucket.store.delete_stream(paths).map(gone).try_collect::<()>()
             };
-            attempt(bucket.limits, &bucket.name, DELETE, passes, call).await
+            attempt(bucket.limits, &bucket.name, DELETE, &bucket.counter, call).await
         })?)?
         .map_err(|error| self.refused(DELETE, &error))
     }
@@ -420,10 +425,14 @@ fn overlaid<B, K: FromStr>(builder: B, settings: &[(&str, &str)], set: impl Fn(B
     })
 }
 
-/// Whether the same request may succeed later.
-fn passes(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
-        && !is_refusal(&error.to_string())
+impl Failed for object_store::Error {
+    fn passes(&self) -> bool {
+        matches!(self, Self::Generic { .. } | Self::JoinError { .. }) && !is_refusal(&self.to_string())
+    }
+
+    fn reason(&self) -> String {
+        without_secrets(&self.to_string())
+    }
 }
 
 #[cfg(test)]

@@ -75,6 +75,7 @@ pub struct Config {
     /// Whether a thread of the engine moves memories, merges segments and
     /// persists access counts as needed. Without it that happens in
     /// [`Engine::consolidate`](crate::Engine::consolidate) alone.
+    /// [`Stats::last_upkeep_error`](crate::Stats::last_upkeep_error) is the last error of the thread.
     pub background: bool,
     /// Bytes of token vectors that are kept for deriving the vectors of texts, a sixteenth of
     /// [`memory_budget`](field@Self::memory_budget) and 1 GiB at most; the default holds 2,000 words.

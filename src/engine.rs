@@ -15,6 +15,7 @@
 //! | `forget`, `forget_batch` | `forget`, then `queue` and `writer` |
 //! | `consolidate`, `compact`, `close`, and the thread in the background | `upkeep`, with `movement` between tiers |
 //! | `scope` | `scope` |
+//! | `counters`, and the spans of all verbs | `observe` |
 //! | `get`, `vector`, `stats`, `traffic`, `config`, `encoder` | this module |
 
 #[cfg(feature = "object-store")]
@@ -25,6 +26,7 @@ mod cache;
 mod forget;
 mod location;
 mod movement;
+mod observe;
 mod open;
 mod queue;
 mod ranking;
@@ -45,6 +47,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
+pub use observe::UpkeepError;
 pub use open::Parts;
 pub use recall::{Hit, Query, Recall};
 pub use repair::Repair;
@@ -55,6 +58,7 @@ pub use upkeep::Consolidation;
 
 use self::budget::Budget;
 use self::location::Location;
+use self::observe::returned;
 use self::queue::Queue;
 use self::upkeep::Background;
 use self::writer::{Placed, Writer};
@@ -66,6 +70,7 @@ use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{Log, Record, check_process};
 use crate::memory::{Memory, Namespace};
 use crate::sync::{ArcSwap, Mutex, MutexGuard, RwLock, RwLockReadGuard, lock, read};
+use crate::telemetry::{Call, Outcome, Tally, Verb};
 use crate::tier::files::SegmentFiles;
 use crate::tier::{Size, TierBytes, TierView};
 
@@ -119,6 +124,12 @@ struct Shared {
     projection: OnceLock<Arc<Projection>>,
     /// Held while memories move or segments are merged.
     upkeep: Mutex<()>,
+    /// The last error of upkeep.
+    upkeep_error: Mutex<Option<UpkeepError>>,
+    tally: Tally,
+    /// What counts the calls of a tier to other machines.
+    #[cfg(feature = "remote")]
+    tier_counters: [Option<Arc<crate::remote::Counter>>; 3],
     /// Accesses by recalls that are not yet counted.
     touched: Mutex<FxHashMap<Placed, u32>>,
 }
@@ -188,6 +199,7 @@ impl TermStatistics for View {
 
 /// Counts and sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Memories in HOT, WARM and COLD.
     pub memories: [usize; 3],
@@ -199,6 +211,9 @@ pub struct Stats {
     pub ram: usize,
     /// Namespaces with their numbers of memories, in the order of their names.
     pub namespaces: Vec<(Namespace, usize)>,
+    /// The last error of upkeep, which no call returned if the background did it. `None` if there was none since
+    /// the engine was opened.
+    pub last_upkeep_error: Option<UpkeepError>,
 }
 
 impl Stats {
@@ -235,9 +250,16 @@ impl Engine {
     /// # Errors
     /// [`Error::Io`], [`Error::Log`] or [`Error::Corrupt`] if it cannot be read.
     pub fn get(&self, id: impl Into<MemoryId>) -> Result<Option<Memory>, Error> {
-        let (shared, id) = (self.shared()?, id.into());
-        let found = shared.read(id)?;
-        Ok(found.map(|(Located { space, tier, .. }, record)| to_memory(id, record, &space.name, tier)))
+        self.get_within(None, id.into())
+    }
+
+    /// As [`Engine::get`], within one namespace if one is given.
+    fn get_within(&self, own: Option<&Namespace>, id: MemoryId) -> Result<Option<Memory>, Error> {
+        let call = self.begin(Verb::Get, own)?;
+        let found = self.shared.read_within(own, id, &call).map(|found| {
+            found.map(|(Located { space, tier, .. }, record)| to_memory(id, record, &space.name, tier))
+        });
+        call.end(found, |memory| returned(memory))
     }
 
     /// Returns the hypervector of a memory: the one that was supplied with it, or else that of its
@@ -258,9 +280,19 @@ impl Engine {
     /// # Errors
     /// As [`Engine::get`].
     pub fn vector(&self, id: impl Into<MemoryId>) -> Result<Option<Hypervector>, Error> {
-        let (shared, id) = (self.shared()?, id.into());
-        let Some((Located { view, .. }, record)) = shared.read(id)? else { return Ok(None) };
-        shared.vector_of(&view, id, &record.text, record.supplied).map(Some)
+        self.vector_within(None, id.into())
+    }
+
+    /// As [`Engine::vector`], within one namespace if one is given.
+    fn vector_within(&self, own: Option<&Namespace>, id: MemoryId) -> Result<Option<Hypervector>, Error> {
+        let call = self.begin(Verb::Vector, own)?;
+        let vector = self.shared.read_within(own, id, &call).and_then(|found| {
+            let vector = |(Located { view, .. }, record): (Located, Record)| {
+                self.shared.vector_of(&view, id, &record.text, record.supplied)
+            };
+            found.map(vector).transpose()
+        });
+        call.end(vector, |vector| Outcome::of(vector.iter().count()))
     }
 
     /// Returns the number and the size of the memories in each tier. Do not call it in a forked
@@ -269,7 +301,8 @@ impl Engine {
         let spaces: Vec<Arc<Space>> = self.shared.spaces().by_id.values().cloned().collect();
         let ram = self.shared.ram(&self.shared.lock_writer());
         let (memories, bytes) = ([0; 3], [TierBytes::default(); 3]);
-        let mut stats = Stats { memories, bytes, ram, namespaces: Vec::new() };
+        let last_upkeep_error = lock(&self.shared.upkeep_error).clone();
+        let mut stats = Stats { memories, bytes, ram, namespaces: Vec::new(), last_upkeep_error };
         for space in spaces {
             let view = space.view.load_full();
             for ((tier, memories), bytes) in view.tiers.iter().zip(&mut stats.memories).zip(&mut stats.bytes)
@@ -288,7 +321,7 @@ impl Engine {
     /// was opened.
     #[cfg(feature = "remote")]
     pub fn traffic(&self, tier: TierKind) -> crate::remote::Traffic {
-        self.shared.lock_writer().tiers[tier.index()].traffic()
+        self.shared.tier_counters[tier.index()].as_ref().map(|counter| counter.traffic()).unwrap_or_default()
     }
 
     /// Returns the settings that the engine was opened with.
@@ -335,6 +368,21 @@ impl Shared {
             }
         }
         Ok(None)
+    }
+
+    /// As [`read`](Self::read), within one namespace if one is given. Otherwise the call learns the namespace.
+    fn read_within(
+        &self,
+        own: Option<&Namespace>,
+        id: MemoryId,
+        call: &Call<'_>,
+    ) -> Result<Option<(Located, Record)>, Error> {
+        let found = self.read(id)?;
+        match own {
+            Some(own) => return Ok(found.filter(|(found, _)| found.space.name == *own)),
+            None => found.iter().for_each(|(found, _)| call.note_namespace(found.space.name.as_str())),
+        }
+        Ok(found)
     }
 
     fn find(&self, id: MemoryId) -> Result<Option<Located>, Error> {

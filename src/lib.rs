@@ -51,7 +51,7 @@
 //! | the verbs: store, recall, synthesize, get, forget, consolidate, compact | [`Engine`], and `AsyncEngine` with the feature `tokio` |
 //! | input and output of a store | [`NewMemory`], [`Stored`], [`MemoryId`], [`Memory`], [`Metadata`], [`Namespace`] |
 //! | input and output of a recall | [`Query`], [`Recall`], [`Hit`], [`Synthesis`], [`Fragment`] |
-//! | settings, durability, and counts | [`Config`], [`Durability`], [`Stats`] |
+//! | settings, durability, and counts | [`Config`], [`Durability`], [`Stats`], [`Counters`] |
 //! | errors, and repairing a damaged log | [`Error`], [`Engine::repair`], [`Repair`] |
 //! | object storage, with the feature `object-store` | `Bucket`, `Engine::open_bucket`, `Engine::open_snapshot` |
 //! | WARM in PostgreSQL, with the feature `postgres` | `Config::warm`, `WarmBackend` |
@@ -83,6 +83,7 @@ mod process;
 mod remote;
 mod segment;
 mod sync;
+mod telemetry;
 mod tier;
 
 #[cfg(feature = "tokio")]
@@ -95,6 +96,7 @@ pub use config::WarmBackend;
 pub use encoder::EncodeError;
 pub use engine::{
     Consolidation, Engine, Fragment, Hit, Query, Recall, Repair, Scope, Stats, Synthesis, SynthesisKind,
+    UpkeepError,
 };
 pub use error::Error;
 pub use hdv::HdvError;
@@ -106,6 +108,7 @@ pub use memory::{
 };
 #[cfg(feature = "remote")]
 pub use remote::{Limits as RemoteLimits, Traffic};
+pub use telemetry::Counters;
 pub use tier::{Band, Method, TierBytes, strength};
 
 /// Parts of the engine that its benches and tests reach from outside. They may change in every

@@ -1,6 +1,5 @@
 //! Calls to other machines, with time limits, attempts and counters. The engine is synchronous, so
 //! its threads wait for them here.
-use std::fmt::Display;
 use std::future::Future;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +7,10 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
 use crate::error::Error;
+use crate::telemetry::{self, Count};
 
 /// Threads that wait for other machines, for all engines of the process.
 const THREADS: usize = 2;
@@ -81,12 +82,13 @@ pub struct Traffic {
     pub received: u64,
 }
 
-/// Counts [`Traffic`].
+/// Counts [`Traffic`], and attempts after the first.
 #[derive(Debug, Default)]
-pub(crate) struct Counter {
+pub struct Counter {
     requests: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
+    retries: Count,
 }
 
 impl Counter {
@@ -101,11 +103,25 @@ impl Counter {
         self.received.fetch_add(received as u64, Ordering::Relaxed);
     }
 
-    /// Returns the counts so far.
+    /// Returns the number of attempts after the first of a call.
+    pub(crate) fn retries(&self) -> u64 {
+        self.retries.get()
+    }
+
+    /// Returns the traffic so far.
     pub(crate) fn traffic(&self) -> Traffic {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Traffic { requests: read(&self.requests), sent: read(&self.sent), received: read(&self.received) }
     }
+}
+
+/// Why one attempt of a call failed.
+pub(crate) trait Failed {
+    /// Whether the same call may succeed later.
+    fn passes(&self) -> bool;
+
+    /// What it says, without credentials.
+    fn reason(&self) -> String;
 }
 
 /// The reason why a call has no answer.
@@ -117,13 +133,12 @@ pub(crate) enum Failure<E> {
     Refused(E),
 }
 
-/// Repeats a call until it succeeds, is refused, or reaches `limits`. `passes` returns whether the
-/// same call may succeed after an error.
-pub(crate) async fn attempt<T, E: Display, F: Future<Output = Result<T, E>>>(
+/// Repeats a call until it succeeds, is refused, or reaches `limits`.
+pub(crate) async fn attempt<T, E: Failed, F: Future<Output = Result<T, E>>>(
     limits: Limits,
     what: &str,
     action: &'static str,
-    passes: impl Fn(&E) -> bool,
+    counter: &Counter,
     mut call: impl FnMut() -> F,
 ) -> Result<T, Failure<E>> {
     let mut attempts = 0;
@@ -131,14 +146,17 @@ pub(crate) async fn attempt<T, E: Display, F: Future<Output = Result<T, E>>>(
         attempts += 1;
         let message = match timeout(limits.call, call()).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) if !passes(&error) => return Err(Failure::Refused(error)),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) if !error.passes() => return Err(Failure::Refused(error)),
+            Ok(Err(error)) => error.reason(),
             Err(_) => format!("no answer within {:?}", limits.call),
         };
         if attempts >= limits.attempts {
+            telemetry::given_up(what, action, attempts, &message);
             let what = what.to_owned();
             return Err(Failure::Unreachable(Error::Unreachable { what, action, attempts, message }));
         }
+        telemetry::retried(what, action, attempts, limits.attempts, &message);
+        counter.retries.add(1);
         let doubled = limits.pause.saturating_mul(1 << (attempts - 1).min(16));
         sleep(doubled.min(MOST_PAUSE).mul_f64(0.5 + fastrand::f64())).await;
     }
@@ -162,7 +180,8 @@ pub(crate) fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'st
     let runtime = RUNTIME.as_ref().map_err(|error| failed(error.to_string()))?;
     let (sender, answer) = std::sync::mpsc::sync_channel(1);
     // The receiver is gone only if its thread has ended.
-    runtime.spawn(async move { drop(sender.send(work.await)) });
+    // Within the span of the verb that waits.
+    runtime.spawn(async move { drop(sender.send(work.await)) }.in_current_span());
     answer.recv().map_err(|_| failed("the call has panicked".into()))
 }
 
@@ -173,39 +192,44 @@ mod tests {
     const QUICK: Limits =
         Limits { call: Duration::from_millis(20), attempts: 3, pause: Duration::from_millis(1) };
 
+    impl Failed for &str {
+        fn passes(&self) -> bool {
+            *self != "no"
+        }
+
+        fn reason(&self) -> String {
+            (*self).into()
+        }
+    }
+
+    /// The answer, the number of calls, and that of the retries.
     fn attempt_now<T: Send + 'static>(
         mut call: impl FnMut(u32) -> Result<T, &'static str> + Send + 'static,
-    ) -> (Result<T, Failure<&'static str>>, u32) {
+    ) -> (Result<T, Failure<&'static str>>, u32, u64) {
         wait(async move {
-            let mut calls = 0;
-            let answer = attempt(
-                QUICK,
-                "a server",
-                "answer",
-                |error| *error != "no",
-                || {
-                    calls += 1;
-                    std::future::ready(call(calls))
-                },
-            )
+            let (mut calls, counter) = (0, Counter::default());
+            let answer = attempt(QUICK, "a server", "answer", &counter, || {
+                calls += 1;
+                std::future::ready(call(calls))
+            })
             .await;
-            (answer, calls)
+            (answer, calls, counter.retries())
         })
         .unwrap()
     }
 
     #[test]
     fn what_passes_is_tried_again_and_what_is_refused_is_not() {
-        let (answer, calls) = attempt_now(|call| if call < 3 { Err("busy") } else { Ok(call) });
-        assert_eq!((answer.unwrap(), calls), (3, 3));
-        let (answer, calls) = attempt_now(|_| Err::<(), _>("no"));
+        let (answer, calls, retries) = attempt_now(|call| if call < 3 { Err("busy") } else { Ok(call) });
+        assert_eq!((answer.unwrap(), calls, retries), (3, 3, 2));
+        let (answer, calls, retries) = attempt_now(|_| Err::<(), _>("no"));
         assert!(matches!(answer, Err(Failure::Refused("no"))));
-        assert_eq!(calls, 1);
+        assert_eq!((calls, retries), (1, 0));
     }
 
     #[test]
     fn after_the_last_attempt_the_error_says_what_was_tried_and_how_often() {
-        let (answer, calls) = attempt_now(|_| Err::<(), _>("busy"));
+        let (answer, calls, _) = attempt_now(|_| Err::<(), _>("busy"));
         let Err(Failure::Unreachable(error)) = answer else { panic!("it was answered") };
         assert_eq!(calls, 3);
         let text = error.to_string();
@@ -214,13 +238,10 @@ mod tests {
 
     #[test]
     fn a_call_without_an_answer_ends_with_its_time_limit() {
-        let answer = wait(attempt(
-            QUICK,
-            "a server",
-            "answer",
-            |_: &&str| true,
-            std::future::pending::<Result<(), &str>>,
-        ));
+        let answer = wait(async {
+            let pending = std::future::pending::<Result<(), &str>>;
+            attempt(QUICK, "a server", "answer", &Counter::default(), pending).await
+        });
         let Err(Failure::Unreachable(error)) = answer.unwrap() else { panic!("it was answered") };
         assert!(error.to_string().contains("no answer within 20ms"), "{error}");
     }

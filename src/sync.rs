@@ -3,6 +3,7 @@
 //! next thread at each of them (`tests/model.rs`).
 
 pub(crate) use std::sync::PoisonError;
+use std::sync::TryLockError;
 
 #[cfg(not(shuttle))]
 pub(crate) use {
@@ -26,6 +27,15 @@ pub(crate) use {
 /// is behind these locks is consistent between any two statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`lock`], unless another thread holds the lock.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// As [`lock`], for one of many readers.

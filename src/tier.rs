@@ -275,10 +275,10 @@ pub trait Tier: Send {
     /// only those memories stay that the log says are in it.
     fn retain(&mut self, _stays: &dyn Fn(MemoryId) -> bool) {}
 
-    /// What was sent to other machines and received from them.
+    /// Counts what is sent to other machines and received from them.
     #[cfg(feature = "remote")]
-    fn traffic(&self) -> crate::remote::Traffic {
-        crate::remote::Traffic::default()
+    fn counter(&self) -> Option<Arc<crate::remote::Counter>> {
+        None
     }
 
     /// Called when the batch of the last [`Tier::apply`] could not be committed:

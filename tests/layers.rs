@@ -14,7 +14,7 @@ const CRATES: [(&str, &str, &[&str]); 4] = [
 
 /// The floors of the engine, the lowest first; modules of one floor do not use each other.
 const FLOORS: [&[&str]; 11] = [
-    &["key", "hdv", "identity", "inject", "leb128", "process", "sync"],
+    &["key", "hdv", "identity", "inject", "leb128", "process", "sync", "telemetry"],
     &["encoder"],
     &["error"],
     &["memory", "remote", "segment"],

@@ -13,6 +13,7 @@ use crate::bucket::Bucket;
 use crate::config::Config;
 use crate::error::Error;
 use crate::log::{Batch, Log, ObjectLog};
+use crate::telemetry;
 use crate::tier::files::{SegmentFiles, depot_name};
 
 /// Age from which an unlisted segment or an incomplete object counts as abandoned.
@@ -90,7 +91,8 @@ impl Engine {
             copy.make_room(most)?;
             if writable {
                 // An object that cannot be deleted now is deleted when the store is next opened.
-                let _ = sweep(copy.bucket(), &*log, &engine.shared.location.folder.join(SEGMENTS));
+                let swept = sweep(copy.bucket(), &*log, &engine.shared.location.folder.join(SEGMENTS));
+                telemetry::or_warn("delete abandoned objects", swept);
             }
         }
         Ok(engine)
@@ -118,6 +120,7 @@ fn sweep(bucket: &Bucket, log: &dyn Log, folder: &Path) -> Result<(), Error> {
     for (name, (number, _)) in listed.iter().filter(|(name, (_, length))| !is_whole(name, *length)) {
         let path = SegmentFiles::path_in(folder, *number);
         bucket.put(name, std::fs::read(&path).map_err(|error| Error::io(&path, error))?)?;
+        telemetry::mended(name);
     }
     let old = there.into_iter().filter(|(name, (_, age))| *age > LEFT && !listed.contains_key(name));
     bucket.delete(old.map(|(name, _)| name).collect())

@@ -1,9 +1,12 @@
 //! `forget`: out of every tier at once, off the disk with the next compaction.
 
-use super::Engine;
+use super::observe::only;
 use super::writer::Work;
+use super::{Engine, Shared};
 use crate::error::Error;
 use crate::key::MemoryId;
+use crate::memory::Namespace;
+use crate::telemetry::{Call, Outcome, Verb};
 
 impl Engine {
     /// Forgets a memory, and returns whether it was there.
@@ -30,8 +33,44 @@ impl Engine {
         &self,
         ids: impl IntoIterator<Item = impl Into<MemoryId>>,
     ) -> Result<Vec<MemoryId>, Error> {
-        let shared = self.shared()?;
-        let ids = ids.into_iter().map(Into::into).collect();
-        shared.submit(Work::Forget(ids), shared.config.durability)
+        self.forget_within(None, ids.into_iter().map(Into::into).collect())
+    }
+
+    /// As [`Engine::forget_batch`], within one namespace if one is given.
+    pub(super) fn forget_within(
+        &self,
+        own: Option<&Namespace>,
+        ids: Vec<MemoryId>,
+    ) -> Result<Vec<MemoryId>, Error> {
+        let call = self.begin(Verb::Forget, own)?;
+        let forgotten = self.shared.forget(own, ids, &call);
+        call.end(forgotten, |ids| Outcome::of(ids.len()))
+    }
+}
+
+impl Shared {
+    fn forget(
+        &self,
+        own: Option<&Namespace>,
+        mut ids: Vec<MemoryId>,
+        call: &Call<'_>,
+    ) -> Result<Vec<MemoryId>, Error> {
+        if let Some(own) = own {
+            let mut ours = Vec::new();
+            for id in ids {
+                // A memory never changes its namespace.
+                if self.read(id)?.is_some_and(|(found, _)| found.space.name == *own) {
+                    ours.push(id);
+                }
+            }
+            ids = ours;
+        } else if call.is_heard() {
+            let spaces: Vec<_> = ids.iter().filter_map(|&id| Some(self.find(id).ok()??.space)).collect();
+            let only = only(spaces.iter().map(|space| &space.name));
+            only.into_iter().for_each(|name| call.note_namespace(name.as_str()));
+        }
+        let forgotten = self.submit(Work::Forget(ids), self.config.durability)?;
+        self.tally.forgets.add(forgotten.len());
+        Ok(forgotten)
     }
 }

@@ -329,6 +329,7 @@ impl Shared {
             writer.tiers[from.index()].remove(namespace, id);
         }
         self.publish(&mut writer, [namespace]);
+        self.count_moves(from, to, moved.len());
         Ok(moved.len())
     }
 }

@@ -23,6 +23,7 @@ use crate::memory::Namespace;
 use crate::process;
 use crate::segment::{PreparedMemory, SKETCH_BITS};
 use crate::sync::{Mutex, RwLock};
+use crate::telemetry::{self, Tally};
 use crate::tier::files::{Opened, OpenedFiles, SegmentFiles};
 use crate::tier::local::tiers;
 #[cfg(feature = "postgres")]
@@ -70,6 +71,7 @@ impl Engine {
         let log = Arc::new(DiskLog::open_locked(lock.clone(), LOG_FOLDER)?);
         let mut engine = Self::start(Location::locked(lock), config, log.clone())?;
         engine.repaired_files.extend_from_slice(log.repaired());
+        engine.repaired_files.iter().for_each(|path| telemetry::mended(&path.display()));
         Ok(engine)
     }
 
@@ -154,6 +156,8 @@ impl Engine {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             let _ = projection.set(Arc::new(Projection::new(length, config.dimension)?));
         }
+        #[cfg(feature = "remote")]
+        let tier_counters = tiers.each_ref().map(|tier| tier.counter());
         let reserved = log.setting(NEXT_ID)?.unwrap_or_default();
         let writer = Writer {
             tiers,
@@ -179,9 +183,14 @@ impl Engine {
             writer: Mutex::new(writer),
             projection,
             upkeep: Mutex::default(),
+            upkeep_error: Mutex::default(),
+            tally: Tally::default(),
+            #[cfg(feature = "remote")]
+            tier_counters,
             touched: Mutex::default(),
         });
         shared.restore(batch)?;
+        telemetry::opened(shared.fill());
         let start =
             || Background::start(shared.clone()).map_err(|error| Error::io(&shared.location.name, error));
         let background = if background { Some(start()?) } else { None };

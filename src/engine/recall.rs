@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::observe::returned;
 use super::ranking::TIES;
 use super::store::check_text;
 use super::{Engine, Shared, Space, View};
@@ -11,6 +12,7 @@ use crate::hdv::Hypervector;
 use crate::index::{RowFilter, TextQuery, TopK};
 use crate::key::{TierKind, Timestamp};
 use crate::memory::{Memory, Metadata, Namespace};
+use crate::telemetry::Verb;
 use crate::tier::{Method, Search, Target};
 
 /// A question, and the memories among which it is asked.
@@ -216,29 +218,11 @@ impl Engine {
     /// [`Error::Hdv`] for a query that cannot be asked; [`Error::Io`],
     /// [`Error::Log`] or [`Error::Corrupt`] when a memory cannot be read.
     pub fn recall(&self, query: impl Into<Query>) -> Result<Recall, Error> {
-        self.recall_by(&query.into())
-    }
-
-    fn recall_by(&self, query: &Query) -> Result<Recall, Error> {
-        #[cfg(feature = "inject")]
-        let mut slowed = crate::inject::slow("recall");
-        let shared = self.shared()?;
-        let space = shared.space(&query.namespace);
-        let view = space.as_ref().map(|space| space.view.load_full());
-        let probe = shared.probe(query, view.as_deref())?;
-        let (Some(space), Some(view)) = (space, view) else {
-            return Ok(Recall { hits: Vec::new(), confidence: 0.0, unreachable: Vec::new() });
-        };
-        let Found { hits, unreachable } = shared.search(query, &probe, &space, &view)?;
-        #[cfg(feature = "inject")]
-        if let Some(best) = hits.first() {
-            slowed.also(&best.memory.tier.to_string().to_lowercase());
-        }
-        if query.touch {
-            shared.touch(space.id, hits.iter().map(|hit| hit.memory.id));
-        }
-        let confidence = probe.confidence(&view, &hits)?;
-        Ok(Recall { hits, confidence, unreachable })
+        let query = query.into();
+        let call = self.begin(Verb::Recall, Some(&query.namespace))?;
+        let recall = self.shared.recall(&query);
+        self.shared.tally.recalls.add(recall.iter().count());
+        call.end(recall, |recall| returned(recall.hits.iter().map(|hit| &hit.memory)))
     }
 }
 
@@ -264,6 +248,27 @@ impl Probe {
 }
 
 impl Shared {
+    fn recall(&self, query: &Query) -> Result<Recall, Error> {
+        #[cfg(feature = "inject")]
+        let mut slowed = crate::inject::slow("recall");
+        let space = self.space(&query.namespace);
+        let view = space.as_ref().map(|space| space.view.load_full());
+        let probe = self.probe(query, view.as_deref())?;
+        let (Some(space), Some(view)) = (space, view) else {
+            return Ok(Recall { hits: Vec::new(), confidence: 0.0, unreachable: Vec::new() });
+        };
+        let Found { hits, unreachable } = self.search(query, &probe, &space, &view)?;
+        #[cfg(feature = "inject")]
+        if let Some(best) = hits.first() {
+            slowed.also(&best.memory.tier.to_string().to_lowercase());
+        }
+        if query.touch {
+            self.touch(space.id, hits.iter().map(|hit| hit.memory.id));
+        }
+        let confidence = probe.confidence(&view, &hits)?;
+        Ok(Recall { hits, confidence, unreachable })
+    }
+
     /// Checks and encodes a query. The weights of a text use the statistics of `view`.
     pub(super) fn probe(&self, query: &Query, view: Option<&View>) -> Result<Probe, Error> {
         Ok(match &query.target {

@@ -92,7 +92,7 @@ impl Scope<'_> {
     /// # Errors
     /// As [`Engine::get`].
     pub fn get(&self, id: impl Into<MemoryId>) -> Result<Option<Memory>, Error> {
-        Ok(self.engine.get(id)?.filter(|memory| memory.namespace == self.namespace))
+        self.engine.get_within(Some(&self.namespace), id.into())
     }
 
     /// As [`Engine::vector`]; `None` also for a memory of another namespace.
@@ -100,8 +100,7 @@ impl Scope<'_> {
     /// # Errors
     /// As [`Engine::vector`].
     pub fn vector(&self, id: impl Into<MemoryId>) -> Result<Option<Hypervector>, Error> {
-        let id = id.into();
-        if self.get(id)?.is_none() { Ok(None) } else { self.engine.vector(id) }
+        self.engine.vector_within(Some(&self.namespace), id.into())
     }
 
     /// As [`Engine::forget`]; a memory of another namespace stays.
@@ -120,13 +119,6 @@ impl Scope<'_> {
         &self,
         ids: impl IntoIterator<Item = impl Into<MemoryId>>,
     ) -> Result<Vec<MemoryId>, Error> {
-        let mut ours = Vec::new();
-        for id in ids.into_iter().map(Into::into) {
-            // A memory never changes its namespace.
-            if self.get(id)?.is_some() {
-                ours.push(id);
-            }
-        }
-        self.engine.forget_batch(ours)
+        self.engine.forget_within(Some(&self.namespace), ids.into_iter().map(Into::into).collect())
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::observe::only;
 use super::writer::{Prepared, Work};
 use super::{Engine, Shared};
 use crate::encoder::{Count, Document, Projection, Term, TermCounts, TermVector};
@@ -13,6 +14,7 @@ use crate::key::{MemoryId, NamespaceId, Timestamp};
 use crate::log::{Durability, Record};
 use crate::memory::{MAX_CHARS, MAX_METADATA_BYTES, Metadata, NewMemory, Stored, Supplied};
 use crate::segment::{PreparedMemory, Row, SKETCH_BITS};
+use crate::telemetry::{Outcome, Verb};
 
 /// Batches of at least this size are encoded by several threads.
 const PARALLEL: usize = 64;
@@ -38,11 +40,9 @@ impl Engine {
     pub fn store_with(&self, memory: impl Into<NewMemory>, durability: Durability) -> Result<Stored, Error> {
         #[cfg(feature = "inject")]
         let _slowed = crate::inject::slow("store");
-        let (shared, memory) = (self.shared()?, memory.into());
-        let projection = shared.projection_of(std::slice::from_ref(&memory))?;
-        let prepared = shared.prepare(memory, Timestamp::now(), projection.as_ref())?;
-        let ids = shared.submit(Work::Store(vec![prepared]), durability)?;
-        Ok(Stored::new(ids.into_iter().next().unwrap_or_default()))
+        let memory = memory.into();
+        let call = self.begin(Verb::Store, Some(&memory.namespace))?;
+        call.end(self.shared.store(memory, durability), |_| Outcome::of(1))
     }
 
     /// Stores many memories at once, all or none; their ids ascend in the order
@@ -51,9 +51,23 @@ impl Engine {
     /// # Errors
     /// As [`Engine::store`], for the first that cannot be stored.
     pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<Stored>, Error> {
-        let (shared, now) = (self.shared()?, Timestamp::now());
-        let projection = shared.projection_of(&memories)?;
-        let prepare = |memory| shared.prepare(memory, now, projection.as_ref());
+        let call = self.begin(Verb::StoreBatch, only(memories.iter().map(|memory| &memory.namespace)))?;
+        call.end(self.shared.store_batch(memories), |stored| Outcome::of(stored.len()))
+    }
+}
+
+impl Shared {
+    fn store(&self, memory: NewMemory, durability: Durability) -> Result<Stored, Error> {
+        let projection = self.projection_of(std::slice::from_ref(&memory))?;
+        let prepared = self.prepare(memory, Timestamp::now(), projection.as_ref())?;
+        let ids = self.submit(Work::Store(vec![prepared]), durability)?;
+        self.tally.stores.add(1);
+        Ok(Stored::new(ids.into_iter().next().unwrap_or_default()))
+    }
+
+    fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<Stored>, Error> {
+        let (now, projection) = (Timestamp::now(), self.projection_of(&memories)?);
+        let prepare = |memory| self.prepare(memory, now, projection.as_ref());
         let prepared: Result<Vec<Prepared>, Error> = if memories.len() < PARALLEL {
             memories.into_iter().map(prepare).collect()
         } else {
@@ -61,13 +75,12 @@ impl Engine {
         };
         let ids = match prepared? {
             none if none.is_empty() => Vec::new(),
-            prepared => shared.submit(Work::Store(prepared), shared.config.durability)?,
+            prepared => self.submit(Work::Store(prepared), self.config.durability)?,
         };
+        self.tally.stores.add(ids.len());
         Ok(ids.into_iter().map(Stored::new).collect())
     }
-}
 
-impl Shared {
     /// Checks and encodes a memory. `projection` encodes an embedding.
     fn prepare(
         &self,

@@ -2,6 +2,7 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
+use super::observe::returned;
 use super::recall::{Found, Hit, Probe, Query, Recall};
 use super::{Engine, Shared, View};
 use crate::encoder::{Document, TermCounts};
@@ -10,6 +11,7 @@ use crate::hdv::Hypervector;
 use crate::index::TextQuery;
 use crate::key::TierKind;
 use crate::memory::Memory;
+use crate::telemetry::Verb;
 
 /// The most fragments of a synthesis.
 const MOST_FRAGMENTS: usize = 5;
@@ -83,24 +85,11 @@ impl Engine {
     /// # Errors
     /// As [`Engine::recall`].
     pub fn synthesize(&self, query: impl Into<Query>) -> Result<Synthesis, Error> {
-        self.synthesize_by(&query.into())
-    }
-
-    fn synthesize_by(&self, query: &Query) -> Result<Synthesis, Error> {
-        let shared = self.shared()?;
-        let space = shared.space(query.namespace_asked());
-        let view = space.as_ref().map(|space| space.view.load_full());
-        let probe = shared.probe(query, view.as_deref())?;
-        let (Some(space), Some(view)) = (space, view) else { return Ok(Synthesis::nothing()) };
-        let Found { hits, unreachable } = shared.search(query, &probe, &space, &view)?;
-        let chosen = match &probe {
-            Probe::Text(asked) => covering(asked, hits)?,
-            Probe::Vector { .. } => nearest(hits),
-        };
-        if query.touches() {
-            shared.touch(space.id, chosen.iter().map(|chosen| chosen.memory.id));
-        }
-        Ok(Synthesis { unreachable, ..shared.combine(&probe, &view, chosen)? })
+        let query = query.into();
+        let call = self.begin(Verb::Synthesize, Some(query.namespace_asked()))?;
+        let synthesis = self.shared.synthesize(&query);
+        self.shared.tally.synthesizes.add(synthesis.iter().count());
+        call.end(synthesis, |made| returned(made.fragments.iter().map(|fragment| &fragment.memory)))
     }
 }
 
@@ -120,6 +109,22 @@ impl Synthesis {
 }
 
 impl Shared {
+    fn synthesize(&self, query: &Query) -> Result<Synthesis, Error> {
+        let space = self.space(query.namespace_asked());
+        let view = space.as_ref().map(|space| space.view.load_full());
+        let probe = self.probe(query, view.as_deref())?;
+        let (Some(space), Some(view)) = (space, view) else { return Ok(Synthesis::nothing()) };
+        let Found { hits, unreachable } = self.search(query, &probe, &space, &view)?;
+        let chosen = match &probe {
+            Probe::Text(asked) => covering(asked, hits)?,
+            Probe::Vector { .. } => nearest(hits),
+        };
+        if query.touches() {
+            self.touch(space.id, chosen.iter().map(|chosen| chosen.memory.id));
+        }
+        Ok(Synthesis { unreachable, ..self.combine(&probe, &view, chosen)? })
+    }
+
     fn combine(&self, probe: &Probe, view: &View, fragments: Vec<Fragment>) -> Result<Synthesis, Error> {
         let total: f32 = fragments.iter().map(|fragment| fragment.share).sum();
         let similarity = match probe {

@@ -1,8 +1,9 @@
 //! Maintenance in the background: moves, merges, compaction.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::movement::Left;
 use super::writer::{Behind, NEXT_NAMESPACE, Writer};
@@ -10,7 +11,8 @@ use super::{Engine, Shared, Space, lock};
 use crate::error::Error;
 use crate::key::{TierKind, Timestamp};
 use crate::log::{Batch, Durability};
-use crate::sync::{Condvar, Mutex, PoisonError, write};
+use crate::sync::{Condvar, Mutex, PoisonError, try_lock, write};
+use crate::telemetry::{self, Call, Outcome, Verb};
 use crate::tier::Effort;
 
 /// The interval of background passes. If the process dies, a store on this machine loses the access
@@ -48,7 +50,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::consolidate`].
     pub fn consolidate_at(&self, now: Timestamp) -> Result<Consolidation, Error> {
-        self.shared()?.upkeep(now, true)
+        let call = self.begin(Verb::Consolidate, None)?;
+        call.end(self.shared.upkeep(now, true), |_| Outcome::default())
     }
 
     /// Removes the texts of forgotten memories and the names of empty namespaces from the disk.
@@ -59,14 +62,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::consolidate`].
     pub fn compact(&self) -> Result<(), Error> {
-        let consolidated = self.consolidate();
-        if !matches!(consolidated, Ok(_) | Err(Error::Corrupt { .. })) {
-            return consolidated.map(drop);
-        }
-        let writer = self.shared.lock_writer();
-        self.shared.drop_empty_namespaces(&writer)?;
-        self.shared.log.compact()?;
-        consolidated.map(drop)
+        let call = self.begin(Verb::Compact, None)?;
+        call.end(self.shared.compact(), |()| Outcome::default())
     }
 }
 
@@ -79,7 +76,9 @@ impl Engine {
     /// could not be written; [`Error::Moved`] if the store is not there any more;
     /// [`Error::Forked`] in a forked process, which closes nothing.
     pub fn close(mut self) -> Result<(), Error> {
-        self.shut()
+        let shared = self.shared()?.clone();
+        let call = Call::begin(&shared.tally, Verb::Close, None);
+        call.end(self.shut(), |()| Outcome::default())
     }
 
     fn shut(&mut self) -> Result<(), Error> {
@@ -96,7 +95,7 @@ impl Engine {
             // What cannot be packed now is read from the log when the engine opens. Files that end
             // with the engine are not worth it.
             if !self.shared.location.is_temporary {
-                let _ = self.shared.pack();
+                telemetry::or_warn("pack the newest memories", self.shared.pack());
             }
             promoted
         } else {
@@ -110,8 +109,12 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if !self.closed {
-            // An error cannot be returned here, and loses nothing but access counts.
-            let _ = self.shut();
+            match self.shut() {
+                // In a forked process, whoever listens may wait forever.
+                Ok(()) | Err(Error::Forked { .. }) => {}
+                // It loses nothing but access counts.
+                Err(error) => telemetry::unreported("close the store", &error),
+            }
         }
     }
 }
@@ -120,7 +123,16 @@ impl Shared {
     /// One pass of upkeep. A `thorough` pass leaves nothing to do.
     pub(super) fn upkeep(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
         self.location.check_writable()?;
-        let _alone = lock(&self.upkeep);
+        let alone = lock(&self.upkeep);
+        self.tally.upkeep_passes.add(1);
+        let began = Instant::now();
+        let done = self.pass(now, thorough);
+        drop(alone);
+        self.upkeep_ended(&done, began);
+        done
+    }
+
+    fn pass(&self, now: Timestamp, thorough: bool) -> Result<Consolidation, Error> {
         self.lock_writer().free_retired();
         // Checked first, because segments written to a moved store could not be committed.
         self.log.check()?;
@@ -155,7 +167,7 @@ impl Shared {
     /// Packs and merges segments until upkeep is no longer behind.
     pub(super) fn catch_up(&self, behind: Behind) {
         let alone = match behind {
-            Behind::Some => self.upkeep.try_lock().ok(),
+            Behind::Some => try_lock(&self.upkeep),
             Behind::Far => Some(lock(&self.upkeep)),
         };
         if alone.is_some() {
@@ -166,17 +178,33 @@ impl Shared {
     /// As [`catch_up`](Self::catch_up), for who does upkeep already.
     pub(super) fn relieve(&self) {
         for tier in TierKind::ALL {
-            // The next pass tries again, and `consolidate` reports the error.
             let mut failed = 0;
             while failed < MERGE_ATTEMPTS && self.behind(&self.lock_writer()).is_some() {
                 match self.merge(tier, Effort::Due) {
                     Ok(Some(true)) => {}
-                    // The tier goes on with other segments.
-                    Err(Error::Corrupt { .. }) => failed += 1,
-                    _ => break,
+                    Ok(_) => break,
+                    // The next pass tries again. If a segment is damaged, the tier goes on with others.
+                    Err(error) => {
+                        self.upkeep_failed(error.to_string());
+                        if !matches!(error, Error::Corrupt { .. }) {
+                            break;
+                        }
+                        failed += 1;
+                    }
                 }
             }
         }
+    }
+
+    fn compact(&self) -> Result<(), Error> {
+        let consolidated = self.upkeep(Timestamp::now(), true).map(drop);
+        if !matches!(consolidated, Ok(()) | Err(Error::Corrupt { .. })) {
+            return consolidated;
+        }
+        let writer = self.lock_writer();
+        self.drop_empty_namespaces(&writer)?;
+        self.log.compact()?;
+        consolidated
     }
 
     /// Packs the memories of each tier that are in no file, unless they are few.
@@ -232,6 +260,7 @@ impl Shared {
             return Err(error);
         }
         let has_changed = !changed.is_empty();
+        self.tally.merged.add(has_changed.into());
         self.publish(&mut writer, changed);
         drop(writer);
         self.delete_obsolete(&batch)?;
@@ -246,7 +275,10 @@ impl Shared {
         }
         self.log.sync()?;
         if self.log.check().is_ok() {
-            batch.obsolete.iter().for_each(|path| drop(std::fs::remove_file(path)));
+            for path in &batch.obsolete {
+                let gone = std::fs::remove_file(path).map_err(|error| Error::io(path, error));
+                telemetry::or_warn("delete the file of a segment", gone);
+            }
         }
         Ok(())
     }
@@ -272,8 +304,12 @@ impl Background {
                     break;
                 }
                 drop(stop);
-                // The next pass tries again, and `consolidate` reports the error.
-                let _ = shared.upkeep(Timestamp::now(), false);
+                // It notes an error, and the next pass tries again.
+                let pass = AssertUnwindSafe(|| shared.upkeep(Timestamp::now(), false));
+                if let Err(panic) = catch_unwind(pass) {
+                    shared.upkeep_failed("the thread of upkeep has panicked; open the store again".into());
+                    resume_unwind(panic);
+                }
                 stop = lock(flag);
             }
         };

@@ -371,6 +371,7 @@ impl Shared {
     fn settle(&self, writer: &mut Writer, group: Group) {
         let mut changed: BTreeSet<NamespaceId> =
             group.admitted.iter().map(|&(_, namespace, _)| namespace).collect();
+        self.count_moves(TierKind::Hot, TierKind::Warm, group.evicted.len());
         for Placed { id, namespace } in group.evicted {
             writer.tiers[TierKind::Hot.index()].remove(namespace, id);
         }

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::identity::shown;
 use crate::key::MemoryId;
 use crate::sync::{Mutex, MutexGuard, RwLock, lock, read, write};
+use crate::telemetry::or_warn;
 
 /// A journal is written again when it is longer than this and twice what the log holds.
 const OUTDATED_BYTES: u64 = 4 << 20;
@@ -399,9 +400,9 @@ impl Log for DiskLog {
         let limit = OVERDUE * (OUTDATED_BYTES + 2 * state.bytes());
         drop(state);
         let (position, is_overdue) = (journal.position(), journal.end > limit);
-        if is_overdue && let Ok(checkpoint) = self.checkpoint(position) {
+        if is_overdue && let Some(checkpoint) = or_warn("write a checkpoint", self.checkpoint(position)) {
             // The batch is committed whatever comes of it.
-            let _ = self.switch(&mut guard, checkpoint);
+            or_warn("begin a journal", self.switch(&mut guard, checkpoint));
         }
         Ok(())
     }

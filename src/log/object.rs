@@ -28,6 +28,7 @@ use super::{Batch, Changes, DiskLog, Durability, Log, Table, Visit, setting_key}
 use crate::bucket::{Bucket, Created};
 use crate::error::Error;
 use crate::sync::{Mutex, RwLock, lock, read, write};
+use crate::telemetry;
 
 /// The number of the log, in the local copy.
 const LOG: &str = "object log";
@@ -178,9 +179,10 @@ impl ObjectLog {
                     all.extend(content.changes.clone());
                     Cow::Owned(all)
                 };
-                let copied = self.copy(&lacking, head);
+                let copied =
+                    telemetry::or_warn("write a commit to the local copy", self.copy(&lacking, head));
                 let mut overlay = write(&self.overlay);
-                if copied.is_ok() {
+                if copied.is_some() {
                     // All of it is in the copy, or something newer is.
                     overlay.retain(|key, value| shown.get(key) != Some(value));
                 } else {
@@ -194,7 +196,7 @@ impl ObjectLog {
                 if self.folds.found_damage() {
                     // Of what is damaged there, this copy may be the only one. The commit
                     // stands, whether that can be mended now or with a later one.
-                    let _ = self.fold_all(head);
+                    telemetry::or_warn("mend the objects of the log", self.fold_all(head));
                 }
                 Ok(())
             }

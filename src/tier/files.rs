@@ -18,6 +18,7 @@ use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::file::{self, Label};
 use crate::segment::{Live, Part, Segment};
 use crate::sync::{Mutex, RwLock, lock, read, write};
+use crate::telemetry;
 
 /// The name of the segments' folder, in a store and in a depot.
 pub(crate) const SEGMENTS: &str = "segments";
@@ -173,7 +174,9 @@ impl SegmentFiles {
         match (Self::read(folder, number, entry), &self.depot) {
             (Err(Error::Corrupt { .. }), Some(depot)) => {
                 self.fetch(folder, &[(number, entry)])?;
-                Self::read(folder, number, entry).map_err(|error| match error {
+                let read = Self::read(folder, number, entry);
+                let file = Self::path_in(folder, number);
+                read.inspect(|_| telemetry::mended(&shown(&file).display())).map_err(|error| match error {
                     Error::Corrupt { .. } => {
                         let (bucket, object) = (depot.place().into(), depot_name(number, &entry));
                         Error::CorruptObject { bucket, object }
@@ -363,9 +366,10 @@ impl SegmentFiles {
     /// Deletes the file of a segment that is not listed. If it cannot be deleted now, it is when the
     /// engine opens.
     pub fn delete(&self, number: u64) {
-        if let Some(path) = self.path(number) {
-            let _ = self.log.check().map(|()| std::fs::remove_file(path));
-        }
+        let Some(path) = self.path(number) else { return };
+        let gone = self.log.check();
+        let gone = gone.and_then(|()| std::fs::remove_file(&path).map_err(|error| Error::io(&path, error)));
+        telemetry::or_warn("delete the file of a segment", gone);
     }
 }
 

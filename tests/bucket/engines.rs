@@ -237,6 +237,8 @@ fn writers_that_wait_for_a_bucket_that_is_away_are_told_together() {
     // All but the first waited for it, and then for one another.
     let requests = bucket.traffic().requests - before;
     assert!(requests < WRITERS as u64, "{requests} requests");
+    let counters = engine.counters();
+    assert!(counters.failures == WRITERS as u64 && counters.retries > 0, "{counters:?}");
 }
 
 #[test]

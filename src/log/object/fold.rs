@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::log::Changes;
 use crate::log::codec::u64_le;
 use crate::sync::{Mutex, lock};
+use crate::telemetry;
 
 /// Commits that wait to be folded. With half as many, an engine would write a
 /// third more objects; with twice as many, one that opens would read so many more.
@@ -162,13 +163,15 @@ impl Folds {
                     folds.put_off(&error);
                 }
             };
-            state.worker = std::thread::Builder::new().name("mnemocore-fold".into()).spawn(work).ok();
+            let worker = std::thread::Builder::new().name("mnemocore-fold".into()).spawn(work);
+            state.worker = telemetry::or_warn("start a thread that folds commits", worker);
         }
     }
 
     /// After a fold that failed: its commits are read again when there are enough new
     /// ones for the next. Until then they need not be kept here, for they are objects.
     fn put_off(&self, error: &Error) {
+        telemetry::unreported("fold commits", error);
         let mut state = lock(&self.state);
         let recent = std::mem::take(&mut state.recent);
         let age = Duration::ZERO;

@@ -15,7 +15,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use super::database::Database;
 use super::statement::Statement;
 use crate::error::Error;
-use crate::remote::{Counter, Failure, Limits, Traffic, attempt, wait};
+use crate::remote::{Counter, Failed, Failure, Limits, attempt, wait};
 use crate::sync::{Mutex, lock};
 
 /// Connections of one engine for [`Purpose::Reading`] at most.
@@ -43,7 +43,7 @@ struct Shared {
     /// Names the server.
     name: String,
     limits: Limits,
-    counter: Counter,
+    counter: Arc<Counter>,
     health: Mutex<Health>,
 }
 
@@ -100,7 +100,7 @@ impl Client {
     pub(super) fn new(database: Database, limits: Limits) -> Result<Self, Error> {
         let reading = pool(&database, limits, Purpose::Reading)?;
         let writing = pool(&database, limits, Purpose::Writing)?;
-        let (counter, health) = (Counter::default(), Mutex::default());
+        let (counter, health) = (Arc::default(), Mutex::default());
         Ok(Self(Arc::new(Shared { reading, writing, name: database.name, limits, counter, health })))
     }
 
@@ -125,9 +125,9 @@ impl Client {
         lock(&self.0.health).given_up.is_some()
     }
 
-    /// What was sent and received: parameters and rows.
-    pub(super) fn traffic(&self) -> Traffic {
-        self.0.counter.traffic()
+    /// Counts what is sent and received: parameters and rows.
+    pub(super) fn counter(&self) -> &Arc<Counter> {
+        &self.0.counter
     }
 
     /// The rows that `statement` gives, in one round trip.
@@ -217,7 +217,7 @@ impl Client {
                     answer
                 }
             };
-            let answer = attempt(limits, &shared.name, action, CallError::passes, call).await;
+            let answer = attempt(limits, &shared.name, action, &shared.counter, call).await;
             (answer, attempts)
         })?;
         let answer = answer.map_err(|failure| match failure {
@@ -359,8 +359,14 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may succeed later: the connection failed, or the
-    /// server said that it cannot now.
+    /// Whether a server has said so that does its work.
+    fn is_answer(&self) -> bool {
+        !self.passes() || self.database().is_some_and(|error| *error.code() == SqlState::QUERY_CANCELED)
+    }
+}
+
+impl Failed for CallError {
+    /// The connection failed, or the server said that it cannot now.
     fn passes(&self) -> bool {
         const NOW: [SqlState; 7] = [
             SqlState::TOO_MANY_CONNECTIONS,
@@ -375,9 +381,8 @@ impl CallError {
             .is_none_or(|error| NOW.contains(error.code()) || error.code().code().starts_with("08"))
     }
 
-    /// Whether a server has said so that does its work.
-    fn is_answer(&self) -> bool {
-        !self.passes() || self.database().is_some_and(|error| *error.code() == SqlState::QUERY_CANCELED)
+    fn reason(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::Error;
+use crate::telemetry;
 
 /// The variable with a connection string, which goes before all others.
 const STRING: &str = "MNEMO_POSTGRES";
@@ -207,7 +208,12 @@ fn trusted(roots: Option<String>) -> Result<RootCertStore, Error> {
                 return Err(wrong());
             }
         }
-        None => drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            let failed = found.errors.iter();
+            failed.for_each(|error| telemetry::unreported("read a certificate of the system", error));
+            store.add_parsable_certificates(found.certs);
+        }
     }
     Ok(store)
 }
