@@ -291,7 +291,7 @@ fn a_store_of_an_older_format_is_refused_and_left_as_it_was() {
     let before = files(folder.path()).len();
     let refused = |result: Option<Error>| {
         assert!(
-            matches!(result, Some(Error::Incompatible { what: "format", expected: 2, received: 5, .. })),
+            matches!(result, Some(Error::Incompatible { what: "format", expected: 2, received: 6, .. })),
             "{result:?}"
         );
     };

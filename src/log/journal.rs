@@ -279,10 +279,13 @@ impl<'a> Scan<'a> {
     /// behind it. It reads as zeros.
     fn is_tear(&self, gap: &Gap) -> bool {
         let later = self.batches.get(gap.batches..).unwrap_or_default();
+        // The sector may have held the end of one batch and the beginning of the next.
+        let join = |end: usize, next: &Gap| if next.range.start == end { next.range.end } else { end };
+        let lacking = gap.range.start..self.gaps.iter().skip(1).fold(gap.range.end, join);
         let mut synced = self.synced.iter().filter(|(start, _)| *start > gap.range.start);
         gap.range.start as u64 >= self.header.checkpoint
             && self.is_in_order
-            && (later.is_empty() || lacks_a_sector(self.bytes, gap.range.clone()))
+            && (later.is_empty() || lacks_a_sector(self.bytes, lacking))
             && synced.all(|(_, synced)| *synced < gap.expected)
     }
 }
@@ -440,6 +443,22 @@ mod tests {
                 let expected = if is_torn { (End::Torn(start as u64), 4, 4) } else { (End::Damaged, 8, 0) };
                 let counts = (read.batches.len(), read.rest.len());
                 assert_eq!((read.end, counts.0, counts.1), expected, "synced {synced}, from {kept}");
+            }
+        }
+    }
+
+    /// Of two neighbors too.
+    #[test]
+    fn any_sector_behind_the_checkpoint_may_be_missing() {
+        for length in 400..500 {
+            let bytes = journal(&values(12, length), 11);
+            let checkpoint = parse(&bytes).unwrap().header.checkpoint as usize;
+            let first = checkpoint.next_multiple_of(SECTOR_BYTES);
+            for at in (first..bytes.len() - SECTOR_BYTES).step_by(SECTOR_BYTES) {
+                let mut lacking = bytes.clone();
+                lacking[at..at + SECTOR_BYTES].fill(0);
+                let end = parse(&lacking).unwrap().end;
+                assert!(matches!(end, End::Torn(_) | End::Unfinished(_)), "{length}, from {at}: {end:?}");
             }
         }
     }
