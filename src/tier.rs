@@ -181,6 +181,11 @@ pub trait Tier: Send {
         Box::new(move || Ok(Box::new(Staged { namespace, memories }) as Done))
     }
 
+    /// As [`Tier::stage`], while the engine opens: no file is written then.
+    fn stage_restored(&mut self, namespace: NamespaceId, memories: Vec<Arc<PreparedMemory>>) -> Upkeep {
+        self.stage(namespace, memories)
+    }
+
     /// Puts the result of [`Tier::stage`] or [`Tier::upkeep`] in place, and adds
     /// to `batch` what has to become durable with it; returns the namespaces whose
     /// views have changed. Readers see it from the next [`Tier::view`] on, which

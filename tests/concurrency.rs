@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{everything, find, note, tiny};
+use common::{everything, files, find, note, tiny, word};
 use mnemocore::hdv::Hypervector;
 use mnemocore::{Config, Durability, Engine, MemoryId, Method, Namespace, NewMemory, Query, Timestamp};
 use proptest::prelude::*;
@@ -148,6 +148,39 @@ fn texts_are_recalled_while_memories_with_vectors_are_forgotten() {
         }
     });
     assert_eq!(engine.stats().total(), 0);
+}
+
+/// Before, a merge that stores had disturbed eight times was left out, and the texts stayed.
+#[test]
+fn a_compaction_beside_stores_leaves_no_text_of_the_forgotten() {
+    for round in 0..12 {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(folder.path(), tiny().background(true)).unwrap();
+        let secret = |number: usize| NewMemory::new(note(&format!("secret{round}x{number}")));
+        let ids = engine.store_batch((0..200).map(secret).collect()).unwrap();
+        engine.consolidate().unwrap();
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut number = 0;
+                    while !is_done.load(Ordering::SeqCst) {
+                        engine.store(note(&word(number))).unwrap();
+                        number += 1;
+                    }
+                });
+            }
+            engine.forget_batch(&ids).unwrap();
+            engine.compact().unwrap();
+            is_done.store(true, Ordering::SeqCst);
+        });
+        for file in files(folder.path()) {
+            let bytes = std::fs::read(&file).unwrap_or_default();
+            let needle = format!("secret{round}x");
+            let found = bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
+            assert!(!found, "round {round}: {}", file.display());
+        }
+    }
 }
 
 #[test]

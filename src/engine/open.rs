@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::budget::Budget;
 use super::location::{Location, SEGMENTS, check_threads, lock_or_make, settings};
 use super::upkeep::Background;
-use super::writer::{EMBEDDING, NEXT_ID, NEXT_NAMESPACE, Writer, apply};
+use super::writer::{EMBEDDING, NEXT_ID, NEXT_NAMESPACE, Writer};
 use super::{Engine, Shared, Spaces};
 use crate::config::Config;
 #[cfg(feature = "postgres")]
@@ -359,7 +359,9 @@ impl Shared {
             }
         }
         for ((tier, namespace), memories) in by_place {
-            apply(writer, tier, namespace, memories, batch)?;
+            let tier = &mut writer.tiers[tier.index()];
+            let work = tier.stage_restored(namespace, memories);
+            tier.apply(work()?, batch)?;
         }
         Ok(())
     }

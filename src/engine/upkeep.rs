@@ -13,7 +13,7 @@ use crate::key::{TierKind, Timestamp};
 use crate::log::{Batch, Durability};
 use crate::sync::{Condvar, Mutex, PoisonError, try_lock, write};
 use crate::telemetry::{self, Call, Outcome, Verb};
-use crate::tier::Effort;
+use crate::tier::{Done, Effort};
 
 /// The interval of background passes. If the process dies, a store on this machine loses the access
 /// counts since the last pass. A store in a bucket may lose those since its last commit.
@@ -201,10 +201,16 @@ impl Shared {
         if !matches!(consolidated, Ok(()) | Err(Error::Corrupt { .. })) {
             return consolidated;
         }
-        let writer = self.lock_writer();
+        let _alone = lock(&self.upkeep);
+        let mut writer = self.lock_writer();
+        // Those that stores have disturbed so far. Most are done.
+        let merged = self.merge_alone(&mut writer);
+        if !matches!(merged, Ok(()) | Err(Error::Corrupt { .. })) {
+            return merged;
+        }
         self.drop_empty_namespaces(&writer)?;
         self.log.compact()?;
-        consolidated
+        consolidated.and(merged)
     }
 
     /// Packs the memories of each tier that are in no file, unless they are few.
@@ -253,6 +259,14 @@ impl Shared {
         let Some(work) = self.lock_writer().tiers[tier.index()].upkeep(effort) else { return Ok(None) };
         let done = work()?;
         let mut writer = self.lock_writer();
+        let (has_changed, batch) = self.put_merged(&mut writer, tier, done)?;
+        drop(writer);
+        self.delete_obsolete(&batch)?;
+        Ok(Some(has_changed))
+    }
+
+    /// Commits what a merge has made. Returns whether anything has changed, and what was committed.
+    fn put_merged(&self, writer: &mut Writer, tier: TierKind, done: Done) -> Result<(bool, Batch), Error> {
         let mut batch = Batch::default();
         let changed = writer.tiers[tier.index()].apply(done, &mut batch)?;
         if let Err(error) = self.log.commit(&batch, Durability::Buffered) {
@@ -261,10 +275,33 @@ impl Shared {
         }
         let has_changed = !changed.is_empty();
         self.tally.merged.add(has_changed.into());
-        self.publish(&mut writer, changed);
-        drop(writer);
-        self.delete_obsolete(&batch)?;
-        Ok(Some(has_changed))
+        self.publish(writer, changed);
+        Ok((has_changed, batch))
+    }
+
+    /// Does all merges while nobody can store.
+    fn merge_alone(&self, writer: &mut Writer) -> Result<(), Error> {
+        let mut left = Left::default();
+        for tier in TierKind::ALL {
+            let mut failed = 0;
+            while failed < MERGE_ATTEMPTS
+                && let Some(work) = writer.tiers[tier.index()].upkeep(Effort::All)
+            {
+                match work().and_then(|done| self.put_merged(writer, tier, done)) {
+                    Ok((has_changed, batch)) => {
+                        failed += usize::from(!has_changed);
+                        self.delete_obsolete(&batch)?;
+                    }
+                    // The tier goes on with other segments.
+                    Err(error @ Error::Corrupt { .. }) => {
+                        failed += 1;
+                        left.note::<()>(Err(error))?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        left.nothing(())
     }
 
     /// Deletes files once a power loss cannot bring their entries back. A file that cannot be deleted now

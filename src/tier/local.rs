@@ -237,13 +237,17 @@ impl Tier for LocalTier {
         let Residency { kind, codec, packed_at_once, .. } = self.residency;
         let bytes = || memories.iter().map(|memory| memory.bytes()).sum::<usize>();
         if self.files.is_none() || memories.len() < packed_at_once && bytes() < self.limits.loose_bytes {
-            return Box::new(move || Ok(Box::new(Staged { namespace, memories }) as Done));
+            return self.stage_restored(namespace, memories);
         }
         let files = self.files.clone();
         Box::new(move || {
             let made = Plan { slots: vec![Slot::new(Segment::loose(memories))], packs: true }.merge(codec)?;
             write(files.as_deref(), kind, namespace, made, Plan { slots: Vec::new(), packs: true })
         })
+    }
+
+    fn stage_restored(&mut self, namespace: NamespaceId, memories: Vec<Arc<PreparedMemory>>) -> Upkeep {
+        Box::new(move || Ok(Box::new(Staged { namespace, memories }) as Done))
     }
 
     fn apply(&mut self, done: Done, batch: &mut Batch) -> Result<Vec<NamespaceId>, Error> {

@@ -200,3 +200,21 @@ fn an_opening_writes_and_deletes_no_files() {
     assert_eq!(engine.stats().total(), 4 * 600 + COUNT);
     assert_eq!((files(), log.segments().unwrap().len()), (4, 4));
 }
+
+/// Before, memories that are large together were packed, which a full disk refused.
+#[test]
+fn an_opening_writes_no_segment_however_large_the_memories_are() {
+    let (folder, log) = (tempfile::tempdir().unwrap(), Arc::new(Refusing::default()));
+    let config = Config { hot_capacity: 2_000, memory_budget: 8 << 20, background: false, ..tiny() };
+    let open = || Engine::over(log.clone(), folder.path(), config.clone()).unwrap();
+    let engine = open();
+    for word in 0..100 {
+        engine.store(text(word) + &" and so on".repeat(900)).unwrap();
+    }
+    // It is not closed, so nothing is packed.
+    std::mem::forget(engine);
+    let files = || std::fs::read_dir(folder.path().join("segments")).map_or(0, |files| files.count());
+    let before = files();
+    let engine = open();
+    assert_eq!((files(), engine.stats().total()), (before, 100));
+}
