@@ -22,6 +22,7 @@ mod lock;
 #[cfg(feature = "object-store")]
 mod object;
 mod recovery;
+mod reserve;
 mod salvage;
 mod state;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub(crate) use durable::{free_name, make_file, make_folder, make_folders, sync_f
 pub(crate) use lock::{LOCK, StoreLock, absolute, check_process};
 #[cfg(feature = "object-store")]
 pub use object::ObjectLog;
+pub use reserve::Allowance;
 pub(crate) use salvage::Salvage;
 pub use volatile::VolatileLog;
 
@@ -96,6 +98,8 @@ pub struct Batch {
     /// Whether the changes only remove what segments' files say too. They need not be durable: without
     /// them, the engine finds the same when it opens.
     pub is_redundant: bool,
+    /// How much of the room that the log keeps may be used up for it.
+    pub allowance: Allowance,
 }
 
 /// What is called for each key and value of a scan.
@@ -207,6 +211,19 @@ pub trait Log: Send + Sync {
         Ok(())
     }
 
+    /// Takes back the room that was given up. Commits without an allowance do so too.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] if the disk is full.
+    fn keep_room(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Gives up a part of the room that the log keeps on its disk for compactions. Returns whether there was any.
+    fn make_room(&self) -> bool {
+        false
+    }
+
     /// Rewrites what is needed so that removed values are gone from the disk.
     ///
     /// # Errors
@@ -232,6 +249,12 @@ impl Batch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Bytes of all keys and values, about.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bytes = |(_, key, value): &Change| key.len() + value.as_ref().map_or(0, |value| value.len());
+        self.changes.iter().map(bytes).sum::<usize>() as u64
     }
 
     fn change(&mut self, table: Table, key: Vec<u8>, value: Option<Arc<[u8]>>) {

@@ -146,6 +146,7 @@ enum Kind {
     Lock,
     Identity,
     Journal,
+    Reserve,
     Segment,
 }
 
@@ -154,6 +155,7 @@ fn kind(file: &Path) -> Kind {
     match name {
         "lock" => Kind::Lock,
         "identity" => Kind::Identity,
+        "reserve" => Kind::Reserve,
         _ if name.ends_with(".journal") => Kind::Journal,
         _ if name.ends_with(".seg") => Kind::Segment,
         _ => panic!("{} is of no kind", file.display()),

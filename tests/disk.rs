@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{assert_complete, files, find, holds, note, spread, tiny, word};
-use mnemocore::{Engine, Error, Namespace, NewMemory, Query};
+use mnemocore::{Engine, Error, MemoryId, Namespace, NewMemory, Query};
 
 /// Incompressible words, so that a search of bytes finds them.
 fn secret(random: &mut fastrand::Rng) -> String {
@@ -161,6 +161,93 @@ fn a_full_disk_is_a_typed_error_and_loses_nothing() {
         assert_eq!(engine.get(*id).unwrap().unwrap().text, *text);
         assert_eq!(find(&engine, word).unwrap().0, *id);
     }
+}
+
+/// Before, a forget and a compaction were refused too, so a store could not free its own space.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "mounts a small disk: unshare --mount cargo test --test disk -- --ignored"]
+fn on_a_full_disk_memories_can_be_forgotten_and_compacted_until_others_fit() {
+    // If nothing is packed, the log has to be written again in the room that is kept.
+    for (seed, words, moves, kept_share) in
+        [(1, 60, true, 0.7), (2, 8, true, 0.7), (3, 300, true, 0.5), (4, 60, false, 0.01)]
+    {
+        let disk = SmallDisk::mount("size=12m");
+        let config = tiny().hot_capacity(64).warm_capacity(500);
+        let engine = Engine::open(disk.path(), config.clone()).unwrap();
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut kept = fill(&engine, &mut random, words, moves);
+        for round in 0..3 {
+            let case = format!("case {seed}, round {round}");
+            random.shuffle(&mut kept);
+            let gone = kept.split_off((kept.len() as f64 * kept_share) as usize);
+            let (alone, together) = gone.split_at(20.min(gone.len()));
+            for some in alone.chunks(1).chain(together.chunks(100)) {
+                let forget = || engine.forget_batch(some.iter().map(|(id, _)| *id));
+                let forgotten = match forget() {
+                    // Forgets use up no more than half of what is kept.
+                    Err(Error::NoSpace { .. }) if some.len() > 1 => {
+                        engine.compact().unwrap_or_else(|error| panic!("{case}: {error:?}"));
+                        forget()
+                    }
+                    forgotten => forgotten,
+                };
+                let count = forgotten.unwrap_or_else(|error| panic!("{case}: {error:?}")).len();
+                assert_eq!(count, some.len());
+            }
+            engine.compact().unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            for (_, text) in gone.iter().take(20) {
+                assert_eq!(holder(&disk.path(), first_word(text)), None, "{case}");
+            }
+            let added = fill(&engine, &mut random, words, moves);
+            assert!(added.len() > gone.len() / 2, "{case}: {} after {} had gone", added.len(), gone.len());
+            kept.extend(added);
+            for (id, text) in &kept {
+                assert_eq!(engine.get(*id).unwrap().unwrap().text, *text, "{case}");
+            }
+        }
+        drop(engine);
+        let engine = Engine::open(disk.path(), config).unwrap();
+        assert_eq!(engine.stats().total(), kept.len());
+        for (id, text) in &kept {
+            assert_eq!(engine.get(*id).unwrap().unwrap().text, *text, "case {seed}");
+        }
+    }
+}
+
+/// The first of its random words.
+#[cfg(target_os = "linux")]
+fn first_word(text: &str) -> &str {
+    text.split(' ').next().unwrap()
+}
+
+/// Stores texts of so many random words until the disk is full for good.
+#[cfg(target_os = "linux")]
+fn fill(engine: &Engine, random: &mut fastrand::Rng, words: usize, moves: bool) -> Vec<(MemoryId, String)> {
+    let mut stored = Vec::new();
+    let mut refused = 0;
+    while refused < 3 {
+        let words: Vec<String> = (0..words).map(|_| secret(random)).collect();
+        let text = words.join(" ");
+        match engine.store(text.as_str()) {
+            Ok(new) => {
+                stored.push((new.id, text));
+                if moves
+                    && stored.len() % 300 == 0
+                    && !matches!(engine.consolidate(), Ok(_) | Err(Error::NoSpace { .. }))
+                {
+                    panic!("neither consolidated nor full");
+                }
+            }
+            Err(Error::NoSpace { .. }) => {
+                refused += 1;
+                let consolidated = engine.consolidate();
+                assert!(matches!(consolidated, Ok(_) | Err(Error::NoSpace { .. })), "{consolidated:?}");
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    stored
 }
 
 #[cfg(target_os = "linux")]

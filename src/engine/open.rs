@@ -18,7 +18,9 @@ use crate::encoder::{Encoder, Projection};
 use crate::error::Error;
 use crate::hdv::Dimension;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, DiskLog, Durability, LOG_FOLDER, Log, Placement, Record, SegmentEntry, VolatileLog};
+use crate::log::{
+    Allowance, Batch, DiskLog, Durability, LOG_FOLDER, Log, Placement, Record, SegmentEntry, VolatileLog,
+};
 use crate::memory::Namespace;
 use crate::process;
 use crate::segment::{PreparedMemory, SKETCH_BITS};
@@ -316,6 +318,8 @@ impl Shared {
         // The store is sound, so it may be changed.
         self.log.clean_up()?;
         self.files.iter().try_for_each(|files| files.delete_strays())?;
+        // Also a full disk holds it.
+        batch.allowance = Allowance::All;
         self.log.commit(&batch, Durability::Buffered)?;
         for (id, name) in namespaces {
             self.add_space(writer, id, Namespace::new(name)?);

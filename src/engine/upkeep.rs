@@ -10,7 +10,7 @@ use super::writer::{Behind, NEXT_NAMESPACE, Writer};
 use super::{Engine, Shared, Space, lock};
 use crate::error::Error;
 use crate::key::{TierKind, Timestamp};
-use crate::log::{Batch, Durability};
+use crate::log::{Allowance, Batch, Durability};
 use crate::sync::{Condvar, Mutex, PoisonError, try_lock, write};
 use crate::telemetry::{self, Call, Outcome, Verb};
 use crate::tier::{Done, Effort};
@@ -59,8 +59,14 @@ impl Engine {
     /// Rewrites the log, and the segments that contain forgotten memories. Stores wait until it is
     /// done. Of a damaged segment, the texts of forgotten memories stay.
     ///
+    /// On a full disk, memories do not move between tiers, and what needs the least room is rewritten first. The
+    /// store keeps room for that: as much as its log takes when it is rewritten, at least 1/64 of the store and
+    /// at most 16 MiB. What is left of the smallest segment that holds forgotten memories has to fit into that and
+    /// what the log has freed.
+    ///
     /// # Errors
-    /// As [`Engine::consolidate`].
+    /// As [`Engine::consolidate`]. After [`Error::NoSpace`], some texts of forgotten memories are gone, and some
+    /// may still be there.
     pub fn compact(&self) -> Result<(), Error> {
         let call = self.begin(Verb::Compact, None)?;
         call.end(self.shared.compact(), |()| Outcome::default())
@@ -198,13 +204,20 @@ impl Shared {
 
     fn compact(&self) -> Result<(), Error> {
         let consolidated = self.upkeep(Timestamp::now(), true).map(drop);
-        if !matches!(consolidated, Ok(()) | Err(Error::Corrupt { .. })) {
-            return consolidated;
-        }
+        let (consolidated, effort) = match consolidated {
+            // Moves take more room than removals.
+            Err(Error::NoSpace { .. }) => (Ok(()), Effort::Free),
+            Ok(()) | Err(Error::Corrupt { .. }) => (consolidated, Effort::All),
+            Err(_) => return consolidated,
+        };
         let _alone = lock(&self.upkeep);
         let mut writer = self.lock_writer();
-        // Those that stores have disturbed so far. Most are done.
-        let merged = self.merge_alone(&mut writer);
+        if effort == Effort::Free {
+            // It keeps the room that it needs for that, and makes more.
+            self.log.compact()?;
+        }
+        // Those that stores have disturbed so far. Most are done, if there was room.
+        let merged = self.merge_alone(&mut writer, effort);
         if !matches!(merged, Ok(()) | Err(Error::Corrupt { .. })) {
             return merged;
         }
@@ -241,7 +254,7 @@ impl Shared {
         if empty.is_empty() {
             return Ok(());
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch { allowance: Allowance::All, ..Batch::default() };
         batch.put_setting(NEXT_NAMESPACE, writer.next_namespace.into());
         empty.iter().for_each(|space| batch.remove_namespace(space.id));
         self.log.commit(&batch, Durability::Buffered)?;
@@ -254,8 +267,9 @@ impl Shared {
     }
 
     /// Does the next merge of a tier. Returns whether it was committed, or `None` if no merge is
-    /// due.
+    /// due. Unless all is kept that a compaction may need, there is none.
     fn merge(&self, tier: TierKind, effort: Effort) -> Result<Option<bool>, Error> {
+        self.log.keep_room()?;
         let Some(work) = self.lock_writer().tiers[tier.index()].upkeep(effort) else { return Ok(None) };
         let done = work()?;
         let mut writer = self.lock_writer();
@@ -267,7 +281,7 @@ impl Shared {
 
     /// Commits what a merge has made. Returns whether anything has changed, and what was committed.
     fn put_merged(&self, writer: &mut Writer, tier: TierKind, done: Done) -> Result<(bool, Batch), Error> {
-        let mut batch = Batch::default();
+        let mut batch = Batch { allowance: Allowance::All, ..Batch::default() };
         let changed = writer.tiers[tier.index()].apply(done, &mut batch)?;
         if let Err(error) = self.log.commit(&batch, Durability::Buffered) {
             writer.tiers[tier.index()].revert();
@@ -279,29 +293,51 @@ impl Shared {
         Ok((has_changed, batch))
     }
 
-    /// Does all merges while nobody can store.
-    fn merge_alone(&self, writer: &mut Writer) -> Result<(), Error> {
+    /// Does all merges while nobody can store. Each makes room, so those that lacked it are tried again.
+    fn merge_alone(&self, writer: &mut Writer, effort: Effort) -> Result<(), Error> {
         let mut left = Left::default();
-        for tier in TierKind::ALL {
-            let mut failed = 0;
-            while failed < MERGE_ATTEMPTS
-                && let Some(work) = writer.tiers[tier.index()].upkeep(Effort::All)
-            {
-                match work().and_then(|done| self.put_merged(writer, tier, done)) {
-                    Ok((has_changed, batch)) => {
-                        failed += usize::from(!has_changed);
-                        self.delete_obsolete(&batch)?;
-                    }
-                    // The tier goes on with other segments.
-                    Err(error @ Error::Corrupt { .. }) => {
-                        failed += 1;
-                        left.note::<()>(Err(error))?;
-                    }
-                    Err(error) => return Err(error),
+        loop {
+            let (mut merged, mut full) = (0, Ok(()));
+            for tier in TierKind::ALL {
+                match self.merge_tier(writer, (tier, effort), &mut merged, &mut left) {
+                    Err(error @ Error::NoSpace { .. }) => full = Err(error),
+                    done => done?,
                 }
             }
+            if full.is_ok() || merged == 0 {
+                return full.and(left.nothing(()));
+            }
         }
-        left.nothing(())
+    }
+
+    /// Does the merges of a tier, and counts those that have changed something.
+    fn merge_tier(
+        &self,
+        writer: &mut Writer,
+        (tier, effort): (TierKind, Effort),
+        merged: &mut usize,
+        left: &mut Left,
+    ) -> Result<(), Error> {
+        let mut failed = 0;
+        while failed < MERGE_ATTEMPTS
+            && let Some(work) = writer.tiers[tier.index()].upkeep(effort)
+        {
+            match work().and_then(|done| self.put_merged(writer, tier, done)) {
+                Ok((has_changed, batch)) => {
+                    *merged += usize::from(has_changed);
+                    failed += usize::from(!has_changed);
+                    self.delete_obsolete(&batch)?;
+                }
+                // The tier goes on with other segments.
+                Err(error @ Error::Corrupt { .. }) => {
+                    failed += 1;
+                    left.note::<()>(Err(error))?;
+                }
+                Err(Error::NoSpace { .. }) if self.log.make_room() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Deletes files once a power loss cannot bring their entries back. A file that cannot be deleted now

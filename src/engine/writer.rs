@@ -9,7 +9,7 @@ use super::{Shared, Space, View};
 use crate::encoder::{EncodeError, Projection};
 use crate::error::Error;
 use crate::key::{MemoryId, NamespaceId, TierKind, Timestamp};
-use crate::log::{Batch, Durability, Record};
+use crate::log::{Allowance, Batch, Durability, Record};
 use crate::memory::Namespace;
 use crate::segment::{MAX_ROWS, PreparedMemory, Row};
 use crate::sync::{ArcSwap, write};
@@ -176,7 +176,11 @@ impl Shared {
         let before = writer.reserved;
         let mut group = Group::default();
         let committed = self.plan(writer, requests, &mut group).and_then(|answers| {
-            self.admit(writer, &mut group)?;
+            if group.stores.is_empty() {
+                group.batch.allowance = Allowance::Half;
+            } else {
+                self.admit(writer, &mut group)?;
+            }
             self.log.commit(&group.batch, durability)?;
             Ok(answers)
         });

@@ -5,21 +5,24 @@
 //! journal is read when the log is opened, and written again, as a checkpoint, when most of it
 //! is outdated.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+mod checkpoint;
+
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use super::appender::{Appender, Faults, NewLog, Position, go_on, make};
+use super::appender::{Appender, NewLog, go_on, make};
 use super::batch;
-use super::durable::{free_name, make_file, sync_folder};
+use super::durable::{free_name, sync_folder};
 use super::folder::LogFolder;
 use super::identity::{self, random_number};
-use super::journal::{self, End, Header, file_name};
+use super::journal::{self, End};
 use super::lock::{HeldLock, StoreLock};
 use super::recovery::{find, is_former, is_unfinished, remove_former, set_aside};
-use super::state::{Key, Places, State};
+use super::reserve::{self, Allowance, Reserve};
+use super::state::State;
 use super::{Batch, Durability, FORMAT, LOG_FOLDER, Log, Table, Visit, memory_id};
 use crate::error::Error;
 use crate::identity::shown;
@@ -33,14 +36,14 @@ const OUTDATED_BYTES: u64 = 4 << 20;
 /// A journal is written again by the commit that finds it this many times too long: nobody did before.
 const OVERDUE: u64 = 8;
 
-/// Bytes of a checkpoint's batch: what one damaged byte costs.
-const CHECKPOINT_BYTES: usize = 4 << 10;
-
 /// Prefix of the names of what is set aside of journals; a number follows.
 const DAMAGED: &str = "journal.damaged";
 
 /// The format of stores before they had this journal.
 const FORMER_FORMAT: u64 = 2;
+
+/// So much of the reserve is written while commits wait.
+const RESERVED_AT_ONCE: u64 = 256 << 10;
 
 /// The log of an engine that keeps its memories on disk.
 pub struct DiskLog {
@@ -49,23 +52,12 @@ pub struct DiskLog {
     number: u64,
     state: RwLock<State>,
     appender: Mutex<Appender>,
+    reserve: Mutex<Reserve>,
     /// Checkpoints that were begun.
     attempts: AtomicU64,
     repaired: Vec<PathBuf>,
     /// The lock of the identity's file.
     _lock: HeldLock,
-}
-
-/// A checkpoint that was written, but is not the journal yet.
-struct Checkpoint {
-    file: File,
-    path: PathBuf,
-    /// Where it ends.
-    end: u64,
-    /// The journal that it was made of, and its end and next sequence number at that time.
-    of: Position,
-    /// The keys whose values are in the file, in ascending order for each table, and where.
-    values: [Places; Table::ALL.len()],
 }
 
 impl DiskLog {
@@ -121,9 +113,10 @@ impl DiskLog {
                 (new.number, state, appender)
             }
         };
+        let reserve = Mutex::new(Reserve::of(folder.anchor()));
         let (state, appender) = (RwLock::new(state), Mutex::new(appender));
         let attempts = AtomicU64::default();
-        Ok(Self { folder, number, state, appender, attempts, repaired, _lock: lock })
+        Ok(Self { folder, number, state, appender, reserve, attempts, repaired, _lock: lock })
     }
 
     /// Whether the folder `path` holds a log, or nothing yet.
@@ -138,7 +131,8 @@ impl DiskLog {
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
             entries => {
                 let ours = |name: &std::ffi::OsStr| {
-                    identity::path(path).ends_with(name) || is_unfinished(name.as_ref())
+                    let known = [identity::path(path), reserve::path(path)];
+                    known.iter().any(|known| known.ends_with(name)) || is_unfinished(name.as_ref())
                 };
                 Ok(entries?.flatten().all(|entry| ours(&entry.file_name())))
             }
@@ -196,119 +190,6 @@ impl DiskLog {
         }
     }
 
-    /// Writes the checkpoint of the next journal, beside commits.
-    fn checkpoint(&self, of: Position) -> Result<Checkpoint, Error> {
-        self.check()?;
-        // Several may be written at a time, of which one becomes the journal.
-        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.anchor().join(format!("{}.{attempt}.tmp", file_name(of.generation + 1)));
-        let written = self.write_checkpoint(of, &path);
-        if written.is_err() {
-            // Makes room for whatever comes next.
-            let _ = fs::remove_file(&path);
-        }
-        written.map_err(|error| self.failed(error))
-    }
-
-    fn write_checkpoint(&self, of: Position, path: &Path) -> io::Result<Checkpoint> {
-        let mut file = BufWriter::new(make_file(path)?);
-        file.write_all(&[0; Header::BYTES as usize])?;
-        let (mut end, mut sequence, mut bytes) = (Header::BYTES, 0, Vec::new());
-        let mut values: [Places; Table::ALL.len()] = Default::default();
-        for table in Table::ALL {
-            let mut from: Key = Box::default();
-            loop {
-                // Commits that change an entry meanwhile are in the journal behind `of`, and are added
-                // later.
-                let some = read(&self.state).some(table, &from, CHECKPOINT_BYTES);
-                let Some((last, _)) = some.last() else { break };
-                // The next key in order.
-                from = [last, &[0][..]].concat().into();
-                let read = some.into_iter().map(|(key, value)| Ok((key, value.read()?)));
-                let read: Vec<(Key, Arc<[u8]>)> = read.collect::<io::Result<_>>()?;
-                let changes = read.iter().map(|(key, value)| (table, &**key, Some(&**value)));
-                bytes.clear();
-                let places = batch::encode(&mut bytes, self.number, (sequence, 0), changes);
-                file.write_all(&bytes)?;
-                let places = places.into_iter().map(|place| end + place as u64);
-                values[table as usize].extend(read.into_iter().map(|(key, _)| key).zip(places));
-                (end, sequence) = (end + bytes.len() as u64, sequence + 1);
-            }
-        }
-        let mut file = file.into_inner()?;
-        let header = Header {
-            number: self.number,
-            generation: of.generation + 1,
-            first: of.sequence,
-            checkpoint: end,
-        };
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(&header.encode())?;
-        file.seek(SeekFrom::Start(end))?;
-        // Most of it, so that commits wait less for the rest.
-        file.sync_data()?;
-        Ok(Checkpoint { file, path: path.into(), end, of, values })
-    }
-
-    /// Makes a checkpoint the journal, with the batches that came since.
-    fn switch(&self, journal: &mut Appender, checkpoint: Checkpoint) -> Result<(), Error> {
-        let Checkpoint { file, path, end, of, values } = checkpoint;
-        if journal.generation != of.generation {
-            // Another thread was quicker.
-            let _ = fs::remove_file(&path);
-            return Ok(());
-        }
-        self.check()?;
-        let (folder, generation) = (self.folder.anchor(), of.generation + 1);
-        let named = folder.join(file_name(generation));
-        let finish = || {
-            let since = read(&self.state).written(of.end, (journal.end - of.end) as usize)?;
-            (&file).write_all(&since)?;
-            file.sync_all()?;
-            let reader = File::open(&path)?;
-            fs::rename(&path, &named)?;
-            Ok(reader)
-        };
-        let reader: io::Result<File> = finish();
-        if reader.is_err() {
-            let _ = fs::remove_file(&path);
-        }
-        let reader = reader.map_err(|error| self.failed(error))?;
-        write(&self.state).move_values(Arc::new(reader), &values, of.end, end);
-        let Position { sequence, .. } = journal.position();
-        let position = Position { generation, end: end + (journal.end - of.end), sequence };
-        let is_checkpoint = journal.end == of.end;
-        let faults = Faults { unnamed: true, ..Faults::default() };
-        *journal =
-            Appender { is_checkpoint, faults, ..Appender::new(file, position, sequence.wrapping_sub(1)) };
-        self.name(journal)
-    }
-
-    /// Makes the journal's name survive a power loss, says in the identity that it is the last one, and
-    /// deletes the former journal.
-    fn name(&self, journal: &mut Appender) -> Result<(), Error> {
-        let folder = self.folder.anchor();
-        let named = sync_folder(folder);
-        let named = named.and_then(|()| identity::write(folder, journal.identity(self.number)));
-        named.map_err(|error| self.failed(error))?;
-        journal.faults.unnamed = false;
-        if let Some(former) = journal.generation.checked_sub(1) {
-            // If it cannot be deleted now, it is when the store opens.
-            let _ = fs::remove_file(folder.join(file_name(former)));
-        }
-        Ok(())
-    }
-
-    /// Writes the journal again if it has more than `spare` bytes beyond `times` of what the log holds.
-    fn rewrite(&self, times: u64, spare: u64) -> Result<(), Error> {
-        let position = lock(&self.appender).position();
-        if position.end <= times * read(&self.state).bytes() + spare {
-            return Ok(());
-        }
-        let checkpoint = self.checkpoint(position)?;
-        self.switch(&mut lock(&self.appender), checkpoint)
-    }
-
     /// The end of the journal, once its faults are mended.
     fn sound(&self) -> Result<MutexGuard<'_, Appender>, Error> {
         let mut journal = lock(&self.appender);
@@ -327,6 +208,78 @@ impl DiskLog {
             self.name(&mut journal)?;
         }
         Ok(journal)
+    }
+
+    /// Appends a batch to the journal.
+    fn append(&self, batch: &Batch, durability: Durability) -> Result<(), Error> {
+        let mut guard = self.sound()?;
+        let journal = &mut *guard;
+        journal.buffer.clear();
+        let changes = batch.changes.iter();
+        let changes = changes.map(|(table, key, value)| (*table, key.as_slice(), value.as_deref()));
+        let numbers = (journal.sequence, journal.synced);
+        let places = batch::encode(&mut journal.buffer, self.number, numbers, changes);
+        let start = journal.end;
+        if let Err(error) = (&*journal.file).write_all(&journal.buffer) {
+            return Err(self.refused(guard, error));
+        }
+        if durability == Durability::Synced {
+            if let Err(error) = journal.file.sync_data() {
+                journal.faults.unsynced = true;
+                return Err(self.refused(guard, error));
+            }
+            journal.synced = journal.sequence;
+        }
+        journal.end += journal.buffer.len() as u64;
+        journal.sequence += 1;
+        journal.is_checkpoint = false;
+        let mut state = write(&self.state);
+        for (change, place) in batch.changes.iter().zip(places) {
+            state.apply(change, start + place as u64);
+        }
+        let limit = OVERDUE * (OUTDATED_BYTES + 2 * state.bytes());
+        drop(state);
+        let (position, is_overdue) = (journal.position(), journal.end > limit);
+        if is_overdue && let Some(checkpoint) = or_warn("write a checkpoint", self.checkpoint(position)) {
+            // The batch is committed whatever comes of it.
+            or_warn("begin a journal", self.switch(&mut guard, checkpoint));
+        }
+        Ok(())
+    }
+
+    /// Does work for which a part of the reserve may be given up when the disk is full.
+    fn within(&self, allowance: Allowance, work: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+        loop {
+            match work() {
+                Err(Error::NoSpace { .. }) if self.give_up(allowance) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Fills the reserve, for a log that has taken so many bytes more.
+    fn fill_reserve(&self, added: u64) -> Result<(), Error> {
+        let log = read(&self.state).bytes() + added;
+        if lock(&self.reserve).is_full(log) {
+            return Ok(());
+        }
+        self.check()?;
+        lock(&self.reserve).fill(log).map_err(|error| self.failed(error))
+    }
+
+    fn give_up(&self, allowance: Allowance) -> bool {
+        let log = read(&self.state).bytes();
+        lock(&self.reserve).give_up(allowance, log)
+    }
+
+    /// Makes the reserve as large as the store needs it.
+    fn keep_reserve(&self) -> Result<(), Error> {
+        self.check()?;
+        let segments = (self as &dyn Log).segments()?;
+        let bytes: u64 = segments.iter().map(|(_, entry)| entry.bytes).sum();
+        let due = Reserve::due(bytes + lock(&self.appender).end, read(&self.state).bytes());
+        while !lock(&self.reserve).grow(due, RESERVED_AT_ONCE).map_err(|error| self.failed(error))? {}
+        Ok(())
     }
 
     /// The store's error after a write or a sync has failed, once what that has left is gone, if it can be
@@ -372,39 +325,10 @@ impl Log for DiskLog {
             return Ok(());
         }
         self.folder.check_store()?;
-        let mut guard = self.sound()?;
-        let journal = &mut *guard;
-        journal.buffer.clear();
-        let changes = batch.changes.iter();
-        let changes = changes.map(|(table, key, value)| (*table, key.as_slice(), value.as_deref()));
-        let numbers = (journal.sequence, journal.synced);
-        let places = batch::encode(&mut journal.buffer, self.number, numbers, changes);
-        let start = journal.end;
-        if let Err(error) = (&*journal.file).write_all(&journal.buffer) {
-            return Err(self.refused(guard, error));
+        if batch.allowance == Allowance::None {
+            self.fill_reserve(batch.bytes())?;
         }
-        if durability == Durability::Synced {
-            if let Err(error) = journal.file.sync_data() {
-                journal.faults.unsynced = true;
-                return Err(self.refused(guard, error));
-            }
-            journal.synced = journal.sequence;
-        }
-        journal.end += journal.buffer.len() as u64;
-        journal.sequence += 1;
-        journal.is_checkpoint = false;
-        let mut state = write(&self.state);
-        for (change, place) in batch.changes.iter().zip(places) {
-            state.apply(change, start + place as u64);
-        }
-        let limit = OVERDUE * (OUTDATED_BYTES + 2 * state.bytes());
-        drop(state);
-        let (position, is_overdue) = (journal.position(), journal.end > limit);
-        if is_overdue && let Some(checkpoint) = or_warn("write a checkpoint", self.checkpoint(position)) {
-            // The batch is committed whatever comes of it.
-            or_warn("begin a journal", self.switch(&mut guard, checkpoint));
-        }
-        Ok(())
+        self.within(batch.allowance, || self.append(batch, durability))
     }
 
     fn number(&self) -> u64 {
@@ -459,17 +383,26 @@ impl Log for DiskLog {
     }
 
     fn maintain(&self) -> Result<(), Error> {
-        self.rewrite(2, OUTDATED_BYTES)
+        self.within(Allowance::All, || self.rewrite(2, OUTDATED_BYTES))?;
+        self.keep_reserve()
     }
 
     fn compact(&self) -> Result<(), Error> {
-        self.rewrite(0, 0)
+        self.within(Allowance::All, || self.rewrite(0, 0))
+    }
+
+    fn keep_room(&self) -> Result<(), Error> {
+        self.fill_reserve(0)
+    }
+
+    fn make_room(&self) -> bool {
+        self.give_up(Allowance::All)
     }
 
     fn close(&self) -> Result<(), Error> {
         self.check()?;
         let is_checkpoint = lock(&self.appender).is_checkpoint;
         // Whatever is cut off a checkpoint is noticed.
-        if is_checkpoint { Ok(()) } else { self.rewrite(0, 0) }
+        if is_checkpoint { Ok(()) } else { self.compact() }
     }
 }

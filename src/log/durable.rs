@@ -50,6 +50,11 @@ pub(crate) fn make_file(path: &Path) -> io::Result<File> {
     private_file().write(true).truncate(true).open(path)
 }
 
+/// Opens a file whose end is written to. Makes an empty one if there is none.
+pub(crate) fn append_file(path: &Path) -> io::Result<File> {
+    private_file().append(true).open(path)
+}
+
 /// Opens a file for reading and writing. Makes an empty one if there is none.
 pub(crate) fn open_or_make_file(path: &Path) -> io::Result<File> {
     private_file().read(true).write(true).open(path)

@@ -169,7 +169,7 @@ fn commits_and_reads_go_on_while_the_journal_is_written_again() {
     let log = DiskLog::open(folder.path()).unwrap();
     check(&log);
     let entries = std::fs::read_dir(folder.path().join(LOG_FOLDER)).unwrap();
-    assert_eq!(entries.count(), 2, "the identity and one journal");
+    assert_eq!(entries.count(), 3, "the identity, the reserve and one journal");
 }
 
 /// Most of the journal is written again before it is longer than a few times what the log holds, also if

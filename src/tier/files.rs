@@ -13,7 +13,9 @@ use super::depot::Depot;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, Durability, Log, SegmentEntry, make_file, make_folder, sync_folder, write_file};
+use crate::log::{
+    Allowance, Batch, Durability, Log, SegmentEntry, make_file, make_folder, sync_folder, write_file,
+};
 use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::file::{self, Label};
 use crate::segment::{Live, Part, Segment};
@@ -347,7 +349,7 @@ impl SegmentFiles {
     /// file is newer than every copy of the log without that commit, and tells if one takes the log's place.
     fn announce(&self) -> Result<u64, Error> {
         if self.log.sequence() > 0 {
-            let mut batch = Batch::default();
+            let mut batch = Batch { allowance: Allowance::All, ..Batch::default() };
             batch.put_setting(NEXT_SEGMENT, self.next_number.load(Ordering::Relaxed));
             self.log.commit(&batch, Durability::Buffered)?;
         }

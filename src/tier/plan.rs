@@ -38,6 +38,8 @@ pub enum Effort {
     Due,
     /// What makes the next opening quick.
     Close,
+    /// The removal of what was forgotten, and nothing else: the disk is full. What needs the least room comes first.
+    Free,
     /// All that can be done, and the removal of every trace of what was forgotten.
     All,
 }
@@ -80,6 +82,10 @@ impl Plan {
             // An open one would be another by the time that the merge is made.
             Effort::Due => (closed, PACKED_ROWS),
             Effort::Close => (loose, CLOSED_ROWS),
+            Effort::Free => {
+                let slots = least_live(packed).map(|slot| vec![slot.clone()]);
+                return slots.map(|slots| Self { slots, packs: true });
+            }
             Effort::All => (loose, OWN_ROWS),
         };
         let content = || loose.iter().map(Slot::content).sum::<usize>();
@@ -94,13 +100,18 @@ impl Plan {
                 .find_map(|(slots, packs)| Some((some(slots, bounds)?, packs)))
         };
         let (slots, packs) = match effort {
-            Effort::Open | Effort::Close => None,
+            Effort::Open | Effort::Close | Effort::Free => None,
             // Loose ones are shared after this, if they are not too few.
             Effort::All => fewest(packed, bounds.content).map(|slots| (slots.to_vec(), true)),
             Effort::Due => first(|slots, bounds| Some(mostly_dead(slots, bounds.dead_share)?.to_vec()))
                 .or_else(|| first(|slots, bounds| same_class(slots, bounds.content))),
         }?;
         Some(Self { slots, packs })
+    }
+
+    /// Bytes that the merged segment takes, about.
+    pub(super) fn room(&self) -> usize {
+        self.slots.iter().map(room).sum()
     }
 
     /// The merged segment, packed with `codec` if the plan says so; `None` if no row is live.
@@ -189,6 +200,16 @@ pub(super) fn same_class<S: Rows + Clone>(slots: &[S], most: usize) -> Option<Ve
         smaller += run.len();
     }
     None
+}
+
+/// The one with dead rows that takes the least room without them.
+pub(super) fn least_live<S: Rows>(slots: &[S]) -> Option<&S> {
+    slots.iter().filter(|slot| slot.live() < slot.rows()).min_by_key(|slot| room(*slot))
+}
+
+/// Bytes that it takes without its dead rows, about.
+pub(super) fn room<S: Rows>(slot: &S) -> usize {
+    (slot.content() as f64 * slot.live() as f64 / slot.rows().max(1) as f64) as usize
 }
 
 /// The next step towards as few segments as [`SEGMENT_ROWS`] allows, without

@@ -373,7 +373,7 @@ impl Tier for PostgresTier {
         let least = match effort {
             Effort::Due => DELETED_TOGETHER,
             Effort::Open | Effort::Close => return None,
-            Effort::All => 1,
+            Effort::Free | Effort::All => 1,
         };
         let buried = self.known().buried(least);
         let (namespace, dead) = buried.into_iter().find_map(|namespace| {

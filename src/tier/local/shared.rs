@@ -15,7 +15,7 @@ use crate::log::{Batch, SegmentEntry};
 use crate::segment::{Accesses, Codec, Live, Part, Segment, Source, share};
 use crate::tier::plan::{
     Bounds, CLOSED_ROWS, Effort, LEAST_PACKED_ROWS, OWN_ROWS, PACKED_ROWS, Plan, Rows, SEGMENT_ROWS, fewest,
-    mostly_dead, same_class,
+    least_live, mostly_dead, room, same_class,
 };
 use crate::tier::shard::Shard;
 use crate::tier::slot::Slot;
@@ -61,11 +61,18 @@ impl SharedSegments {
         }
     }
 
+    /// Bytes that the next removal of what was forgotten needs.
+    pub(super) fn least_room(&self) -> Option<usize> {
+        let all: Vec<&Counted> = self.0.values().collect();
+        least_live(&all).map(room)
+    }
+
     /// Those worth merging, if any are.
     fn plan(&self, effort: Effort, bounds: Bounds) -> Option<Vec<Counted>> {
         let all: Vec<Counted> = self.0.values().cloned().collect();
         match effort {
             Effort::Open | Effort::Close => None,
+            Effort::Free => least_live(&all).map(|due| vec![due.clone()]),
             Effort::Due => match mostly_dead(&all, bounds.dead_share) {
                 Some(due) => Some(due.to_vec()),
                 None => same_class(&all, bounds.content),
@@ -146,7 +153,7 @@ impl LocalTier {
     /// many bytes loose, those of the small ones or of the largest, whichever are more.
     fn small_loose(&mut self, effort: Effort) -> Option<Vec<(NamespaceId, Vec<Slot>)>> {
         let least = match effort {
-            Effort::Open => return None,
+            Effort::Open | Effort::Free => return None,
             Effort::Due => PACKED_ROWS,
             Effort::Close => CLOSED_ROWS,
             Effort::All => LEAST_PACKED_ROWS,

@@ -74,8 +74,12 @@ impl LocalTier {
                 return Some(Box::new(|| Ok(Box::new(Settle) as Done)));
             }
         }
-        if let Some(upkeep) = self.own_upkeep(effort).or_else(|| self.shared_upkeep(effort)) {
-            return Some(upkeep);
+        let upkeep = match effort {
+            Effort::Free => self.freeing(),
+            _ => self.own_upkeep(effort).or_else(|| self.shared_upkeep(effort)),
+        };
+        if upkeep.is_some() {
+            return upkeep;
         }
         if effort == Effort::Open {
             return None;
@@ -95,7 +99,7 @@ impl LocalTier {
     fn own_upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
         let due = match effort {
             Effort::Open | Effort::Close => self.loose.iter().find_map(|id| self.own_plan(*id, effort)),
-            Effort::All => self.shards.keys().find_map(|id| self.own_plan(*id, effort)),
+            Effort::All | Effort::Free => self.shards.keys().find_map(|id| self.own_plan(*id, effort)),
             Effort::Due => loop {
                 let namespace = *self.changed.first()?;
                 if let Some(due) = self.own_plan(namespace, effort) {
@@ -112,6 +116,16 @@ impl LocalTier {
             },
         };
         due.map(|(namespace, plan)| self.packing(namespace, plan))
+    }
+
+    /// The removal of what was forgotten that needs the least room.
+    fn freeing(&mut self) -> Option<Upkeep> {
+        let own = self.shards.keys().filter_map(|id| self.own_plan(*id, Effort::Free));
+        let own = own.min_by_key(|(_, plan)| plan.room());
+        let least = own.as_ref().map(|(_, plan)| plan.room());
+        let shared = self.shared.least_room().filter(|room| least.is_none_or(|least| *room < least));
+        let shared = shared.and_then(|_| self.shared_upkeep(Effort::Free));
+        shared.or_else(|| own.map(|(namespace, plan)| self.packing(namespace, plan)))
     }
 
     fn own_plan(&self, namespace: NamespaceId, effort: Effort) -> Option<(NamespaceId, Plan)> {
