@@ -315,6 +315,7 @@ impl Shared {
         }
         // The store is sound, so it may be changed.
         self.log.clean_up()?;
+        self.location.clean_up()?;
         self.files.iter().try_for_each(|files| files.delete_strays())?;
         self.log.commit(&batch, Durability::Buffered)?;
         for (id, name) in namespaces {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::appender::{Appender, Faults, NewLog, Position, go_on, make};
 use super::batch;
-use super::durable::{free_name, make_file, sync_folder};
+use super::durable::{free_name, make_file, remove_unneeded, sync_folder};
 use super::folder::LogFolder;
 use super::identity::{self, random_number};
 use super::journal::{self, End, Header, file_name};
@@ -44,6 +44,8 @@ const FORMER_FORMAT: u64 = 2;
 
 /// The log of an engine that keeps its memories on disk.
 pub struct DiskLog {
+    // The lock of the identity's file. Ends before the folder does, by which it reaches the file.
+    _lock: HeldLock,
     folder: LogFolder,
     /// Tells the log from any other. The journal repeats it.
     number: u64,
@@ -52,8 +54,6 @@ pub struct DiskLog {
     /// Checkpoints that were begun.
     attempts: AtomicU64,
     repaired: Vec<PathBuf>,
-    /// The lock of the identity's file.
-    _lock: HeldLock,
 }
 
 /// A checkpoint that was written, but is not the journal yet.
@@ -93,9 +93,9 @@ impl DiskLog {
     pub(crate) fn open_or_make(lock: Arc<StoreLock>, name: &str, new: NewLog) -> Result<Self, Error> {
         let folder = LogFolder::open(lock, name)?;
         Self::check_format(folder.anchor())?;
-        let failed = |error| Error::io(folder.path(), error);
         let lock = Self::lock(folder.anchor())?;
-        let known = identity::read(folder.anchor()).map_err(failed)?;
+        let known = identity::read(folder.anchor());
+        let known = known.map_err(|error| Error::io(&identity::path(folder.anchor()), error))?;
         let mut repaired = Vec::new();
         let found = find(&folder, known)?;
         folder.check()?;
@@ -107,17 +107,17 @@ impl DiskLog {
                 let rest = matches!(journal.end, End::Torn(_)).then(aside);
                 repaired.extend(unknown.iter().chain(&torn).chain(&rest).map(|path| shown(path)));
                 let number = journal.header.number;
-                let (state, mut appender) = go_on(&path, journal).map_err(failed)?;
+                let (state, mut appender) = go_on(&path, journal)?;
                 appender.faults.unnamed = known != Some(appender.identity(number));
                 appender.rest = rest;
                 (number, state, appender)
             }
             None => {
-                let (state, appender) = make(folder.anchor(), new).map_err(failed)?;
-                let named = sync_folder(folder.store())
-                    .and_then(|()| identity::write(folder.anchor(), appender.identity(new.number)))
-                    .and_then(|()| sync_folder(folder.anchor()));
-                named.map_err(failed)?;
+                let (state, appender) = make(folder.anchor(), new)?;
+                let synced = |folder: &Path| sync_folder(folder).map_err(|error| Error::io(folder, error));
+                synced(folder.store())?;
+                identity::write(folder.anchor(), appender.identity(new.number))?;
+                synced(folder.anchor())?;
                 (new.number, state, appender)
             }
         };
@@ -172,14 +172,15 @@ impl DiskLog {
         }
     }
 
-    /// Takes the lock of the log at `path`.
+    /// Takes the lock of the log at `path`. If its identity is missing, an empty file takes its place while the lock
+    /// is held, or until the identity is written into it.
     ///
     /// # Errors
     /// [`Error::Locked`] if the log is open, [`Error::Io`].
     pub(crate) fn lock(path: &Path) -> Result<HeldLock, Error> {
-        let held = identity::open(path).and_then(|file| HeldLock::wait(file, super::lock::LOCKED_FOR));
-        held.map_err(|error| Error::io(&shown(path), error))?
-            .ok_or_else(|| Error::Locked { path: shown(path) })
+        let identity = identity::path(path);
+        let held = HeldLock::wait(&identity, super::lock::LOCKED_FOR);
+        held.map_err(|error| Error::io(&identity, error))?.ok_or_else(|| Error::Locked { path: shown(path) })
     }
 
     /// Files that were damaged in a way that opening could repair.
@@ -187,12 +188,25 @@ impl DiskLog {
         &self.repaired
     }
 
+    /// The journal's path, for errors.
+    fn journal(&self) -> PathBuf {
+        let newest = journal::paths(self.folder.anchor()).ok().and_then(|mut journals| journals.pop());
+        newest.map_or_else(|| self.folder.path().into(), |(_, path)| shown(&path))
+    }
+
+    /// The error after the operating system has refused the journal.
     fn failed(&self, error: io::Error) -> Error {
+        self.failed_at(&self.journal(), error)
+    }
+
+    /// The error after the operating system has refused the file at `path`, or a value from the journal that was to
+    /// be written there is damaged.
+    fn failed_at(&self, path: &Path, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                Error::Corrupt { path: self.folder.path().into(), what: "a value in the journal".into() }
+                Error::Corrupt { path: self.journal(), what: "a value in it".into() }
             }
-            _ => Error::io(self.folder.path(), error),
+            _ => Error::io(path, error),
         }
     }
 
@@ -205,9 +219,9 @@ impl DiskLog {
         let written = self.write_checkpoint(of, &path);
         if written.is_err() {
             // Makes room for whatever comes next.
-            let _ = fs::remove_file(&path);
+            remove_unneeded(&path);
         }
-        written.map_err(|error| self.failed(error))
+        written.map_err(|error| self.failed_at(&path, error))
     }
 
     fn write_checkpoint(&self, of: Position, path: &Path) -> io::Result<Checkpoint> {
@@ -255,7 +269,7 @@ impl DiskLog {
         let Checkpoint { file, path, end, of, values } = checkpoint;
         if journal.generation != of.generation {
             // Another thread was quicker.
-            let _ = fs::remove_file(&path);
+            remove_unneeded(&path);
             return Ok(());
         }
         self.check()?;
@@ -271,9 +285,9 @@ impl DiskLog {
         };
         let reader: io::Result<File> = finish();
         if reader.is_err() {
-            let _ = fs::remove_file(&path);
+            remove_unneeded(&path);
         }
-        let reader = reader.map_err(|error| self.failed(error))?;
+        let reader = reader.map_err(|error| self.failed_at(&path, error))?;
         write(&self.state).move_values(Arc::new(reader), &values, of.end, end);
         let Position { sequence, .. } = journal.position();
         let position = Position { generation, end: end + (journal.end - of.end), sequence };
@@ -288,13 +302,11 @@ impl DiskLog {
     /// deletes the former journal.
     fn name(&self, journal: &mut Appender) -> Result<(), Error> {
         let folder = self.folder.anchor();
-        let named = sync_folder(folder);
-        let named = named.and_then(|()| identity::write(folder, journal.identity(self.number)));
-        named.map_err(|error| self.failed(error))?;
+        sync_folder(folder).map_err(|error| self.failed_at(folder, error))?;
+        identity::write(folder, journal.identity(self.number))?;
         journal.faults.unnamed = false;
         if let Some(former) = journal.generation.checked_sub(1) {
-            // If it cannot be deleted now, it is when the store opens.
-            let _ = fs::remove_file(folder.join(file_name(former)));
+            remove_unneeded(&folder.join(file_name(former)));
         }
         Ok(())
     }
@@ -313,7 +325,7 @@ impl DiskLog {
     fn sound(&self) -> Result<MutexGuard<'_, Appender>, Error> {
         let mut journal = lock(&self.appender);
         if let Some(rest) = journal.rest.clone() {
-            set_aside(&rest, &journal, self.number).map_err(|error| self.failed(error))?;
+            set_aside(&rest, &journal, self.number).map_err(|error| self.failed_at(&rest, error))?;
             journal.rest = None;
         }
         if journal.faults.trailing {
@@ -420,13 +432,14 @@ impl Log for DiskLog {
     }
 
     fn clean_up(&self) -> Result<(), Error> {
+        self.folder.keep_lock();
         let journal = match self.sound() {
             // There is no room to set the rest aside. Reads need not wait for it.
             Err(Error::NoSpace { .. }) if lock(&self.appender).rest.is_some() => return Ok(()),
             journal => journal?,
         };
         self.check()?;
-        remove_former(self.folder.anchor(), journal.generation).map_err(|error| self.failed(error))
+        remove_former(self.folder.anchor(), journal.generation)
     }
 
     fn sync(&self) -> Result<(), Error> {

@@ -13,7 +13,9 @@ use super::depot::Depot;
 use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
-use crate::log::{Batch, Durability, Log, SegmentEntry, make_file, make_folder, sync_folder, write_file};
+use crate::log::{
+    Batch, Durability, Log, SegmentEntry, make_file, make_folder, remove_unneeded, sync_folder, write_file,
+};
 use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::file::{self, Label};
 use crate::segment::{Live, Part, Segment};
@@ -327,7 +329,7 @@ impl SegmentFiles {
         let unfinished = format!("{number:010}.tmp");
         if let Err(error) = write_file(folder, &unfinished, &file_name(number), bytes.as_ref()) {
             // Makes room for whatever comes next.
-            let _ = std::fs::remove_file(folder.join(unfinished));
+            remove_unneeded(&folder.join(unfinished));
             return Err(Error::io(&Self::path_in(folder, number), error));
         }
         let kept = self.keep(number, &entry, &bytes).and_then(|()| {
