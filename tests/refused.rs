@@ -42,45 +42,48 @@ fn replace_by_folder(path: &Path) {
 /// What is done to the store at `.0`, beside which another one of the same kind is at `.1`.
 type Harm = fn(&Path, &Path);
 
-/// Harms for which opening is refused, whether or not the identity and the lock are there too.
-const HARMS: &[(&str, Harm)] = &[
-    ("the header of the journal is damaged", |store, _| flip(&one(&store.join("log"), "journal"), 3)),
-    ("a batch is damaged", |store, _| flip(&one(&store.join("log"), "journal"), 90)),
-    ("the journal is empty", |store, _| fs::write(one(&store.join("log"), "journal"), "").unwrap()),
-    ("the journal has the name of another one", |store, _| {
+/// Harms for which opening is refused, and the part of the path that the error names.
+const HARMS: &[(&str, &str, Harm)] = &[
+    ("the header of the journal is damaged", ".journal", |store, _| {
+        flip(&one(&store.join("log"), "journal"), 3)
+    }),
+    ("a batch is damaged", ".journal", |store, _| flip(&one(&store.join("log"), "journal"), 90)),
+    ("the journal is empty", ".journal", |store, _| {
+        fs::write(one(&store.join("log"), "journal"), "").unwrap()
+    }),
+    ("the journal has the name of another one", "0000000977.journal", |store, _| {
         let journal = one(&store.join("log"), "journal");
         fs::rename(&journal, journal.with_file_name("0000000977.journal")).unwrap();
     }),
-    ("the journal is a folder", |store, _| replace_by_folder(&one(&store.join("log"), "journal"))),
-    ("the journal has another version", |store, _| {
-        let journal = one(&store.join("log"), "journal");
-        let mut bytes = fs::read(&journal).unwrap();
-        bytes[8] += 1;
-        fs::write(&journal, bytes).unwrap();
+    ("the journal is a folder", ".journal", |store, _| {
+        replace_by_folder(&one(&store.join("log"), "journal"))
     }),
-    ("the log is of the former format", |store, _| fs::write(store.join("log/version"), "3").unwrap()),
-    ("the log is another store's", |store, other| {
+    ("the identity is a folder", "log/identity", |store, _| replace_by_folder(&store.join("log/identity"))),
+    ("the log is of the former format", "log", |store, _| fs::write(store.join("log/version"), "3").unwrap()),
+    ("the log is another store's", ".journal", |store, other| {
         fs::remove_file(one(&store.join("log"), "journal")).unwrap();
         let journal = one(&other.join("log"), "journal");
         fs::copy(&journal, store.join("log").join(journal.file_name().unwrap())).unwrap();
     }),
-    ("there is no journal", |store, _| fs::remove_file(one(&store.join("log"), "journal")).unwrap()),
-    ("there is no log", |store, _| fs::remove_dir_all(store.join("log")).unwrap()),
-    ("the log is a file", |store, _| {
+    ("there is no journal", "log", |store, _| fs::remove_file(one(&store.join("log"), "journal")).unwrap()),
+    ("there is no log", "log", |store, _| fs::remove_dir_all(store.join("log")).unwrap()),
+    ("the log is a file", "log", |store, _| {
         fs::remove_dir_all(store.join("log")).unwrap();
         fs::write(store.join("log"), "").unwrap();
     }),
-    ("a segment is damaged", |store, _| {
+    ("a segment is damaged", ".seg", |store, _| {
         let segment = one(&store.join("segments"), "seg");
         flip(&segment, fs::metadata(&segment).unwrap().len() as usize / 2);
     }),
-    ("a segment is missing", |store, _| fs::remove_file(one(&store.join("segments"), "seg")).unwrap()),
-    ("a segment is a folder", |store, _| replace_by_folder(&one(&store.join("segments"), "seg"))),
-    ("there are no segments", |store, _| fs::remove_dir_all(store.join("segments")).unwrap()),
-    ("a segment is another store's", |store, other| {
+    ("a segment is missing", ".seg", |store, _| {
+        fs::remove_file(one(&store.join("segments"), "seg")).unwrap()
+    }),
+    ("a segment is a folder", ".seg", |store, _| replace_by_folder(&one(&store.join("segments"), "seg"))),
+    ("there are no segments", ".seg", |store, _| fs::remove_dir_all(store.join("segments")).unwrap()),
+    ("a segment is another store's", "0000000977.seg", |store, other| {
         fs::copy(one(&other.join("segments"), "seg"), store.join("segments/0000000977.seg")).unwrap();
     }),
-    ("a repair was interrupted, and the journal is damaged", |store, other| {
+    ("a repair was interrupted, and the journal is damaged", ".journal", |store, other| {
         copy(&other.join("log"), &store.join("log.repairing"));
         flip(&one(&store.join("log"), "journal"), 3);
     }),
@@ -98,18 +101,18 @@ fn two_stores(folder: &Path) -> [PathBuf; 2] {
 }
 
 /// Calls `check` with each harmed store.
-fn harmed(check: impl Fn(&str, &Path)) {
+fn harmed(check: impl Fn(&str, &str, &Path)) {
     let folder = tempfile::tempdir().unwrap();
     let [own, other] = two_stores(folder.path());
     let store = folder.path().join("store");
-    for (name, harm) in HARMS {
+    for (name, named, harm) in HARMS {
         for missing in MISSING {
             copy(&own, &store);
             harm(&store, &other);
             for name in *missing {
                 drop(fs::remove_file(store.join(name)));
             }
-            check(&format!("{name}, without {missing:?}"), &store);
+            check(&format!("{name}, without {missing:?}"), named, &store);
             fs::remove_dir_all(&store).unwrap();
         }
     }
@@ -136,13 +139,18 @@ fn larger() -> Config {
 }
 
 #[test]
-fn an_opening_that_is_refused_changes_nothing() {
-    harmed(|case, store| {
-        let can_open = case.contains("another store's, without") && case.contains("identity");
-        if can_open && !case.contains("segment") {
+fn an_opening_that_is_refused_changes_nothing_and_names_the_file() {
+    harmed(|case, expected, store| {
+        // Nothing tells that such a journal is another store's.
+        if case.starts_with("the log is another store's") && case.contains("identity") {
             return;
         }
-        assert_refused(case, store, open);
+        let named = match assert_refused(case, store, open) {
+            Error::Io { path, .. } | Error::Corrupt { path, .. } | Error::Incompatible { path, .. } => path,
+            error => panic!("{case}: {error:?}"),
+        };
+        let named = named.strip_prefix(store).unwrap().to_str().unwrap();
+        assert!(named.contains(expected), "{case}: {named}");
     });
 }
 
@@ -167,22 +175,20 @@ fn a_repair_that_is_refused_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let [own, other] = two_stores(folder.path());
     let store = folder.path().join("store");
-    let harm = |name: &str| HARMS.iter().find(|harm| harm.0 == name).unwrap().1;
-    let repair = |store: &Path, config| Engine::repair(store, config).map(drop);
+    let harm = |name: &str| HARMS.iter().find(|harm| harm.0 == name).unwrap().2;
     for missing in MISSING {
-        for (name, config) in [
-            ("there is no log", larger()),
-            ("the journal has another version", tiny()),
-            ("the log is of the former format", tiny()),
-            ("the journal is a folder", tiny()),
-            ("a segment is a folder", tiny()),
-            ("a repair was interrupted, and the journal is damaged", larger()),
+        for harms in [
+            &["the log is of the former format"][..],
+            &["the journal is a folder"],
+            &["a segment is a folder"],
+            &["there is no log", "a segment is a folder"],
+            &["a repair was interrupted, and the journal is damaged", "a segment is a folder"],
         ] {
             copy(&own, &store);
-            harm(name)(&store, &other);
+            harms.iter().for_each(|name| harm(name)(&store, &other));
             missing.iter().for_each(|name| drop(fs::remove_file(store.join(name))));
-            let case = format!("{name}, without {missing:?}");
-            assert_refused(&case, &store, |store| repair(store, config));
+            let case = format!("{harms:?}, without {missing:?}");
+            assert_refused(&case, &store, |store| Engine::repair(store, tiny()).map(drop));
             fs::remove_dir_all(&store).unwrap();
         }
     }
@@ -231,14 +237,16 @@ fn a_store_that_is_open_stays_locked_though_its_lock_and_its_identity_were_missi
 
 #[test]
 fn a_store_that_was_refused_is_repaired_and_opens() {
-    harmed(|case, store| {
+    harmed(|case, _, store| {
         drop(open(store));
         if let Err(error) = open(store) {
             match Engine::repair(store, tiny()) {
                 Ok(_) => open(store).unwrap_or_else(|error| panic!("{case}: {error}")),
                 // It says which file is in the way.
                 Err(Error::Io { path, .. }) => assert!(path.starts_with(store), "{case}: {}", path.display()),
-                Err(refused) => assert!(!matches!(error, Error::Corrupt { .. }), "{case}: {error}, {refused}"),
+                Err(refused) => {
+                    assert!(!matches!(error, Error::Corrupt { .. }), "{case}: {error}, {refused}")
+                }
             }
         }
     });

@@ -1,6 +1,7 @@
 //! The place of an engine's files, and the contents of its folder.
 
 use std::collections::HashSet;
+use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -153,9 +154,11 @@ enum Content {
 /// # Errors
 /// [`Error::NotAStore`] for a folder that holds something else than a store.
 fn look_at(path: &Path) -> Result<Content, Error> {
-    let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let names: Vec<String> = names.filter(|name| name != LOCK || !is_lock(&path.join(LOCK))).collect();
+    let failed = |error| Error::io(path, error);
+    let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let names = std::fs::read_dir(path).map_err(failed)?.map(name);
+    let mut names: Vec<String> = names.collect::<io::Result<_>>().map_err(failed)?;
+    names.retain(|name| name != LOCK || !is_lock(&path.join(LOCK)));
     let log = path.join(LOG_FOLDER);
     let Some(first) = names.iter().min() else { return Ok(Content::Nothing) };
     let is_log = || DiskLog::may_be_at(&log).map_err(|error| Error::io(&log, error));

@@ -140,7 +140,8 @@ impl DiskLog {
                 let ours = |name: &std::ffi::OsStr| {
                     identity::path(path).ends_with(name) || is_unfinished(name.as_ref())
                 };
-                Ok(entries?.flatten().all(|entry| ours(&entry.file_name())))
+                let names: io::Result<Vec<_>> = entries?.map(|entry| Ok(entry?.file_name())).collect();
+                Ok(names?.iter().all(|name| ours(name)))
             }
         }
     }

@@ -337,7 +337,8 @@ impl SegmentFiles {
                 let read = file::read(Arc::new(Bytes::Held(bytes)), number, true);
                 return read.ok_or_else(|| segment.damaged("what was written"));
             }
-            Self::read(folder, number, entry)
+            // One that is missing already is no damage.
+            file::open(&Self::path_in(folder, number), number, (length, checksum), false)
         });
         if kept.is_err() {
             self.delete(number);
@@ -411,6 +412,6 @@ pub(crate) fn unlisted(folder: &Path, listed: &HashSet<u64>) -> io::Result<Vec<P
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let files = entries.flatten().map(|entry| entry.path());
-    Ok(files.filter(is_segment).filter(|path| !listed.contains(path)).collect())
+    let files: io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
+    Ok(files?.into_iter().filter(is_segment).filter(|path| !listed.contains(path)).collect())
 }
