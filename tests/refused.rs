@@ -222,6 +222,8 @@ fn a_store_that_is_open_stays_locked_though_its_lock_and_its_identity_were_missi
     for (name, is_there) in [("lock", true), ("log/identity", true), ("log/version", false)] {
         assert_eq!(own.join(name).exists(), is_there, "{name}");
     }
+    // As if it were a repair that is running.
+    copy(&own.join("log"), &own.join("log.repairing"));
     for lock in [true, false, false] {
         if !lock {
             drop(fs::remove_file(own.join("lock")));

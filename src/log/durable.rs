@@ -60,9 +60,9 @@ pub(crate) fn open_or_make_file(path: &Path) -> io::Result<(File, bool)> {
         opened => return Ok((opened?, false)),
     }
     match private_file().read(true).write(true).create_new(true).open(path) {
-        // Another process was quicker.
+        // Another process was quicker, and may have removed it again.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Ok((OpenOptions::new().read(true).write(true).open(path)?, false))
+            Ok((private_file().read(true).write(true).open(path)?, false))
         }
         made => Ok((made?, true)),
     }

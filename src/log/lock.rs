@@ -228,3 +228,47 @@ impl Drop for HeldLock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_file_that_was_made_for_a_lock_goes_with_it_unless_it_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let lock = || HeldLock::wait(&path, Duration::ZERO).unwrap();
+        drop(lock().unwrap());
+        assert!(!path.exists());
+        let held = lock().unwrap();
+        assert!(lock().is_none());
+        fs::write(&path, "content").unwrap();
+        drop(held);
+        assert!(path.exists());
+        fs::write(&path, "").unwrap();
+        drop(lock().unwrap());
+        assert!(path.exists(), "it was there");
+    }
+
+    #[test]
+    fn whoever_waits_for_a_lock_that_goes_holds_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for _ in 0..100 {
+            let first = HeldLock::wait(&path, LONG).unwrap().unwrap();
+            std::thread::scope(|scope| {
+                let wait = || {
+                    let held = HeldLock::wait(&path, LONG).unwrap().unwrap();
+                    assert!(Identity::of(&held.file.metadata().unwrap()).is_at(&path).unwrap());
+                    assert!(HeldLock::wait(&path, Duration::ZERO).unwrap().is_none(), "two hold it");
+                };
+                let waiting = [0; 2].map(|_| scope.spawn(wait));
+                std::thread::sleep(Duration::from_micros(500));
+                drop(first);
+                waiting.into_iter().for_each(|waiting| waiting.join().unwrap());
+            });
+        }
+    }
+}

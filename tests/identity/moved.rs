@@ -187,7 +187,11 @@ fn a_lock_file_that_is_deleted_lets_nobody_in_and_is_noticed() {
         assert!(matches!(opened.err(), Some(Error::Locked { .. })));
         let repaired = Engine::repair(folder.path(), tiny());
         assert!(matches!(repaired, Err(Error::Locked { .. })), "{repaired:?}");
-        assert_eq!(folder.path().join("lock").exists(), made_again, "those who were refused leave it as it was");
+        assert_eq!(
+            folder.path().join("lock").exists(),
+            made_again,
+            "those who were refused leave it as it was"
+        );
     }
     assert_eq!(find(&engine, &word(3)).unwrap().1, note(&word(3)));
     assert!(matches!(engine.close(), Err(Error::Moved { .. })));
@@ -252,10 +256,13 @@ fn an_exchange_under_full_load_changes_nothing_of_what_is_there_now() {
     }
 }
 
+/// A call of an engine whose folder may go while it runs.
+type Call = fn(&Engine, usize) -> Result<(), Error>;
+
 /// An engine that finds its files gone says why, also if they go while it is at work.
 #[test]
 fn a_store_that_is_deleted_or_replaced_under_load_is_said_to_have_moved() {
-    let acts: [fn(&Engine, usize) -> Result<(), Error>; 4] = [
+    let acts: [Call; 4] = [
         |engine, _| engine.compact(),
         |engine, _| engine.consolidate_at(in_a_year()).map(drop),
         |engine, number| engine.store(note(&word(number))).map(drop),
