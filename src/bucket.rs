@@ -356,6 +356,7 @@ impl Bucket {
         };
         for entry in entries {
             let entry = entry.map_err(failed)?;
+            let failed = |error| Error::io(&entry.path(), error);
             let written = entry.metadata().and_then(|about| about.modified()).map_err(failed)?;
             let is_old = written.elapsed().is_ok_and(|passed| passed > age);
             if is_old && is_unfinished(&entry.file_name().to_string_lossy()) {

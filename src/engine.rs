@@ -259,7 +259,7 @@ impl Engine {
         let found = self.shared.read_within(own, id, &call).map(|found| {
             found.map(|(Located { space, tier, .. }, record)| to_memory(id, record, &space.name, tier))
         });
-        call.end(found, |memory| returned(memory))
+        self.end(call, found, |memory| returned(memory))
     }
 
     /// Returns the hypervector of a memory: the one that was supplied with it, or else that of its
@@ -292,7 +292,7 @@ impl Engine {
             };
             found.map(vector).transpose()
         });
-        call.end(vector, |vector| Outcome::of(vector.iter().count()))
+        self.end(call, vector, |vector| Outcome::of(vector.iter().count()))
     }
 
     /// Returns the number and the size of the memories in each tier. Do not call it in a forked

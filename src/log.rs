@@ -32,7 +32,9 @@ mod volatile;
 pub(crate) use appender::NewLog;
 pub use codec::{Placement, Record, SegmentEntry};
 pub use disk::DiskLog;
-pub(crate) use durable::{free_name, make_file, make_folder, make_folders, sync_folder, write_file};
+pub(crate) use durable::{
+    free_name, make_file, make_folder, make_folders, remove_unneeded, sync_folder, write_file,
+};
 pub(crate) use lock::{LOCK, StoreLock, absolute, check_process};
 #[cfg(feature = "object-store")]
 pub use object::ObjectLog;

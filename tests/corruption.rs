@@ -319,10 +319,9 @@ impl Sweep<'_> {
     }
 }
 
-/// All files with content.
+/// All files, also empty ones.
 fn contents(store: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let read = files(store).into_iter().map(|path| (path.clone(), fs::read(path).unwrap()));
-    read.filter(|(_, content)| !content.is_empty()).collect()
+    files(store).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
 /// The error is typed, names a file, and says what to do.

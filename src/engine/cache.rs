@@ -29,6 +29,7 @@ impl LocalCopy {
             let folder = cache.join(format!("{name:016x}-{number}"));
             make_folders(&folder).map_err(|error| Error::io(&folder, error))?;
             if let Some(lock) = StoreLock::try_acquire(&folder)? {
+                lock.keep();
                 lock.touch()?;
                 return Ok(Self { bucket, lock: Arc::new(lock) });
             }
@@ -53,7 +54,8 @@ impl LocalCopy {
     /// # Errors
     /// [`Error::InvalidConfig`] if not; [`Error::Io`].
     pub(super) fn check_room(&self, more: u64, most: u64) -> Result<(), Error> {
-        let log = size(&self.folder().join(LOG_FOLDER)).map_err(|error| Error::io(self.folder(), error))?;
+        let log = self.folder().join(LOG_FOLDER);
+        let log = size(&log).map_err(|error| Error::io(&log, error))?;
         self.check(log + more, most)
     }
 
@@ -75,7 +77,7 @@ impl LocalCopy {
         let own = self.folder();
         let cache = own.parent().unwrap_or(own);
         let failed = |error| Error::io(cache, error);
-        let own_bytes = size(own).map_err(failed)?;
+        let own_bytes = size(own).map_err(|error| Error::io(own, error))?;
         self.check(own_bytes, most)?;
         let mut others = Vec::new();
         for entry in fs::read_dir(cache).map_err(failed)?.flatten() {
@@ -84,7 +86,8 @@ impl LocalCopy {
             let is_copy = is_copy(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_dir());
             if folder != own && is_copy {
                 let used = fs::metadata(folder.join(LOCK)).and_then(|lock| lock.modified());
-                others.push((used.unwrap_or(SystemTime::UNIX_EPOCH), size(&folder).map_err(failed)?, folder));
+                let bytes = size(&folder).map_err(|error| Error::io(&folder, error))?;
+                others.push((used.unwrap_or(SystemTime::UNIX_EPOCH), bytes, folder));
             }
         }
         others.sort();
@@ -121,7 +124,7 @@ fn empty(folder: &Path) -> Result<bool, Error> {
             Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
             _ => fs::remove_file(&path),
         };
-        removed.map_err(failed)?;
+        removed.map_err(|error| Error::io(&path, error))?;
     }
     Ok(true)
 }

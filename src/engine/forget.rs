@@ -44,7 +44,7 @@ impl Engine {
     ) -> Result<Vec<MemoryId>, Error> {
         let call = self.begin(Verb::Forget, own)?;
         let forgotten = self.shared.forget(own, ids, &call);
-        call.end(forgotten, |ids| Outcome::of(ids.len()))
+        self.end(call, forgotten, |ids| Outcome::of(ids.len()))
     }
 }
 

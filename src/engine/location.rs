@@ -1,6 +1,7 @@
 //! The place of an engine's files, and the contents of its folder.
 
 use std::collections::HashSet;
+use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -74,6 +75,14 @@ impl Location {
         None
     }
 
+    /// Removes what an interrupted repair has left in the folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn clean_up(&self) -> Result<(), Error> {
+        self._lock.as_ref().map_or(Ok(()), |lock| remove_unfinished_repair(lock.anchor()))
+    }
+
     /// Returns an error if the store is read-only.
     pub(super) fn check_writable(&self) -> Result<(), Error> {
         if self.writable { Ok(()) } else { Err(Error::ReadOnly { path: self.name.clone() }) }
@@ -123,7 +132,7 @@ pub(super) fn lock_or_make(path: &Path) -> Result<Arc<StoreLock>, Error> {
         // A new folder survives a power loss only if its parent is synced.
         let made_in = path.parent().into_iter().chain(missing.into_iter().filter_map(Path::parent));
         for folder in made_in {
-            sync_folder(folder).map_err(|error| Error::io(folder, error))?;
+            sync(folder)?;
         }
     }
     Ok(Arc::new(lock))
@@ -145,9 +154,11 @@ enum Content {
 /// # Errors
 /// [`Error::NotAStore`] for a folder that holds something else than a store.
 fn look_at(path: &Path) -> Result<Content, Error> {
-    let entries = std::fs::read_dir(path).map_err(|error| Error::io(path, error))?;
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let names: Vec<String> = names.filter(|name| name != LOCK || !is_lock(&path.join(LOCK))).collect();
+    let failed = |error| Error::io(path, error);
+    let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let names = std::fs::read_dir(path).map_err(failed)?.map(name);
+    let mut names: Vec<String> = names.collect::<io::Result<_>>().map_err(failed)?;
+    names.retain(|name| name != LOCK || !is_lock(&path.join(LOCK)));
     let log = path.join(LOG_FOLDER);
     let Some(first) = names.iter().min() else { return Ok(Content::Nothing) };
     let is_log = || DiskLog::may_be_at(&log).map_err(|error| Error::io(&log, error));
@@ -171,9 +182,12 @@ fn lost_log(log: &Path) -> Error {
 }
 
 /// Removes a folder, if there is one.
-fn remove_folder(path: &PathBuf) -> std::io::Result<()> {
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn remove_folder(path: &Path) -> Result<(), Error> {
     match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path, error)),
         _ => Ok(()),
     }
 }
@@ -183,51 +197,75 @@ pub(super) fn is_repaired(path: &Path) -> bool {
     !path.join(LOG_FOLDER).exists() && DiskLog::is_at(&path.join(REPAIRED))
 }
 
-/// Finishes such a repair, and undoes one that was interrupted earlier.
+/// Finishes such a repair, and puts back what one that was interrupted earlier has set aside.
 pub(super) fn finish_repair(lock: &StoreLock) -> Result<(), Error> {
     let path = lock.anchor();
     let (log, repaired) = (path.join(LOG_FOLDER), path.join(REPAIRED));
     if !is_repaired(path) {
-        let undone = put_segments_back(path).and_then(|()| {
-            // Were the log lost later, an old one would take its place.
-            [&repaired, &path.join(REPAIRING)].into_iter().try_for_each(remove_folder)
-        });
-        return undone.map_err(|error| Error::io(path, error));
+        return put_segments_back(path);
     }
-    let renamed = std::fs::rename(&repaired, &log).and_then(|()| sync_folder(path));
-    renamed.map_err(|error| Error::io(path, error))
+    rename(&repaired, &log)?;
+    sync(path)
+}
+
+/// Removes the new log of a repair that was interrupted. Were the log lost later, it would take its place. The
+/// caller has the log's lock, so no repair is writing it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn remove_unfinished_repair(path: &Path) -> Result<(), Error> {
+    [REPAIRED, REPAIRING].into_iter().try_for_each(|name| remove_folder(&path.join(name)))
 }
 
 /// Moves the files of segments that are not `listed` into the folder of the damaged log.
-pub(super) fn set_segments_aside(path: &Path, listed: &HashSet<u64>) -> io::Result<()> {
+///
+/// # Errors
+/// [`Error::NoSpace`], [`Error::Io`].
+pub(super) fn set_segments_aside(path: &Path, listed: &HashSet<u64>) -> Result<(), Error> {
     let (segments, aside) = (path.join(SEGMENTS), path.join(LOG_FOLDER).join(SEGMENTS));
-    let files = unlisted(&segments, listed)?;
+    let files = unlisted(&segments, listed).map_err(|error| Error::io(&segments, error))?;
     if files.is_empty() {
         return Ok(());
     }
-    make_folder(&aside)?;
+    make_folder(&aside).map_err(|error| Error::io(&aside, error))?;
     files.iter().try_for_each(|file| move_into(&aside, file))?;
-    sync_folder(&aside)?;
-    sync_folder(&segments)
+    sync(&aside)?;
+    sync(&segments)
 }
 
 /// Undoes [`set_segments_aside`]. A file whose name was taken meanwhile stays.
-fn put_segments_back(path: &Path) -> io::Result<()> {
+fn put_segments_back(path: &Path) -> Result<(), Error> {
     let (segments, aside) = (path.join(SEGMENTS), path.join(LOG_FOLDER).join(SEGMENTS));
     if !aside.exists() {
         return Ok(());
     }
-    let files = unlisted(&aside, &HashSet::new())?;
-    make_folder(&segments)?;
+    let files = unlisted(&aside, &HashSet::new()).map_err(|error| Error::io(&aside, error))?;
+    make_folder(&segments).map_err(|error| Error::io(&segments, error))?;
     let is_free = |file: &&PathBuf| file.file_name().is_some_and(|name| !segments.join(name).exists());
     files.iter().filter(is_free).try_for_each(|file| move_into(&segments, file))?;
-    sync_folder(&segments)?;
+    sync(&segments)?;
     match std::fs::remove_dir(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(Error::io(&aside, error)),
         _ => Ok(()),
     }
 }
 
-fn move_into(folder: &Path, file: &Path) -> io::Result<()> {
-    std::fs::rename(file, folder.join(file.file_name().unwrap_or_default()))
+fn move_into(folder: &Path, file: &Path) -> Result<(), Error> {
+    rename(file, &folder.join(file.file_name().unwrap_or_default()))
+}
+
+/// Renames a file or a folder.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::NoSpace`].
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    std::fs::rename(from, to).map_err(|error| Error::io(from, error))
+}
+
+/// Makes the names in a folder survive a power loss.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::NoSpace`].
+pub(super) fn sync(folder: &Path) -> Result<(), Error> {
+    sync_folder(folder).map_err(|error| Error::io(folder, error))
 }

@@ -57,6 +57,18 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Ends the span of a verb, and returns what has come of it.
+    pub(super) fn end<T>(
+        &self,
+        call: Call<'_>,
+        done: Result<T, Error>,
+        outcome: impl FnOnce(&T) -> Outcome,
+    ) -> Result<T, Error> {
+        call.end(self.shared.explain(done), outcome)
+    }
+}
+
 /// What has come of a call that returns memories.
 pub(super) fn returned<'m>(memories: impl IntoIterator<Item = &'m Memory>) -> Outcome {
     Outcome::from_tiers(memories.into_iter().map(|memory| memory.tier.index()))
@@ -69,6 +81,16 @@ pub(super) fn only<'n>(mut namespaces: impl Iterator<Item = &'n Namespace>) -> O
 }
 
 impl Shared {
+    /// Returns [`Error::Moved`] in place of an error of a file that is not there any more for that reason. A check
+    /// before an operation does not notice what happens during it.
+    pub(super) fn explain<T>(&self, done: Result<T, Error>) -> Result<T, Error> {
+        done.map_err(|error| {
+            let is_io = matches!(error, Error::Io { .. });
+            let checked = if is_io { self.log.check() } else { Ok(()) };
+            checked.err().filter(|found| matches!(found, Error::Moved { .. })).unwrap_or(error)
+        })
+    }
+
     /// Notes what has come of a pass of upkeep.
     pub(super) fn upkeep_ended(&self, done: &Result<Consolidation, Error>, began: Instant) {
         match done {

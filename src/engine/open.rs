@@ -317,6 +317,7 @@ impl Shared {
         }
         // The store is sound, so it may be changed.
         self.log.clean_up()?;
+        self.location.clean_up()?;
         self.files.iter().try_for_each(|files| files.delete_strays())?;
         // Also a full disk holds it.
         batch.allowance = Allowance::All;

@@ -222,7 +222,7 @@ impl Engine {
         let call = self.begin(Verb::Recall, Some(&query.namespace))?;
         let recall = self.shared.recall(&query);
         self.shared.tally.recalls.add(recall.iter().count());
-        call.end(recall, |recall| returned(recall.hits.iter().map(|hit| &hit.memory)))
+        self.end(call, recall, |recall| returned(recall.hits.iter().map(|hit| &hit.memory)))
     }
 }
 

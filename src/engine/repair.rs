@@ -14,7 +14,8 @@ use std::sync::Arc;
 use self::evidence::{Evidence, Recovered};
 use super::Engine;
 use super::location::{
-    REPAIRED, REPAIRING, finish_repair, has_segments, is_lock, is_repaired, set_segments_aside,
+    REPAIRED, REPAIRING, finish_repair, has_segments, is_lock, is_repaired, remove_folder,
+    remove_unfinished_repair, rename, set_segments_aside, sync,
 };
 use super::writer::NEXT_ID;
 use crate::config::Config;
@@ -23,9 +24,9 @@ use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId};
 use crate::log::{
     Batch, DiskLog, Durability, LOCK, LOG_FOLDER, Log, NewLog, StoreLock, absolute, free_name, make_folder,
-    sync_folder,
 };
 use crate::memory::Namespace;
+use crate::telemetry::or_warn;
 
 /// Prefix of the name of a damaged log; a number follows.
 const DAMAGED: &str = "log.damaged";
@@ -115,10 +116,20 @@ impl Engine {
             return Err(no_store(path));
         }
         DiskLog::check_format(&log)?;
+        let is_missing = !log.exists();
         make_folder(&log).map_err(|error| Error::io(&log, error))?;
+        let repaired = Self::repair_locked(&lock, &config);
+        if repaired.is_err() && is_missing {
+            or_warn("remove an empty folder", std::fs::remove_dir(&log));
+        }
+        repaired
+    }
+
+    fn repair_locked(lock: &Arc<StoreLock>, config: &Config) -> Result<Repair, Error> {
+        let path = lock.anchor();
         // If the store's lock file was deleted, an engine may still hold this lock.
-        let _log_lock = DiskLog::lock(&log)?;
-        let found = Evidence::collect(path, &config)?;
+        let _log_lock = DiskLog::lock(&path.join(LOG_FOLDER))?;
+        let found = Evidence::collect(path, config)?;
         let set_aside = free_name(path, DAMAGED);
         let segments = found.damaged_segments.iter().chain(&found.strange).map(|path| shown(path));
         let damaged: BTreeSet<PathBuf> = found.log.damaged.iter().cloned().chain(segments).collect();
@@ -132,12 +143,15 @@ impl Engine {
             set_aside: lock.folder().join(&set_aside),
         };
         let repairing = path.join(REPAIRING);
-        if let Err(error) = write(&lock, &config, &found, &mut repair).and_then(|()| lock.check()) {
+        if let Err(error) = write(lock, config, &found, &mut repair).and_then(|()| lock.check()) {
             // On a full disk the unfinished log would only take room.
-            let _ = lock.check().map(|()| std::fs::remove_dir_all(&repairing));
+            if lock.check().is_ok() {
+                or_warn("remove an unfinished repair", remove_folder(&repairing));
+            }
             return Err(error);
         }
-        exchange(path, &found, &set_aside).map_err(|error| Error::io(path, error))?;
+        lock.keep();
+        exchange(path, &found, &set_aside)?;
         Ok(repair)
     }
 }
@@ -154,19 +168,20 @@ fn no_store(path: &Path) -> Error {
 }
 
 /// Puts the new log in the place of the damaged one, which is named `set_aside` then.
-fn exchange(path: &Path, found: &Evidence, set_aside: &str) -> io::Result<()> {
+fn exchange(path: &Path, found: &Evidence, set_aside: &str) -> Result<(), Error> {
     let (log, repaired) = (path.join(LOG_FOLDER), path.join(REPAIRED));
-    std::fs::rename(path.join(REPAIRING), &repaired)?;
-    sync_folder(path)?;
+    rename(&path.join(REPAIRING), &repaired)?;
+    sync(path)?;
     set_segments_aside(path, &found.segments.keys().copied().collect())?;
-    std::fs::rename(&log, path.join(set_aside))?;
-    std::fs::rename(&repaired, &log)?;
-    sync_folder(path)
+    rename(&log, &path.join(set_aside))?;
+    rename(&repaired, &log)?;
+    sync(path)
 }
 
 /// Writes the new log and closes it.
 fn write(lock: &Arc<StoreLock>, config: &Config, found: &Evidence, repair: &mut Repair) -> Result<(), Error> {
     lock.check()?;
+    remove_unfinished_repair(lock.anchor())?;
     let (first, generation) = (found.next_commit, found.log.next_generation);
     let log = match found.log.number {
         Some(number) => DiskLog::open_or_make(lock.clone(), REPAIRING, NewLog { number, generation, first })?,

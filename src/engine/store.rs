@@ -42,7 +42,7 @@ impl Engine {
         let _slowed = crate::inject::slow("store");
         let memory = memory.into();
         let call = self.begin(Verb::Store, Some(&memory.namespace))?;
-        call.end(self.shared.store(memory, durability), |_| Outcome::of(1))
+        self.end(call, self.shared.store(memory, durability), |_| Outcome::of(1))
     }
 
     /// Stores many memories at once, all or none; their ids ascend in the order
@@ -52,7 +52,7 @@ impl Engine {
     /// As [`Engine::store`], for the first that cannot be stored.
     pub fn store_batch(&self, memories: Vec<NewMemory>) -> Result<Vec<Stored>, Error> {
         let call = self.begin(Verb::StoreBatch, only(memories.iter().map(|memory| &memory.namespace)))?;
-        call.end(self.shared.store_batch(memories), |stored| Outcome::of(stored.len()))
+        self.end(call, self.shared.store_batch(memories), |stored| Outcome::of(stored.len()))
     }
 }
 

@@ -89,7 +89,7 @@ impl Engine {
         let call = self.begin(Verb::Synthesize, Some(query.namespace_asked()))?;
         let synthesis = self.shared.synthesize(&query);
         self.shared.tally.synthesizes.add(synthesis.iter().count());
-        call.end(synthesis, |made| returned(made.fragments.iter().map(|fragment| &fragment.memory)))
+        self.end(call, synthesis, |made| returned(made.fragments.iter().map(|fragment| &fragment.memory)))
     }
 }
 

@@ -51,7 +51,7 @@ impl Engine {
     /// As [`Engine::consolidate`].
     pub fn consolidate_at(&self, now: Timestamp) -> Result<Consolidation, Error> {
         let call = self.begin(Verb::Consolidate, None)?;
-        call.end(self.shared.upkeep(now, true), |_| Outcome::default())
+        self.end(call, self.shared.upkeep(now, true), |_| Outcome::default())
     }
 
     /// Removes the texts of forgotten memories and the names of empty namespaces from the disk.
@@ -69,7 +69,7 @@ impl Engine {
     /// may still be there.
     pub fn compact(&self) -> Result<(), Error> {
         let call = self.begin(Verb::Compact, None)?;
-        call.end(self.shared.compact(), |()| Outcome::default())
+        self.end(call, self.shared.compact(), |()| Outcome::default())
     }
 }
 
@@ -84,7 +84,7 @@ impl Engine {
     pub fn close(mut self) -> Result<(), Error> {
         let shared = self.shared()?.clone();
         let call = Call::begin(&shared.tally, Verb::Close, None);
-        call.end(self.shut(), |()| Outcome::default())
+        call.end(shared.explain(self.shut()), |()| Outcome::default())
     }
 
     fn shut(&mut self) -> Result<(), Error> {
@@ -132,7 +132,7 @@ impl Shared {
         let alone = lock(&self.upkeep);
         self.tally.upkeep_passes.add(1);
         let began = Instant::now();
-        let done = self.pass(now, thorough);
+        let done = self.explain(self.pass(now, thorough));
         drop(alone);
         self.upkeep_ended(&done, began);
         done
@@ -186,7 +186,7 @@ impl Shared {
         for tier in TierKind::ALL {
             let mut failed = 0;
             while failed < MERGE_ATTEMPTS && self.behind(&self.lock_writer()).is_some() {
-                match self.merge(tier, Effort::Due) {
+                match self.explain(self.merge(tier, Effort::Due)) {
                     Ok(Some(true)) => {}
                     Ok(_) => break,
                     // The next pass tries again. If a segment is damaged, the tier goes on with others.

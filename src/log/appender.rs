@@ -9,6 +9,7 @@ use super::durable::write_file;
 use super::identity::Identity;
 use super::journal::{End, Header, Journal, file_name};
 use super::state::State;
+use crate::error::Error;
 
 /// The end of the journal.
 pub(super) struct Appender {
@@ -86,9 +87,13 @@ impl Appender {
 }
 
 /// What a journal amounts to, and its end.
-pub(super) fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appender)> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    let mut state = State::over(Arc::new(File::open(path)?));
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn go_on(path: &Path, journal: Journal) -> Result<(State, Appender), Error> {
+    let failed = |error| Error::io(path, error);
+    let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+    let mut state = State::over(Arc::new(File::open(path).map_err(failed)?));
     let sequence = journal.next_sequence();
     let Journal { header, batches, end: found, .. } = journal;
     let end = batches.last().map_or(header.checkpoint, |last| last.end);
@@ -99,7 +104,7 @@ pub(super) fn go_on(path: &Path, journal: Journal) -> io::Result<(State, Appende
         let at = placed.value.as_ref().map_or(0, |(_, at)| *at);
         state.apply(&placed.into_change(), at);
     }
-    (&file).seek(SeekFrom::Start(end))?;
+    (&file).seek(SeekFrom::Start(end)).map_err(failed)?;
     let position = Position { generation: header.generation, end, sequence };
     let faults = Faults { trailing: found != End::Whole, ..Faults::default() };
     let is_checkpoint = end == header.checkpoint;
@@ -118,12 +123,18 @@ pub(crate) struct NewLog {
 }
 
 /// Makes the journal of a new log.
-pub(super) fn make(folder: &Path, new: NewLog) -> io::Result<(State, Appender)> {
+///
+/// # Errors
+/// [`Error::NoSpace`], [`Error::Io`].
+pub(super) fn make(folder: &Path, new: NewLog) -> Result<(State, Appender), Error> {
     let NewLog { number, generation, first } = new;
     let name = file_name(generation);
     let header = Header { number, generation, first, checkpoint: Header::BYTES };
-    let file = write_file(folder, &format!("{name}.tmp"), &name, &header.encode())?;
-    let state = State::over(Arc::new(File::open(folder.join(name))?));
+    let path = folder.join(&name);
+    let written = write_file(folder, &format!("{name}.tmp"), &name, &header.encode());
+    let opened = written.and_then(|file| Ok((file, File::open(&path)?)));
+    let (file, reader) = opened.map_err(|error| Error::io(&path, error))?;
+    let state = State::over(Arc::new(reader));
     let position = Position { generation, end: Header::BYTES, sequence: first };
     Ok((state, Appender::new(file, position, first.wrapping_sub(1))))
 }

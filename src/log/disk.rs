@@ -47,6 +47,8 @@ const RESERVED_AT_ONCE: u64 = 256 << 10;
 
 /// The log of an engine that keeps its memories on disk.
 pub struct DiskLog {
+    // The lock of the identity's file. Ends before the folder does, by which it reaches the file.
+    _lock: HeldLock,
     folder: LogFolder,
     /// Tells the log from any other. The journal repeats it.
     number: u64,
@@ -56,8 +58,6 @@ pub struct DiskLog {
     /// Checkpoints that were begun.
     attempts: AtomicU64,
     repaired: Vec<PathBuf>,
-    /// The lock of the identity's file.
-    _lock: HeldLock,
 }
 
 impl DiskLog {
@@ -85,9 +85,9 @@ impl DiskLog {
     pub(crate) fn open_or_make(lock: Arc<StoreLock>, name: &str, new: NewLog) -> Result<Self, Error> {
         let folder = LogFolder::open(lock, name)?;
         Self::check_format(folder.anchor())?;
-        let failed = |error| Error::io(folder.path(), error);
         let lock = Self::lock(folder.anchor())?;
-        let known = identity::read(folder.anchor()).map_err(failed)?;
+        let known = identity::read(folder.anchor());
+        let known = known.map_err(|error| Error::io(&identity::path(folder.anchor()), error))?;
         let mut repaired = Vec::new();
         let found = find(&folder, known)?;
         folder.check()?;
@@ -99,17 +99,17 @@ impl DiskLog {
                 let rest = matches!(journal.end, End::Torn(_)).then(aside);
                 repaired.extend(unknown.iter().chain(&torn).chain(&rest).map(|path| shown(path)));
                 let number = journal.header.number;
-                let (state, mut appender) = go_on(&path, journal).map_err(failed)?;
+                let (state, mut appender) = go_on(&path, journal)?;
                 appender.faults.unnamed = known != Some(appender.identity(number));
                 appender.rest = rest;
                 (number, state, appender)
             }
             None => {
-                let (state, appender) = make(folder.anchor(), new).map_err(failed)?;
-                let named = sync_folder(folder.store())
-                    .and_then(|()| identity::write(folder.anchor(), appender.identity(new.number)))
-                    .and_then(|()| sync_folder(folder.anchor()));
-                named.map_err(failed)?;
+                let (state, appender) = make(folder.anchor(), new)?;
+                let synced = |folder: &Path| sync_folder(folder).map_err(|error| Error::io(folder, error));
+                synced(folder.store())?;
+                identity::write(folder.anchor(), appender.identity(new.number))?;
+                synced(folder.anchor())?;
                 (new.number, state, appender)
             }
         };
@@ -134,7 +134,8 @@ impl DiskLog {
                     let known = [identity::path(path), reserve::path(path)];
                     known.iter().any(|known| known.ends_with(name)) || is_unfinished(name.as_ref())
                 };
-                Ok(entries?.flatten().all(|entry| ours(&entry.file_name())))
+                let names: io::Result<Vec<_>> = entries?.map(|entry| Ok(entry?.file_name())).collect();
+                Ok(names?.iter().all(|name| ours(name)))
             }
         }
     }
@@ -166,14 +167,15 @@ impl DiskLog {
         }
     }
 
-    /// Takes the lock of the log at `path`.
+    /// Takes the lock of the log at `path`. If its identity is missing, an empty file takes its place while the lock
+    /// is held, or until the identity is written into it.
     ///
     /// # Errors
     /// [`Error::Locked`] if the log is open, [`Error::Io`].
     pub(crate) fn lock(path: &Path) -> Result<HeldLock, Error> {
-        let held = identity::open(path).and_then(|file| HeldLock::wait(file, super::lock::LOCKED_FOR));
-        held.map_err(|error| Error::io(&shown(path), error))?
-            .ok_or_else(|| Error::Locked { path: shown(path) })
+        let identity = identity::path(path);
+        let held = HeldLock::wait(&identity, super::lock::LOCKED_FOR);
+        held.map_err(|error| Error::io(&identity, error))?.ok_or_else(|| Error::Locked { path: shown(path) })
     }
 
     /// Files that were damaged in a way that opening could repair.
@@ -181,12 +183,25 @@ impl DiskLog {
         &self.repaired
     }
 
+    /// The journal's path, for errors.
+    fn journal(&self) -> PathBuf {
+        let newest = journal::paths(self.folder.anchor()).ok().and_then(|mut journals| journals.pop());
+        newest.map_or_else(|| self.folder.path().into(), |(_, path)| shown(&path))
+    }
+
+    /// The error after the operating system has refused the journal.
     fn failed(&self, error: io::Error) -> Error {
+        self.failed_at(&self.journal(), error)
+    }
+
+    /// The error after the operating system has refused the file at `path`, or a value from the journal that was to
+    /// be written there is damaged.
+    fn failed_at(&self, path: &Path, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                Error::Corrupt { path: self.folder.path().into(), what: "a value in the journal".into() }
+                Error::Corrupt { path: self.journal(), what: "a value in it".into() }
             }
-            _ => Error::io(self.folder.path(), error),
+            _ => Error::io(path, error),
         }
     }
 
@@ -194,7 +209,7 @@ impl DiskLog {
     fn sound(&self) -> Result<MutexGuard<'_, Appender>, Error> {
         let mut journal = lock(&self.appender);
         if let Some(rest) = journal.rest.clone() {
-            set_aside(&rest, &journal, self.number).map_err(|error| self.failed(error))?;
+            set_aside(&rest, &journal, self.number).map_err(|error| self.failed_at(&rest, error))?;
             journal.rest = None;
         }
         if journal.faults.trailing {
@@ -264,7 +279,9 @@ impl DiskLog {
             return Ok(());
         }
         self.check()?;
-        lock(&self.reserve).fill(log).map_err(|error| self.failed(error))
+        lock(&self.reserve)
+            .fill(log)
+            .map_err(|error| self.failed_at(&reserve::path(self.folder.anchor()), error))
     }
 
     fn give_up(&self, allowance: Allowance) -> bool {
@@ -278,7 +295,11 @@ impl DiskLog {
         let segments = (self as &dyn Log).segments()?;
         let bytes: u64 = segments.iter().map(|(_, entry)| entry.bytes).sum();
         let due = Reserve::due(bytes + lock(&self.appender).end, read(&self.state).bytes());
-        while !lock(&self.reserve).grow(due, RESERVED_AT_ONCE).map_err(|error| self.failed(error))? {}
+        let path = reserve::path(self.folder.anchor());
+        while !lock(&self.reserve)
+            .grow(due, RESERVED_AT_ONCE)
+            .map_err(|error| self.failed_at(&path, error))?
+        {}
         Ok(())
     }
 
@@ -344,13 +365,14 @@ impl Log for DiskLog {
     }
 
     fn clean_up(&self) -> Result<(), Error> {
+        self.folder.keep_lock();
         let journal = match self.sound() {
             // There is no room to set the rest aside. Reads need not wait for it.
             Err(Error::NoSpace { .. }) if lock(&self.appender).rest.is_some() => return Ok(()),
             journal => journal?,
         };
         self.check()?;
-        remove_former(self.folder.anchor(), journal.generation).map_err(|error| self.failed(error))
+        remove_former(self.folder.anchor(), journal.generation)
     }
 
     fn sync(&self) -> Result<(), Error> {

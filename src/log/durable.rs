@@ -9,6 +9,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::error::Error;
+use crate::telemetry::or_warn;
+
 /// Its user reads and writes a file.
 #[cfg(unix)]
 const FILE_MODE: u32 = 0o600;
@@ -55,9 +58,19 @@ pub(crate) fn append_file(path: &Path) -> io::Result<File> {
     private_file().append(true).open(path)
 }
 
-/// Opens a file for reading and writing. Makes an empty one if there is none.
-pub(crate) fn open_or_make_file(path: &Path) -> io::Result<File> {
-    private_file().read(true).write(true).open(path)
+/// Opens a file for reading and writing. Makes an empty one if there is none. Returns whether it is new.
+pub(crate) fn open_or_make_file(path: &Path) -> io::Result<(File, bool)> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return Ok((opened?, false)),
+    }
+    match private_file().read(true).write(true).create_new(true).open(path) {
+        // Another process was quicker, and may have removed it again.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok((private_file().read(true).write(true).open(path)?, false))
+        }
+        made => Ok((made?, true)),
+    }
 }
 
 fn private_file() -> OpenOptions {
@@ -66,6 +79,14 @@ fn private_file() -> OpenOptions {
     #[cfg(unix)]
     options.mode(FILE_MODE);
     options
+}
+
+/// Removes a file that no opening reads, if there is one. The next opening does if this fails.
+pub(crate) fn remove_unneeded(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => drop(or_warn("remove a file", removed.map_err(|error| Error::io(path, error)))),
+    }
 }
 
 /// Makes the folder `path`, whose parent exists, if there is none. One that is there keeps its mode.

@@ -32,6 +32,11 @@ impl LogFolder {
         Ok(Self { lock, path, open, moved: AtomicBool::new(false) })
     }
 
+    /// Leaves the lock of the store in its folder: see [`StoreLock::keep`].
+    pub(super) fn keep_lock(&self) {
+        self.lock.keep();
+    }
+
     /// The log's path, as the user knows it.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -62,7 +67,8 @@ impl LogFolder {
     /// # Errors
     /// As [`StoreLock::check`].
     pub(super) fn check(&self) -> Result<(), Error> {
-        let checked = self.lock.check().and_then(|()| self.lock.expect(self.open.is_at(&self.path)));
+        let checked =
+            self.lock.check().and_then(|()| self.lock.expect(&self.path, self.open.is_at(&self.path)));
         self.moved.store(matches!(checked, Err(Error::Moved { .. })), Ordering::Relaxed);
         checked
     }

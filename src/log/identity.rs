@@ -10,7 +10,6 @@
 //! | 8 | the generation of the journal, or of one before it |
 //! | 8 | XXH3-64 of the preceding bytes |
 
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::codec::u64_le;
 use super::durable::open_or_make_file;
+use crate::error::Error;
 use crate::key::Timestamp;
 
 const MAGIC: &[u8; 8] = b"MNEMOLOG";
@@ -58,15 +58,18 @@ fn decode(bytes: &[u8]) -> Option<Identity> {
     Some(Identity { number: u64::from_le_bytes(*number), generation: u64_le(generation)? })
 }
 
-/// Opens the file in `folder`, or makes an empty one.
-pub(super) fn open(folder: &Path) -> io::Result<File> {
-    open_or_make_file(&path(folder))
-}
-
 /// Writes the identity over the content of the file in `folder`, durably. A torn file counts as one without an
 /// identity.
-pub(super) fn write(folder: &Path, Identity { number, generation }: Identity) -> io::Result<()> {
-    let mut file = open(folder)?;
+///
+/// # Errors
+/// [`Error::NoSpace`], [`Error::Io`].
+pub(super) fn write(folder: &Path, identity: Identity) -> Result<(), Error> {
+    let path = path(folder);
+    write_to(&path, identity).map_err(|error| Error::io(&path, error))
+}
+
+fn write_to(path: &Path, Identity { number, generation }: Identity) -> io::Result<()> {
+    let (mut file, _) = open_or_make_file(path)?;
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&number.to_le_bytes());
     bytes.extend_from_slice(&generation.to_le_bytes());

@@ -50,12 +50,18 @@ pub(super) fn find(folder: &LogFolder, known: Option<Identity>) -> Result<Option
 }
 
 /// Removes what interrupted checkpoints have left. The journal of `generation` holds all that older ones held.
-pub(super) fn remove_former(folder: &Path, generation: u64) -> io::Result<()> {
-    let journals = journal::paths(folder)?.into_iter();
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn remove_former(folder: &Path, generation: u64) -> Result<(), Error> {
+    let failed = |error| Error::io(folder, error);
+    let journals = journal::paths(folder).map_err(failed)?.into_iter();
     let former = journals.filter(|(other, _)| *other < generation).map(|(_, path)| path);
-    let entries = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
-    let unfinished = entries.filter(|path| is_unfinished(path));
-    former.chain(unfinished).try_for_each(fs::remove_file)
+    let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let entries: Vec<PathBuf> = entries.map_err(failed)?;
+    let unfinished = entries.into_iter().filter(|path| is_unfinished(path));
+    let remove = |path: PathBuf| fs::remove_file(&path).map_err(|error| Error::io(&path, error));
+    former.chain(unfinished).try_for_each(remove)
 }
 
 /// Writes what is behind the end of `journal`, of the log `number`, into the file `path`. It is a journal without

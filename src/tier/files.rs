@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::identity::shown;
 use crate::key::{MemoryId, NamespaceId, TierKind};
 use crate::log::{
-    Allowance, Batch, Durability, Log, SegmentEntry, make_file, make_folder, sync_folder, write_file,
+    Allowance, Batch, Durability, Log, SegmentEntry, make_file, make_folder, remove_unneeded, sync_folder,
+    write_file,
 };
 use crate::segment::column::{AlignedBytes, Bytes};
 use crate::segment::file::{self, Label};
@@ -329,7 +330,7 @@ impl SegmentFiles {
         let unfinished = format!("{number:010}.tmp");
         if let Err(error) = write_file(folder, &unfinished, &file_name(number), bytes.as_ref()) {
             // Makes room for whatever comes next.
-            let _ = std::fs::remove_file(folder.join(unfinished));
+            remove_unneeded(&folder.join(unfinished));
             return Err(Error::io(&Self::path_in(folder, number), error));
         }
         let kept = self.keep(number, &entry, &bytes).and_then(|()| {
@@ -337,7 +338,8 @@ impl SegmentFiles {
                 let read = file::read(Arc::new(Bytes::Held(bytes)), number, true);
                 return read.ok_or_else(|| segment.damaged("what was written"));
             }
-            Self::read(folder, number, entry)
+            // One that is missing already is no damage.
+            file::open(&Self::path_in(folder, number), number, (length, checksum), false)
         });
         if kept.is_err() {
             self.delete(number);
@@ -411,6 +413,6 @@ pub(crate) fn unlisted(folder: &Path, listed: &HashSet<u64>) -> io::Result<Vec<P
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let files = entries.flatten().map(|entry| entry.path());
-    Ok(files.filter(is_segment).filter(|path| !listed.contains(path)).collect())
+    let files: io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
+    Ok(files?.into_iter().filter(is_segment).filter(|path| !listed.contains(path)).collect())
 }

@@ -176,7 +176,7 @@ fn a_lock_file_that_is_deleted_lets_nobody_in_and_is_noticed() {
     let engine = spread(folder.path(), OWN);
     for made_again in [false, true] {
         if made_again {
-            assert!(folder.path().join("lock").exists(), "those who were refused have made another one");
+            fs::write(folder.path().join("lock"), "").unwrap();
         } else {
             fs::remove_file(folder.path().join("lock")).unwrap();
         }
@@ -187,6 +187,11 @@ fn a_lock_file_that_is_deleted_lets_nobody_in_and_is_noticed() {
         assert!(matches!(opened.err(), Some(Error::Locked { .. })));
         let repaired = Engine::repair(folder.path(), tiny());
         assert!(matches!(repaired, Err(Error::Locked { .. })), "{repaired:?}");
+        assert_eq!(
+            folder.path().join("lock").exists(),
+            made_again,
+            "those who were refused leave it as it was"
+        );
     }
     assert_eq!(find(&engine, &word(3)).unwrap().1, note(&word(3)));
     assert!(matches!(engine.close(), Err(Error::Moved { .. })));
@@ -248,6 +253,49 @@ fn an_exchange_under_full_load_changes_nothing_of_what_is_there_now() {
         for (number, id) in acknowledged.iter().enumerate() {
             assert_eq!(engine.get(*id).unwrap().unwrap().text, long(number), "round {round}");
         }
+    }
+}
+
+/// A call of an engine whose folder may go while it runs.
+type Call = fn(&Engine, usize) -> Result<(), Error>;
+
+/// An engine that finds its files gone says why, also if they go while it is at work.
+#[test]
+fn a_store_that_is_deleted_or_replaced_under_load_is_said_to_have_moved() {
+    let acts: [Call; 4] = [
+        |engine, _| engine.compact(),
+        |engine, _| engine.consolidate_at(in_a_year()).map(drop),
+        |engine, number| engine.store(note(&word(number))).map(drop),
+        |engine, number| engine.forget(MemoryId(number as u64 % 20)).map(drop),
+    ];
+    let work = |engine: &Engine| -> Error {
+        let mut acts = acts.iter().cycle().enumerate();
+        acts.find_map(|(number, act)| act(engine, OWN + number).err()).unwrap()
+    };
+    for round in 0..60 {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, other) = (folder.path().join("store"), folder.path().join("other"));
+        killed_store(&other);
+        let engine = spread(&place, OWN);
+        let error = std::thread::scope(|scope| {
+            let working = scope.spawn(|| work(&engine));
+            std::thread::sleep(std::time::Duration::from_micros(3_000 + 170 * round));
+            let moved = beside(&place, "moved");
+            fs::rename(&place, &moved).unwrap();
+            if round % 2 == 0 {
+                fs::rename(&other, &place).unwrap();
+            }
+            // The engine may be about to write another file there.
+            while moved.exists() {
+                drop(fs::remove_dir_all(&moved));
+            }
+            working.join().unwrap()
+        });
+        assert!(matches!(error, Error::Moved { .. }), "round {round}: {error:?}");
+        if let Some(error) = engine.stats().last_upkeep_error {
+            assert!(error.message.contains("no longer there"), "round {round}: {error:?}");
+        }
+        assert!(matches!(engine.close(), Err(Error::Moved { .. })), "round {round}");
     }
 }
 

@@ -15,7 +15,7 @@ use mnemocore::{Config, Durability, Engine, Error, NewMemory, UpkeepError};
 use tracing::Level;
 
 use crate::collector::{Entry, entries, listen};
-use crate::common::tiny;
+use crate::common::{files_ending, tiny};
 
 /// Enough to be packed into a file.
 const PACKED: usize = 4_200;
@@ -70,6 +70,29 @@ fn a_background_pass_that_fails_is_told_counted_and_kept() {
     let merged = || (engine.counters().merged > 0).then_some(());
     wait_for("nothing is packed", merged);
     assert!(!told(Level::INFO, " message=upkeep ", &store).is_empty());
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_is_told() {
+    listen();
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(folder.path(), tiny()).unwrap();
+    engine.store("The ferry leaves at noon").unwrap();
+    // The engine has the journal open. When it has written the next one, this one is of no use any more.
+    let journal = files_ending(&folder.path().join("log"), "journal").remove(0);
+    fs::remove_file(&journal).unwrap();
+    fs::create_dir(&journal).unwrap();
+    engine.compact().unwrap();
+    let warned = told(Level::WARN, "remove a file", &journal.display().to_string());
+    assert_eq!(warned.len(), 1, "{warned:?}");
+
+    // That it is gone already is no failure.
+    fs::remove_dir(&journal).unwrap();
+    let journal = files_ending(&folder.path().join("log"), "journal").remove(0);
+    fs::remove_file(&journal).unwrap();
+    engine.store("The ferry leaves at one").unwrap();
+    engine.compact().unwrap();
+    assert!(told(Level::WARN, "remove a file", &journal.display().to_string()).is_empty());
 }
 
 /// A log whose upkeep panics if told so.

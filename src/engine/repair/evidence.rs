@@ -285,11 +285,10 @@ type Labeled = (PathBuf, Label, (u64, u64));
 /// the name of another one.
 fn labels(path: &Path) -> Result<(BTreeMap<u64, Labeled>, Vec<PathBuf>), Error> {
     let folder = path.join(SEGMENTS);
-    let failed = |error| Error::io(&shown(&folder), error);
-    let files = unlisted(&folder, &HashSet::new()).map_err(failed)?;
+    let files = unlisted(&folder, &HashSet::new()).map_err(|error| Error::io(&folder, error))?;
     let (mut found, mut unknown) = (BTreeMap::new(), Vec::new());
     for file in files.into_iter().filter(|file| is_finished(file)) {
-        match file::describe(&file).map_err(failed)? {
+        match file::describe(&file).map_err(|error| Error::io(&file, error))? {
             Some((label, print)) if file == SegmentFiles::path_in(&folder, label.number) => {
                 found.insert(label.number, (file, label, print));
             }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::DiskLog;
 use crate::error::Error;
 use crate::log::appender::{Appender, Faults, Position};
-use crate::log::durable::{make_file, sync_folder};
+use crate::log::durable::{make_file, remove_unneeded, sync_folder};
 use crate::log::journal::{Header, file_name};
 use crate::log::state::{Key, Places};
 use crate::log::{Log, Table, batch, identity};
@@ -40,9 +40,9 @@ impl DiskLog {
         let written = self.write_checkpoint(of, &path);
         if written.is_err() {
             // Makes room for whatever comes next.
-            let _ = fs::remove_file(&path);
+            remove_unneeded(&path);
         }
-        written.map_err(|error| self.failed(error))
+        written.map_err(|error| self.failed_at(&path, error))
     }
 
     fn write_checkpoint(&self, of: Position, path: &Path) -> io::Result<Checkpoint> {
@@ -90,7 +90,7 @@ impl DiskLog {
         let Checkpoint { file, path, end, of, values } = checkpoint;
         if journal.generation != of.generation {
             // Another thread was quicker.
-            let _ = fs::remove_file(&path);
+            remove_unneeded(&path);
             return Ok(());
         }
         self.check()?;
@@ -106,9 +106,9 @@ impl DiskLog {
         };
         let reader: io::Result<File> = finish();
         if reader.is_err() {
-            let _ = fs::remove_file(&path);
+            remove_unneeded(&path);
         }
-        let reader = reader.map_err(|error| self.failed(error))?;
+        let reader = reader.map_err(|error| self.failed_at(&path, error))?;
         write(&self.state).move_values(Arc::new(reader), &values, of.end, end);
         let Position { sequence, .. } = journal.position();
         let position = Position { generation, end: end + (journal.end - of.end), sequence };
@@ -123,13 +123,11 @@ impl DiskLog {
     /// deletes the former journal.
     pub(super) fn name(&self, journal: &mut Appender) -> Result<(), Error> {
         let folder = self.folder.anchor();
-        let named = sync_folder(folder);
-        let named = named.and_then(|()| identity::write(folder, journal.identity(self.number)));
-        named.map_err(|error| self.failed(error))?;
+        sync_folder(folder).map_err(|error| self.failed_at(folder, error))?;
+        identity::write(folder, journal.identity(self.number))?;
         journal.faults.unnamed = false;
         if let Some(former) = journal.generation.checked_sub(1) {
-            // If it cannot be deleted now, it is when the store opens.
-            let _ = fs::remove_file(folder.join(file_name(former)));
+            remove_unneeded(&folder.join(file_name(former)));
         }
         Ok(())
     }
