@@ -185,7 +185,7 @@ fn on_a_full_disk_memories_can_be_forgotten_and_compacted_until_others_fit() {
             for some in alone.chunks(1).chain(together.chunks(100)) {
                 let forget = || engine.forget_batch(some.iter().map(|(id, _)| *id));
                 let forgotten = match forget() {
-                    // Forgets use up no more than half of what is kept.
+                    // Forgets may use half of the reserve. A compaction frees more room.
                     Err(Error::NoSpace { .. }) if some.len() > 1 => {
                         engine.compact().unwrap_or_else(|error| panic!("{case}: {error:?}"));
                         forget()

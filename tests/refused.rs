@@ -39,7 +39,7 @@ fn replace_by_folder(path: &Path) {
     fs::create_dir(path).unwrap();
 }
 
-/// What is done to the store at `.0`, beside which another one of the same kind is at `.1`.
+/// Damages the store in the first folder. In the second one is another store of the same kind.
 type Harm = fn(&Path, &Path);
 
 /// Harms for which opening is refused, and the part of the path that the error names.
@@ -89,7 +89,7 @@ const HARMS: &[(&str, &str, Harm)] = &[
     }),
 ];
 
-/// What is missing besides.
+/// Files that are removed in addition.
 const MISSING: &[&[&str]] = &[&[], &["log/identity"], &["lock"], &["lock", "log/identity"]];
 
 /// Two closed stores of different memories.

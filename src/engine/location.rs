@@ -38,7 +38,7 @@ pub(super) struct Location {
     /// Whether memories may be stored into it.
     pub writable: bool,
     /// The lock of the folder, which also keeps it open.
-    pub _lock: Option<Arc<StoreLock>>,
+    pub lock: Option<Arc<StoreLock>>,
     /// Whether the files have no names, and end with the engine.
     pub is_temporary: bool,
     /// The local copy, for a store in a bucket.
@@ -53,7 +53,7 @@ impl Location {
             name: path.clone(),
             folder: path,
             writable: true,
-            _lock: None,
+            lock: None,
             is_temporary: false,
             #[cfg(feature = "object-store")]
             copy: None,
@@ -63,7 +63,7 @@ impl Location {
     /// A store that is locked.
     pub(super) fn locked(lock: Arc<StoreLock>) -> Self {
         let (folder, name) = (lock.anchor().into(), lock.folder().into());
-        Self { folder, name, _lock: Some(lock), ..Self::folder(PathBuf::new()) }
+        Self { folder, name, lock: Some(lock), ..Self::folder(PathBuf::new()) }
     }
 
     /// Returns the storage of the segments besides the folder.
@@ -80,7 +80,7 @@ impl Location {
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn clean_up(&self) -> Result<(), Error> {
-        self._lock.as_ref().map_or(Ok(()), |lock| remove_unfinished_repair(lock.anchor()))
+        self.lock.as_ref().map_or(Ok(()), |lock| remove_unfinished_repair(lock.anchor()))
     }
 
     /// Returns an error if the store is read-only.

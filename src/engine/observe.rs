@@ -55,10 +55,8 @@ impl Engine {
     pub(super) fn begin(&self, verb: Verb, namespace: Option<&Namespace>) -> Result<Call<'_>, Error> {
         Ok(Call::begin(&self.shared()?.tally, verb, namespace.map(Namespace::as_str)))
     }
-}
 
-impl Engine {
-    /// Ends the span of a verb, and returns what has come of it.
+    /// Ends the span of a verb, and returns its result as [`Shared::explain`] does.
     pub(super) fn end<T>(
         &self,
         call: Call<'_>,

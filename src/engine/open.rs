@@ -319,7 +319,7 @@ impl Shared {
         self.log.clean_up()?;
         self.location.clean_up()?;
         self.files.iter().try_for_each(|files| files.delete_strays())?;
-        // Also a full disk holds it.
+        // It takes little, and a full disk must not keep a store from opening.
         batch.allowance = Allowance::All;
         self.log.commit(&batch, Durability::Buffered)?;
         for (id, name) in namespaces {

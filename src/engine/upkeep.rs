@@ -61,8 +61,8 @@ impl Engine {
     ///
     /// On a full disk, memories do not move between tiers, and what needs the least room is rewritten first. The
     /// store keeps room for that: as much as its log takes when it is rewritten, at least 1/64 of the store and
-    /// at most 16 MiB. What is left of the smallest segment that holds forgotten memories has to fit into that and
-    /// what the log has freed.
+    /// at most 16 MiB. Together with what the rewritten log frees, it has to be enough for the remaining memories of
+    /// the smallest segment with forgotten ones.
     ///
     /// # Errors
     /// As [`Engine::consolidate`]. After [`Error::NoSpace`], some texts of forgotten memories are gone, and some
@@ -205,7 +205,7 @@ impl Shared {
     fn compact(&self) -> Result<(), Error> {
         let consolidated = self.upkeep(Timestamp::now(), true).map(drop);
         let (consolidated, effort) = match consolidated {
-            // Moves take more room than removals.
+            // Moves need more room than the removal of texts.
             Err(Error::NoSpace { .. }) => (Ok(()), Effort::Free),
             Ok(()) | Err(Error::Corrupt { .. }) => (consolidated, Effort::All),
             Err(_) => return consolidated,
@@ -213,7 +213,7 @@ impl Shared {
         let _alone = lock(&self.upkeep);
         let mut writer = self.lock_writer();
         if effort == Effort::Free {
-            // It keeps the room that it needs for that, and makes more.
+            // There is room for that, and it frees more.
             self.log.compact()?;
         }
         // Those that stores have disturbed so far. Most are done, if there was room.

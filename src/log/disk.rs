@@ -279,9 +279,7 @@ impl DiskLog {
             return Ok(());
         }
         self.check()?;
-        lock(&self.reserve)
-            .fill(log)
-            .map_err(|error| self.failed_at(&reserve::path(self.folder.anchor()), error))
+        lock(&self.reserve).fill(log)
     }
 
     fn give_up(&self, allowance: Allowance) -> bool {
@@ -295,11 +293,7 @@ impl DiskLog {
         let segments = (self as &dyn Log).segments()?;
         let bytes: u64 = segments.iter().map(|(_, entry)| entry.bytes).sum();
         let due = Reserve::due(bytes + lock(&self.appender).end, read(&self.state).bytes());
-        let path = reserve::path(self.folder.anchor());
-        while !lock(&self.reserve)
-            .grow(due, RESERVED_AT_ONCE)
-            .map_err(|error| self.failed_at(&path, error))?
-        {}
+        while !lock(&self.reserve).grow(due, RESERVED_AT_ONCE)? {}
         Ok(())
     }
 

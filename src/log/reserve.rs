@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::durable::append_file;
+use crate::error::Error;
 
 /// The smallest and the largest reserve, in bytes.
 const LEAST: u64 = 64 << 10;
@@ -28,7 +29,7 @@ pub enum Allowance {
     /// Nothing. If the reserve is not as large as the log needs it after the commit, it is filled before.
     #[default]
     None,
-    /// Half of what is beyond the needs of the log: what follows needs the rest.
+    /// Half of the part that the log does not need to be written again. Compactions need the rest.
     Half,
     /// All of it, because what the commit removes takes more room than the commit.
     All,
@@ -65,8 +66,8 @@ impl Reserve {
     /// Fills it up to what it was when it was whole, and to what the log takes when it is written again.
     ///
     /// # Errors
-    /// The operating system's, if the disk is full, say.
-    pub(super) fn fill(&mut self, log: u64) -> io::Result<()> {
+    /// [`Error::NoSpace`], [`Error::Io`].
+    pub(super) fn fill(&mut self, log: u64) -> Result<(), Error> {
         while !self.is_full(log) {
             self.grow(self.whole.max(Self::due(0, log)), LEAST)?;
         }
@@ -83,19 +84,15 @@ impl Reserve {
     ///
     /// # Errors
     /// As [`Reserve::fill`].
-    pub(super) fn grow(&mut self, due: u64, step: u64) -> io::Result<bool> {
-        if self.held > PARTS * due {
-            self.cut(due)?;
-        }
-        if self.held < due {
-            let written = append_file(&self.path).and_then(|mut file| {
-                let noise = noise(self.held, step.min(due - self.held));
-                file.write_all(&noise)
-            });
-            // On a full disk, it has become longer all the same.
-            self.look();
-            written?;
-        }
+    pub(super) fn grow(&mut self, due: u64, step: u64) -> Result<bool, Error> {
+        let changed = if self.held > PARTS * due {
+            self.cut(due)
+        } else if self.held < due {
+            self.append(step.min(due - self.held))
+        } else {
+            Ok(())
+        };
+        changed.map_err(|error| Error::io(&self.path, error))?;
         if self.held >= due {
             self.whole = due;
         }
@@ -113,6 +110,13 @@ impl Reserve {
         };
         let rest = self.held.saturating_sub(self.whole / PARTS).max(least);
         rest < self.held && self.cut(rest).is_ok()
+    }
+
+    fn append(&mut self, bytes: u64) -> io::Result<()> {
+        let written = append_file(&self.path).and_then(|mut file| file.write_all(&noise(self.held, bytes)));
+        // A full disk may have taken a part of it.
+        self.look();
+        written
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {

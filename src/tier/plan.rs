@@ -38,7 +38,7 @@ pub enum Effort {
     Due,
     /// What makes the next opening quick.
     Close,
-    /// The removal of what was forgotten, and nothing else: the disk is full. What needs the least room comes first.
+    /// Only what removes forgotten memories, because the disk is full. The segment that needs the least room is first.
     Free,
     /// All that can be done, and the removal of every trace of what was forgotten.
     All,
@@ -111,7 +111,7 @@ impl Plan {
 
     /// Bytes that the merged segment takes, about.
     pub(super) fn room(&self) -> usize {
-        self.slots.iter().map(room).sum()
+        self.slots.iter().map(Rows::room).sum()
     }
 
     /// The merged segment, packed with `codec` if the plan says so; `None` if no row is live.
@@ -144,6 +144,11 @@ pub(super) trait Rows {
 
     /// Bytes of what a merge reads of it.
     fn content(&self) -> usize;
+
+    /// Bytes that it takes without its dead rows, about.
+    fn room(&self) -> usize {
+        (self.content() as f64 * self.live() as f64 / self.rows().max(1) as f64) as usize
+    }
 }
 
 impl Rows for Slot {
@@ -204,12 +209,7 @@ pub(super) fn same_class<S: Rows + Clone>(slots: &[S], most: usize) -> Option<Ve
 
 /// The one with dead rows that takes the least room without them.
 pub(super) fn least_live<S: Rows>(slots: &[S]) -> Option<&S> {
-    slots.iter().filter(|slot| slot.live() < slot.rows()).min_by_key(|slot| room(*slot))
-}
-
-/// Bytes that it takes without its dead rows, about.
-pub(super) fn room<S: Rows>(slot: &S) -> usize {
-    (slot.content() as f64 * slot.live() as f64 / slot.rows().max(1) as f64) as usize
+    slots.iter().filter(|slot| slot.live() < slot.rows()).min_by_key(|slot| slot.room())
 }
 
 /// The next step towards as few segments as [`SEGMENT_ROWS`] allows, without

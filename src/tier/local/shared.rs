@@ -15,7 +15,7 @@ use crate::log::{Batch, SegmentEntry};
 use crate::segment::{Accesses, Codec, Live, Part, Segment, Source, share};
 use crate::tier::plan::{
     Bounds, CLOSED_ROWS, Effort, LEAST_PACKED_ROWS, OWN_ROWS, PACKED_ROWS, Plan, Rows, SEGMENT_ROWS, fewest,
-    least_live, mostly_dead, room, same_class,
+    least_live, mostly_dead, same_class,
 };
 use crate::tier::shard::Shard;
 use crate::tier::slot::Slot;
@@ -59,12 +59,6 @@ impl SharedSegments {
         if let Some(counted) = self.0.get_mut(&number) {
             counted.live = counted.live.saturating_sub(rows);
         }
-    }
-
-    /// Bytes that the next removal of what was forgotten needs.
-    pub(super) fn least_room(&self) -> Option<usize> {
-        let all: Vec<&Counted> = self.0.values().collect();
-        least_live(&all).map(room)
     }
 
     /// Those worth merging, if any are.
@@ -202,10 +196,19 @@ impl LocalTier {
         });
     }
 
+    /// Bytes that the shared segment takes whose forgotten memories are removed next.
+    pub(super) fn shared_room(&self) -> Option<usize> {
+        Some(self.shared_due(Effort::Free)?.iter().map(Rows::room).sum())
+    }
+
+    fn shared_due(&self, effort: Effort) -> Option<Vec<Counted>> {
+        let is_damaged = self.damaged.contains(&NamespaceId::SHARED);
+        self.shared.plan(effort, self.bounds()).filter(|_| !is_damaged)
+    }
+
     /// Shared segments that are worth merging.
     fn shared_merge(&self, effort: Effort) -> Option<SharedPlan> {
-        let is_damaged = self.damaged.contains(&NamespaceId::SHARED);
-        let due = self.shared.plan(effort, self.bounds()).filter(|_| !is_damaged)?;
+        let due = self.shared_due(effort)?;
         let replaced: Vec<u64> = due.iter().map(|counted| counted.number).collect();
         let owners = due.iter().filter_map(|counted| counted.segment.owners.as_deref());
         let mut namespaces: Vec<NamespaceId> =

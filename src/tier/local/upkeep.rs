@@ -74,12 +74,8 @@ impl LocalTier {
                 return Some(Box::new(|| Ok(Box::new(Settle) as Done)));
             }
         }
-        let upkeep = match effort {
-            Effort::Free => self.freeing(),
-            _ => self.own_upkeep(effort).or_else(|| self.shared_upkeep(effort)),
-        };
-        if upkeep.is_some() {
-            return upkeep;
+        if let Some(upkeep) = self.own_upkeep(effort).or_else(|| self.shared_upkeep(effort)) {
+            return Some(upkeep);
         }
         if effort == Effort::Open {
             return None;
@@ -99,7 +95,13 @@ impl LocalTier {
     fn own_upkeep(&mut self, effort: Effort) -> Option<Upkeep> {
         let due = match effort {
             Effort::Open | Effort::Close => self.loose.iter().find_map(|id| self.own_plan(*id, effort)),
-            Effort::All | Effort::Free => self.shards.keys().find_map(|id| self.own_plan(*id, effort)),
+            Effort::All => self.shards.keys().find_map(|id| self.own_plan(*id, effort)),
+            Effort::Free => {
+                let all = self.shards.keys().filter_map(|id| self.own_plan(*id, effort));
+                let least = all.min_by_key(|(_, plan)| plan.room());
+                // Unless a shared one needs less.
+                least.filter(|(_, plan)| self.shared_room().is_none_or(|shared| plan.room() <= shared))
+            }
             Effort::Due => loop {
                 let namespace = *self.changed.first()?;
                 if let Some(due) = self.own_plan(namespace, effort) {
@@ -116,16 +118,6 @@ impl LocalTier {
             },
         };
         due.map(|(namespace, plan)| self.packing(namespace, plan))
-    }
-
-    /// The removal of what was forgotten that needs the least room.
-    fn freeing(&mut self) -> Option<Upkeep> {
-        let own = self.shards.keys().filter_map(|id| self.own_plan(*id, Effort::Free));
-        let own = own.min_by_key(|(_, plan)| plan.room());
-        let least = own.as_ref().map(|(_, plan)| plan.room());
-        let shared = self.shared.least_room().filter(|room| least.is_none_or(|least| *room < least));
-        let shared = shared.and_then(|_| self.shared_upkeep(Effort::Free));
-        shared.or_else(|| own.map(|(namespace, plan)| self.packing(namespace, plan)))
     }
 
     fn own_plan(&self, namespace: NamespaceId, effort: Effort) -> Option<(NamespaceId, Plan)> {
